@@ -1,0 +1,44 @@
+# Every command of the project. Needs Python 3.11 or newer and make; `make setup` installs the rest into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro setup setup-dev test lint format schema lock clean
+
+repro: setup ## Run the pipeline: only what changed
+	dvc repro
+
+setup: ## Create .venv from requirements.lock (again only when the lock has changed)
+	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
+		|| $(MAKE) --no-print-directory install LOCK=requirements.lock STAMP=installed.lock
+
+setup-dev:
+	@cmp -s requirements-dev.lock .venv/installed-dev.lock \
+		|| $(MAKE) --no-print-directory install LOCK=requirements-dev.lock STAMP=installed-dev.lock
+
+.PHONY: install
+install:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	cp $(LOCK) .venv/$(STAMP)
+
+test: setup-dev ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: setup-dev ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: setup-dev ## Format the code
+	ruff check --fix .
+	ruff format .
+
+schema: setup-dev ## Write params.schema.json from the stages' params classes
+	$(BIN)/python -m tests.schema
+
+lock: ## Resolve pyproject.toml into the two lock files (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --all-extras --group dev -c requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header -q -o requirements-dev.lock

@@ -1,0 +1,168 @@
+"""Tensor shards: a split's decoded images (or its features) in a few large files that are memory-mapped when read.
+
+A folder of shards holds
+
+- `shard-00000.safetensors`, …: the rows in order, each file at most SHARD_BYTES. Tensors: `images` uint8 (n, S, S, 3) or
+  `features` float32 (n, views, D); `labels` int64 (n,), the class's place in `classes`; `ids` uint8 (n, ID_WIDTH), the
+  sample's id in ASCII, padded with zeros.
+- `index.json`: the facts: classes, count, the shards with their counts and sha256, and whatever the writer adds.
+- `samples.csv`: id, label, location, width, height of each row, for people and figures.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from darkroom import files
+from darkroom.errors import DarkroomError
+
+SHARD_BYTES = 256_000_000
+ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
+SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
+NUMPY_TYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32, "F16": np.float16}
+
+
+class ShardWriter:
+    """Collects rows and writes a shard whenever one is full: memory holds one shard, never the data set."""
+
+    def __init__(self, folder: Path, tensor: str, classes: Sequence[str], shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self.tensor, self.classes, self.shard_bytes = folder, tensor, list(classes), shard_bytes
+        self.shards: list[dict[str, Any]] = []
+        self.class_counts = np.zeros(len(classes), np.int64)
+        self._rows: list[np.ndarray] = []
+        self._labels: list[int] = []
+        self._ids: list[str] = []
+        self._capacity = 0
+
+    def add(self, row: np.ndarray, label: int, sample_id: str) -> None:
+        """Append one row; all rows of a folder have the same shape and dtype."""
+        if not self._capacity:
+            self._capacity = max(1, self.shard_bytes // (row.nbytes + ID_WIDTH + 8))
+        self._rows.append(row)
+        self._labels.append(label)
+        self._ids.append(sample_id)
+        self.class_counts[label] += 1
+        if len(self._rows) == self._capacity:
+            self._flush()
+
+    def close(self, **facts: Any) -> None:
+        """Write the last shard and `index.json` with `facts` beside the writer's own."""
+        self._flush()
+        index = {
+            "tensor": self.tensor,
+            "classes": self.classes,
+            "count": int(self.class_counts.sum()),
+            "class_counts": dict(zip(self.classes, self.class_counts.tolist(), strict=True)),
+            "shards": self.shards,
+        }
+        files.write_json(self.folder / "index.json", index | facts)
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        name = f"shard-{len(self.shards):05d}.safetensors"
+        tensors = {
+            self.tensor: np.stack(self._rows),
+            "labels": np.array(self._labels, np.int64),
+            "ids": _encode(self._ids),
+        }
+        with files.atomic(self.folder / name) as temporary:
+            save_file(tensors, temporary)
+            digest = files.sha256(temporary)
+        self.shards.append({"file": name, "count": len(self._rows), "sha256": digest})
+        self._rows, self._labels, self._ids = [], [], []
+
+
+@contextmanager
+def write_shards(
+    folder: Path, tensor: str, classes: Sequence[str], shard_bytes: int = SHARD_BYTES
+) -> Iterator[ShardWriter]:
+    """A ShardWriter into a temporary folder that replaces `folder` when the block ends; call `close` in the block."""
+    with files.fresh_folder(folder) as temporary:
+        yield ShardWriter(temporary, tensor, classes, shard_bytes)
+
+
+class Shards:
+    """The rows of a folder of shards, memory-mapped: opening reads headers alone, `rows` reads what it is asked for.
+
+    `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until they are asked for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.index: dict[str, Any] = files.read_json(folder / "index.json")
+        except FileNotFoundError as error:
+            raise DarkroomError(f"{folder} holds no shards (index.json is missing); run `dvc repro`") from error
+        self.classes: list[str] = self.index["classes"]
+        self._parts = [_mapped(folder / shard["file"]) for shard in self.index["shards"]]
+        counts = [len(part["labels"]) for part in self._parts]
+        if counts != [shard["count"] for shard in self.index["shards"]]:
+            raise DarkroomError(f"{folder}: the shards do not hold the rows that index.json counts; run `dvc repro -f`")
+        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.labels = np.concatenate([np.array(part["labels"]) for part in self._parts] or [np.empty(0, np.int64)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row: (S, S, 3) of images, (views, D) of features; () when there are no rows."""
+        return self._parts[0][self.index["tensor"]].shape[1:] if self._parts else ()
+
+    def rows(self, places: np.ndarray) -> np.ndarray:
+        """The rows at `places` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
+        tensor = self.index["tensor"]
+        if len(self._parts) == 1:
+            return self._parts[0][tensor][places]
+        if not self._parts:
+            raise IndexError(f"{self.folder} is empty")
+        out = np.empty((len(places), *self.row_shape), self._parts[0][tensor].dtype)
+        shard = np.searchsorted(self._starts, places, side="right") - 1
+        for part in np.unique(shard):
+            mine = shard == part
+            out[mine] = self._parts[part][tensor][places[mine] - self._starts[part]]
+        return out
+
+    def ids(self) -> list[str]:
+        """The id of every row, in order."""
+        return [name for part in self._parts for name in _decode(part["ids"])]
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All rows in order, as (rows (b, …), labels (b,)) with b <= size."""
+        for start in range(0, len(self), size):
+            places = np.arange(start, min(start + size, len(self)))
+            yield self.rows(places), self.labels[places]
+
+
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file as read-only views of the mapped file.
+
+    The format is an 8-byte little-endian length, a JSON header of that length, then the bytes that the header's
+    `data_offsets` count from. The library's own loader would read the file into memory.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        raw = np.memmap(path, np.uint8, mode="r", offset=8 + length)
+        header.pop("__metadata__", None)
+        return {
+            name: raw[slice(*facts["data_offsets"])].view(NUMPY_TYPES[facts["dtype"]]).reshape(facts["shape"])
+            for name, facts in header.items()
+        }
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise DarkroomError(f"{path}: damaged or missing shard; run `dvc repro -f` or `dvc checkout`") from error
+
+
+def _encode(ids: Sequence[str]) -> np.ndarray:
+    return np.array(ids, dtype=f"S{ID_WIDTH}").view(np.uint8).reshape(len(ids), ID_WIDTH)
+
+
+def _decode(ids: np.ndarray) -> list[str]:
+    return [name.decode() for name in np.ascontiguousarray(ids).view(f"S{ID_WIDTH}").ravel().tolist()]

@@ -1,0 +1,25 @@
+"""What a user can cause: each error is one message that names the thing, the value and the next step."""
+
+
+class DarkroomError(Exception):
+    """The base of all errors that are shown as one line, without a traceback."""
+
+
+class ParamsError(DarkroomError):
+    """A key of params.yaml is absent, misspelt or out of range."""
+
+
+class SourceError(DarkroomError):
+    """The data set cannot be found, read, verified or understood."""
+
+
+class BadImage(DarkroomError):
+    """One file cannot be turned into a picture; str(error) is the reason, short enough for a table."""
+
+
+class WeightsError(DarkroomError):
+    """A file of weights is damaged or does not fit the model."""
+
+
+class TrainingError(DarkroomError):
+    """Training cannot go on: a loss that is no number, nothing to train, no memory."""

@@ -1,0 +1,32 @@
+"""Progress a person can follow: a bar on a terminal, a plain line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+LINE_EVERY = 10.0  # seconds between two lines of a log
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "image") -> Iterator[T]:
+    """Yield `items`; show how far it is on standard error. `total` defaults to len(items) where it has one."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            of = f" of {total:,}" if total else ""
+            print(f"{what}: {done:,}{of} {unit}s", file=sys.stderr, flush=True)
+
+
+def say(message: str) -> None:
+    """One line for the person who watches, on standard error."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,132 @@
+"""Where and how fast: everything that may differ between machines without changing what is computed.
+
+Read from `DARKROOM_*` in the environment, in this module alone; nothing here is a param, and nothing depends on
+`metrics/run.json`, where each stage notes what it used.
+"""
+
+import os
+import platform
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from darkroom.errors import DarkroomError
+from darkroom.files import read_json, write_json
+
+RUN_RECORD = Path("metrics/run.json")
+PACKAGES = ("dvc", "torch", "torchvision", "numpy", "scikit-learn", "pillow", "simplejpeg", "onnxruntime")
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What the environment says.
+
+    `device`: auto, cpu, cuda or cuda:N (DARKROOM_DEVICE). `threads`: threads of one process (DARKROOM_THREADS);
+    another number gives other bits. `workers`: processes that decode images (DARKROOM_WORKERS); any number gives the
+    same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`: a folder of files
+    that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files (DARKROOM_TENSORBOARD).
+    """
+
+    device: str
+    threads: int
+    workers: int
+    checkpoints: Path
+    downloads: Path | None
+    tensorboard: Path | None
+
+
+def from_environment() -> Runtime:
+    """The runtime that `DARKROOM_*` asks for; every default suits the machine at hand. Raises DarkroomError."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Runtime(
+        device=os.environ.get("DARKROOM_DEVICE", "auto"),
+        threads=_count("DARKROOM_THREADS", cores),
+        workers=_count("DARKROOM_WORKERS", cores),
+        checkpoints=Path(os.environ.get("DARKROOM_CHECKPOINTS", ".darkroom/checkpoints")),
+        downloads=_folder("DARKROOM_DOWNLOADS"),
+        tensorboard=_folder("DARKROOM_TENSORBOARD"),
+    )
+
+
+def torch_device(runtime: Runtime) -> Any:
+    """The torch.device to compute on, after setting torch's threads and asking it for deterministic kernels."""
+    # cuBLAS reads this when it starts; without it torch refuses to promise the same bits twice.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DarkroomError(f"DARKROOM_DEVICE={name} cannot be used: {reason}; unset it, or use cpu") from error
+    return device
+
+
+def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) -> None:
+    """Note in metrics/run.json how `stage` ran: seconds since `started` (time.monotonic), peak memory, machine."""
+    noted = read_json(RUN_RECORD) if RUN_RECORD.exists() else {}
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    noted["machine"] = machine()
+    noted["versions"] = versions()
+    settings = {name: str(value) for name, value in asdict(runtime).items() if value is not None}
+    used = {"seconds": round(time.monotonic() - started, 2), "peak_memory_mb": round(peak / _kilobytes_per_mb())}
+    noted.setdefault("stages", {})[stage] = used | {"runtime": settings} | facts
+    write_json(RUN_RECORD, noted)
+
+
+def machine() -> dict[str, Any]:
+    """The processor and the system: what makes bits differ between two machines."""
+    flags: set[str] = set()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                flags |= set(value.split())
+            elif name.strip() == "model name":
+                model = value.strip()
+    return {
+        "cpu": model,
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the packages that shape a result."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def _count(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise DarkroomError(f"{name}={text} in the environment: expected a whole number of at least 1, or unset")
+    return int(text)
+
+
+def _folder(name: str) -> Path | None:
+    text = os.environ.get(name, "")
+    return Path(text) if text else None
+
+
+def _kilobytes_per_mb() -> int:
+    return 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss is in bytes on macOS, in kB on Linux
