@@ -17,7 +17,13 @@ from darkroom.errors import ParamsError
 from darkroom.files import read_json
 
 T = TypeVar("T")
-TYPE_NAMES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", types.NoneType: "null"}
+TYPE_NAMES: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    types.NoneType: "null",
+}
 WORDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "a text",
          "null": "null", "array": "a list"}  # fmt: skip
 
@@ -34,7 +40,7 @@ def param(
 ) -> Any:
     """A field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number."""
     limits = {"exclusiveMinimum": above, "minimum": at_least, "exclusiveMaximum": below, "maximum": at_most}
-    spec = {"description": doc} | {name: limit for name, limit in limits.items() if limit is not None}
+    spec: dict[str, Any] = {"description": doc} | {name: limit for name, limit in limits.items() if limit is not None}
     if choices is not None:
         spec["enum"] = sorted(choices)
     return dataclasses.field(metadata={"spec": spec, "also": tuple(also)})
@@ -131,7 +137,12 @@ def _allowed(spec: dict[str, Any]) -> str:
         shown = [str(text) for text in spec["enum"]]
         more = f", … ({len(shown)} in all)" if len(shown) > 12 else ""
         return "one of " + ", ".join(shown[:12]) + more if len(shown) > 1 else f"`{shown[0]}`"
-    limits = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    limits = {
+        "exclusiveMinimum": "above",
+        "minimum": "at least",
+        "exclusiveMaximum": "below",
+        "maximum": "at most",
+    }
     bounds = [f"{word} {spec[name]}" for name, word in limits.items() if name in spec]
     return " ".join([WORDS[spec["type"]], " and ".join(bounds)]).strip()
 
@@ -143,6 +154,9 @@ def _nearest(key: str, known: typing.Iterable[str]) -> str:
 
 def _wants_float(cls: type, key: str, value: Any) -> bool:
     hint = typing.get_type_hints(cls)[key]
-    return isinstance(value, int) and not isinstance(value, bool) and float in (hint, *typing.get_args(hint)) and (
-        int not in typing.get_args(hint)
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and float in (hint, *typing.get_args(hint))
+        and (int not in typing.get_args(hint))
     )

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ LINE_EVERY = 10.0  # seconds between two lines of a log
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "image") -> Iterator[T]:
     """Yield `items`; show how far it is on standard error. `total` defaults to len(items) where it has one."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         from tqdm import tqdm

@@ -83,7 +83,10 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
     noted["machine"] = machine()
     noted["versions"] = versions()
     settings = {name: str(value) for name, value in asdict(runtime).items() if value is not None}
-    used = {"seconds": round(time.monotonic() - started, 2), "peak_memory_mb": round(peak / _kilobytes_per_mb())}
+    used = {
+        "seconds": round(time.monotonic() - started, 2),
+        "peak_memory_mb": round(peak / _kilobytes_per_mb()),
+    }
     noted.setdefault("stages", {})[stage] = used | {"runtime": settings} | facts
     write_json(RUN_RECORD, noted)
 
