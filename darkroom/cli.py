@@ -1,0 +1,53 @@
+"""The `darkroom` command: a table of subcommands, each imported only when it is called.
+
+A subcommand is a module with `main(arguments: list[str]) -> int`, which parses its own arguments (an ArgumentParser
+with `prog="darkroom NAME"`) and returns the exit status; what a user can cause it raises as a DarkroomError.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from darkroom.errors import DarkroomError
+
+INTERRUPTED = 130
+
+# name: (module, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `darkroom NAME …`; the exit status: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    parsed = _parser().parse_args(arguments)
+    module, _ = COMMANDS[parsed.command]
+    try:
+        return importlib.import_module(module).main(parsed.arguments)
+    except DarkroomError as error:
+        print(f"darkroom {parsed.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing is wrong, and Python must not try to flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="darkroom",
+        description="Use and compare the classifiers that the pipeline develops.",
+        usage="darkroom COMMAND … (darkroom COMMAND --help tells more)",
+        epilog="\n".join(["commands:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the command takes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+import importlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from darkroom import cli
+
+
+def darkroom(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "darkroom.cli", *arguments], capture_output=True, text=True)
+
+
+def test_help_names_every_command_and_answers_at_once():
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = darkroom("--help")
+        times.append(time.monotonic() - started)
+    assert done.returncode == 0
+    for name, (_, what) in cli.COMMANDS.items():
+        assert name in done.stdout
+        assert what in done.stdout
+    assert min(times) < 0.3
+
+
+def test_an_unknown_command_is_refused_with_the_right_ones():
+    done = darkroom("pradict")
+    assert done.returncode == 2
+    assert "invalid choice: 'pradict'" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_explains_itself(name, capsys):
+    module, _ = cli.COMMANDS[name]
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(module).main(["--help"])
+    assert stop.value.code == 0
+    assert f"usage: darkroom {name}" in capsys.readouterr().out
