@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro setup setup-dev test lint format schema lock clean
+.PHONY: repro setup setup-dev test lint format wire lock
 
 repro: setup ## Run the pipeline: only what changed
 	dvc repro
@@ -35,8 +35,8 @@ format: setup-dev ## Format the code
 	ruff check --fix .
 	ruff format .
 
-schema: setup-dev ## Write params.schema.json from the stages' params classes
-	$(BIN)/python -m tests.schema
+wire: setup-dev ## Write code deps, params and params.schema.json from the stages
+	$(BIN)/python -m tests.wiring
 
 lock: ## Resolve pyproject.toml into the two lock files (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock

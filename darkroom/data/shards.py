@@ -2,9 +2,9 @@
 
 A folder of shards holds
 
-- `shard-00000.safetensors`, …: the rows in order, each file at most SHARD_BYTES. Tensors: `images` uint8 (n, S, S, 3) or
-  `features` float32 (n, views, D); `labels` int64 (n,), the class's place in `classes`; `ids` uint8 (n, ID_WIDTH), the
-  sample's id in ASCII, padded with zeros.
+- `shard-00000.safetensors`, …: the rows in order, each file at most SHARD_BYTES. Tensors: `images` uint8 (n, S, S, 3)
+  or `features` float32 (n, views, D); `labels` int64 (n,), the class's place in `classes`; `ids` uint8 (n, ID_WIDTH),
+  the sample's id in ASCII, padded with zeros.
 - `index.json`: the facts: classes, count, the shards with their counts and sha256, and whatever the writer adds.
 - `samples.csv`: id, label, location, width, height of each row, for people and figures.
 """
