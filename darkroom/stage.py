@@ -1,8 +1,10 @@
 """What every stage script shares: arguments from dvc.yaml, one closing line, errors as one line, a note of the run."""
 
+import ctypes
 import errno
 import inspect
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ def run(main: Callable[..., str]) -> None:
     """
     name = Path(sys.argv[0]).stem
     started = time.monotonic()
+    _end_with_parent()
     try:
         arguments = _arguments(name, main)
         said = main(*arguments)
@@ -69,6 +72,13 @@ _noted: dict[str, Any] = {}
 def note(**facts: Any) -> None:
     """Add facts of this run (device, precision, engine) to its entry in metrics/run.json."""
     _noted.update(facts)
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when DVC is killed: an orphan would go on writing beside the next run."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _facts() -> dict[str, Any]:

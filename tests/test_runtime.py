@@ -1,0 +1,42 @@
+"""Where and how fast is read from the environment, and told apart from what is computed."""
+
+import pytest
+import torch
+
+from darkroom import runtime
+from darkroom.errors import DarkroomError
+
+
+def test_defaults_use_the_cores_there_are(monkeypatch):
+    for name in ("DEVICE", "THREADS", "WORKERS", "CHECKPOINTS", "DOWNLOADS", "TENSORBOARD"):
+        monkeypatch.delenv(f"DARKROOM_{name}", raising=False)
+    found = runtime.from_environment()
+    assert found.device == "auto"
+    assert found.threads == found.workers >= 1
+    assert found.downloads is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_a_count_that_is_none_is_refused_by_name(monkeypatch, value):
+    monkeypatch.setenv("DARKROOM_WORKERS", value)
+    with pytest.raises(DarkroomError, match=f"DARKROOM_WORKERS={value} in the environment: expected a whole number"):
+        runtime.from_environment()
+
+
+def test_a_device_that_is_not_there_says_so(monkeypatch):
+    monkeypatch.setenv("DARKROOM_DEVICE", "cuda:7")
+    with pytest.raises(DarkroomError, match=r"DARKROOM_DEVICE=cuda:7 cannot be used: .*; unset it, or use cpu"):
+        runtime.torch_device(runtime.from_environment())
+
+
+def test_torch_gets_the_threads_and_must_be_deterministic(monkeypatch):
+    monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
+    monkeypatch.setenv("DARKROOM_THREADS", "1")
+    before = torch.get_num_threads()
+    try:
+        assert runtime.torch_device(runtime.from_environment()) == torch.device("cpu")
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
