@@ -85,19 +85,18 @@ def test_missing_arguments_show_the_usage(tmp_path):
 def test_a_stage_ends_with_the_process_that_started_it(tmp_path):
     body = "import time\ndef main() -> str:\n    print('ready', flush=True)\n    time.sleep(60)\n    return ''"
     (tmp_path / "develop.py").write_text(f"from darkroom.stage import run\n{body}\nrun(main)\n")
-    parent = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, 'develop.py'])"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert parent.stdout.readline() == "ready\n"
-    parent.kill()
-    # The pipe closes when its last holder has ended; a stage that lived on would hold it for a minute.
-    began = time.monotonic()
-    assert parent.stdout.read() == ""
-    parent.wait()
+    ) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        # The pipe closes when its last holder has ended; a stage that lived on would hold it for a minute.
+        began = time.monotonic()
+        assert parent.stdout.read() == ""
     assert time.monotonic() - began < 20
 
 
