@@ -1,0 +1,59 @@
+"""95 % intervals: Wilson's for a proportion, a seeded stratified bootstrap for everything else."""
+
+from collections.abc import Iterator
+from statistics import NormalDist
+
+import numpy as np
+
+LEVEL = 0.95
+Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+RESAMPLES = 1000
+CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
+
+
+def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float] | tuple[None, None]:
+    """Wilson's score interval for successes/trials; (None, None) without a trial. JASA 22 (1927)."""
+    if trials <= 0:
+        return None, None
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if successes == 0 else float(max(0.0, centre - half))
+    high = 1.0 if successes == trials else float(min(1.0, centre + half))
+    return low, high
+
+
+def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Stratified bootstrap resamples as weights: chunks (b, n) float64 of how often each image is drawn.
+
+    Within each class as many images are drawn as it has, with replacement, so every row sums to n and every
+    class keeps its support. `labels` int64 (n,). Chunks keep the memory bounded; the draws depend on (seed,
+    n, labels) alone.
+    """
+    rng = np.random.default_rng([seed, 0xB007])
+    n = len(labels)
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if n else []
+    size = max(1, min(count, CHUNK_CELLS // max(1, n)))
+    for start in range(0, count, size):
+        rows = min(size, count - start)
+        weights = np.zeros((rows, n))
+        for places in members:
+            drawn = rng.integers(0, len(places), (rows, len(places)))
+            drawn += np.arange(rows)[:, None] * len(places)
+            counts = np.bincount(drawn.ravel(), minlength=rows * len(places))
+            weights[:, places] = counts.reshape(rows, len(places))
+        yield weights
+
+
+def percentile_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float] | tuple[None, None]:
+    """The central `level` of bootstrap values (b,); (None, None) when one of them is no number."""
+    if len(values) == 0 or not np.isfinite(values).all():
+        return None, None
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def can_vary(labels: np.ndarray) -> bool:
+    """Whether a stratified resample can differ from the sample: some class has at least two images."""
+    return len(labels) > 0 and int(np.bincount(labels).max()) > 1
