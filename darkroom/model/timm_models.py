@@ -1,0 +1,60 @@
+"""The backbones of the optional `timm` package, as `timm/<name>`."""
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from darkroom.errors import DarkroomError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def preprocessing(name: str) -> tuple[int, int, tuple[float, ...], tuple[float, ...]]:
+    """(size, short side, mean, std) that the default weights of a timm model want."""
+    timm = _timm(name)
+    config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    size = config["input_size"][-1]
+    return size, round(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
+
+
+def build(name: str, image_size: int) -> "nn.Module":
+    """The network without its classifier: images in, features out."""
+    timm = _timm(name)
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size)
+    except TypeError:  # most convolutional networks take any size and have no such argument
+        return timm.create_model(name, pretrained=False, num_classes=0)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise DarkroomError(f"backbone: timm/{name} cannot take image_size {image_size} ({error})") from error
+
+
+def published_file(name: str) -> str:
+    """Download the published weights and give the path of the file. Raises WeightsError when that fails."""
+    timm = _timm(name)
+    hub = timm.get_pretrained_cfg(name).hf_hub_id
+    if not hub:
+        raise WeightsError(f"weights: imagenet: timm publishes no weights of {name}; use none or a file")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return hf_hub_download(hub, "model.safetensors")
+    except Exception as error:
+        raise WeightsError(
+            f"weights: imagenet: {hub} cannot be fetched from the Hugging Face Hub ({type(error).__name__}); offline, "
+            f"fetch https://huggingface.co/{hub}/resolve/main/model.safetensors elsewhere and set weights to that file"
+        ) from error
+
+
+def _timm(name: str) -> Any:
+    try:
+        import timm
+        import timm.data
+    except ImportError as error:
+        raise DarkroomError(
+            f"backbone: timm/{name} needs the extra `timm`; run `.venv/bin/pip install -e '.[timm]'`"
+        ) from error
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.4)
+        hint = f"; did you mean `timm/{near[0]}`?" if near else ""
+        raise DarkroomError(f"backbone: timm has no model {name!r}{hint}")
+    return timm
