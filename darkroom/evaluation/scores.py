@@ -15,7 +15,6 @@ import numpy as np
 
 ECE_BINS = 15
 TOP = 5
-RANKED = ("roc_auc", "average_precision")
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,7 @@ def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def rank_scores(
-    positive: np.ndarray, score: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ROC AUC (ties count half) and average precision of one class: two (b,), NaN without both kinds.
 
     `positive` bool (n,), `score` (n,), `weights` (b, n). AP is the sum of precision times the step in recall
