@@ -1,0 +1,80 @@
+"""safetensors files: written as a stream, so that memory holds no second copy; read by mapping, so that it holds none.
+
+The format is an 8-byte little-endian length, a JSON header of that length, and the tensors' bytes, which the header's
+`data_offsets` count from. The library's own writer copies all tensors and hides a full disk from Python; its own reader
+loads the file. Files made here are read by the library, and the other way round.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom import files
+
+NAMES = {np.dtype(kind): name for name, kind in {
+    "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
+}.items()}  # fmt: skip
+TYPES = {name: kind for kind, name in NAMES.items()}
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> str:
+    """Write `tensors` atomically, `facts` as JSON in the header; returns the file's sha256.
+
+    The bytes depend on the content alone: tensors are ordered by size of element and name, and there is one metadata
+    key, since the format's readers and writers keep no order between several.
+    """
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, Any] = {}
+    if facts is not None:
+        header["__metadata__"] = {"json": json.dumps(facts, sort_keys=True, allow_nan=False)}
+    end = 0
+    for name, array in ordered:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the mapped tensors are aligned
+    with files.atomic(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for _, array in ordered:
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        return files.sha256(temporary)
+
+
+def mapped(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file as read-only views of its mapped bytes. Raises OSError, or ValueError if it is damaged."""
+    tensors, start = _header(path)
+    tensors.pop("__metadata__", None)
+    raw = np.memmap(path, np.uint8, mode="r", offset=start) if path.stat().st_size > start else np.empty(0, np.uint8)
+    try:
+        return {
+            name: raw[slice(*facts["data_offsets"])].view(TYPES[facts["dtype"]]).reshape(facts["shape"])
+            for name, facts in tensors.items()
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a safetensors file that can be mapped ({error})") from error
+
+
+def facts(path: Path) -> dict[str, Any] | None:
+    """The facts in a file's header, read without its tensors; None when another program wrote it.
+
+    Raises OSError, or ValueError for a damaged file.
+    """
+    text = _header(path)[0].get("__metadata__", {}).get("json")
+    return None if text is None else json.loads(text)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The parsed header, and where the tensors' bytes start."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise ValueError(f"{path}: not a whole safetensors file")
+        header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: not a safetensors file")
+    return header, 8 + length
