@@ -30,6 +30,8 @@ class Runtime:
     another number gives other bits. `workers`: processes that decode images (DARKROOM_WORKERS); any number gives the
     same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`: a folder of files
     that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files (DARKROOM_TENSORBOARD).
+    `dvclive`: a folder for DVCLive's (DARKROOM_DVCLIVE). `checkpoint_seconds`: training time that an interruption may
+    cost (DARKROOM_CHECKPOINT_SECONDS).
     """
 
     device: str
@@ -38,6 +40,8 @@ class Runtime:
     checkpoints: Path
     downloads: Path | None
     tensorboard: Path | None
+    dvclive: Path | None = None
+    checkpoint_seconds: float = 10.0
 
 
 def from_environment() -> Runtime:
@@ -50,6 +54,8 @@ def from_environment() -> Runtime:
         checkpoints=Path(os.environ.get("DARKROOM_CHECKPOINTS", ".darkroom/checkpoints")),
         downloads=_folder("DARKROOM_DOWNLOADS"),
         tensorboard=_folder("DARKROOM_TENSORBOARD"),
+        dvclive=_folder("DARKROOM_DVCLIVE"),
+        checkpoint_seconds=_seconds("DARKROOM_CHECKPOINT_SECONDS", 10.0),
     )
 
 
@@ -60,7 +66,8 @@ def torch_device(runtime: Runtime) -> Any:
     import torch
 
     torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms(True, warn_only=True), which imports the compiler: 1.4 s.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -124,6 +131,17 @@ def _count(name: str, default: int) -> int:
     if not text.isdigit() or int(text) < 1:
         raise DarkroomError(f"{name}={text} in the environment: expected a whole number of at least 1, or unset")
     return int(text)
+
+
+def _seconds(name: str, default: float) -> float:
+    text = os.environ.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise DarkroomError(f"{name}={text} in the environment: expected a number of seconds, or unset")
+    return value
 
 
 def _folder(name: str) -> Path | None:

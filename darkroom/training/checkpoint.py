@@ -1,0 +1,82 @@
+"""Where an interrupted training goes on: one file, outside DVC's outputs, named by all that shapes the result.
+
+A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced in one step, and one whose hash
+does not fit is never read, so a kill in the middle of writing costs the time since the last checkpoint and no more.
+"""
+
+import hashlib
+import io
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from darkroom import files
+from darkroom.progress import say
+
+MAGIC = b"darkroom-checkpoint-1\n"
+DIGEST = hashlib.sha256().digest_size
+SHARE = 20  # at most a twentieth of the time goes into writing checkpoints
+
+
+class Checkpoint:
+    """The checkpoint of one training. `key`: the digest of everything that shapes the result; `every`: seconds."""
+
+    def __init__(self, folder: Path, key: str, every: float = 10.0) -> None:
+        self.path = folder / f"{key}.ckpt"
+        self.key = key
+        self._every = self._wait = every
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() - self._last >= self._wait
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the file by `state`: tensors, numbers, texts, lists and dicts."""
+        import torch
+
+        started = time.monotonic()
+        buffer = io.BytesIO()
+        torch.save({"key": self.key, "state": dict(state)}, buffer)
+        payload = buffer.getbuffer()
+        with files.atomic(self.path) as temporary, temporary.open("wb") as file:
+            file.write(MAGIC)
+            file.write(hashlib.sha256(payload).digest())
+            file.write(payload)
+        self._last = time.monotonic()
+        self._wait = max(self._every, SHARE * (self._last - started))
+
+    def load(self, device: Any) -> dict[str, Any] | None:
+        """The saved state, its tensors on the CPU or `device`; None when there is none that is whole and this one's."""
+        import torch
+
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        start = len(MAGIC) + DIGEST
+        payload = data[start:]
+        if data[: len(MAGIC)] != MAGIC or hashlib.sha256(payload).digest() != data[len(MAGIC) : start]:
+            say(f"{self.path}: damaged checkpoint, not used; training starts from the beginning")
+            return None
+        saved = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        return saved["state"] if saved["key"] == self.key else None
+
+    def remove(self) -> None:
+        """Delete the file, and what a killed writer left beside it: the training is done."""
+        self.path.unlink(missing_ok=True)
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            left.unlink(missing_ok=True)
+
+
+def code_digest() -> str:
+    """The digest of this project's modules that are loaded: a checkpoint of other code is never picked up."""
+    paths = {}
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        script = name == "__main__" and file and Path(file).parent.name == "stages"
+        if file and (script or name.split(".")[0] in ("darkroom", "stages")):
+            paths[name] = files.sha256(Path(file))
+    return files.digest(paths)

@@ -1,0 +1,78 @@
+"""What training makes smaller, and two ways of mixing samples before it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from darkroom.data.randomness import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Weights (K,) float32 that make every class count the same: n / (present classes x its count), 0 when absent."""
+    counts = np.bincount(labels, minlength=classes)
+    present = counts > 0
+    weights = np.zeros(classes, np.float32)
+    weights[present] = len(labels) / (present.sum() * counts[present])
+    return weights
+
+
+def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
+    """The mean over a batch of the cross entropy of logits (b, K) and labels (b,), weighted by class where asked.
+
+    A weighted sample counts `weight / b`, not `weight / (sum of the batch's weights)`: the gradient of a batch in parts
+    is then the same as the gradient of the whole.
+    """
+    from torch.nn import functional
+
+    def loss(logits: "Tensor", labels: "Tensor") -> "Tensor":
+        if weights is None:
+            return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        each = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+        return (each * weights[labels]).mean()
+
+    return loss
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A batch after mixing: the loss is `share` of that against `first`, the rest of that against `second`."""
+
+    inputs: "Tensor"
+    first: "Tensor"
+    second: "Tensor | None" = None
+    share: float = 1.0
+
+
+def mix(inputs: "Tensor", labels: "Tensor", mixup: float, cutmix: float, *path: int | str) -> Mixed:
+    """Mix each sample with another of the batch, by mixup (Zhang et al., 2018) or cutmix (Yun et al., 2019).
+
+    With both on, a coin decides for the batch; features (b, D) are never cut. All draws belong to `path`.
+    """
+    import torch
+
+    cutmix = cutmix if inputs.ndim == 4 else 0.0
+    if not mixup and not cutmix:
+        return Mixed(inputs, labels)
+    random = generator(*path, "mix")
+    cut = bool(cutmix) and (not mixup or random.random() < 0.5)
+    strength = cutmix if cut else mixup
+    share = float(random.beta(strength, strength))
+    other = torch.from_numpy(random.permutation(len(labels))).to(labels.device)
+    if not cut:
+        return Mixed(torch.lerp(inputs[other], inputs, share), labels, labels[other], share)
+    side = inputs.shape[-1]
+    half = (1 - share) ** 0.5 * side / 2
+    x, y = random.random(2) * side
+    left, right = (int(np.clip(round(edge), 0, side)) for edge in (x - half, x + half))
+    top, bottom = (int(np.clip(round(edge), 0, side)) for edge in (y - half, y + half))
+    inputs = inputs.clone()
+    inputs[:, :, top:bottom, left:right] = inputs[other][:, :, top:bottom, left:right]
+    share = 1 - (right - left) * (bottom - top) / side**2
+    return Mixed(inputs, labels, labels[other], share)

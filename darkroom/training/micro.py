@@ -1,0 +1,60 @@
+"""Out of memory: do a step again in smaller parts whose gradients add up to the whole batch's."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from darkroom.errors import TrainingError
+from darkroom.progress import say
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class Micro:
+    """`size`: the samples that go through the network together; None: a whole batch. Part of a checkpoint.
+
+    BatchNorm sees one part at a time, as it does on several GPUs; all else is the same sum in another order.
+    """
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+
+    def run(
+        self, forward_backward: Callable[[slice], tuple[Tensor, Tensor]], count: int, module: nn.Module
+    ) -> tuple[Tensor, Tensor]:
+        """The sums of what `forward_backward` returns for the parts of a batch of `count`. Raises TrainingError."""
+        statistics = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        while True:
+            size = min(self.size or count, count)
+            parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+            try:
+                results = [forward_backward(part) for part in parts]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise TrainingError("out of memory with a single image; use a smaller image_size or backbone, "
+                                        "or free some memory") from error  # fmt: skip
+                failed = True
+            else:
+                failed = False
+            if not failed:
+                break
+            # Outside of `except`: the exception holds on to the tensors of the step that failed.
+            self.size = -(-size // 2)
+            say(f"train: out of memory; goes on with micro-batches of {self.size} in place of {size}")
+            module.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, before in statistics:
+                    buffer.copy_(before)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        if len(results) == 1:
+            return results[0]
+        return torch.stack([loss for loss, _ in results]).sum(), torch.stack([right for _, right in results]).sum()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the memory of the device or of the machine was not enough."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in SIGNS)

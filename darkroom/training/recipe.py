@@ -1,0 +1,70 @@
+"""How a classifier is trained: the params that stages/train.py and stages/crossval.py share."""
+
+from dataclasses import dataclass
+
+from darkroom.data.augment import STRENGTHS
+from darkroom.errors import ParamsError
+from darkroom.params import param
+from darkroom.training.monitor import MONITORS
+from darkroom.training.optimizers import OPTIMIZERS
+from darkroom.training.schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every key of params.yaml that shapes training; see docs/experiments.md for what to try."""
+
+    seed: int = param("Of every random choice", at_least=0)
+    freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
+    head: str = param("The layers after the backbone", choices=("linear", "mlp"))
+    hidden: int = param("Width of the mlp head's hidden layer", at_least=1)
+    dropout: float = param("Share of the head's inputs that are dropped in training", at_least=0, below=1)
+    epochs: int = param("Times that every training sample is seen", at_least=1)
+    batch_size: int = param("Samples a step, at most", at_least=1)
+    optimizer: str = param("How weights follow gradients", choices=OPTIMIZERS)
+    lr: float = param("Learning rate at its highest", above=0)
+    momentum: float = param("Of sgd and rmsprop", at_least=0, below=1)
+    weight_decay: float = param("Decay of weights, not of norms and biases", at_least=0)
+    l1: float = param("Weight of the sum of the weights' magnitudes in the loss, not of norms and biases", at_least=0)
+    schedule: str = param("How the learning rate goes over the epochs", choices=SCHEDULES)
+    warmup_epochs: float = param("Epochs in which the learning rate rises from zero", at_least=0)
+    grad_clip: float = param("Largest norm of a step's gradient; 0 is no limit", at_least=0)
+    label_smoothing: float = param("Share of each label that is spread over all classes", at_least=0, below=1)
+    mixup: float = param("Strength of mixing two samples into one (Beta's parameter); 0 is off", at_least=0)
+    cutmix: float = param("Strength of pasting a part of one image into another; 0 is off", at_least=0)
+    ema: float = param("Decay of the running mean of weights that is kept; 0 is off", at_least=0, below=1)
+    balance: str = param("What rare classes get: none, a heavier loss, or more draws",
+                         choices=("none", "loss", "sampler"))  # fmt: skip
+    patience: int = param("Epochs without a better `monitor` before training stops; 0 never stops", at_least=0)
+    monitor: str = param("What the best epoch is best at; its weights are the ones kept", choices=MONITORS)
+    augment: str = param("How far training images are changed", choices=STRENGTHS)
+    thaw_epoch: int = param("Epochs of the head alone, before all weights learn; 0 never thaws", at_least=0)
+    thaw_lr_factor: float = param("Times lr, after the thaw", above=0)
+    lr_decay: float = param("Times the learning rate, for each layer group further from the head", above=0, at_most=1)
+    precision: str = param("auto: bfloat16 where the hardware is fast at it, else float32",
+                           choices=("auto", "float32", "bfloat16"))  # fmt: skip
+    compile: str = param("torch.compile of the network: auto where the steps repay it",
+                         choices=("auto", "never", "always"))  # fmt: skip
+
+    def check(self) -> None:
+        """Raise ParamsError for values that are allowed each, and contradict each other."""
+        if self.thaw_epoch and self.freeze == "none":
+            raise ParamsError("params.yaml: thaw_epoch has nothing to thaw with freeze: none; set one of the two")
+        if self.thaw_epoch >= self.epochs and self.thaw_epoch:
+            raise ParamsError(
+                f"params.yaml: thaw_epoch is {self.thaw_epoch}, expected less than epochs ({self.epochs}), "
+                "so that thawed epochs are left"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ParamsError(f"params.yaml: warmup_epochs is {self.warmup_epochs:g}, "
+                              f"expected less than epochs ({self.epochs})")  # fmt: skip
+        if self.cutmix and self.freeze == "backbone" and not self.thaw_epoch:
+            raise ParamsError(
+                "params.yaml: cutmix pastes images, and with freeze: backbone none are seen in training; "
+                "set cutmix: 0, use mixup (which mixes features), or freeze less"
+            )
+        if self.lr_decay != 1 and self.freeze == "backbone" and not self.thaw_epoch:
+            raise ParamsError(
+                "params.yaml: lr_decay acts on the backbone's layers, which freeze: backbone holds still; "
+                "set lr_decay: 1, or freeze less"
+            )

@@ -1,0 +1,64 @@
+"""Learning rate schedules: the factor of `lr` at a point of the training."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PLATEAU_PATIENCE = 2  # epochs without a better monitor, before the rate is cut
+PLATEAU_FACTOR = 0.3
+STEPS = 3  # times that `step` divides the rate by ten, at equal distances
+
+
+def constant(done: float) -> float:
+    """1 all along."""
+    del done
+    return 1.0
+
+
+def step(done: float) -> float:
+    """A tenth at each third of the way: 1, 0.1, 0.01."""
+    return 0.1 ** min(STEPS - 1, math.floor(done * STEPS + 1e-9))
+
+
+def cosine(done: float) -> float:
+    """From 1 down to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def onecycle(done: float) -> float:
+    """From 1/25 up to 1 in the first 30 %, then down to nearly 0 (Smith and Topin, 2018)."""
+    up = 0.3
+    if done < up:
+        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * done / up))
+    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (done - up) / (1 - up)))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
+    "onecycle": onecycle,
+    "plateau": constant,  # cut by Plateau, at the end of an epoch
+}
+
+
+def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
+    """The factor of `lr` at `at`, in epochs, 0 <= at < epochs: a rise in `warmup` epochs, then the schedule."""
+    if at < warmup:
+        return (at + 1e-3) / (warmup + 1e-3)
+    return SCHEDULES[schedule]((at - warmup) / (epochs - warmup))
+
+
+@dataclass
+class Plateau:
+    """Cuts the rate when the monitor has not become better for PLATEAU_PATIENCE epochs. Part of a checkpoint."""
+
+    factor: float = 1.0
+    waited: int = 0
+
+    def epoch_ended(self, better: bool) -> None:
+        """Count an epoch; `better`: it is the best so far."""
+        self.waited = 0 if better else self.waited + 1
+        if self.waited > PLATEAU_PATIENCE:
+            self.factor *= PLATEAU_FACTOR
+            self.waited = 0
