@@ -18,7 +18,7 @@ class Recipe:
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
     head: str = param("The layers after the backbone", choices=("linear", "mlp"))
     hidden: int = param("Width of the mlp head's hidden layer", at_least=1)
-    dropout: float = param("Share of the head's inputs that are dropped in training", at_least=0, below=1)
+    dropout: float = param("Share of the mlp head's hidden units that are dropped in training", at_least=0, below=1)
     epochs: int = param("Times that every training sample is seen", at_least=1)
     batch_size: int = param("Samples a step, at most", at_least=1)
     optimizer: str = param("How weights follow gradients", choices=OPTIMIZERS)
