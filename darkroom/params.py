@@ -8,6 +8,7 @@ JSON Schema of all stages together, written by `make schema` from those dataclas
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -33,17 +34,21 @@ def param(
     *,
     choices: typing.Iterable[str] | None = None,
     also: typing.Iterable[str] = (),
+    prefix: str | None = None,
     above: float | None = None,
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """A field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number."""
+    """A field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number.
+
+    `prefix`: any longer text that begins so is allowed beside the choices.
+    """
     limits = {"exclusiveMinimum": above, "minimum": at_least, "exclusiveMaximum": below, "maximum": at_most}
     spec: dict[str, Any] = {"description": doc} | {name: limit for name, limit in limits.items() if limit is not None}
     if choices is not None:
         spec["enum"] = sorted(choices)
-    return dataclasses.field(metadata={"spec": spec, "also": tuple(also)})
+    return dataclasses.field(metadata={"spec": spec, "also": tuple(also), "prefix": prefix})
 
 
 def load(cls: type[T], path: Path = Path("params.yaml")) -> T:
@@ -112,6 +117,8 @@ def _field_schema(hint: Any, metadata: typing.Mapping[str, Any]) -> dict[str, An
             options.append({"type": "null"})
         else:
             options.append({"type": TYPE_NAMES[member], **spec})
+            if metadata.get("prefix"):
+                options.append({"type": "string", "pattern": f"^{re.escape(metadata['prefix'])}."})
     return {"description": description} | (options[0] if len(options) == 1 else {"anyOf": options})
 
 
@@ -125,6 +132,7 @@ def _fits(value: Any, spec: dict[str, Any]) -> bool:
     return (
         right
         and ("enum" not in spec or value in spec["enum"])
+        and ("pattern" not in spec or re.search(spec["pattern"], value) is not None)
         and ("minimum" not in spec or value >= spec["minimum"])
         and ("maximum" not in spec or value <= spec["maximum"])
         and ("exclusiveMinimum" not in spec or value > spec["exclusiveMinimum"])
@@ -137,6 +145,8 @@ def _allowed(spec: dict[str, Any]) -> str:
         shown = [str(text) for text in spec["enum"]]
         more = f", … ({len(shown)} in all)" if len(shown) > 12 else ""
         return "one of " + ", ".join(shown[:12]) + more if len(shown) > 1 else f"`{shown[0]}`"
+    if "pattern" in spec:
+        return f"`{spec['pattern'][1:-1]}…`"
     limits = {
         "exclusiveMinimum": "above",
         "minimum": "at least",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from darkroom.errors import ParamsError
-from darkroom.params import load, param, schema
+from darkroom.params import check, load, param, schema
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,15 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
 def test_an_absent_file_says_where_to_run(tmp_path):
     with pytest.raises(ParamsError, match="does not exist; run from the project's root"):
         load(Params, tmp_path / "params.yaml")
+
+
+def test_a_prefix_opens_a_list_of_choices():
+    @dataclass(frozen=True)
+    class Open:
+        backbone: str = param("the network", choices=["resnet18"], prefix="timm/")
+
+    spec = schema(Open)["backbone"]
+    check("backbone", "timm/resnet18", spec)
+    for wrong in ("timm/", "my/timm/x", "resnet19"):
+        with pytest.raises(ParamsError, match=r"expected `resnet18` or `timm/…`"):
+            check("backbone", wrong, spec)

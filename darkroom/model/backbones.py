@@ -29,12 +29,6 @@ def build(backbone: str, image_size: int, seed: int) -> nn.Module:
     return network.eval()
 
 
-def build_empty(backbone: str, image_size: int) -> nn.Module:
-    """The same network without memory or weights (on torch's meta device), to ask for names and shapes."""
-    with torch.device("meta"):
-        return _build(backbone, image_size).eval()
-
-
 def features_of(network: nn.Module, image_size: int) -> int:
     """D, the number of features that `network` gives for an image of `image_size`. Raises DarkroomError."""
     parameter = next(network.parameters())

@@ -20,6 +20,7 @@ PUBLISHED_AT = "https://download.pytorch.org/models/"
 TIMM = "timm/"
 OWN = {"small_cnn": 28, "lenet": 28, "simple_cnn": 224}  # our own networks and the size they were drawn for
 NAMED = ("none", "imagenet")
+FACTS = ("backbone", "image_size", "short_side", "mean", "std")  # what a run's own file of weights says of itself
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,8 @@ def facts_of(path: Path) -> dict[str, Any] | None:
         raise WeightsError(f"weights: {path} does not exist; expected none, imagenet, a published name, or a file")
     if path.suffix != ".safetensors":
         return None
-    return tensors.facts(path)
+    facts = tensors.facts(path)
+    return facts if facts is not None and set(FACTS) <= set(facts) else None
 
 
 def _usual(backbone: str) -> Preprocessing:

@@ -1,6 +1,6 @@
 """A body and a head as one torch network, normalisation inside; loaded from what embed and train wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,17 @@ def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
 
 
+def features_on(body: "Body", device: torch.device) -> Callable[[np.ndarray], np.ndarray]:
+    """A function (n, S, S, 3) uint8 -> (n, D) float32 that runs `body` on `device`."""
+    body = body.to(device).to(memory_format=torch.channels_last).eval()
+
+    def features(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return body(pixels(images, device)).cpu().numpy()
+
+    return features
+
+
 class Body(nn.Module):
     """A backbone without its classifier, with the mean and std that belong to its weights."""
 
@@ -27,6 +38,7 @@ class Body(nn.Module):
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.net = net
+        self._map_layer: str | None = None
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
 
@@ -39,22 +51,41 @@ class Body(nn.Module):
 
         None for a backbone whose features are no average of a map: a head's weights say nothing about places there.
         """
-        outputs: list[Tensor] = []
-        hooks = [
-            module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-            for module in self.net.modules()
-        ]
+        if self._map_layer is None:
+            self._map_layer = self._find_map_layer(images.shape[-1])
+        if not self._map_layer:
+            return self(images), None
+        features, outputs = self._watched({self._map_layer}, images)
+        return features, outputs[-1][1]
+
+    def _find_map_layer(self, size: int) -> str:
+        """The name of the layer whose output is the last map; '' when there is none. Tried on noise, in eval mode."""
+        noise = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(self.mean)
+        modes = {module: module.training for module in self.modules()}
+        with torch.no_grad():
+            features, outputs = self.eval()._watched({name for name, _ in self.net.named_modules() if name}, noise)
+        for module, mode in modes.items():
+            module.training = mode
+        near = 1e-4 * features.abs().max().item()  # relative: an untrained body's features can be tiny
+        for name, output in reversed(outputs):
+            is_map = isinstance(output, Tensor) and output.dim() == 4 and output.shape[:2] == features.shape
+            if is_map and output[0, 0].numel() > 1 and torch.allclose(output.mean((2, 3)), features, rtol=0, atol=near):
+                return name
+        return ""
+
+    def _watched(self, names: set[str], images: Tensor) -> tuple[Tensor, list[tuple[str, Any]]]:
+        """The features, and what each of the layers `names` gave on the way to them, in the order of the calls."""
+        outputs: list[tuple[str, Any]] = []
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            return lambda _layer, _inputs, output: outputs.append((name, output))
+
+        hooks = [layer.register_forward_hook(keep(name)) for name, layer in self.net.named_modules() if name in names]
         try:
-            features = self(images)
+            return self(images), outputs
         finally:
             for hook in hooks:
                 hook.remove()
-        for output in reversed(outputs):
-            if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[:2] != features.shape:
-                continue
-            if torch.allclose(output.mean((2, 3)), features, rtol=1e-3, atol=1e-5) and output.shape[2:].numel() > 1:
-                return features, output
-        return features, None
 
     def arrays(self) -> tensors.Tensors:
         """The weights and statistics as arrays, under the names that torchvision gives them."""

@@ -1,0 +1,51 @@
+"""Run models/body/body.onnx with onnxruntime: uint8 images in, features (and maps) out. No torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.data.shards import Shards
+from darkroom.errors import DarkroomError
+
+PIXELS_A_BATCH = 32 * 224 * 224  # enough images to keep the cores busy, few enough to stay in cache
+
+
+class Engine:
+    """An onnxruntime session on the CPU; float32, and the same bits for the same number of threads."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        if not path.exists():
+            raise DarkroomError(f"{path} does not exist; run `dvc repro embed` with freeze: backbone")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        return self.session.run(["features"], {"images": images})[0]
+
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(n, S, S, 3) uint8 -> (n, D) features and (n, D, h, w) maps whose average they are, or None."""
+        if not self.has_maps:
+            return self.features(images), None
+        features, maps = self.session.run(["features", "maps"], {"images": images})
+        return features, maps
+
+
+def batches(shards: Shards) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images of `shards` in order, in batches whose size suits the image size: ((b, S, S, 3), (b,) places)."""
+    count = batch_size(shards)
+    for start in range(0, len(shards), count):
+        places = np.arange(start, min(start + count, len(shards)))
+        yield shards.rows(places), places
+
+
+def batch_size(shards: Shards) -> int:
+    """How many images go through the network at once: a function of their size alone."""
+    size = shards.row_shape[0] if len(shards) else 1
+    return max(1, min(256, PIXELS_A_BATCH // (size * size)))

@@ -1,0 +1,211 @@
+"""Where a body's numbers come from: chance, a published file, another file, or an earlier run; checked before use."""
+
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from darkroom import files
+from darkroom.errors import WeightsError
+from darkroom.model import backbones, catalog, published, tensors
+from darkroom.model.classifier import SavedClassifier
+from darkroom.model.network import Body
+
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
+# Classifiers of other label sets, and the auxiliary ones that only help a training from scratch: never part of a body.
+NOT_BODY = re.compile(r"^(fc|classifier|head|heads|head\.fc|heads\.head|aux1|aux2|AuxLogits)\.")
+DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A body with its numbers, the facts for body.json, and the classifier it comes from when it was a run's."""
+
+    body: Body
+    facts: dict[str, Any]
+    earlier: SavedClassifier | None
+
+
+def resolve(
+    backbone: str, weights: str, image_size: int, seed: int, train_mean: Iterable[float], train_std: Iterable[float]
+) -> Resolved:
+    """The body of `backbone` with `weights`; from scratch, mean and std are those of the training split."""
+    source = _source(backbone, weights)
+    sha256 = None if source is None else files.sha256(source)
+    preprocessing = catalog.preprocessing(backbone, weights)
+    net = backbones.build(backbone, image_size, seed)
+    features = backbones.features_of(net, image_size)
+    if source is not None:
+        _check_name(source, sha256 or "")
+        _check_backbone(backbone, weights)
+        _load(net, source, backbone, image_size)
+    mean = preprocessing.mean or tuple(train_mean)
+    std = preprocessing.std or tuple(train_std)
+    facts = {
+        "backbone": backbone,
+        "weights": Path(weights).name if catalog.is_file(weights) else weights,
+        "weights_sha256": sha256,
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+        "image_size": image_size,
+        "features": features,
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+    }
+    earlier = SavedClassifier.load(Path(weights)) if catalog.is_file(weights) and Path(weights).is_dir() else None
+    return Resolved(Body(net, mean, std), facts, earlier)
+
+
+def read(path: Path) -> "OrderedDict[str, Tensor]":
+    """The tensors of a .safetensors file or of a pickled state_dict, by name. Raises WeightsError.
+
+    Pickles are read with `weights_only`, which never runs code from the file.
+    """
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    if path.suffix not in PICKLED:
+        raise WeightsError(f"weights: {path} is no file of weights; expected .safetensors or {', '.join(PICKLED)}")
+    _refuse_torchscript(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise WeightsError(
+            f"weights: {path} holds more than tensors, or is no state_dict; it is not read, because such a file can "
+            "run code; where it was made, save `model.state_dict()` and use that"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(f"weights: {path} is damaged or cut short; fetch it again") from error
+    return _state_dict(state, path)
+
+
+def _safetensors(path: Path) -> "OrderedDict[str, Tensor]":
+    try:
+        return OrderedDict(load_file(path))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"weights: {path} is damaged or cut short ({error}); fetch or make it again") from error
+
+
+def _source(backbone: str, weights: str) -> Path | None:
+    if weights == "none":
+        return None
+    if not catalog.is_file(weights):
+        return published.fetch(backbone, weights)
+    path = Path(weights)
+    if path.is_dir():
+        path = path / "body.safetensors"
+    if not path.exists():
+        raise WeightsError(f"weights: {path} does not exist; expected none, imagenet, a published name, or a file")
+    return path
+
+
+def _check_name(path: Path, sha256: str) -> None:
+    promised = HASH_IN_NAME.search(path.name)
+    if promised and not sha256.startswith(promised[1]):
+        raise WeightsError(
+            f"weights: {path}: its sha256 begins with {sha256[: len(promised[1])]}, its name says {promised[1]}; "
+            "it is damaged or was not fetched to its end: delete it and fetch it again"
+        )
+
+
+def _check_backbone(backbone: str, weights: str) -> None:
+    own = catalog.facts_of(Path(weights)) if catalog.is_file(weights) else None
+    if own is not None and own["backbone"] != backbone:
+        raise WeightsError(f"weights: {weights} holds a {own['backbone']}, backbone is {backbone}; make the two agree")
+
+
+def _refuse_torchscript(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("constants.pkl") for name in archive.namelist()):
+            raise WeightsError(
+                f"weights: {path} is a TorchScript archive (a program), expected a state_dict; where it was made, save "
+                "`model.state_dict()` and use that"
+            )
+
+
+def _state_dict(state: Any, path: Path) -> "OrderedDict[str, Tensor]":
+    """The state_dict itself, out of the wrappings that training scripts put around one."""
+    for wrapping in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
+            state = state[wrapping]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"weights: {path} holds no state_dict (names and tensors); save `model.state_dict()`")
+    plain = OrderedDict((str(name).removeprefix("module."), value) for name, value in state.items())
+    if hasattr(state, "_metadata"):
+        plain._metadata = state._metadata  # type: ignore[attr-defined]
+    return plain
+
+
+def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
+    state = read(path)
+    wanted = net.state_dict()
+    if not hasattr(state, "_metadata") and (tensors_are_own(path) or backbone.startswith("mnasnet")):
+        state._metadata = wanted._metadata  # type: ignore[attr-defined]
+    if backbone.startswith("densenet"):  # the names that older versions of torchvision saved
+        state = _renamed(state)
+    if backbone.startswith("vit_"):
+        state = _resized_positions(state, wanted, image_size)
+    for name in [name for name in state if name not in wanted and NOT_BODY.match(name)]:
+        del state[name]
+    for name, value in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, value)
+        elif name in state and state[name].shape != value.shape:
+            raise WeightsError(
+                f"weights: {path}: {name} has shape {tuple(state[name].shape)}, {backbone} at {image_size} px wants "
+                f"{tuple(value.shape)}; use the weights of this backbone and size"
+            )
+    try:
+        missing, surplus = net.load_state_dict(state, strict=False)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"weights: {path} does not fit {backbone} ({reason}); is it of another model?") from error
+    if missing or surplus:
+        faults = " and ".join(filter(None, [_some("lacks", missing), _some("has the surplus", surplus)]))
+        raise WeightsError(f"weights: {path} does not fit {backbone}: it {faults}; is it of another model?")
+    for name, value in net.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"weights: {path}: {name} holds numbers that are not finite; fetch or make it again")
+
+
+def tensors_are_own(path: Path) -> bool:
+    """Whether a run of this pipeline wrote the file."""
+    return path.suffix == ".safetensors" and tensors.facts(path) is not None
+
+
+def _some(verb: str, names: list[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{verb} {', '.join(names[:2])}{more}" if names else ""
+
+
+def _renamed(state: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
+    for name in list(state):
+        old = DENSE_LAYER.match(name)
+        if old:
+            state[old[1] + old[2]] = state.pop(name)
+    return state
+
+
+def _resized_positions(
+    state: "OrderedDict[str, Tensor]", wanted: Mapping[str, Tensor], image_size: int
+) -> "OrderedDict[str, Tensor]":
+    """A ViT's position embeddings, interpolated to another image size as torchvision does it."""
+    name = "encoder.pos_embedding"
+    if name not in state or state[name].shape == wanted[name].shape:
+        return state
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    return interpolate_embeddings(image_size, wanted["conv_proj.weight"].shape[-1], state)

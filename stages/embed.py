@@ -1,0 +1,127 @@
+"""Resolve the backbone and, when it is frozen, run it once over every image: shards -> features, models/body."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darkroom import files, runtime
+from darkroom.data.augment import STRENGTHS, augmented
+from darkroom.data.shards import Shards, write_shards
+from darkroom.errors import DarkroomError
+from darkroom.model import engine, freezing, onnx_body, tensors, weights
+from darkroom.model.catalog import BACKBONES, TIMM
+from darkroom.model.network import features_on
+from darkroom.params import load, param
+from darkroom.progress import progress
+from darkroom.runtime import Runtime
+from darkroom.stage import note, run
+
+SPLITS = ("train", "val", "test")
+Features = Callable[[np.ndarray], np.ndarray]  # (n, S, S, 3) uint8 -> (n, D) float32
+
+
+@dataclass(frozen=True)
+class EmbedParams:
+    """What a body and its features depend on."""
+
+    seed: int = param("Of every random choice", at_least=0)
+    backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
+    weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
+    freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
+    augment: str = param("How far training images are changed", choices=STRENGTHS)
+    views: int = param("Augmented copies of each training image that are embedded when `augment` is on", at_least=0)
+
+
+def main(shards: Path, features: Path, body: Path) -> str:
+    """Write BODY, and the features of SHARDS/{train,val,test}: empty tables unless freeze is backbone."""
+    params = load(EmbedParams)
+    splits = {split: Shards(shards / split) for split in SPLITS}
+    frozen = params.freeze == freezing.EVERYTHING
+    resolved = resolve(params, splits["train"])
+    write_body(body, resolved, frozen)
+    name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"
+    if not frozen:
+        for split in SPLITS:
+            write_features(features / split, splits[split], [])
+        return f"{name}, to be trained with the head: no features"
+    extract, engine_name = extractor(body, resolved, runtime.from_environment())
+    started, done = time.monotonic(), 0
+    for split in SPLITS:
+        copies = params.views if split == "train" and params.augment != "none" else 0
+        rows = embedded(splits[split], extract, params, copies)
+        count = -(-len(splits[split]) // engine.batch_size(splits[split]))
+        write_features(features / split, splits[split], progress(rows, f"embed {split}", count, "batch"))
+        done += len(splits[split]) * (1 + copies)
+    seconds = time.monotonic() - started
+    note(engine=engine_name, images_per_second=round(done / seconds, 1))
+    return f"{name}: {resolved.facts['features']:,} features of each of {done:,} images"
+
+
+def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
+    """The body with its numbers, for the size, mean and std of the training images. Raises DarkroomError."""
+    if not len(train):
+        raise DarkroomError(f"{train.folder} holds no images; see data/rejects.csv, and `source` in params.yaml")
+    facts = train.index
+    resolved = weights.resolve(
+        params.backbone, params.weights, facts["image_size"], params.seed, facts["mean"], facts["std"]
+    )
+    freezing.check(resolved.body.net, params.freeze)
+    return resolved
+
+
+def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
+    """Write models/body whole: body.json, body.safetensors, body.onnx when frozen, and the head that came with it."""
+    with files.fresh_folder(folder) as temporary:
+        files.write_json(temporary / "body.json", resolved.facts | {"frozen": frozen})
+        tensors.save(temporary / "body.safetensors", resolved.body.arrays())
+        if frozen:
+            onnx_body.export(resolved.body, resolved.facts["image_size"], temporary / "body.onnx")
+        if resolved.earlier is not None:
+            facts = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
+            tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)
+
+
+def extractor(folder: Path, resolved: weights.Resolved, environment: Runtime) -> tuple[Features, str]:
+    """How images become features, and the name of what computes them.
+
+    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
+    choice follows from the device alone, since each engine has other bits.
+    """
+    device = runtime.torch_device(environment)
+    if device.type == "cpu":
+        return engine.Engine(folder / "body.onnx", environment.threads).features, "onnxruntime"
+    return features_on(resolved.body, device), str(device)
+
+
+def embedded(shards: Shards, extract: Features, params: EmbedParams, copies: int) -> Iterator[np.ndarray]:
+    """Features float32 (b, 1 + copies, D), batch by batch: of each image itself, then of its augmented copies."""
+    strength, flips = STRENGTHS[params.augment], bool(shards.index["flips"])
+    for images, places in engine.batches(shards):
+        views = [extract(images)]
+        for copy in range(1, copies + 1):
+            assert strength is not None
+            views.append(extract(augmented(images, strength, flips, places, params.seed, copy)))
+        yield np.stack(views, axis=1)
+
+
+def write_features(folder: Path, shards: Shards, batches: Iterator[np.ndarray] | list[np.ndarray]) -> None:
+    """Write a table of features with the labels and ids of `shards`, in its order; no batches: an empty table."""
+    ids = shards.ids()
+    with write_shards(folder, "features", shards.classes) as writer:
+        place = 0
+        for batch in batches:
+            if not np.isfinite(batch).all():
+                raise DarkroomError(
+                    "the backbone's features are not finite numbers; choose other weights, or weights: none"
+                )
+            for row in batch:
+                writer.add(row, int(shards.labels[place]), ids[place])
+                place += 1
+        writer.close()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,132 @@
+"""embed resolves the body once; frozen, it runs it once and what it writes is what the handed-over model computes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darkroom import files
+from darkroom.data.shards import Shards
+from darkroom.errors import DarkroomError
+from darkroom.model.engine import Engine
+from darkroom.model.network import load_body, pixels
+from stages import embed
+from tests.model.samples import digit_images, write_splits
+
+PARAMS = {"seed": 0, "backbone": "small_cnn", "weights": "none", "freeze": "backbone", "augment": "none", "views": 0}
+CLASSES = [str(digit) for digit in range(10)]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_splits(Path("shards"), *digit_images(80), CLASSES)
+    return tmp_path
+
+
+def run(**changes) -> str:
+    Path("params.yaml").write_text("".join(f"{key}: {value}\n" for key, value in (PARAMS | changes).items()))
+    return embed.main(Path("shards"), Path("features"), Path("body"))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_features_are_those_of_the_network_with_the_labels_and_ids_of_the_images(project):
+    run()
+    body, facts = load_body(Path("body"))
+    assert facts["frozen"]
+    assert facts["features"] == 128
+    for split, count in (("train", 40), ("val", 20), ("test", 20)):
+        images, features = Shards(Path("shards") / split), Shards(Path("features") / split)
+        rows = features.rows(np.arange(count))
+        with torch.no_grad():
+            expected = body.eval()(pixels(images.rows(np.arange(count))))
+        assert rows.shape == (count, 1, 128)
+        np.testing.assert_allclose(rows[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+        assert features.ids() == images.ids()
+        assert np.array_equal(features.labels, images.labels)
+
+
+def test_cached_features_are_bit_for_bit_what_the_body_s_onnx_file_answers(project):
+    run()
+    images = Shards(Path("shards/test")).rows(np.arange(20))
+    engine = Engine(Path("body/body.onnx"), threads=embed.runtime.from_environment().threads)
+    features, maps = engine.features_and_maps(images)
+    assert np.array_equal(features, Shards(Path("features/test")).rows(np.arange(20))[:, 0])
+    assert maps is not None
+    np.testing.assert_allclose(maps.mean((2, 3)), features, rtol=1e-4, atol=1e-6)
+
+
+def test_a_body_that_is_to_be_trained_leaves_an_empty_table_and_no_onnx_file(project):
+    said = run(freeze="none")
+    assert "no features" in said
+    for split in ("train", "val", "test"):
+        assert len(Shards(Path("features") / split)) == 0
+    assert not Path("body/body.onnx").exists()
+    assert load_body(Path("body"))[1]["frozen"] is False
+
+
+def test_the_same_bytes_come_out_in_any_folder(project, tmp_path_factory, monkeypatch):
+    run()
+    here = digests(Path("body")) | digests(Path("features"))
+    elsewhere = tmp_path_factory.mktemp("a-much-longer-name-of-a-folder")
+    monkeypatch.chdir(elsewhere)
+    write_splits(Path("shards"), *digit_images(80), CLASSES)
+    run()
+    assert digests(Path("body")) | digests(Path("features")) == here
+
+
+def test_nothing_in_the_onnx_file_says_where_it_was_made(project):
+    run()
+    data = Path("body/body.onnx").read_bytes()
+    assert str(project).encode() not in data
+    assert str(Path(embed.__file__).parents[1]).encode() not in data
+
+
+def test_from_scratch_mean_and_std_are_those_of_the_training_split(project):
+    run()
+    index = Shards(Path("shards/train")).index
+    facts = files.read_json(Path("body/body.json"))
+    assert facts["mean"] == pytest.approx(index["mean"])
+    assert facts["weights_sha256"] is None
+
+
+def test_the_seed_draws_the_weights(project):
+    run()
+    first = digests(Path("body"))["body.safetensors"]
+    run(seed=1)
+    assert digests(Path("body"))["body.safetensors"] != first
+
+
+def test_views_are_augmented_copies_of_the_training_images_alone(project):
+    run(augment="light", views=2)
+    train, val = Shards(Path("features/train")), Shards(Path("features/val"))
+    assert train.row_shape == (3, 128)
+    assert val.row_shape == (1, 128)
+    rows = train.rows(np.arange(40))
+    assert not np.allclose(rows[:, 0], rows[:, 1], rtol=1e-3)
+    assert not np.allclose(rows[:, 1], rows[:, 2], rtol=1e-3)
+    run()
+    np.testing.assert_array_equal(Shards(Path("features/train")).rows(np.arange(40))[:, 0], rows[:, 0])
+
+
+def test_views_need_augment(project):
+    run(views=2)
+    assert Shards(Path("features/train")).row_shape == (1, 128)
+
+
+def test_a_wrong_block_stops_before_anything_is_written(project):
+    with pytest.raises(DarkroomError, match=r"freeze is 'block9', expected backbone, none, or a block: block1"):
+        run(freeze="block9")
+    assert not Path("body").exists()
+
+
+def test_no_training_images_is_said_plainly(project):
+    index = json.loads(Path("shards/train/index.json").read_text())
+    Path("shards/train/index.json").write_text(json.dumps(index | {"count": 0, "shards": []}))
+    with pytest.raises(DarkroomError, match="holds no images"):
+        run()
