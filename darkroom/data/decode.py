@@ -1,0 +1,282 @@
+"""Bytes to pixels: the one decoder that preprocess, predict and serve share.
+
+JPEG goes through libjpeg-turbo, scaled while it is decoded; everything else through Pillow. Whatever the file does, the
+answer is a picture or BadImage with a reason: no other exception, no warning, and no more than about 1 GB.
+"""
+
+import io
+import math
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import (  # the plugins are imported by name, so that Pillow does not load all of its formats
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from darkroom.data.diagnosis import what_is_wrong
+from darkroom.errors import BadImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")
+MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
+MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
+MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
+BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture becomes a square of `size` pixels.
+
+    `resize` crop: the short side becomes `short_side` and the middle is cut out; pad: the long side becomes `size` and
+    the rest is black; stretch: both sides become `size`.
+    """
+
+    size: int
+    resize: str
+    short_side: int
+
+    def facts(self) -> dict[str, Any]:
+        """The fields as JSON values; `Framing(**facts)` makes it again."""
+        return asdict(self)
+
+
+def decode(data: bytes, framing: Framing) -> np.ndarray:
+    """RGB pixels, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
+    image, orientation = _open(data, framing.short_side if framing.resize == "crop" else framing.size, framing.resize)
+    image = _resample(image, framing)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation in TRANSPOSE:
+        image = image.transpose(TRANSPOSE[orientation])
+    if image.size != (framing.size, framing.size):
+        square = Image.new("RGB", (framing.size, framing.size))
+        square.paste(image, ((framing.size - image.width) // 2, (framing.size - image.height) // 2))
+        image = square
+    return np.asarray(image)
+
+
+def decode_grey(data: bytes, side: int) -> np.ndarray:
+    """Luminance, upright, both sides stretched to `side`: (side, side) uint8. Raises BadImage with the reason."""
+    image, orientation = _open(data, side, "stretch", grey=True)
+    image = image.convert("L").resize((side, side), Image.Resampling.BOX, reducing_gap=3.0)
+    if orientation in TRANSPOSE:
+        image = image.transpose(TRANSPOSE[orientation])
+    return np.asarray(image)
+
+
+def orientation_of(data: bytes) -> int:
+    """The EXIF orientation of a JPEG, 1..8; 1 where there is none, or where the block is broken."""
+    try:
+        place = 2
+        while data[place] == 0xFF and place < len(data):
+            marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+            if marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0":
+                return _orientation_tag(data[place + 10 : place + 2 + length])
+            if marker in (0xD9, 0xDA):
+                break
+            place += 2 + length
+    except (IndexError, struct.error):
+        pass
+    return 1
+
+
+def _orientation_tag(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    (first,) = struct.unpack_from(order + "I", tiff, 4)
+    (count,) = struct.unpack_from(order + "H", tiff, first)
+    for place in range(first + 2, first + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", tiff, place)
+        if tag == 0x0112 and kind == 3:
+            value = int(struct.unpack_from(order + "H", tiff, place + 8)[0])
+            return value if value in TRANSPOSE else 1
+    return 1
+
+
+def _open(data: bytes, side: int, resize: str, grey: bool = False) -> tuple[Image.Image, int]:
+    """A decoded picture of at least `side` pixels (its short side when cropping) and its EXIF orientation."""
+    if data[:2] == b"\xff\xd8":
+        orientation = orientation_of(data)
+        pixels = _jpeg(data, side, resize, grey)
+        if pixels is not None:
+            return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
+        return _pillow(data)[0], orientation
+    return _pillow(data)
+
+
+def _jpeg(data: bytes, side: int, resize: str, grey: bool) -> np.ndarray | None:
+    """The JPEG decoded at the smallest scale that suffices: (h, w, 3) or (h, w, 1); None leaves it to Pillow."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    limit = MAX_PROGRESSIVE_PIXELS if _is_progressive(data) else MAX_JPEG_PIXELS
+    if height * width > limit:
+        raise BadImage(f"too large: {width} x {height} pixels")
+    if colours not in ("RGB", "YCbCr", "Gray"):
+        return None
+    if resize == "crop":
+        scale = side / min(height, width)
+        least = math.ceil(height * scale), math.ceil(width * scale)
+    else:
+        least = (side, side) if resize == "stretch" else (1, 1)
+        if resize == "pad":
+            scale = side / max(height, width)
+            least = math.ceil(height * scale), math.ceil(width * scale)
+    try:
+        return simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=least[0], min_width=least[1])
+    except ValueError:
+        return None  # also for blemishes that do not harm the picture: Pillow tells them from truncation
+
+
+def _is_progressive(data: bytes) -> bool:
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] not in (0xDA, 0xD9):
+        if data[place + 1] in (0xC2, 0xC6, 0xCA, 0xCE):
+            return True
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
+
+
+def _pillow(data: bytes) -> tuple[Image.Image, int]:
+    """The first frame as RGB or L, fully decoded, and its EXIF orientation."""
+    with quiet():
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Exception as error:
+            raise BadImage(_reason(data, error, opened=False)) from error
+        if image.width * image.height > MAX_PIXELS or image.width * image.height == 0:
+            raise BadImage(f"too large: {image.width} x {image.height} pixels")
+        try:
+            image.load()
+            orientation = _pillow_orientation(image)
+            return _without_alpha(_eight_bits(image)), orientation
+        except Exception as error:
+            raise BadImage(_reason(data, error, opened=True)) from error
+
+
+def _pillow_orientation(image: Image.Image) -> int:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1  # Pillow turns a TIFF while it loads it
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:
+        return 1  # a broken block of metadata must not lose the picture
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and float grey scaled to 0..255 by what the format can hold; other modes as they are."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    values = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        bits = _bits(image)
+        return Image.fromarray((values.astype(np.uint16, copy=False) >> (bits - 8)).clip(0, 255).astype(np.uint8))
+    if not np.isfinite(values).all():
+        raise ValueError("holds values that are not numbers")
+    low, high = float(values.min()), float(values.max())
+    if low >= 0:  # otherwise the format's own range is unknown, and the picture's is all there is
+        low, high = 0.0, next((top for top in (1.0, 255.0, 65535.0) if high <= top), high)
+        if image.mode == "I" and high == 1.0:
+            high = 255.0
+    return Image.fromarray(((values - low) * (255.0 / max(high - low, 1e-9)) + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def _bits(image: Image.Image) -> int:
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, (16,))
+    return min(max(int(bits[0] if isinstance(bits, tuple) else bits), 8), 16)
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
+        page.alpha_composite(colours)
+        return page.convert("RGB")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
+
+
+def _resample(image: Image.Image, framing: Framing) -> Image.Image:
+    """The part of `image` that is kept, at its final scale; only "pad" leaves it smaller than the square."""
+    size, (width, height) = framing.size, image.size
+    box = (0.0, 0.0, float(width), float(height))
+    target = (size, size)
+    if framing.resize == "crop":
+        side = size * min(width, height) / framing.short_side
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (max(left, 0.0), max(top, 0.0), min(left + side, float(width)), min(top + side, float(height)))
+    elif framing.resize == "pad":
+        scale = size / max(width, height)
+        target = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return image.resize(target, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def _reason(data: bytes, error: Exception, opened: bool) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large: more pixels than fit in memory"
+    known = what_is_wrong(data)
+    if known:
+        return known
+    if not opened:
+        return "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else _short(error)
+    if "truncated" in str(error) or isinstance(error, EOFError):
+        return "truncated"
+    return _short(error)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"damaged: {text[:100]}"
+
+
+_quiet_lock = threading.Lock()
+_quiet_state: dict[str, Any] = {"inside": 0, "catcher": None}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings from Pillow. The filters belong to the process: the first thread in sets them, the last restores."""
+    with _quiet_lock:
+        if _quiet_state["inside"] == 0:
+            _quiet_state["catcher"] = warnings.catch_warnings()
+            _quiet_state["catcher"].__enter__()
+            warnings.simplefilter("ignore")
+        _quiet_state["inside"] += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_state["inside"] -= 1
+            if _quiet_state["inside"] == 0:
+                _quiet_state["catcher"].__exit__(None, None, None)

@@ -1,0 +1,58 @@
+"""data/index.csv: one row a labelled file, with the digest of its bytes and a perceptual hash of its picture."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from darkroom import files
+from darkroom.data.headers import upright_size
+from darkroom.data.layouts import Sample
+from darkroom.data.phash import perceptual_hash
+from darkroom.data.places import Places
+from darkroom.data.trees import Extent
+from darkroom.data.workers import Died, run_tasks
+from darkroom.errors import BadImage
+from darkroom.progress import progress
+
+COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
+Facts = tuple[int, str, str, int, int]  # bytes, sha256, phash, width, height
+
+
+def write_index(samples: list[Sample], places: Places, path: Path, workers: int, hashing: bool = True) -> int:
+    """Read every file once, describe it, and write the index, sorted by location; returns the number of rows.
+
+    `hashing` False leaves the perceptual hashes out, for measuring what they cost.
+    """
+    facts: dict[str, Facts] = {}
+    tasks = places.extents([sample.location for sample in samples])
+    results = run_tasks(partial(describe, hashing=hashing), tasks, workers)
+    for (location, extent), fact in progress(results, "indexing", total=len(samples)):
+        facts[location] = describe((location, extent), hashing=False) if isinstance(fact, Died) else fact
+    return files.write_csv(path, COLUMNS, _rows(samples, facts))
+
+
+def describe(task: tuple[str, Extent], hashing: bool = True) -> Facts:
+    """The facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash."""
+    try:
+        data = task[1].read()
+    except BadImage:  # damaged in its archive: preprocess says so by name
+        return 0, "", "", 0, 0
+    width, height = upright_size(data)
+    phash = ""
+    if hashing:
+        try:
+            phash = perceptual_hash(data)
+        except BadImage:
+            pass
+    return len(data), hashlib.sha256(data).hexdigest(), phash, width, height
+
+
+def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
+    seen: dict[str, int] = {}
+    for sample in sorted(samples, key=lambda sample: sample.location):
+        size, sha256, phash, width, height = facts[sample.location]
+        identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
+        seen[identity] = seen.get(identity, 0) + 1
+        unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"
+        yield (unique, sample.label, sample.split, sample.group, sample.location, size, sha256, phash, width, height)

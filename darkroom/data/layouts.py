@@ -1,0 +1,237 @@
+"""Where the labels are: class folders, file names or a table. `read_layout` finds out, says what it found, or why not."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from darkroom.data.tables import find_table, read_table
+from darkroom.data.trees import Tree
+from darkroom.errors import SourceError
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
+            ".ppm", ".pgm")  # fmt: skip
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+SEPARATOR = re.compile(r"[._\-\s]")
+LAYOUTS = ("auto", "folders", "names", "csv")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LayoutOptions:
+    """How to read labels; the fields are params of fetch, and a card may set them too."""
+
+    layout: str = "auto"
+    label_pattern: str = ""
+    path_column: str = "auto"
+    label_column: str = "auto"
+    split_column: str = "auto"
+    group_by: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled file of a tree. `split` is the official one: train, val, test or ""; `group` is "" without one."""
+
+    location: str
+    label: str
+    split: str = ""
+    group: str = ""
+
+
+@dataclass
+class Labelled:
+    """What a layout found: the samples in order of location, and what a person should know."""
+
+    layout: str
+    samples: list[Sample]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
+    """The labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
+    images = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
+    others = len(tree.files) - len(images)
+    name = options.layout if options.layout != "auto" else _detect(tree, images, options)
+    found = READERS[name](tree, images, options)
+    if not found.samples:
+        raise SourceError(f"{tree.path}: layout {name} finds no labelled image; {_seen(tree, images)}")
+    found.samples.sort(key=lambda sample: sample.location)
+    if name != "csv":
+        found.samples = _with_groups(found.samples, options.group_by)
+        unread = others
+        if unread:
+            found.notes.append(f"{unread} files are no images by their names and are left out")
+    _note_empty(tree, found)
+    _note_spellings(found)
+    labels = {sample.label for sample in found.samples}
+    if len(labels) < 2:
+        raise SourceError(f"{tree.path}: layout {name} finds one class only, {labels.pop()!r}, and a classifier needs "
+                          f"two; {_seen(tree, images)}")  # fmt: skip
+    return found
+
+
+def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
+    table = find_table(tree, options.path_column, options.label_column)
+    if table and (not images or _resolves(tree, table, images, options)):
+        return "csv"
+    if options.label_pattern:
+        return "names"
+    if not images:
+        raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}")
+    shared = _shared_depth(images)
+    if all(len(_parts(name, shared)) > 1 for name in images):
+        return "folders"
+    labels = Counter(_first_part(PurePosixPath(name).name) for name in images)
+    if 2 <= len(labels) <= max(2, len(images) // 4) and not any(label.isdigit() for label in labels):
+        return "names"
+    raise SourceError(f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
+                      "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular "
+                      "expression whose first group is the label), or `layout: csv` (a table beside the images)")  # fmt: skip
+
+
+def _resolves(tree: Tree, table: str, images: list[str], options: LayoutOptions) -> bool:
+    found = _read_csv(tree, images, options)
+    return len(found.samples) * 2 >= len(images)
+
+
+def _read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    samples, loose = [], []
+    shared = _shared_depth(images)
+    for name in images:
+        split, inner = _split_of(_parts(name, shared))
+        if len(inner) < 2:
+            loose.append(name)
+        else:
+            samples.append(Sample(name, inner[0], split))
+    return Labelled("folders", samples, _note_loose(loose, "lie in no class folder"))
+
+
+def _read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    label_of = _label_by_pattern(options.label_pattern) if options.label_pattern else _label_by_separator
+    samples, loose = [], []
+    shared = _shared_depth(images)
+    for name in images:
+        label = label_of(name)
+        if label:
+            samples.append(Sample(name, label, _split_of(_parts(name, shared))[0]))
+        else:
+            loose.append(name)
+    if not any(sample.split == "train" for sample in samples):
+        samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is no split
+    return Labelled("names", samples, _note_loose(loose, "have no label in their name"))
+
+
+def _read_csv(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    table = find_table(tree, options.path_column, options.label_column, must=True)
+    rows, notes = read_table(tree, table, images, options)
+    samples = [Sample(row.location, row.label, SPLITS.get(row.split.lower(), ""), row.group) for row in rows]
+    return Labelled("csv", samples, notes)
+
+
+READERS: dict[str, Callable[[Tree, list[str], LayoutOptions], Labelled]] = {
+    "folders": _read_folders,
+    "names": _read_names,
+    "csv": _read_csv,
+}
+
+
+def _parts(name: str, shared: int) -> tuple[str, ...]:
+    """The path below the folders that all images share (`images/`, `dogs-vs-cats/train/`)."""
+    return PurePosixPath(name).parts[shared:]
+
+
+def _shared_depth(images: list[str]) -> int:
+    """How many leading folders all images share: in a sorted list the first and the last name tell."""
+    if not images:
+        return 0
+    first, last = (PurePosixPath(name).parts[:-1] for name in (images[0], images[-1]))
+    return next((depth for depth, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]),
+                min(len(first), len(last)))  # fmt: skip
+
+
+def _split_of(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The official split that the first folder names, and the rest of the path; "" and all of it without one."""
+    if len(parts) > 1 and parts[0].lower() in SPLITS:
+        return SPLITS[parts[0].lower()], parts[1:]
+    return "", parts
+
+
+def _first_part(name: str) -> str:
+    return SEPARATOR.split(name, maxsplit=1)[0]
+
+
+def _label_by_separator(location: str) -> str:
+    return _first_part(PurePosixPath(location).name)
+
+
+def _label_by_pattern(pattern: str) -> Callable[[str], str]:
+    expression = compiled(pattern, "label_pattern")
+    whole_path = "/" in pattern
+
+    def label(location: str) -> str:
+        match = expression.search(location if whole_path else PurePosixPath(location).name)
+        return (match.group(1) or "").strip() if match else ""
+
+    return label
+
+
+def compiled(pattern: str, key: str) -> re.Pattern[str]:
+    """A regular expression with at least one group. Raises SourceError that names the key of params.yaml."""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise SourceError(f"{key}: {pattern!r} is no regular expression ({error})") from error
+    if not expression.groups:
+        raise SourceError(f"{key}: {pattern!r} has no group; put the part that counts in brackets, as in '^([a-z]+)'")
+    return expression
+
+
+def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
+    if not group_by:
+        return samples
+    expression = compiled(group_by, "group_by")
+    grouped = []
+    for sample in samples:
+        match = expression.search(sample.location)
+        group = next((part for part in match.groups() if part), "") if match else ""
+        grouped.append(Sample(sample.location, sample.label, sample.split, group))
+    if not any(sample.group for sample in grouped):
+        raise SourceError(f"group_by: {group_by!r} matches none of {len(samples)} paths, such as {samples[0].location}")
+    return grouped
+
+
+def _note_loose(loose: list[str], why: str) -> list[str]:
+    if not loose:
+        return []
+    more = ", …" if len(loose) > SHOWN else ""
+    return [f"{len(loose)} images {why} and are left out: {', '.join(loose[:SHOWN])}{more}"]
+
+
+def _note_empty(tree: Tree, found: Labelled) -> None:
+    if found.layout == "folders" and tree.empty_folders:
+        shown = ", ".join(tree.empty_folders[:SHOWN])
+        found.notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")
+
+
+def _note_spellings(found: Labelled) -> None:
+    spellings: dict[str, set[str]] = {}
+    for sample in found.samples:
+        spellings.setdefault(" ".join(sample.label.lower().replace("_", " ").split()), set()).add(sample.label)
+    for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
+        found.notes.append(f"one label in several spellings, kept as separate classes: {', '.join(several)}")
+
+
+def _seen(tree: Tree, images: list[str]) -> str:
+    """What lies there, for the person who has to say what it means."""
+    if not tree.files:
+        return "it is empty"
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
+    few = ", ".join((images or tree.files)[:3])
+    return f"it holds {len(tree.files)} files ({shown}), such as {few}"

@@ -1,0 +1,52 @@
+"""Locations as `data/index.csv` writes them, and where their bytes are now.
+
+`cats/1.jpg` lies below the source (or beside it, when the source is a table); `train.zip::cats/1.jpg` in an archive;
+`raw:…` below data/raw, where a card's files are; `downloads:…` below the folder that DARKROOM_DOWNLOADS names.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from darkroom.data.trees import Extent, Tree, open_tree
+from darkroom.errors import SourceError
+
+RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
+
+
+class Places:
+    """Finds the bytes of locations; opens each archive once."""
+
+    def __init__(self, source: Path, raw: Path, downloads: Path | None) -> None:
+        self._bases = {RAW: raw, "": source if source.is_dir() else source.parent}
+        if downloads:
+            self._bases[DOWNLOADS] = downloads
+        self._trees: dict[Path, Tree] = {}
+
+    def know(self, tree: Tree) -> None:
+        """Keep an archive that was opened already, so that it is not listed twice."""
+        self._trees[tree.path.absolute()] = tree
+
+    def extents(self, locations: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """(location, where its bytes are), container by container, each in the order in which it is read fastest."""
+        containers: dict[str, list[str]] = {}
+        for location in locations:
+            container, cut, member = location.partition(MEMBER)
+            containers.setdefault(container + cut if cut else "", []).append(member if cut else location)
+        for container, names in sorted(containers.items()):
+            if not container:
+                for name in sorted(names):
+                    yield name, Extent(str(self._path(name)))
+                continue
+            path = self._path(container.removesuffix(MEMBER))
+            if path.absolute() not in self._trees:
+                self._trees[path.absolute()] = open_tree(path)
+            for name, extent in self._trees[path.absolute()].extents(names):
+                yield container + name, extent
+
+    def _path(self, location: str) -> Path:
+        for prefix, base in self._bases.items():
+            if prefix and location.startswith(prefix):
+                return base / location.removeprefix(prefix)
+        if location.startswith(DOWNLOADS):
+            raise SourceError(f"{location} lies in a folder that DARKROOM_DOWNLOADS should name; set it as in fetch")
+        return self._bases[""] / location

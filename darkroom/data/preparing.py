@@ -1,0 +1,167 @@
+"""Every image decoded once: from an index and a split to tensor shards, and to a list of what cannot be decoded."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom import files
+from darkroom.data.decode import Framing, decode
+from darkroom.data.places import Places
+from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.data.trees import Extent
+from darkroom.data.workers import Died, run_tasks
+from darkroom.errors import BadImage, SourceError
+from darkroom.progress import progress
+
+SPLITS = ("train", "val", "test")
+REJECT_COLUMNS = ("location", "sha256", "reason")
+BLOCK_BYTES = 1 << 24  # rows are copied from the scratch file in blocks of this size
+CHANGED = "changed"
+Row = Mapping[str, str]
+
+
+@dataclass
+class Prepared:
+    """What became of each row: the splits' rows in order, and the reasons of those that were set aside, by id."""
+
+    rows: dict[str, list[Row]]
+    rejects: dict[str, str] = field(default_factory=dict)
+
+    def kept(self, split: str) -> list[Row]:
+        """The rows of `split` that became pictures."""
+        return [row for row in self.rows[split] if row["id"] not in self.rejects]
+
+
+def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:
+    """The index's rows of train, val and test, each in order of id: names and order in the source never matter."""
+    rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    for row in sorted(index, key=lambda row: row["id"]):
+        if row["id"] not in split:
+            raise SourceError(f"data/split.csv has no row for {row['location']}; run `dvc repro split`")
+        if split[row["id"]] in rows:
+            rows[split[row["id"]]].append(row)
+    return rows
+
+
+@contextmanager
+def decoded(
+    rows: dict[str, list[Row]], places: Places, framing: Framing, workers: int, folder: Path
+) -> Iterator[tuple[Prepared, Path]]:
+    """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
+
+    The workers write there themselves: no pixels pass through a pipe, the order of completion does not matter, and
+    memory does not grow with the number of images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".pixels.*.tmp"):
+        stale.unlink()
+    handle, name = tempfile.mkstemp(prefix=".pixels.", suffix=".tmp", dir=folder)
+    os.close(handle)
+    try:
+        prepared = Prepared(rows)
+        everyone = [row for split in SPLITS for row in rows[split]]
+        ranks = {row["location"]: rank for rank, row in enumerate(everyone)}
+        tasks = ((ranks[location], extent, everyone[ranks[location]]["sha256"])
+                 for location, extent in places.extents(ranks))  # fmt: skip
+        results = run_tasks(partial(decode_into, name, framing), tasks, workers)
+        for (rank, _, _), said in progress(results, "decoding", total=len(everyone)):
+            reason = said.reason if isinstance(said, Died) else said
+            if reason == CHANGED:
+                raise SourceError(
+                    f"{everyone[rank]['location']} has changed since it was indexed; run `dvc repro fetch`"
+                )
+            if reason:
+                prepared.rejects[everyone[rank]["id"]] = reason
+        yield prepared, Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> str:
+    """Decode one file and write its pixels at its rank; "" or the reason why there are none."""
+    rank, extent, sha256 = task
+    try:
+        data = extent.read()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return CHANGED
+        pixels = decode(data, framing)
+    except BadImage as error:
+        return str(error)
+    except FileNotFoundError:
+        return CHANGED
+    handle = os.open(scratch, os.O_WRONLY)
+    try:
+        os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes)
+    finally:
+        os.close(handle)
+    return ""
+
+
+def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
+    """Write the list of rejects; raise SourceError when they are more than the fraction `max_rejects`."""
+    everyone = [row for split in SPLITS for row in prepared.rows[split]]
+    rejected = sorted((row for row in everyone if row["id"] in prepared.rejects), key=lambda row: row["location"])
+    files.write_csv(path, REJECT_COLUMNS, ((r["location"], r["sha256"], prepared.rejects[r["id"]]) for r in rejected))
+    if len(rejected) > max_rejects * len(everyone):
+        shown = "".join(f"\n  {row['location']}: {prepared.rejects[row['id']]}" for row in rejected[:20])
+        more = f"\n  … all of them in {path}" if len(rejected) > 20 else ""
+        raise SourceError(f"{len(rejected)} of {len(everyone)} files cannot be decoded, more than max_rejects "
+                          f"{max_rejects:g} allows; repair or exclude them, or raise max_rejects:{shown}{more}")  # fmt: skip
+
+
+def write_splits(
+    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    """Write the shards of each split into `folder`/train, /val and /test; returns mean and std of train, 0..1."""
+    classes = sorted({row["label"] for split in SPLITS for row in prepared.rows[split]})
+    for name in classes:
+        if not any(row["label"] == name for row in prepared.kept("train")):
+            raise SourceError(f"the class {name!r} has no image in train; add images of it, or `exclude` the class")
+    starts = dict(zip(SPLITS, np.cumsum([0] + [len(prepared.rows[split]) for split in SPLITS]).tolist(), strict=False))
+    colours: dict[str, list[float]] = {}
+    for split in SPLITS:
+        kept = [
+            (starts[split] + i, row) for i, row in enumerate(prepared.rows[split]) if row["id"] not in prepared.rejects
+        ]
+        sums = np.zeros((2, 3), np.int64)
+        with write_shards(folder / split, "images", classes) as writer:
+            for row, pixels in _pixels(kept, scratch, framing.size):
+                writer.add(pixels, classes.index(row["label"]), row["id"])
+                if split == "train":
+                    wide = pixels.reshape(-1, 3).astype(np.int64)
+                    sums += np.stack([wide.sum(axis=0), (wide * wide).sum(axis=0)])
+            if split == "train":
+                colours = _colours(sums, len(kept) * framing.size**2)
+            writer.close(image_size=framing.size, framing=framing.facts(), **colours, **facts)
+            samples = ([row[column] for column in SAMPLE_COLUMNS] for _, row in kept)
+            files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
+    return colours
+
+
+def _pixels(kept: Sequence[tuple[int, Row]], scratch: Path, size: int) -> Iterator[tuple[Row, np.ndarray]]:
+    """(row, pixels (S, S, 3)) of the rows at their ranks, which ascend."""
+    row_bytes = size * size * 3
+    at_once = max(BLOCK_BYTES // row_bytes, 1)
+    with scratch.open("rb") as file:
+        first, block = -at_once, np.empty((0, size, size, 3), np.uint8)
+        for rank, row in kept:
+            if rank >= first + at_once:
+                first = rank
+                data = os.pread(file.fileno(), at_once * row_bytes, rank * row_bytes)
+                block = np.frombuffer(data[: len(data) // row_bytes * row_bytes], np.uint8).reshape(-1, size, size, 3)
+            yield row, block[rank - first]
+
+
+def _colours(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel, 0..1, from exact sums: the same on every machine."""
+    mean = sums[0] / pixels
+    std = np.sqrt(np.maximum(sums[1] / pixels - mean * mean, 0.0))
+    return {"mean": [round(float(m) / 255, 6) for m in mean], "std": [round(max(float(s) / 255, 1e-3), 6) for s in std]}

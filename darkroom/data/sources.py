@@ -1,0 +1,107 @@
+"""What `source` names, opened: labelled locations, whatever the kind. One entry of KINDS a kind of card."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from darkroom import files
+from darkroom.data.cards import Card, load_card
+from darkroom.data.layouts import LayoutOptions, Sample, read_layout
+from darkroom.data.places import DOWNLOADS, MEMBER, RAW, Places
+from darkroom.data.trees import Folder, open_tree
+from darkroom.errors import SourceError
+from darkroom.runtime import Runtime
+
+FACTS = "source.json"
+
+
+@dataclass
+class Opened:
+    """A source's labelled files, in order of location, and how to find their bytes."""
+
+    samples: list[Sample]
+    places: Places
+    layout: str
+    notes: list[str] = field(default_factory=list)
+    flips: bool = True
+    card: dict[str, str] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """What later stages need to know about the source beside its index."""
+        return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes}
+
+
+def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
+    """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
+    if source.suffix in (".yaml", ".yml") and source.is_file():
+        return _open_card(load_card(source), source, raw, options, runtime)
+    places = Places(source, raw, runtime.downloads)
+    if source.suffix.lower() in (".csv", ".tsv") and source.is_file():
+        folder = Folder(source.parent)
+        folder.files = [
+            name for name in folder.files if name == source.name or not name.lower().endswith((".csv", ".tsv"))
+        ]
+        found = read_layout(folder, replace(options, layout="csv"))
+        return Opened(found.samples, places, found.layout, found.notes)
+    tree = open_tree(source)
+    places.know(tree)
+    found = read_layout(tree, options)
+    prefix = "" if source.is_dir() else source.name + MEMBER
+    return Opened(_prefixed(found.samples, prefix), places, found.layout, found.notes)
+
+
+def write_facts(opened: Opened, raw: Path) -> None:
+    """`raw/source.json`."""
+    files.write_json(raw / FACTS, opened.facts())
+
+
+def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
+    places = Places(source, raw, runtime.downloads)
+    samples, layout, notes = KINDS[card.kind](card, raw, card.options(options), runtime, places)
+    if card.class_names:
+        names = card.class_names
+        samples = [replace(sample, label=names.get(sample.label, sample.label)) for sample in samples]
+    return Opened(samples, places, layout, notes, card.flips, card.facts())
+
+
+Found = tuple[list[Sample], str, list[str]]
+
+
+def _bundled(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    from darkroom.data.digits import digits
+    from darkroom.data.pictures import write_pictures
+
+    if card.origin != "digits":
+        raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
+    write_pictures(raw / "digits.zip", digits())
+    return _archive_in(raw / "digits.zip", options, places)
+
+
+def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
+        where = (
+            f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
+        )
+        raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy into a "
+                          f"folder named {card.origin}, and set DARKROOM_DOWNLOADS to the folder above it")  # fmt: skip
+    found = read_layout(open_tree(runtime.downloads / card.origin), options)
+    return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes
+
+
+def _archive_in(path: Path, options: LayoutOptions, places: Places) -> Found:
+    """An archive that lies in data/raw."""
+    tree = open_tree(path)
+    places.know(tree)
+    found = read_layout(tree, options)
+    return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
+
+
+KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Places], Found]] = {
+    "bundled": _bundled,
+    "folder": _folder,
+}
+
+
+def _prefixed(samples: list[Sample], prefix: str) -> list[Sample]:
+    return [replace(sample, location=prefix + sample.location) for sample in samples] if prefix else samples

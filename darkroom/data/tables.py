@@ -1,0 +1,151 @@
+"""A table of labels beside the images: any export of a labelling tool, with paths or bare ids, with or without suffix."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from darkroom.data.trees import Tree, read_one
+from darkroom.errors import SourceError
+
+TABLES = (".csv", ".tsv")
+# What the exports of labelling tools and competitions call these columns; compared in lower case.
+PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name",
+         "image_id", "img", "img_path", "id", "name")  # fmt: skip
+LABELS = ("label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row that has a file."""
+
+    location: str
+    label: str
+    split: str
+    group: str
+
+
+def find_table(tree: Tree, path_column: str, label_column: str, must: bool = False) -> str:
+    """The name of the tree's one table with a path and a label column; "" when there is none, unless it `must`."""
+    tables = [name for name in tree.files if name.lower().endswith(TABLES)]
+    fitting = []
+    for name in tables[:50]:
+        columns = _reader(read_one(tree, name)).fieldnames or []
+        if _column(columns, path_column, PATHS) and _column(columns, label_column, LABELS):
+            fitting.append(name)
+    if len(fitting) == 1:
+        return fitting[0]
+    if not must:
+        return ""
+    if fitting:
+        raise SourceError(f"{tree.path} holds several tables of labels ({', '.join(fitting)}); name one: set `source` "
+                          "to that .csv")  # fmt: skip
+    if not tables:
+        raise SourceError(f"{tree.path} holds no .csv; layout csv needs a table with a path and a label a row")
+    columns = _reader(read_one(tree, tables[0])).fieldnames or []
+    raise SourceError(f"{tree.path}: {tables[0]} has the columns {', '.join(columns) or '(none)'}; name the right ones "
+                      f"in params.yaml: path_column (now {path_column}), label_column (now {label_column})")  # fmt: skip
+
+
+def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[list[Row], list[str]]:
+    """The rows that have a file, and notes about those that have none, and about files that have no row.
+
+    `options` is a LayoutOptions.
+    """
+    reader = _reader(read_one(tree, name))
+    columns = list(reader.fieldnames or [])
+    path = _needed(tree, name, columns, options.path_column, PATHS, "path_column")
+    label = _needed(tree, name, columns, options.label_column, LABELS, "label_column")
+    split = _column(columns, options.split_column, SPLIT_COLUMNS)
+    group = options.group_by if options.group_by in columns else ""
+    if options.group_by and not group:
+        raise SourceError(f"{name} has no column {options.group_by!r} to group by; it has {', '.join(columns)}")
+    finder = _Finder(images, str(PurePosixPath(name).parent))
+    rows: dict[str, Row] = {}
+    absent, unlabelled, twice = [], [], []
+    for record in reader:
+        text, value = (record[path] or "").strip(), (record[label] or "").strip()
+        location = finder.find(text)
+        if not location:
+            absent.append(text)
+        elif not value:
+            unlabelled.append(text)
+        elif location in rows and rows[location].label != value:
+            twice.append(text)
+        else:
+            rows[location] = Row(location, value, _cell(record, split), _cell(record, group))
+    if twice:
+        raise SourceError(f"{name} gives {len(twice)} files two different labels: {_few(twice)}; keep one row each")
+    orphans = [image for image in images if image not in rows]
+    notes = [
+        f"{len(absent)} rows have no file: {_few(absent)}" if absent else "",
+        f"{len(unlabelled)} rows have no label: {_few(unlabelled)}" if unlabelled else "",
+        f"{len(orphans)} files have no row: {_few(orphans)}" if orphans else "",
+    ]
+    return list(rows.values()), [note for note in notes if note]
+
+
+class _Finder:
+    """Files by what a table may call them: the path from the table or the root, without suffix, or the bare name."""
+
+    def __init__(self, images: list[str], folder: str) -> None:
+        self._exact = set(images)
+        self._folder = "" if folder == "." else folder + "/"
+        bare = Counter(PurePosixPath(image).name for image in images)
+        stems = Counter(PurePosixPath(image).stem for image in images)
+        self._loose: dict[str, str] = {}
+        for image in images:
+            pure = PurePosixPath(image)
+            self._loose[str(pure.with_suffix(""))] = image
+            if bare[pure.name] == 1:
+                self._loose[pure.name] = image
+            if stems[pure.stem] == 1:
+                self._loose[pure.stem] = image
+
+    def find(self, text: str) -> str:
+        """The image's name, or "" when no or several files could be meant."""
+        text = text.replace("\\", "/")
+        text = text[2:] if text.startswith("./") else text
+        for name in (self._folder + text, text):
+            if name in self._exact:
+                return name
+        for name in (self._folder + text, text, text.rsplit("/", 1)[-1]):
+            if name and name in self._loose:
+                return self._loose[name]
+        return ""
+
+
+def _reader(data: bytes) -> "csv.DictReader[str]":
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")  # what spreadsheets on Windows write
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t|", key=header.count)
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _column(columns: Any, wanted: str, usual: tuple[str, ...]) -> str:
+    if wanted != "auto":
+        return wanted if wanted in columns else ""
+    lower = {str(column).strip().lower(): column for column in columns}
+    return next((lower[name] for name in usual if name in lower), "")
+
+
+def _needed(tree: Tree, name: str, columns: list[str], wanted: str, usual: tuple[str, ...], key: str) -> str:
+    column = _column(columns, wanted, usual)
+    if not column:
+        raise SourceError(f"{tree.path}: {name} has no column for {key} ({wanted}); it has {', '.join(columns)}")
+    return column
+
+
+def _cell(record: dict[str, Any], column: str) -> str:
+    return (record.get(column) or "").strip() if column else ""
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

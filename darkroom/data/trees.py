@@ -1,0 +1,303 @@
+"""A data set as it lies: a folder, a zip or a tar, listed and read in place, never extracted, never written.
+
+Every tree answers with the same two things: the names in it, and where the bytes of a name are (an `Extent`), which a
+worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
+"""
+
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from darkroom.errors import BadImage, SourceError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and everything whose name starts with a dot
+MAX_MEMBERS = 20_000_000
+MAX_MEMBER_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
+MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where some bytes are: `size` bytes of `path` from `start` on, or `data` itself.
+
+    `size` -1 means to the end of the file. `unpacked` >= 0 marks a deflated zip member and its real size; `crc` is
+    checked where it is known.
+    """
+
+    path: str
+    start: int = 0
+    size: int = -1
+    unpacked: int = -1
+    crc: int = -1
+    data: bytes | None = None
+
+    def read(self) -> bytes:
+        """The bytes. Raises BadImage when an archive's member is damaged, OSError as `open` does."""
+        if self.data is not None:
+            return self.data
+        with open(self.path, "rb", buffering=0) as file:
+            if self.size < 0:
+                return file.read()
+            data = os.pread(file.fileno(), self.size, self.start)
+        if self.unpacked >= 0:
+            data = _inflate(data, self.unpacked)
+        if len(data) != max(self.size, self.unpacked) and self.unpacked < 0:
+            raise BadImage("truncated in the archive")
+        if self.crc >= 0 and zlib.crc32(data) != self.crc:
+            raise BadImage("damaged in the archive (its CRC does not match)")
+        return data
+
+
+class Tree(Protocol):
+    """What a folder and the archives have in common. Names are posix paths below the root, sorted."""
+
+    path: Path
+    files: list[str]
+    empty_folders: list[str]
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """The places of `names`, in the order in which reading them is fastest."""
+        ...
+
+
+def open_tree(path: Path) -> Tree:
+    """The folder or archive at `path`. Raises SourceError when it is neither, damaged or hostile."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; set `source` in params.yaml to a card, folder, .csv or archive")
+    if path.name.endswith(".zip"):
+        return Zip(path)
+    if path.name.endswith((".tar",)):
+        return Tar(path)
+    if path.name.endswith(ARCHIVES):
+        return PackedTar(path)
+    raise SourceError(f"{path}: expected a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})")
+
+
+def read_one(tree: Tree, name: str) -> bytes:
+    """The bytes of one file of a tree."""
+    for _, extent in tree.extents([name]):
+        try:
+            return extent.read()
+        except BadImage as error:
+            raise SourceError(f"{tree.path}: {name}: {error}") from error
+    raise SourceError(f"{tree.path} holds no {name}")
+
+
+class Folder:
+    """A folder on disk; symbolic links are followed, hidden files are left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files: list[str] = []
+        self.empty_folders: list[str] = []
+        self._walk(str(path), "", set())
+        self.files.sort()
+        self.empty_folders.sort()
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """Where the named files are, in order of name."""
+        for name in sorted(names):
+            yield name, Extent(f"{self.path}/{name}")
+
+    def _walk(self, folder: str, prefix: str, above: set[tuple[int, int]]) -> None:
+        found = False
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in above:
+            return  # a link back to a folder above would never end
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_junk(entry.name):
+                    continue
+                found = True
+                if entry.is_dir():
+                    self._walk(entry.path, f"{prefix}{entry.name}/", above | {(here.st_dev, here.st_ino)})
+                else:
+                    self.files.append(prefix + entry.name)
+        if not found and prefix:
+            self.empty_folders.append(prefix.rstrip("/"))
+
+
+class Zip:
+    """A zip archive: members that are stored or deflated."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise SourceError(f"{path} is not a whole zip archive ({error}); {_advice(path)}") from error
+        _check_bomb(path, len(members), sum(member.file_size for member in members))
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        folders = set()
+        for member in members:
+            _check_name(path, member.filename, member.external_attr >> 16)
+            if any(_is_junk(part) for part in member.filename.split("/") if part):
+                continue
+            if member.is_dir():
+                folders.add(member.filename.rstrip("/"))
+                continue
+            _check_size(path, member.filename, member.file_size)
+            if member.flag_bits & 1:
+                raise SourceError(f"{path}: {member.filename} is encrypted; unpack and pack it without a password")
+            if member.compress_type not in (STORED, DEFLATED):
+                raise SourceError(f"{path}: {member.filename} is packed by method {member.compress_type}; "
+                                  "only stored and deflated members can be read: pack it again")  # fmt: skip
+            self._members[member.filename] = member
+        self.files = sorted(self._members)
+        self.empty_folders = _empty(folders, self.files)
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """Where the named members are, in the archive's own order."""
+        members = sorted((self._members[name] for name in names), key=lambda member: member.header_offset)
+        with self.path.open("rb") as file:
+            for member in members:
+                header = os.pread(file.fileno(), 30, member.header_offset)
+                if header[:4] != b"PK\x03\x04":
+                    raise SourceError(
+                        f"{self.path}: {member.filename} is not where the archive's list says; {_advice(self.path)}"
+                    )
+                name_length, extra_length = struct.unpack_from("<HH", header, 26)
+                start = member.header_offset + 30 + name_length + extra_length
+                deflated = member.compress_type == DEFLATED
+                unpacked = member.file_size if deflated else -1
+                yield member.filename, Extent(str(self.path), start, member.compress_size, unpacked, member.CRC)
+
+
+class Tar:
+    """A tar archive without compression: its members lie in the file as they are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, tuple[int, int]] = {}
+        folders = set()
+        for member in _tar_members(path, "r:"):
+            if member.isdir():
+                folders.add(member.name.rstrip("/"))
+            else:
+                self._places[_tar_name(member)] = (member.offset_data, member.size)
+        self.files = sorted(self._places)
+        self.empty_folders = _empty(folders, self.files)
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """Where the named members are, in the archive's own order."""
+        for name in sorted(names, key=lambda name: self._places[name]):
+            yield name, Extent(str(self.path), *self._places[name])
+
+
+class PackedTar:
+    """A compressed tar archive: unpacked in memory from its start, once to list it and once a reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files, folders, total = [], set(), 0
+        for member in _tar_members(path, "r|*"):
+            if member.isdir():
+                folders.add(member.name.rstrip("/"))
+            else:
+                self.files.append(_tar_name(member))
+                total += member.size
+                _check_bomb(path, len(self.files), total)
+        self.files = sorted(set(self.files))
+        self.empty_folders = _empty(folders, self.files)
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """The bytes of the named members, in the archive's own order."""
+        wanted = set(names)
+        try:
+            with tarfile.open(self.path, "r|*") as archive:
+                for member in archive:
+                    if not wanted:
+                        return
+                    name = _tar_name(member)
+                    if member.isfile() and name in wanted:
+                        wanted.discard(name)
+                        file = archive.extractfile(member)
+                        assert file is not None
+                        yield name, Extent(str(self.path), data=file.read())
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise SourceError(f"{self.path} is not a whole tar archive ({error}); {_advice(self.path)}") from error
+
+
+def _tar_members(path: Path, mode: str) -> Iterator[tarfile.TarInfo]:
+    try:
+        with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+            for count, member in enumerate(archive):
+                _check_name(path, member.name, 0)
+                if member.issym() or member.islnk():
+                    raise SourceError(f"{path}: {member.name} is a link to {member.linkname}; pack the file itself")
+                if not (member.isfile() or member.isdir()):
+                    raise SourceError(f"{path}: {member.name} is a device or pipe, no file; pack the images alone")
+                _check_bomb(path, count, 0)
+                if any(_is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
+                    continue
+                _check_size(path, member.name, member.size)
+                yield member
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path} is not a whole tar archive ({error}); {_advice(path)}") from error
+
+
+def _tar_name(member: tarfile.TarInfo) -> str:
+    return str(PurePosixPath(member.name))  # `./cats/1.jpg` as `tar c .` writes it
+
+
+def _is_junk(name: str) -> bool:
+    return (name.startswith(".") and name != ".") or name in JUNK
+
+
+def _check_name(path: Path, name: str, mode: int) -> None:
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+        raise SourceError(f"{path}: the member {name!r} points outside the archive; this archive is not to be trusted")
+    kind = mode & 0o170000
+    if kind not in (0, 0o100000, 0o040000):
+        what = "a link" if kind == 0o120000 else "a device or pipe"
+        raise SourceError(f"{path}: {name} is {what}, no file; pack the images alone")
+
+
+def _check_size(path: Path, name: str, size: int) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise SourceError(
+            f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are read of one file"
+        )
+
+
+def _check_bomb(path: Path, count: int, total: int) -> None:
+    if count > MAX_MEMBERS:
+        raise SourceError(f"{path} lists more than {MAX_MEMBERS:,} members; this archive is not to be trusted")
+    if total > RATIO_FROM and total > MAX_RATIO * path.stat().st_size:
+        raise SourceError(f"{path} unpacks to more than {MAX_RATIO} times its size; this archive is not to be trusted")
+
+
+def _empty(folders: set[str], files: list[str]) -> list[str]:
+    used = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    return sorted(folder for folder in folders if folder not in used and folder not in ("", "."))
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    try:
+        reader = zlib.decompressobj(-zlib.MAX_WBITS)
+        out = reader.decompress(data, size + 1)
+    except zlib.error as error:
+        raise BadImage("damaged in the archive (it does not unpack)") from error
+    if len(out) != size:
+        raise BadImage("damaged in the archive (it unpacks to another size)")
+    return out
+
+
+def _advice(path: Path) -> str:
+    from darkroom.data.diagnosis import what_is_wrong
+
+    with path.open("rb") as file:
+        known = what_is_wrong(file.read(4096))
+    return f"it is {known}" if known else "download or copy it again"

@@ -1,0 +1,169 @@
+"""Worker processes that may die: a function over many tasks, where a task that kills its worker costs only itself.
+
+`concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each worker
+has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more, alone (the
+machine may have been short of memory for a moment), and is then given up with the reason.
+"""
+
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
+PATIENCE = 300.0  # seconds that one task may take before its worker is taken for hung
+
+
+@dataclass(frozen=True)
+class Died:
+    """The result of a task that killed its worker twice, or hung; `reason` fits a table."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: multiprocessing.connection.Connection
+    place: Any  # shared: the place in the batch of the task that is being worked on
+    batch: list[Any] = field(default_factory=list)
+    since: float = 0.0
+    seen: int = -1
+
+
+def run_tasks(
+    function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE
+) -> Iterator[tuple[T, R | Died]]:
+    """Yield (task, function(task)) in no fixed order, from `count` processes; memory holds `count` batches.
+
+    `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run.
+    """
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    if sys.platform != "win32":
+        context.set_forkserver_preload([function.__module__])
+    source = iter(tasks)
+    again: deque[Any] = deque()  # tasks to be tried alone
+    rest: deque[Any] = deque()  # tasks of a lost batch that had no part in it
+    workers: list[_Worker] = []
+    try:
+        while True:
+            for worker in [worker for worker in workers if not worker.batch]:
+                _give(worker, source, rest, again)
+            while len(workers) < count:
+                batch = _next_batch(source, rest, again)
+                if not batch:
+                    break
+                workers.append(_start(context, function))
+                _send(workers[-1], batch)
+            busy = [worker for worker in workers if worker.batch]
+            if not busy:
+                return
+            yield from _collect(workers, busy, rest, again, patience)
+    finally:
+        for worker in workers:
+            worker.pipe.close()
+            worker.process.kill() if worker.batch else None
+        for worker in workers:
+            worker.process.join()
+
+
+def _collect(
+    workers: list[_Worker], busy: list[_Worker], rest: deque[Any], again: deque[Any], patience: float
+) -> Iterator[tuple[Any, Any]]:
+    ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
+    for worker in busy:
+        if worker.pipe in ready:
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                yield from _bury(workers, worker, rest, again, None)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            batch, worker.batch = worker.batch, []
+            yield from zip([task for task, _ in batch], answer, strict=True)
+        elif worker.place.value != worker.seen:
+            worker.seen, worker.since = worker.place.value, time.monotonic()
+        elif time.monotonic() - worker.since > patience:
+            worker.process.kill()
+            yield from _bury(workers, worker, rest, again, f"decoder hung for {patience:.0f} s")
+
+
+def _bury(
+    workers: list[_Worker], worker: _Worker, rest: deque[Any], again: deque[Any], hung: str | None
+) -> Iterator[tuple[Any, Any]]:
+    """Take a dead worker away; its other tasks go to others, the one it died at is tried again, alone, once."""
+    worker.process.join()
+    worker.pipe.close()
+    workers.remove(worker)
+    place = min(max(worker.place.value, 0), len(worker.batch) - 1)
+    task, tries = worker.batch.pop(place)
+    rest.extend(worker.batch)
+    if tries or hung:
+        yield task, Died(hung or f"decoder crashed ({_status(worker.process.exitcode)})")
+    else:
+        again.append((task, 1))
+
+
+def _status(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"status {code}"
+
+
+def _next_batch(source: Iterator[Any], rest: deque[Any], again: deque[Any]) -> list[Any]:
+    if rest:
+        return [rest.popleft() for _ in range(min(len(rest), BATCH))]
+    if again:
+        return [again.popleft()]
+    return [(task, 0) for task in itertools.islice(source, BATCH)]
+
+
+def _give(worker: _Worker, source: Iterator[Any], rest: deque[Any], again: deque[Any]) -> None:
+    batch = _next_batch(source, rest, again)
+    if batch:
+        _send(worker, batch)
+
+
+def _send(worker: _Worker, batch: list[Any]) -> None:
+    worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
+    worker.place.value = 0
+    try:
+        worker.pipe.send([task for task, _ in batch])
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it died while it was idle; the next wait finds its end of the pipe closed
+
+
+def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
+    mine, its = context.Pipe()
+    place = context.RawValue("i", 0)
+    process = context.Process(target=_work, args=(function, its, place), daemon=True)
+    process.start()
+    its.close()
+    return _Worker(process, mine, place)
+
+
+def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection, place: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    try:
+        while True:
+            answers = []
+            for at, task in enumerate(pipe.recv()):
+                place.value = at
+                answers.append(function(task))
+            pipe.send(answers)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent has no more work, or is gone
+    except Exception as error:
+        pipe.send(error)

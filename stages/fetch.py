@@ -1,0 +1,60 @@
+"""Find, verify and index the labelled images that `source` names -> data/raw, data/index.csv."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom import files
+from darkroom.data.indexing import write_index
+from darkroom.data.layouts import LAYOUTS, LayoutOptions
+from darkroom.data.sources import Opened, open_source, write_facts
+from darkroom.params import load, param
+from darkroom.progress import say
+from darkroom.runtime import from_environment
+from darkroom.stage import run
+
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class FetchParams:
+    """What fetch reads from params.yaml."""
+
+    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
+    layout: str = param("where the labels are: auto finds out", choices=LAYOUTS)
+    label_pattern: str = param(
+        "regular expression whose group is the label in a file's name; empty: up to the separator"
+    )
+    path_column: str = param("the table's column of paths or ids; auto knows the usual names")
+    label_column: str = param("the table's column of labels; auto knows the usual names")
+    split_column: str = param("the table's column with an official split; auto knows the usual names")
+    group_by: str = param("a column, or a regular expression on the path: what it gives never straddles two splits")
+
+    def options(self) -> LayoutOptions:
+        """The keys that say how labels are read."""
+        return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
+                             self.group_by)  # fmt: skip
+
+
+def main(source: Path, raw: Path, index: Path) -> str:
+    """Index every labelled image of SOURCE; a card's files come to RAW."""
+    params, runtime = load(FetchParams), from_environment()
+    with files.fresh_folder(raw) as folder:
+        opened = open_source(source, folder, params.options(), runtime)
+        _say_what_was_found(source, opened)
+        write_facts(opened, folder)
+        count = write_index(opened.samples, opened.places, index, runtime.workers)
+    return f"{count:,} images of {len({sample.label for sample in opened.samples})} classes"
+
+
+def _say_what_was_found(source: Path, opened: Opened) -> None:
+    counts = Counter(sample.label for sample in opened.samples)
+    shown = ", ".join(f"{label} {counts[label]:,}" for label in sorted(counts)[:SHOWN])
+    more = ", …" if len(counts) > SHOWN else ""
+    say(f"{source}: layout {opened.layout}, {len(counts)} classes: {shown}{more}")
+    for note in opened.notes:
+        say(f"note: {note}")
+
+
+if __name__ == "__main__":
+    run(main)

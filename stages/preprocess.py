@@ -1,0 +1,53 @@
+"""Decode every image once into uint8 tensor shards; set aside what cannot be decoded; show what the model will see."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom import files
+from darkroom.data.framing import RESIZES, framing
+from darkroom.data.overview import draw_duplicates, draw_samples, summary
+from darkroom.data.places import Places
+from darkroom.data.preparing import check_rejects, decoded, rows_of_splits, write_splits
+from darkroom.data.sources import FACTS
+from darkroom.params import load, param
+from darkroom.runtime import from_environment
+from darkroom.stage import run
+
+
+@dataclass(frozen=True)
+class PreprocessParams:
+    """What preprocess reads from params.yaml."""
+
+    image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
+                                  also=("auto",), at_least=8, at_most=2048)  # fmt: skip
+    resize: str = param("how a picture becomes a square", choices=RESIZES)
+    backbone: str = param("the network")
+    weights: str = param("its initial weights; with image_size auto they say which size they want")
+    max_rejects: float = param(
+        "the run stops when a larger share of the files cannot be decoded", at_least=0, at_most=1
+    )
+
+
+def main(
+    source: Path, raw: Path, index: Path, split: Path, shards: Path, rejects: Path, metrics: Path, samples: Path,
+    duplicates: Path,
+) -> str:  # fmt: skip
+    """Decode the images of SOURCE or RAW that INDEX lists into SHARDS/train, /val and /test."""
+    params, runtime = load(PreprocessParams), from_environment()
+    facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
+    shape = framing(params.image_size, params.resize, params.backbone, params.weights)
+    places = Places(source, raw, runtime.downloads)
+    rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
+    with decoded(rows, places, shape, runtime.workers, shards) as (prepared, scratch):
+        check_rejects(prepared, params.max_rejects, rejects)
+        write_splits(prepared, scratch, shape, shards, {"flips": facts["flips"], "card": facts["card"]})
+    files.write_json(metrics, summary(indexed, divided, prepared, facts))
+    draw_samples(shards / "train", samples)
+    draw_duplicates(indexed, divided, places, duplicates)
+    counts = {name: len(prepared.kept(name)) for name in prepared.rows}
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return f"{parts} images of {shape.size} px ({len(prepared.rejects):,} set aside)"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Divide the indexed images into train, val and test, copies and groups kept together -> data/split.csv."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom import files
+from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
+from darkroom.params import load, param
+from darkroom.stage import run
+
+
+@dataclass(frozen=True)
+class SplitParams:
+    """What split reads from params.yaml."""
+
+    seed: int = param("of every random choice", at_least=0)
+    val_fraction: float = param("share of the images that tune the training", at_least=0, below=1)
+    test_fraction: float = param("share of the images that judge the result", at_least=0, below=1)
+    folds: int = param("number of folds of the cross-validation", at_least=2)
+    limit: int | None = param("at most so many images a class, for a quick look; null: all", at_least=3)
+    exclude: list[str] = param("ids, paths or path patterns (cats/*) to leave out")
+    duplicates: str = param("copies: keep them in one split, keep one of them, or do not look",
+                            choices=("group", "drop", "ignore"))  # fmt: skip
+
+    def options(self) -> SplitOptions:
+        """The same, for the library."""
+        return SplitOptions(**vars(self))
+
+
+def main(index: Path, split: Path) -> str:
+    """Divide the rows of INDEX and write SPLIT: id, split, fold, duplicate_of."""
+    rows = divide(list(files.read_csv(index)), load(SplitParams).options())
+    files.write_csv(split, SPLIT_COLUMNS, rows)
+    counts = Counter(row[1] for row in rows)
+    return ", ".join(
+        f"{counts[part]:,} {part}" for part in ("train", "val", "test", "dropped", "excluded") if counts[part]
+    )
+
+
+if __name__ == "__main__":
+    run(main)
