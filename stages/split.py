@@ -14,7 +14,7 @@ from darkroom.stage import run
 class SplitParams:
     """What split reads from params.yaml."""
 
-    seed: int = param("of every random choice", at_least=0)
+    seed: int = param("Of every random choice", at_least=0)
     val_fraction: float = param("share of the images that tune the training", at_least=0, below=1)
     test_fraction: float = param("share of the images that judge the result", at_least=0, below=1)
     folds: int = param("number of folds of the cross-validation", at_least=2)

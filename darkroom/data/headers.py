@@ -1,4 +1,4 @@
-"""The size of a picture from its first bytes, without decoding: microseconds, so that indexing keeps up with hashing."""
+"""The size of a picture from its first bytes, without decoding: indexing keeps up with hashing."""
 
 import io
 import struct

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -41,10 +42,8 @@ def describe(task: tuple[str, Extent], hashing: bool = True) -> Facts:
     width, height = upright_size(data)
     phash = ""
     if hashing:
-        try:
+        with suppress(BadImage):
             phash = perceptual_hash(data)
-        except BadImage:
-            pass
     return len(data), hashlib.sha256(data).hexdigest(), phash, width, height
 
 

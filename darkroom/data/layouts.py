@@ -1,4 +1,4 @@
-"""Where the labels are: class folders, file names or a table. `read_layout` finds out, says what it found, or why not."""
+"""Where the labels are: class folders, file names or a table. `read_layout` finds out, or says why not."""
 
 import re
 from collections import Counter
@@ -78,7 +78,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
 
 def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
     table = find_table(tree, options.path_column, options.label_column)
-    if table and (not images or _resolves(tree, table, images, options)):
+    if table and (not images or _resolves(tree, images, options)):
         return "csv"
     if options.label_pattern:
         return "names"
@@ -92,15 +92,15 @@ def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
         return "names"
     raise SourceError(f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
                       "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular "
-                      "expression whose first group is the label), or `layout: csv` (a table beside the images)")  # fmt: skip
+                      "expression whose first group is the label), or `layout: csv` (a table beside them)")  # fmt: skip
 
 
-def _resolves(tree: Tree, table: str, images: list[str], options: LayoutOptions) -> bool:
+def _resolves(tree: Tree, images: list[str], options: LayoutOptions) -> bool:
     found = _read_csv(tree, images, options)
     return len(found.samples) * 2 >= len(images)
 
 
-def _read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+def _read_folders(_tree: Tree, images: list[str], _options: LayoutOptions) -> Labelled:
     samples, loose = [], []
     shared = _shared_depth(images)
     for name in images:
@@ -112,7 +112,7 @@ def _read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labe
     return Labelled("folders", samples, _note_loose(loose, "lie in no class folder"))
 
 
-def _read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+def _read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
     label_of = _label_by_pattern(options.label_pattern) if options.label_pattern else _label_by_separator
     samples, loose = [], []
     shared = _shared_depth(images)

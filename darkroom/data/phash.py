@@ -1,4 +1,4 @@
-"""A perceptual hash: copies of one photo, resized, re-encoded or brightened, differ in few bits; other photos in many."""
+"""A perceptual hash: copies of a photo, resized, re-encoded or brightened, differ in few bits, others in many."""
 
 import numpy as np
 

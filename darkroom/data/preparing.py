@@ -113,8 +113,10 @@ def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
     if len(rejected) > max_rejects * len(everyone):
         shown = "".join(f"\n  {row['location']}: {prepared.rejects[row['id']]}" for row in rejected[:20])
         more = f"\n  … all of them in {path}" if len(rejected) > 20 else ""
-        raise SourceError(f"{len(rejected)} of {len(everyone)} files cannot be decoded, more than max_rejects "
-                          f"{max_rejects:g} allows; repair or exclude them, or raise max_rejects:{shown}{more}")  # fmt: skip
+        raise SourceError(
+            f"{len(rejected)} of {len(everyone)} files cannot be decoded, more than max_rejects {max_rejects:g}; "
+            f"repair or exclude them, or raise max_rejects:{shown}{more}"
+        )
 
 
 def write_splits(

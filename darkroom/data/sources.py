@@ -9,6 +9,7 @@ from darkroom import files
 from darkroom.data.cards import Card, load_card
 from darkroom.data.layouts import LayoutOptions, Sample, read_layout
 from darkroom.data.places import DOWNLOADS, MEMBER, RAW, Places
+from darkroom.data.tables import TABLES
 from darkroom.data.trees import Folder, open_tree
 from darkroom.errors import SourceError
 from darkroom.runtime import Runtime
@@ -37,11 +38,10 @@ def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
     if source.suffix in (".yaml", ".yml") and source.is_file():
         return _open_card(load_card(source), source, raw, options, runtime)
     places = Places(source, raw, runtime.downloads)
-    if source.suffix.lower() in (".csv", ".tsv") and source.is_file():
+    if source.suffix.lower() in TABLES and source.is_file():
         folder = Folder(source.parent)
-        folder.files = [
-            name for name in folder.files if name == source.name or not name.lower().endswith((".csv", ".tsv"))
-        ]
+        others = {name for name in folder.files if name.lower().endswith(TABLES)} - {source.name}
+        folder.files = [name for name in folder.files if name not in others]
         found = read_layout(folder, replace(options, layout="csv"))
         return Opened(found.samples, places, found.layout, found.notes)
     tree = open_tree(source)
@@ -68,7 +68,7 @@ def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runt
 Found = tuple[list[Sample], str, list[str]]
 
 
-def _bundled(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Places) -> Found:
     from darkroom.data.digits import digits
     from darkroom.data.pictures import write_pictures
 
@@ -78,12 +78,12 @@ def _bundled(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, pl
     return _archive_in(raw / "digits.zip", options, places)
 
 
-def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
     if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
         where = (
             f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
         )
-        raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy into a "
+        raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy in a "
                           f"folder named {card.origin}, and set DARKROOM_DOWNLOADS to the folder above it")  # fmt: skip
     found = read_layout(open_tree(runtime.downloads / card.origin), options)
     return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes

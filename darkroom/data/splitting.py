@@ -1,9 +1,9 @@
-"""Who learns, who tunes, who judges: splits that depend on what the images are and on the seed, not on names or order.
+"""Who learns, who tunes, who judges: splits that depend on what the images are and the seed, not on names.
 
-Samples are bound into groups that must not be separated: copies of one picture, and what `group_by` says. Each group has
-a place between 0 and 1 that is a hash of its content and the seed. Within a class, the groups with the lowest places are
-the test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so that a new image
-moves the boundary by one at most: ten new images move hardly ever more than ten others, whatever the number of images.
+Samples are bound into groups that must not be separated: copies of one picture, and what `group_by` says. Each group
+has a place between 0 and 1 that is a hash of its content and the seed. Within a class, the groups with the lowest
+places are the test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so
+that a new image moves a boundary by one at most, and ten new images hardly ever more than ten others.
 """
 
 import hashlib
@@ -95,8 +95,10 @@ def _cut(sizes: Sequence[int], val_share: float, test_share: float, label: str) 
         if part not in parts and len(parts) > number:
             parts[_spare(parts, wanted)] = part
     if len(parts) < len([part for part in (TRAIN, TEST) if part in wanted]):
-        raise SourceError(f"the class {label!r} has {sum(sizes)} image(s) that could be divided, and needs one to learn "
-                          "from and another to be judged by; add images of it, or leave the class out with `exclude`")  # fmt: skip
+        raise SourceError(
+            f"the class {label!r} has {sum(sizes)} image(s) that could be divided, and needs one to learn from and "
+            "another to be judged by; add images of it, or leave the class out with `exclude`"
+        )
     return parts
 
 

@@ -1,4 +1,4 @@
-"""A table of labels beside the images: any export of a labelling tool, with paths or bare ids, with or without suffix."""
+"""A table of labels beside the images: any export of a labelling tool, with paths or ids, with or without suffix."""
 
 import csv
 import io
@@ -47,8 +47,10 @@ def find_table(tree: Tree, path_column: str, label_column: str, must: bool = Fal
     if not tables:
         raise SourceError(f"{tree.path} holds no .csv; layout csv needs a table with a path and a label a row")
     columns = _reader(read_one(tree, tables[0])).fieldnames or []
-    raise SourceError(f"{tree.path}: {tables[0]} has the columns {', '.join(columns) or '(none)'}; name the right ones "
-                      f"in params.yaml: path_column (now {path_column}), label_column (now {label_column})")  # fmt: skip
+    raise SourceError(
+        f"{tree.path}: {tables[0]} has the columns {', '.join(columns) or '(none)'}; name the right ones: "
+        f"path_column (now {path_column}), label_column (now {label_column})"
+    )
 
 
 def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[list[Row], list[str]]:

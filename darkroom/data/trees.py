@@ -43,7 +43,7 @@ class Extent:
         """The bytes. Raises BadImage when an archive's member is damaged, OSError as `open` does."""
         if self.data is not None:
             return self.data
-        with open(self.path, "rb", buffering=0) as file:
+        with Path(self.path).open("rb", buffering=0) as file:
             if self.size < 0:
                 return file.read()
             data = os.pread(file.fileno(), self.size, self.start)
@@ -111,7 +111,7 @@ class Folder:
 
     def _walk(self, folder: str, prefix: str, above: set[tuple[int, int]]) -> None:
         found = False
-        here = os.stat(folder)
+        here = Path(folder).stat()
         if (here.st_dev, here.st_ino) in above:
             return  # a link back to a folder above would never end
         with os.scandir(folder) as entries:

@@ -1,10 +1,11 @@
-"""Worker processes that may die: a function over many tasks, where a task that kills its worker costs only itself.
+"""Worker processes that may die: a function over many tasks, where one that kills its worker costs only itself.
 
-`concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each worker
-has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more, alone (the
-machine may have been short of memory for a moment), and is then given up with the reason.
+`concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each
+worker has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more, alone
+(the machine may have been short of memory for a moment), and is then given up with the reason.
 """
 
+import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -139,10 +140,9 @@ def _give(worker: _Worker, source: Iterator[Any], rest: deque[Any], again: deque
 def _send(worker: _Worker, batch: list[Any]) -> None:
     worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
     worker.place.value = 0
-    try:
+    # It may have died while it was idle; the next wait then finds its end of the pipe closed.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.pipe.send([task for task, _ in batch])
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it died while it was idle; the next wait finds its end of the pipe closed
 
 
 def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
