@@ -9,6 +9,7 @@ from darkroom.data.overview import draw_duplicates, draw_samples, summary
 from darkroom.data.places import Places
 from darkroom.data.preparing import check_rejects, decoded, rows_of_splits, write_splits
 from darkroom.data.sources import FACTS
+from darkroom.model.catalog import BACKBONES, TIMM
 from darkroom.params import load, param
 from darkroom.runtime import from_environment
 from darkroom.stage import run
@@ -21,8 +22,8 @@ class PreprocessParams:
     image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
     resize: str = param("how a picture becomes a square", choices=RESIZES)
-    backbone: str = param("the network")
-    weights: str = param("its initial weights; with image_size auto they say which size they want")
+    backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
+    weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
     max_rejects: float = param(
         "the run stops when a larger share of the files cannot be decoded", at_least=0, at_most=1
     )
