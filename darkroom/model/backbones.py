@@ -62,7 +62,7 @@ def _torchvision(backbone: str, image_size: int) -> nn.Module:
     extra = {"aux_logits": False, "init_weights": True, "transform_input": True} if _is_inception(backbone) else {}
     try:
         network = builder(weights=None, **extra, **_size_argument(backbone, image_size))
-    except (RuntimeError, ValueError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
         raise DarkroomError(f"image_size: {backbone} cannot take {image_size} px ({error})") from error
     if backbone.startswith(("squeezenet", "densenet")):
         return MapBody(network.features)
