@@ -1,5 +1,6 @@
 """The table of metrics with their intervals, as `metrics/test.json` shows it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,13 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
         table["unanswered"] = unanswered
     table["per_class"] = per_class(predictions, f1, drawn.get("f1_by_class"))
     return table
+
+
+def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:
+    """The scores of these names, without intervals."""
+    n = len(scorer.labels)
+    found = scorer.plain(np.ones((1, n))) if n else {}
+    return {name: rounded(float(found[name][0])) if name in found else None for name in names}
 
 
 def per_class(predictions: Predictions, f1: np.ndarray, drawn: np.ndarray | None) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,117 @@
+"""The trained classifier's answers to a split, from cached features where the body is frozen, otherwise from pixels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom import files
+from darkroom.data.shards import Shards
+from darkroom.evaluation import baseline
+from darkroom.evaluation.bodies import BATCH, Looker, OnnxBody, TorchBody, cached_features, features_of, in_batches
+from darkroom.evaluation.predictions import Predictions
+from darkroom.evaluation.scores import Scorer
+from darkroom.evaluation.tta import views
+from darkroom.model import heads
+from darkroom.model.classifier import SavedClassifier, softmax
+from darkroom.progress import progress
+from darkroom.runtime import Runtime, torch_device
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A split's images, the features (n, D) and logits (n, K) of each, and the predictions they come to."""
+
+    shards: Shards
+    features: np.ndarray
+    logits: np.ndarray
+    predictions: Predictions
+
+    @cached_property
+    def locations(self) -> list[str]:
+        """Where each image's file lies in the source."""
+        return [row["location"] for row in files.read_csv(self.shards.folder / "samples.csv")]
+
+    @cached_property
+    def uncalibrated(self) -> Scorer:
+        """The scorer of the probabilities at temperature 1."""
+        return Scorer.of(self.predictions.labels, softmax(self.logits))
+
+
+class Answerer:
+    """The classifier of a run together with the folders that its inputs lie in."""
+
+    def __init__(self, classifier: Path, body: Path, shards: Path, features: Path, runtime: Runtime) -> None:
+        self.saved = SavedClassifier.load(classifier)
+        self.body_folder, self.shards, self.cached, self.runtime = body, shards, features, runtime
+        self.engine = "onnxruntime" if self.saved.frozen else "torch"
+
+    @cached_property
+    def body(self) -> Looker:
+        """The body as trained, opened when first needed."""
+        if self.saved.frozen:
+            return OnnxBody(self.body_folder / "body.onnx", self.runtime.threads)
+        from darkroom.model.network import load_network
+
+        return TorchBody(load_network(self.saved.folder).body, torch_device(self.runtime))
+
+    def answers(self, split: str) -> Answers:
+        """The answers to "val" or "test"."""
+        images = Shards(self.shards / split)
+        kept = cached_features(self.cached / split) if self.saved.frozen else None
+        features = kept[0] if kept else features_of(self.body, self._batches(images, split))
+        classes = self.saved.classes
+        if len(images):
+            logits = heads.logits(features, self.saved.head)
+            probabilities = softmax(logits, self.saved.temperature)
+        else:
+            logits = probabilities = np.empty((0, len(classes)))
+        predictions = Predictions.of(images.ids(), classes, images.labels, probabilities)
+        return Answers(images, features, logits, predictions)
+
+    def baselines(self, test: Answers) -> dict[str, Any]:
+        """Majority class, and nearest class mean on the body before training."""
+        train = Shards(self.shards / "train")
+        classes = self.saved.classes
+        found = {"majority": baseline.majority(train.index["class_counts"], classes, test.predictions.labels)}
+        places = baseline.balanced_places(train.labels, len(classes))
+        if self.saved.frozen:
+            # the cached features of train, read where they are needed alone
+            features, labels = Shards(self.cached / "train").rows(places)[:, 0], train.labels[places]
+            tested, truth = test.features, test.predictions.labels
+        else:
+            body = self._untouched()
+            chosen = baseline.balanced_places(test.predictions.labels, len(classes))
+            features, labels = features_of(body, map(train.rows, in_batches(places))), train.labels[places]
+            tested, truth = (
+                features_of(body, map(test.shards.rows, in_batches(chosen))),
+                test.predictions.labels[chosen],
+            )
+        if len(truth):
+            found["nearest_class_mean"] = baseline.nearest_mean(features, labels, tested, truth)
+        return found
+
+    def with_tta(self, test: Answers, kind: str) -> Predictions:
+        """Predictions whose probabilities are the mean over the views of each image. Raises ParamsError."""
+        flips = bool(test.shards.index.get("flips", True))
+        sums = np.zeros_like(test.predictions.probabilities)
+        done = 0
+        for images in self._batches(test.shards, "views of test"):
+            parts = [self.saved.probabilities(self.body.features(view)) for view in views(images, kind, flips)]
+            sums[done : done + len(images)] = np.mean(parts, axis=0)
+            done += len(images)
+        own = test.predictions
+        return Predictions.of(own.ids, own.classes, own.labels, sums)
+
+    def _batches(self, shards: Shards, what: str) -> Iterator[np.ndarray]:
+        batches = -(-len(shards) // BATCH)
+        for images, _ in progress(shards.batches(BATCH), f"evaluate {what}", batches, "batche"):
+            yield images
+
+    def _untouched(self) -> Looker:
+        from darkroom.model.network import load_body
+
+        return TorchBody(load_body(self.body_folder)[0], torch_device(self.runtime))

@@ -1,0 +1,58 @@
+"""Measure the classifier on the test set: classifier, test shards -> metrics/test.json, plots/predictions.csv,
+plots/test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkroom import files, runtime
+from darkroom.evaluation.answers import Answerer
+from darkroom.evaluation.drawing import Material, draw_all
+from darkroom.evaluation.predictions import write_predictions
+from darkroom.evaluation.summary import scores_block, summarise
+from darkroom.evaluation.tta import VIEWS
+from darkroom.params import load, param
+from darkroom.stage import note, run
+
+
+@dataclass(frozen=True)
+class EvaluateParams:
+    """The params of evaluate."""
+
+    seed: int = param("of every random choice: splits, initial weights, order, augmentation", at_least=0)
+    tta: str = param("test-time augmentation, reported beside the plain numbers", choices=VIEWS)
+
+
+def main(
+    classifier: Path, body: Path, shards: Path, features: Path, metrics: Path, predictions: Path, figures: Path
+) -> str:
+    """Score the test set, write every answer, and draw what the answers look like."""
+    params = load(EvaluateParams)
+    answerer = Answerer(classifier, body, shards, features, runtime.from_environment())
+    note(engine=answerer.engine)
+    test, val = answerer.answers("test"), answerer.answers("val")
+    table = summarise(test.predictions, params.seed)
+    table["temperature"] = answerer.saved.temperature
+    table["before_calibration"] = scores_block(test.uncalibrated, ("ece", "log_loss", "brier"))
+    table["baseline"] = answerer.baselines(test)
+    if params.tta != "none":
+        table["tta"] = {"views": params.tta} | summarise(answerer.with_tta(test, params.tta), params.seed)
+        del table["tta"]["per_class"]
+    material = Material(answerer, test, val, table)
+    table["likely_label_errors"] = len(material.suspects)
+    files.write_json(metrics, table)
+    write_predictions(predictions, test.predictions)
+    with files.fresh_folder(figures) as folder:
+        draw_all(folder, material)
+    return f"{in_words(table)} on {len(test.predictions):,} test images"
+
+
+def in_words(table: dict[str, Any]) -> str:
+    """The accuracy and its interval, for the closing line."""
+    if table.get("accuracy") is None:
+        return "no accuracy"
+    return f"accuracy {table['accuracy']:.2%} ({table['accuracy_low']:.2%} to {table['accuracy_high']:.2%})"
+
+
+if __name__ == "__main__":
+    run(main)
