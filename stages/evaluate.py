@@ -19,8 +19,8 @@ from darkroom.stage import note, run
 class EvaluateParams:
     """The params of evaluate."""
 
-    seed: int = param("of every random choice: splits, initial weights, order, augmentation", at_least=0)
-    tta: str = param("test-time augmentation, reported beside the plain numbers", choices=VIEWS)
+    seed: int = param("Of every random choice", at_least=0)
+    tta: str = param("Test-time augmentation, reported beside the plain numbers", choices=VIEWS)
 
 
 def main(

@@ -1,0 +1,119 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkroom import files
+from darkroom.errors import ParamsError
+from stages import evaluate
+from tests.evaluation.run import Run, make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = {"confusion", "map", "worst_errors", "least_certain", "confused_pairs", "label_errors"}
+
+
+def outputs(root: Path) -> dict[str, bytes]:
+    paths = [*(root / "plots").rglob("*"), *(root / "metrics").rglob("*")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(paths) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Run:
+    run = make_run(tmp_path_factory.mktemp("run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.root)
+        evaluate.main(*run.arguments)
+    return run
+
+
+def test_metrics_say_how_good_how_sure_and_against_what(done):
+    table = files.read_json(done.root / "metrics/test.json")
+    assert table["accuracy_low"] < table["accuracy"] < table["accuracy_high"]
+    assert table["baseline"]["majority"]["accuracy"] < table["baseline"]["nearest_class_mean"]["accuracy"]
+    assert table["baseline"]["nearest_class_mean"]["accuracy"] == table["accuracy"]  # this head is the nearest mean
+    assert set(table["before_calibration"]) == {"ece", "log_loss", "brier"}
+    assert sum(row["support"] for row in table["per_class"].values()) == table["n"] == 200
+
+
+def test_every_test_image_has_one_row_under_its_own_id(done):
+    rows = list(files.read_csv(done.root / "plots/predictions.csv"))
+    assert [row["id"] for row in rows] == [f"{number:064x}" for number in range(520, 720)]
+    right = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert right == files.read_json(done.root / "metrics/test.json")["accuracy"]
+
+
+def test_every_figure_and_data_file_is_there(done):
+    made = {path.name for path in (done.root / "plots/test").iterdir()}
+    assert {f"{name}.png" for name in FIGURES} <= made
+    assert {"confusion.csv", "roc.csv", "precision_recall.csv", "reliability.csv", "per_class.csv", "errors.csv",
+            "label_errors.csv", "map.csv"} <= made  # fmt: skip
+
+
+def test_running_again_in_another_folder_gives_the_same_bytes(done, tmp_path, monkeypatch):
+    again = make_run(tmp_path / "elsewhere")
+    monkeypatch.chdir(again.root)
+    evaluate.main(*again.arguments)
+    assert outputs(again.root) == outputs(done.root)
+
+
+def test_a_frozen_classifier_is_measured_without_torch_sklearn_or_pandas(done):
+    code = (
+        "import sys; from pathlib import Path; from stages import evaluate;"
+        f"evaluate.main(*map(Path, {[str(path) for path in done.arguments]}));"
+        "print(*sorted({'torch', 'sklearn', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=done.root, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout) == (0, "\n"), ran.stderr
+
+
+def test_tta_is_reported_beside_the_plain_numbers(tmp_path, monkeypatch):
+    run = make_run(tmp_path, counts=(300, 60, 80))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")
+    evaluate.main(*run.arguments)
+    table = files.read_json(tmp_path / "metrics/test.json")
+    assert table["tta"]["views"] == "crops"
+    assert table["tta"]["n"] == 80
+    assert table["tta"]["log_loss"] != table["log_loss"]
+    (tmp_path / "params.yaml").write_text("seed: 0\ntta: flip\n", encoding="utf-8")
+    with pytest.raises(ParamsError, match="tta is 'flip', but the images of this source must not be mirrored"):
+        evaluate.main(*run.arguments)
+
+
+@pytest.mark.parametrize(
+    ("case", "names", "counts"),
+    [
+        ("two classes", ["cat", "dog"], (200, 40, 40)),
+        ("fifty classes, most absent from the test set", [f"class {n}" for n in range(50)], (800, 40, 30)),
+        ("a single test image", ["cat", "dog"], (200, 40, 1)),
+        ("no validation", ["cat", "dog"], (200, 0, 20)),
+    ],
+)
+def test_odd_test_sets_are_measured_and_drawn(case, names, counts, tmp_path, monkeypatch):
+    run = make_run(tmp_path, names, counts)
+    monkeypatch.chdir(tmp_path)
+    said = evaluate.main(*run.arguments)
+    assert said.startswith("accuracy"), case
+    json.dumps(files.read_json(tmp_path / "metrics/test.json"), allow_nan=False)
+    assert (tmp_path / "plots/test/confusion.png").stat().st_size > 1000
+
+
+def test_nan_in_the_head_gives_null_and_no_crash(tmp_path, monkeypatch):
+    run = make_run(tmp_path, ["cat", "dog"], (200, 40, 40))
+    path = tmp_path / "data/features/test"
+    from safetensors.numpy import load_file, save_file
+
+    shard = path / "shard-00000.safetensors"
+    tensors = load_file(shard)
+    tensors["features"][:3] = np.nan
+    save_file(tensors, shard)
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(*run.arguments)
+    table = files.read_json(tmp_path / "metrics/test.json")
+    assert (table["unanswered"], table["log_loss"], table["roc_auc"]) == (3, None, None)
+    assert table["accuracy"] is not None
