@@ -30,3 +30,23 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 def say(message: str) -> None:
     """One line for the person who watches, on standard error."""
     print(message, file=sys.stderr, flush=True)
+
+
+def progress_bytes(chunks: Iterable[bytes], what: str, start: int, total: int | None) -> Iterator[bytes]:
+    """Yield `chunks`; show how much of `total` bytes is there, counting `start` bytes that were there before."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(desc=what, initial=start, total=total, unit="B", unit_scale=True, leave=False) as bar:
+            for chunk in chunks:
+                yield chunk
+                bar.update(len(chunk))
+        return
+    done, last = start, time.monotonic()
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            of = f" of {total / 1e6:,.1f}" if total else ""
+            print(f"{what}: {done / 1e6:,.1f}{of} MB", file=sys.stderr, flush=True)

@@ -1,9 +1,12 @@
 """What is wrong with a file that is not what its name says: the mistakes that real data sets are full of."""
 
+import gzip
 import zlib
+from pathlib import Path
 
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+GZIP = b"\x1f\x8b"
 
 
 def what_is_wrong(data: bytes) -> str:
@@ -19,12 +22,24 @@ def what_is_wrong(data: bytes) -> str:
     return ""
 
 
-def is_whole_gzip(path_bytes: bytes) -> bool:
-    """True when gzip data ends as it should: an interrupted download does not."""
-    reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
+def describe_file(path: Path) -> str:
+    """A known mistake of a whole file, fit for "the file is …", or "" when it looks sound."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    known = what_is_wrong(head)
+    if known:
+        return {"empty file": "empty (0 bytes)", "only zero bytes": "full of zero bytes"}.get(known, "a " + known
+                if known.startswith("Git") else known)  # fmt: skip
+    if head.startswith(GZIP) and not _is_whole_gzip(path):
+        return f"truncated: it ends after {path.stat().st_size:,} bytes, an interrupted download"
+    return ""
+
+
+def _is_whole_gzip(path: Path) -> bool:
     try:
-        for start in range(0, len(path_bytes), 1 << 20):
-            reader.decompress(path_bytes[start : start + (1 << 20)])
-    except zlib.error:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except (EOFError, OSError, zlib.error):
         return False
-    return reader.eof
+    return True

@@ -7,6 +7,7 @@ from typing import Any
 
 from darkroom import files
 from darkroom.data.cards import Card, load_card
+from darkroom.data.download import obtain
 from darkroom.data.layouts import LayoutOptions, Sample, read_layout
 from darkroom.data.places import DOWNLOADS, MEMBER, RAW, Places
 from darkroom.data.tables import TABLES
@@ -15,6 +16,7 @@ from darkroom.errors import SourceError
 from darkroom.runtime import Runtime
 
 FACTS = "source.json"
+PARTIAL = Path(".darkroom/downloads")  # downloads that are not complete: outside of DVC's outputs, which it deletes
 
 
 @dataclass
@@ -78,6 +80,21 @@ def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, p
     return _archive_in(raw / "digits.zip", options, places)
 
 
+def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    from darkroom.data import known
+    from darkroom.data.pictures import write_pictures
+
+    theirs = known.torchvision_class(card.origin)
+    entry = known.ARRAYS[card.origin]
+    paths = [obtain(remote, runtime.downloads, PARTIAL) for remote in entry.remotes(theirs)]
+    archive = raw / f"{card.origin.lower()}.zip"
+    write_pictures(archive, entry.pictures(theirs, paths))
+    for path in paths:
+        if path.parent == PARTIAL:
+            path.unlink()
+    return _archive_in(archive, options, places)
+
+
 def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
     if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
         where = (
@@ -99,6 +116,7 @@ def _archive_in(path: Path, options: LayoutOptions, places: Places) -> Found:
 
 KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Places], Found]] = {
     "bundled": _bundled,
+    "torchvision": _torchvision,
     "folder": _folder,
 }
 

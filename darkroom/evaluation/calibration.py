@@ -27,9 +27,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return 1.0
     z -= z.mean(axis=1, keepdims=True)
     smooth = 1.0 / (len(z) + 2)
-    aim = (1 - smooth) * z[
-        np.arange(len(z)), y
-    ]  # the other share of the target, spread evenly, meets a mean of zero
+    aim = (1 - smooth) * z[np.arange(len(z)), y]  # the other share of the target, spread evenly, meets a mean of zero
 
     def slope(b: float) -> float:
         return float(np.mean(np.einsum("nk,nk->n", softmax(z, 1 / b), z) - aim))
