@@ -174,9 +174,9 @@ def _file(url: str, part: Path, validators: Path, name: str) -> None:  # noqa: A
 
 def _s3(url: str, part: Path, validators: Path, name: str) -> None:
     try:
-        import boto3
-        import botocore
-        import botocore.exceptions
+        import boto3  # type: ignore[import-untyped]
+        import botocore  # type: ignore[import-untyped]
+        import botocore.exceptions  # type: ignore[import-untyped]
     except ImportError as error:
         raise _Never("s3: addresses need the extra `s3`; run `.venv/bin/pip install 'dvc-s3'`") from error
     bucket, key = urllib.parse.urlsplit(url).netloc, urllib.parse.urlsplit(url).path.lstrip("/")
