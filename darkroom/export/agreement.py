@@ -1,0 +1,49 @@
+"""Does the exported model say what the trained one says? Checked on every picture of the test set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.errors import DarkroomError
+
+TOLERANCE = 1e-3  # the largest difference of a probability, in float32
+TIE = 1e-5  # two classes whose probabilities are nearer than this may change places
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`n` pictures; the largest difference of any probability; how many got another class, ties among them."""
+
+    n: int
+    max_difference: float
+    other_class: int
+    ties: int
+
+
+def compare(trained: np.ndarray, exported: np.ndarray) -> Agreement:
+    """Compare probabilities (n, K) of the trained and the exported model by rows. NaN is a difference of 1."""
+    if trained.shape != exported.shape:
+        raise DarkroomError(f"the exported model answers {exported.shape}, the trained one {trained.shape}")
+    n = len(trained)
+    if not n:
+        return Agreement(0, 0.0, 0, 0)
+    difference = np.nan_to_num(np.abs(trained.astype(np.float64) - exported), nan=1.0)
+    rows, before, after = np.arange(n), trained.argmax(1), exported.argmax(1)
+    moved = before != after
+    ties = moved & (np.abs(trained[rows, before] - trained[rows, after]) <= TIE)
+    return Agreement(n, float(difference.max()), int(moved.sum()), int(ties.sum()))
+
+
+def require(found: Agreement, trained: np.ndarray, exported: np.ndarray, ids: Sequence[str]) -> None:
+    """Raise DarkroomError, naming the worst picture, unless the two models agree."""
+    if found.max_difference <= TOLERANCE and found.other_class == found.ties:
+        return
+    difference = np.nan_to_num(np.abs(trained.astype(np.float64) - exported), nan=1.0).max(1)
+    worst = int(difference.argmax())
+    raise DarkroomError(
+        f"the exported model disagrees with the trained one on the test set: {found.other_class - found.ties} of "
+        f"{found.n} pictures get another class, and probabilities differ by up to {found.max_difference:.2g} "
+        f"(allowed: {TOLERANCE:g}), most for {ids[worst]}; nothing was written. Run `dvc repro -f` from embed on; if "
+        "it stays, the backbone's graph is exported wrongly: report it with params.yaml"
+    )

@@ -1,0 +1,113 @@
+"""An 8-bit twin of the exported graph, calibrated on validation pictures, and whether it deserves to replace it."""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from darkroom.export.measure import Cost
+from darkroom.export.onnx import tidy
+
+CALIBRATION_IMAGES = 256
+CALIBRATION_BATCH = 16
+FASTER = 1.1  # at batch 32: less is within what two measurements of one model differ by
+SIGNIFICANT = 0.05
+# What has an 8-bit kernel. Normalisation, head and softmax stay in float32: 8 bits would cost accuracy for nothing.
+QUANTIZED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+def quantize(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.ModelProto:
+    """`model` with 8-bit weights (a scale a channel) and activations (ranges from `batches`, uint8 (b, S, S, 3))."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            images = next(batches, None)
+            return None if images is None else {"images": images}
+
+    kept = [node.name for node in model.graph.node if node.name.startswith("head.")]
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantiser recommends its own pre-processing in a warning for each call
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "int8.onnx"
+            quantize_static(
+                onnx.shape_inference.infer_shapes(model),
+                made,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTIZED),
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=kept,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+            return tidy(onnx.load(made))
+    finally:
+        root.setLevel(level)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the 8-bit model is kept, why, and the figures that say so."""
+
+    kept: bool
+    reason: str
+    figures: dict[str, Any]
+
+
+def decide(
+    labels: np.ndarray, full: np.ndarray, small: np.ndarray, sizes: tuple[int, int], costs: tuple[Cost, Cost]
+) -> Decision:
+    """Keep the 8-bit model only if it is smaller, and faster, and not significantly worse on the test set.
+
+    `labels` (n,) and the probabilities (n, K) of the full and the 8-bit model; bytes and costs in the same order.
+    Worse is judged by McNemar's exact test, one-sided: of the pictures that just one of the two gets right, would a
+    fair coin give the 8-bit model so few? (McNemar, Psychometrika 12, 1947.)
+    """
+    right_full, right_small = full.argmax(1) == labels, small.argmax(1) == labels
+    lost, won = int((right_full & ~right_small).sum()), int((right_small & ~right_full).sum())
+    p = at_least(lost, lost + won)
+    speedup = costs[0].latency_ms["32"] / costs[1].latency_ms["32"]
+    figures = {
+        "accuracy": {"float32": _share(right_full), "int8": _share(right_small)},
+        "only_float32_right": lost,
+        "only_int8_right": won,
+        "p_value_worse": round(p, 6),
+        "same_class": _share(full.argmax(1) == small.argmax(1)),
+        "max_difference": round(float(np.abs(full - small).max(initial=0.0)), 4),
+        "size_bytes": {"float32": sizes[0], "int8": sizes[1]},
+        "latency_ms": {"float32": costs[0].latency_ms, "int8": costs[1].latency_ms},
+        "peak_memory_mb": {"float32": costs[0].peak_memory_mb, "int8": costs[1].peak_memory_mb},
+        "speedup_batch_32": round(speedup, 2),
+    }
+    if sizes[1] >= sizes[0]:
+        return Decision(False, "int8 is not smaller", figures)
+    if speedup < FASTER:
+        return Decision(False, f"int8 is not faster here by a factor of {FASTER} at batch 32", figures)
+    if p < SIGNIFICANT:
+        return Decision(False, f"int8 is significantly worse (McNemar's exact test, p < {SIGNIFICANT})", figures)
+    return Decision(True, "int8 is smaller, faster here, and not significantly worse", figures)
+
+
+def at_least(successes: int, trials: int) -> float:
+    """The probability of `successes` or more in `trials` throws of a fair coin."""
+    return sum(math.comb(trials, k) for k in range(successes, trials + 1)) / 2**trials
+
+
+def _share(mask: np.ndarray) -> float:
+    return round(float(mask.mean()), 6) if len(mask) else 0.0

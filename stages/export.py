@@ -1,0 +1,186 @@
+"""Export the classifier: models/classifier, test shards -> models/export, metrics/export.json; or fail."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from darkroom import files, runtime
+from darkroom.data.shards import Shards
+from darkroom.export import agreement, measure, provenance, quantize
+from darkroom.export.card import model_card
+from darkroom.export.onnx import join, read, write
+from darkroom.export.session import open_session, probabilities
+from darkroom.model import tensors
+from darkroom.model.classifier import SavedClassifier
+from darkroom.params import load, param
+from darkroom.progress import progress
+from darkroom.stage import note, run
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class ExportParams:
+    """The params of this stage."""
+
+    quantize: str = param(
+        "int8: try 8-bit weights and activations, kept only when smaller, faster here and not significantly worse",
+        choices=("none", "int8"),
+    )
+
+
+def main(
+    classifier: Path, body: Path, shards: Path, features: Path, data: Path, scores: Path, out: Path, report: Path
+) -> str:
+    """Write the exported model's folder `out` and `report`, unless it disagrees with the trained one on the test set.
+
+    The model card quotes `data` (metrics/data.json) and `scores` (metrics/test.json).
+    """
+    params, machine = load(ExportParams), runtime.from_environment()
+    saved, test = SavedClassifier.load(classifier), Shards(shards / "test")
+    with files.fresh_folder(out) as folder:
+        model = join(_body_graph(saved, body), saved.head, saved.temperature)
+        write(model, folder / "model.onnx")
+        trained = _trained_probabilities(saved, test, features, machine)
+        exported = _exported_probabilities(folder / "model.onnx", test, machine)
+        found = agreement.compare(trained, exported)
+        agreement.require(found, trained, exported, test.ids())
+        facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
+        cost = _measured(folder, test, machine)
+        if params.quantize == "int8":
+            facts["quantize"] |= _try_int8(model, folder, Shards(shards / "val"), test, exported, cost, machine)
+        about = (test.index.get("card") or {}) | {"counts": _counts(data)}
+        _describe(folder, saved, body, test, about, files.read_json(scores), facts)
+        facts["size_bytes"] = (folder / "model.onnx").stat().st_size
+    note(latency_ms=cost.latency_ms, model_peak_memory_mb=cost.peak_memory_mb)
+    files.write_json(report, facts)
+    kept = "int8, " if facts["quantize"]["kept"] else ""
+    return f"one ONNX file ({kept}{facts['size_bytes'] / 1e6:,.1f} MB) that agrees on {found.n:,} test images"
+
+
+def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
+    """The body as ONNX: embed's own file when it is frozen, otherwise exported from the trained network."""
+    if saved.frozen:
+        return read(body / "body.onnx")
+    from darkroom.model.network import load_network
+    from darkroom.model.onnx_body import export
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "body.onnx"
+        export(load_network(saved.folder).body, saved.facts["image_size"], path)
+        return read(path)
+
+
+def _trained_probabilities(
+    saved: SavedClassifier, test: Shards, features: Path, machine: runtime.Runtime
+) -> np.ndarray:
+    """What the trained classifier itself says of the test set: (n, K)."""
+    if saved.frozen:
+        rows = Shards(features / "test")
+        parts = [saved.probabilities(batch[:, 0]) for batch, _ in rows.batches(4096)]
+        return np.concatenate(parts) if parts else np.empty((0, len(saved.classes)))
+    import torch
+
+    from darkroom.model.classifier import softmax
+    from darkroom.model.network import load_network, pixels
+
+    device = runtime.torch_device(machine)
+    network = load_network(saved.folder).to(device)
+    with torch.inference_mode():
+        parts = [
+            softmax(network(pixels(images, device)).float().cpu().numpy(), saved.temperature)
+            for images in _images(test, "export: the trained model")
+        ]
+    return np.concatenate(parts) if parts else np.empty((0, len(saved.classes)))
+
+
+def _exported_probabilities(path: Path, test: Shards, machine: runtime.Runtime) -> np.ndarray:
+    session = open_session(path, machine.threads)
+    return probabilities(session, _images(test, "export: the exported model"), len(test.classes))
+
+
+def _images(shards: Shards, what: str) -> Iterator[np.ndarray]:
+    batches = progress(shards.batches(BATCH), what, total=-(-len(shards) // BATCH), unit="batch")
+    yield from (images for images, _ in batches)
+
+
+def _measured(folder: Path, test: Shards, machine: runtime.Runtime) -> measure.Cost:
+    return measure.measure(folder / "model.onnx", test.index["image_size"], machine.threads)
+
+
+def _try_int8(
+    model: onnx.ModelProto,
+    folder: Path,
+    val: Shards,
+    test: Shards,
+    full: np.ndarray,
+    cost: measure.Cost,
+    machine: runtime.Runtime,
+) -> dict[str, Any]:
+    """Put the 8-bit model in the place of the full one if it deserves it; the decision and what it rests on."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(val))[: quantize.CALIBRATION_IMAGES])
+    batches = (
+        val.rows(part)
+        for part in np.split(chosen, range(quantize.CALIBRATION_BATCH, len(chosen), quantize.CALIBRATION_BATCH))
+    )
+    path, whole = folder / "int8.onnx", folder / "model.onnx"
+    write(quantize.quantize(model, batches), path)
+    small = _exported_probabilities(path, test, machine)
+    small_cost = measure.measure(path, test.index["image_size"], machine.threads)
+    sizes = whole.stat().st_size, path.stat().st_size
+    decision = quantize.decide(test.labels, full, small, sizes, (cost, small_cost))
+    path.replace(whole) if decision.kept else path.unlink()
+    return {"kept": decision.kept, "reason": decision.reason, "figures": decision.figures}
+
+
+def _describe(
+    folder: Path,
+    saved: SavedClassifier,
+    body: Path,
+    test: Shards,
+    about: dict[str, Any],
+    scores: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    """Write all but the graph: weights, labels, config.json, and the model card."""
+    values = {f"head.{name}": value for name, value in saved.head.items()}
+    values |= {f"body.{name}": value for name, value in tensors.load(saved.folder / "body.safetensors").items()}
+    tensors.save(folder / "model.safetensors", values)
+    files.write_text(folder / "labels.txt", "".join(f"{name}\n" for name in saved.classes))
+    digests = {name: files.sha256(folder / name) for name in ("model.onnx", "model.safetensors", "labels.txt")}
+    with_maps = any(output.name == "maps" for output in read(folder / "model.onnx").graph.output)
+    config = {
+        name: saved.facts[name] for name in ("backbone", "classes", "image_size", "framing", "mean", "std", "head")
+    }
+    config |= {
+        "digests": digests,
+        "explain": "cam" if with_maps else "occlusion",
+        "input": {"name": "images", "dtype": "uint8", "shape": ["n", *test.row_shape]},
+        "outputs": ["probabilities", *(["maps"] if with_maps else [])],
+        "quantized": facts["quantize"]["kept"],
+        "temperature": saved.temperature,
+        "version": digests["model.onnx"][:12],
+        "versions": runtime.versions(),
+    }
+    files.write_json(folder / "config.json", config)
+    made_from = {path.as_posix(): provenance.dvc_md5(path) for path in (saved.folder, body)}
+    files.write_text(folder / "README.md", model_card(saved.facts, config, about, scores, facts, made_from))
+
+
+def _counts(path: Path) -> dict[str, int]:
+    counted = files.read_json(path)
+    return {split: counted[split] for split in ("train", "val", "test")}
+
+
+def _rounded(found: agreement.Agreement) -> dict[str, Any]:
+    # To six digits: beyond them the processor decides.
+    return asdict(found) | {"max_difference": round(found.max_difference, 6), "tolerance": agreement.TOLERANCE}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,214 @@
+"""The export stage on a small real pipeline's files: a convolution of fixed weights, digits, a linear head."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from darkroom import files
+from darkroom.data.shards import write_shards
+from darkroom.errors import DarkroomError
+from darkroom.export import provenance
+from darkroom.export.onnx import write
+from darkroom.export.session import open_session
+from darkroom.model import classifier, tensors
+from stages import export as stage
+from tests.export import small
+
+SIZE = 16
+CLASSES = [str(digit) for digit in range(10)]
+ARGUMENTS = (
+    "models/classifier", "models/body", "data/shards", "data/features", "metrics/data.json", "metrics/test.json",
+    "models/export", "metrics/export.json",
+)  # fmt: skip
+CARD = {"name": "digits", "homepage": "https://example.org", "licence": "CC BY 4.0", "citation": "Alpaydin 1998"}
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    digits = load_digits()
+    grey = np.repeat(np.repeat(digits.images * 15.9, 2, axis=1), 2, axis=2).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=3)[:600], digits.target[:600]
+
+
+def features_of(body: Path, images: np.ndarray) -> np.ndarray:
+    return open_session(body, 1).run(["features"], {"images": images})[0]
+
+
+def make_run(root: Path, maps: bool = True) -> Path:
+    """What the stages before export leave in a project's folder."""
+    (root / "models/body").mkdir(parents=True)
+    body = root / "models/body/body.onnx"
+    write(small.body(SIZE, maps=maps), body)
+    images, labels = pictures()
+    facts = {"image_size": SIZE, "framing": {"size": SIZE, "resize": "stretch", "short_side": SIZE}, "card": CARD}
+    cut = {"train": slice(0, 300), "val": slice(300, 400), "test": slice(400, 600)}
+    for split, rows in cut.items():
+        with write_shards(root / "data/shards" / split, "images", CLASSES) as shards:
+            for place in range(*rows.indices(600)):
+                shards.add(images[place], int(labels[place]), f"{place:064x}")
+            shards.close(**facts)
+        with write_shards(root / "data/features" / split, "features", CLASSES) as shards:
+            for place, row in zip(range(*rows.indices(600)), features_of(body, images[rows]), strict=True):
+                shards.add(row[None], int(labels[place]), f"{place:064x}")
+            shards.close()
+    fitted = LogisticRegression(max_iter=2000).fit(features_of(body, images[:300]), labels[:300])
+    head = {"0.weight": fitted.coef_.astype(np.float32), "0.bias": fitted.intercept_.astype(np.float32)}
+    model = {
+        "backbone": "small", "classes": CLASSES, "frozen": True, "freeze": "backbone", "features": 8,
+        "image_size": SIZE, "framing": facts["framing"], "mean": [0.0] * 3, "std": [1.0] * 3, "temperature": 1.25,
+        "head": {"kind": "linear", "hidden": 0, "dropout": 0.0}, "weights": "none", "params": {"lr": 0.01},
+        "parameters": {"total": 306, "trainable": 90, "frozen": 216},
+    }  # fmt: skip
+    classifier.save(root / "models/classifier", model, head, {"weight": np.zeros((8, 3, 3, 3), np.float32)})
+    scores: dict[str, Any] = {"n": 200, "accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.93, "ece": 0.02}
+    scores["per_class"] = {
+        "0": {"support": 20, "precision": 1.0, "recall": 0.9, "recall_low": 0.7, "recall_high": 0.97}
+    }
+    files.write_json(root / "metrics/test.json", scores)
+    files.write_json(root / "metrics/data.json", {"train": 300, "val": 100, "test": 200})
+    files.write_text(root / "params.yaml", "quantize: none\n")
+    return root
+
+
+def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(root)
+    return stage.main(*map(Path, ARGUMENTS))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("made") / "run")
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def test_a_frozen_run_is_exported_whole_and_says_what_the_trained_one_says(root, monkeypatch):
+    closing = run(root, monkeypatch)
+    assert "agrees on 200 test images" in closing
+    out = root / "models/export"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md", "config.json", "labels.txt", "model.onnx", "model.safetensors",
+    ]  # fmt: skip
+    images, _ = pictures()
+    session = open_session(out / "model.onnx", 1)
+    answers = session.run(["probabilities"], {"images": images[400:]})[0]
+    saved = classifier.SavedClassifier.load(root / "models/classifier")
+    expected = saved.probabilities(features_of(root / "models/body/body.onnx", images[400:]))
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    assert session.run(["probabilities"], {"images": images[:1]})[0].shape == (1, 10)
+    assert (out / "labels.txt").read_text().split() == CLASSES
+    config = files.read_json(out / "config.json")
+    assert config["digests"]["model.onnx"] == files.sha256(out / "model.onnx")
+    assert config["version"] == config["digests"]["model.onnx"][:12]
+    assert config["explain"] == "cam"
+    whole = tensors.load(out / "model.safetensors")
+    assert sorted(whole) == ["body.weight", "head.0.bias", "head.0.weight"]
+    report = files.read_json(root / "metrics/export.json")
+    assert report["agreement"]["n"] == 200
+    assert report["agreement"]["other_class"] == 0
+    assert report["agreement"]["max_difference"] <= 1e-5
+    assert report["size_bytes"] == (out / "model.onnx").stat().st_size
+
+
+def test_the_bytes_are_the_same_in_any_folder(tmp_path, monkeypatch):
+    made = []
+    for name in ("one", "another/place"):
+        root = make_run(tmp_path / name)
+        run(root, monkeypatch)
+        made.append({p.relative_to(root): p.read_bytes() for p in (root / "models/export").iterdir()})
+        made[-1][Path("report")] = (root / "metrics/export.json").read_bytes()
+    assert made[0] == made[1]
+    for path, data in made[0].items():
+        assert str(tmp_path).encode() not in data, path
+
+
+def test_a_model_that_answers_otherwise_is_not_exported(root, monkeypatch):
+    wrong = small.body(SIZE, seed=5)
+    (root / "models/body/body.onnx").unlink()
+    write(wrong, root / "models/body/body.onnx")
+    with pytest.raises(DarkroomError, match=r"disagrees with the trained one on the test set: .* another class"):
+        run(root, monkeypatch)
+    assert not (root / "models/export").exists()
+    assert not (root / "metrics/export.json").exists()
+
+
+def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatch):
+    run(root, monkeypatch)
+    before = (root / "models/export/model.onnx").read_bytes()
+    (root / "models/body/body.onnx").unlink()
+    write(small.body(SIZE, seed=5), root / "models/body/body.onnx")
+    with pytest.raises(DarkroomError, match="nothing was written"):
+        run(root, monkeypatch)
+    assert (root / "models/export/model.onnx").read_bytes() == before
+
+
+def test_a_body_without_a_map_is_explained_by_occlusion(tmp_path, monkeypatch):
+    root = make_run(tmp_path / "run", maps=False)
+    run(root, monkeypatch)
+    assert files.read_json(root / "models/export/config.json")["explain"] == "occlusion"
+
+
+def test_asking_for_int8_records_the_decision_and_the_figures_behind_it(root, monkeypatch):
+    files.write_text(root / "params.yaml", "quantize: int8\n")
+    run(root, monkeypatch)
+    decided = files.read_json(root / "metrics/export.json")["quantize"]
+    assert decided["asked"] == "int8"
+    assert isinstance(decided["kept"], bool)
+    assert "int8 is" in decided["reason"]
+    assert set(decided["figures"]["latency_ms"]["int8"]) == {"1", "32"}
+    assert decided["figures"]["peak_memory_mb"]["float32"] > 0
+    nodes = onnx.load(root / "models/export/model.onnx").graph.node
+    assert any(node.op_type == "DequantizeLinear" for node in nodes) == decided["kept"]
+
+
+def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypatch):
+    run(root, monkeypatch)
+    card = (root / "models/export/README.md").read_text()
+    assert card.startswith("---\npipeline_tag: image-classification")
+    assert "CC BY 4.0" in card
+    assert "train 300, val 100, test 200" in card
+    assert "| accuracy | 0.9000 | 0.8500 – 0.9300 |" in card
+    assert "Fewer than 30 test pictures, so little is known of: 0." in card
+    assert "all 200 test pictures" in card
+    assert "| `lr` | `0.01` |" in card
+    assert f"md5 `{provenance.dvc_md5(root / 'models/classifier')}`" in card
+    from ruamel.yaml import YAML
+
+    head = YAML(typ="safe", pure=True).load(card.split("---")[1])
+    assert head["model-index"][0]["results"][0]["metrics"][0] == {"type": "accuracy", "value": 0.9, "name": "accuracy"}
+
+
+def as_a_process(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    here = str(Path(__file__).resolve().parents[2])
+    environment = {"PYTHONPATH": here, "PATH": os.environ["PATH"]}
+    return subprocess.run([sys.executable, *command], cwd=root, capture_output=True, text=True, env=environment)
+
+
+def test_a_frozen_export_needs_no_torch(root):
+    code = (
+        "import sys; from pathlib import Path; from stages import export; export.main(*map(Path, sys.argv[1:])); "
+        "print([name for name in ('torch', 'sklearn', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    done = as_a_process(root, "-c", code, *ARGUMENTS)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_closing_line_and_run_json_tell_what_it_cost(root):
+    done = as_a_process(root, "-m", "stages.export", *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("export: one ONNX file (")
+    noted = json.loads((root / "metrics/run.json").read_text())["stages"]["export"]
+    assert set(noted["latency_ms"]) == {"1", "32"}
+    assert noted["model_peak_memory_mb"] > 0
