@@ -192,6 +192,7 @@ def _trained(
         "weights": facts["weights"],
         "weights_sha256": facts.get("weights_sha256"),
         "trained_on": files.digest(data.facts["shards"]),
+        "params": dataclasses.asdict(recipe),
     }
     best = fitted.history[fitted.best_epoch]
     metrics = {
