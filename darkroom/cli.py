@@ -15,7 +15,9 @@ from darkroom.errors import DarkroomError
 INTERRUPTED = 130
 
 # name: (module, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

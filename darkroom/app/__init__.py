@@ -1,0 +1,1 @@
+from darkroom.app.predictor import Predictor as Predictor

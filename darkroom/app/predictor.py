@@ -1,0 +1,166 @@
+"""The exported model for Python users: pictures in, classes and probabilities out. Onnxruntime, no torch.
+
+from darkroom.app import Predictor
+predictor = Predictor("models/export")
+print(predictor("photo.jpg").label)
+"""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from darkroom import files
+from darkroom.data.decode import Framing, decode
+from darkroom.errors import BadImage, DarkroomError
+from darkroom.export.session import cores, open_session
+
+T = TypeVar("T")
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`."""
+
+    classes: list[str]
+    probabilities: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def probability(self) -> float:
+        """The probability of that class, 0..1."""
+        return float(self.probabilities.max())
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable classes with their probabilities, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.classes[place], float(self.probabilities[place])) for place in best]
+
+
+class Predictor:
+    """The exported model in `folder`. Safe to call from several threads; each call may use `threads` (0: one a core).
+
+    `config` is config.json as it stands; `version` names the model's bytes.
+    """
+
+    def __init__(self, folder: str | Path = "models/export", threads: int = 0, spin: bool = True) -> None:
+        self.folder = Path(folder)
+        self.config = _read_config(self.folder)
+        self.classes: list[str] = self.config["classes"]
+        self.framing = Framing(**self.config["framing"])
+        self.version: str = self.config["version"]
+        self._session = open_session(self.folder / "model.onnx", threads, spin)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, image: Any) -> Prediction:
+        """Classify one picture: a path, the bytes of a file, a Pillow image or a uint8 array (h, w, 3).
+
+        Raises BadImage with the reason where it is none.
+        """
+        return Prediction(self.classes, self.predict(self.pixels(image)[None])[0])
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (n, K) float32 of framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
+        return self._session.run(["probabilities"], {"images": images})[0]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the model hands out its last feature map."""
+        return "maps" in self._outputs
+
+    def predict_with_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities (n, K), and the last feature map (n, C, h, w) where the model hands one out."""
+        if not self.has_maps:
+            return self.predict(images), None
+        probabilities, maps = self._session.run(["probabilities", "maps"], {"images": images})
+        return probabilities, maps
+
+    def pixels(self, image: Any) -> np.ndarray:
+        """A picture as the model wants it: (S, S, 3) uint8. Raises BadImage."""
+        return decode(_bytes(image), self.framing)
+
+    def stream(
+        self, items: Iterable[T], read: Callable[[T], Any] = lambda item: item, batch: int = BATCH
+    ) -> Iterator[tuple[T, Prediction | BadImage]]:
+        """Classify `read(item)` of every item, in order, in batches; a bad one yields its BadImage in its place.
+
+        Threads decode the next pictures while the model works on these; memory holds three batches, however many
+        items there are.
+        """
+
+        def load(item: T) -> np.ndarray | BadImage:
+            try:
+                return self.pixels(read(item))
+            except BadImage as error:
+                return error
+            except OSError as error:
+                return BadImage(error.strerror or str(error))
+
+        source = iter(items)
+        waiting: deque[tuple[T, Future[np.ndarray | BadImage]]] = deque()
+        with ThreadPoolExecutor(cores()) as pool:
+            try:
+                while True:
+                    waiting.extend((item, pool.submit(load, item)) for item in islice(source, 3 * batch - len(waiting)))
+                    if not waiting:
+                        return
+                    ready = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+                    yield from self._answers([(item, future.result()) for item, future in ready])
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _answers(self, loaded: list[tuple[T, np.ndarray | BadImage]]) -> Iterator[tuple[T, Prediction | BadImage]]:
+        good = [pixels for _, pixels in loaded if isinstance(pixels, np.ndarray)]
+        answers = iter(self.predict(np.stack(good)) if good else ())
+        for item, pixels in loaded:
+            yield item, pixels if isinstance(pixels, BadImage) else Prediction(self.classes, next(answers))
+
+    @cached_property
+    def head(self) -> dict[str, np.ndarray]:
+        """The head's tensors, float32, under the names of darkroom/model/heads.py; read when first asked for."""
+        from safetensors import safe_open
+
+        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
+            return {name[5:]: file.get_tensor(name) for name in file.keys() if name.startswith("head.")}  # noqa: SIM118
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        return files.read_json(folder / "config.json")
+    except FileNotFoundError as error:
+        raise DarkroomError(
+            f"{folder} holds no exported model (config.json is missing); run `dvc repro`, or name another with --model"
+        ) from error
+    except ValueError as error:
+        raise DarkroomError(f"{folder / 'config.json'} is damaged: {error}; run `dvc repro -f export`") from error
+
+
+def _bytes(image: Any) -> bytes:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            raise BadImage(f"{image}: {error.strerror}") from error
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise BadImage(f"{type(image).__name__} is no picture; expected a path, bytes, a Pillow image or an array")
+    file = io.BytesIO()
+    image.save(file, "PNG")  # lossless; so that every picture takes the one way through the decoder
+    return file.getvalue()
