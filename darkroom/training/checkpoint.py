@@ -6,6 +6,7 @@ does not fit is never read, so a kill in the middle of writing costs the time si
 
 import hashlib
 import io
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ SHARE = 20  # at most a twentieth of the time goes into writing checkpoints
 
 
 class Checkpoint:
-    """The checkpoint of one training. `key`: the digest of everything that shapes the result; `every`: seconds."""
+    """The checkpoint of one training. `key`: the digest of everything that shapes the result; `every`: seconds; 0: each step."""
 
     def __init__(self, folder: Path, key: str, every: float = 10.0) -> None:
         self.path = folder / f"{key}.ckpt"
@@ -41,12 +42,16 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({"key": self.key, "state": dict(state)}, buffer)
         payload = buffer.getbuffer()
-        with files.atomic(self.path) as temporary, temporary.open("wb") as file:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Not synced to the disk, which would stop training for that long: what a power cut leaves fails the hash.
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
             file.write(MAGIC)
             file.write(hashlib.sha256(payload).digest())
             file.write(payload)
+        temporary.replace(self.path)
         self._last = time.monotonic()
-        self._wait = max(self._every, SHARE * (self._last - started))
+        self._wait = max(self._every, SHARE * (self._last - started)) if self._every else 0.0
 
     def load(self, device: Any) -> dict[str, Any] | None:
         """The saved state, its tensors on the CPU or `device`; None when there is none that is whole and this one's."""

@@ -1,0 +1,116 @@
+"""Exact resume: real processes killed with SIGKILL at random moments end with the same bytes as undisturbed ones."""
+
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from darkroom import files
+from tests.training.small import write_data, write_params
+
+ARGUMENTS = (
+    "data/shards", "data/features", "models/body", "models/classifier", "plots/history.csv", "metrics/train.json",
+)  # fmt: skip
+SCENARIOS = {
+    "frozen": {"epochs": 40, "head": "mlp", "batch_size": 16},
+    "frozen, sgd, plateau and ema": {
+        "epochs": 40, "optimizer": "sgd", "schedule": "plateau", "ema": 0.99, "batch_size": 16, "mixup": 0.2,
+    },
+    "thawing": {"epochs": 10, "thaw_epoch": 4, "thaw_lr_factor": 0.3, "augment": "strong", "lr_decay": 0.7},
+    "fine-tuning, ema, plateau, early stop": {
+        "epochs": 8, "freeze": "none", "lr": 0.003, "schedule": "plateau", "ema": 0.9, "augment": "light",
+        "patience": 4, "mixup": 0.2, "cutmix": 1.0, "grad_clip": 1.0,
+    },
+    "fine-tuning, rmsprop, bfloat16": {
+        "epochs": 7, "freeze": "none", "lr": 0.001, "optimizer": "rmsprop", "schedule": "onecycle",
+        "precision": "bfloat16", "balance": "sampler", "l1": 1e-5,
+    },
+}  # fmt: skip
+
+
+def train_in(folder: Path) -> None:
+    """What `python -m stages.train` does, in a child of a process that has imported torch already."""
+    from stages.train import main
+
+    os.chdir(folder)
+    os.environ["DARKROOM_CHECKPOINT_SECONDS"] = "0"
+    os.environ["DARKROOM_THREADS"] = "1"
+    main(*(Path(argument) for argument in ARGUMENTS))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes from one that has imported torch and has no threads: a start takes milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["stages.train"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder, train=300, val=60, test=10)
+    return folder
+
+
+def begin(folder: Path, data: Path, changes: dict) -> Path:
+    folder.mkdir()
+    for name in ("data", "models"):
+        (folder / name).mkdir()
+    for name in ("data/shards", "data/features", "models/body"):
+        (folder / name).symlink_to(data / name)
+    write_params(folder, **changes)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    outputs = [
+        *sorted((folder / "models/classifier").iterdir()),
+        folder / "plots/history.csv",
+        folder / "metrics/train.json",
+    ]
+    return {path.name: files.sha256(path) for path in outputs}
+
+
+def checkpoint_time(folder: Path) -> float:
+    """When the checkpoint was last replaced; 0 without one."""
+    return max((path.stat().st_mtime for path in (folder / ".darkroom/checkpoints").glob("*.ckpt")), default=0)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_at_random_moments_ends_with_the_same_bytes(scenario, processes, data, tmp_path):
+    changes = SCENARIOS[scenario]
+    undisturbed = begin(tmp_path / "undisturbed", data, changes)
+    process = processes.Process(target=train_in, args=(undisturbed,))
+    started = time.monotonic()
+    process.start()
+    process.join()
+    took = time.monotonic() - started
+    assert process.exitcode == 0
+
+    disturbed = begin(tmp_path / "disturbed", data, changes)
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    kills = 0
+    while True:
+        before = checkpoint_time(disturbed)
+        process = processes.Process(target=train_in, args=(disturbed,))
+        process.start()
+        if kills < 3:
+            while process.is_alive() and checkpoint_time(disturbed) == before:
+                time.sleep(0.005)
+            process.join(chance.uniform(0, 0.3) * took)
+            if process.is_alive():
+                process.kill()
+                process.join()
+                kills += 1
+                continue
+        process.join()
+        assert process.exitcode == 0, f"failed after {kills} kills, seed {seed}"
+        break
+    assert kills >= 1, f"never killed, seed {seed}"
+    assert digests(disturbed) == digests(undisturbed), f"after {kills} kills, seed {seed}"
+    assert list((disturbed / ".darkroom/checkpoints").iterdir()) == [], "checkpoints are removed when training is done"
