@@ -1,0 +1,179 @@
+"""The loop itself, on real digits: errors that stop it, memory that runs out, epochs that are kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from darkroom.data.batches import Table
+from darkroom.data.shards import Shards
+from darkroom.errors import ParamsError, TrainingError
+from darkroom.training.fit import Fit, Phase
+from darkroom.training.inputs import FeatureInputs, ImageInputs
+from darkroom.training.recipe import Recipe
+from tests.training.small import RECIPE, write_data
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder, train=320, val=100, test=10)
+    return folder
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe(**RECIPE | changes)
+
+
+def phase(data, module: nn.Module, chosen: Recipe, split: str = "val") -> Phase:
+    train, val = (
+        ImageInputs(Table([Shards(data / f"data/shards/{name}")]), CPU, 0, None, False) for name in ("train", split)
+    )
+    return Phase(module, [list(module.parameters())], train, val, 0, chosen.epochs, chosen.lr)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * 16 * 16), nn.Linear(3 * 16 * 16, 10))
+
+
+def test_it_learns(data):
+    chosen = recipe(epochs=5)
+    fitted = Fit([phase(data, network(), chosen)], chosen, CPU).run()
+    assert fitted.history[-1]["val_accuracy"] > 0.85
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4, 5]
+    assert fitted.history[-1]["lr"] < fitted.history[0]["lr"]
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(data):
+    chosen = recipe(epochs=12, lr=0.3, schedule="constant", optimizer="sgd", monitor="val_accuracy")
+    module = network()
+    fitted = Fit([phase(data, module, chosen)], chosen, CPU).run()
+    accuracies = [row["val_accuracy"] for row in fitted.history]
+    assert accuracies[fitted.best_epoch] == max(accuracies)
+    module.load_state_dict(fitted.best)
+    module.eval()
+    images = Shards(data / "data/shards/val")
+    logits = module(torch.from_numpy(images.rows(np.arange(100))).permute(0, 3, 1, 2).float() / 255)
+    torch.testing.assert_close(logits.detach(), fitted.logits)
+
+
+def test_patience_ends_it(data):
+    chosen = recipe(epochs=50, lr=0.05, patience=2, schedule="constant")
+    fitted = Fit([phase(data, network(), chosen)], chosen, CPU).run()
+    assert len(fitted.history) < 50
+    assert len(fitted.history) == fitted.best_epoch + 3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(data, optimizer):
+    chosen = recipe(lr=1e6, optimizer=optimizer)
+    message = r"the loss is \S+ in epoch 1, step \d: .*lower lr \(it is 1e\+06; .*grad_clip: 1, or warmup_epochs: 1"
+    with pytest.raises(TrainingError, match=message):
+        Fit([phase(data, network(), chosen)], chosen, CPU).run()
+
+
+def test_not_a_number_stops_it(data):
+    module = network()
+    with torch.no_grad():
+        module[2].weight[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 1, step 1"):
+        Fit([phase(data, module, recipe())], recipe(), CPU).run()
+
+
+class Greedy(nn.Module):
+    """Asks for more memory than there is when more than `limit` images come together."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > self.limit:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return images
+
+
+def test_out_of_memory_goes_on_in_smaller_parts_and_says_so(data, capsys):
+    chosen = recipe(epochs=2)
+    plain, greedy = (nn.Sequential(Greedy(limit), nn.Flatten(), nn.Linear(768, 10)) for limit in (64, 10))
+    greedy[2].load_state_dict(plain[2].state_dict())
+    whole = Fit([phase(data, plain, chosen)], chosen, CPU).run()
+    parts = Fit([phase(data, greedy, chosen)], chosen, CPU).run()
+    assert parts.micro_batch == 8
+    assert "micro-batches of 8 in place of 16" in capsys.readouterr().err
+    for name, value in whole.best.items():
+        torch.testing.assert_close(parts.best[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_out_of_memory_leaves_no_trace_of_the_step_that_failed(data):
+    """BatchNorm has seen the batch before the memory runs out; its statistics are set back."""
+    chosen = recipe(epochs=1)
+    module = nn.Sequential(nn.BatchNorm2d(3), Greedy(16), nn.Flatten(), nn.Linear(768, 10))
+    fitted = Fit([phase(data, module, chosen)], chosen, CPU).run()
+    assert fitted.best["0.num_batches_tracked"] == 2 * 10
+
+
+def test_out_of_memory_with_a_single_image_is_an_error(data):
+    module = nn.Sequential(Greedy(0), nn.Flatten(), nn.Linear(768, 10))
+    with pytest.raises(TrainingError, match="out of memory with a single image"):
+        Fit([phase(data, module, recipe())], recipe(), CPU).run()
+
+
+def test_a_mean_of_weights_is_what_is_kept(data):
+    chosen = recipe(epochs=3, ema=0.9, lr=0.1, optimizer="sgd", schedule="constant")
+    module = network()
+    fitted = Fit([phase(data, module, chosen)], chosen, CPU).run()
+    assert not torch.equal(fitted.best["2.weight"], module[2].weight)
+    assert fitted.history[-1]["val_accuracy"] > 0.8
+
+
+def test_without_validation_images_the_last_epoch_is_kept(data, tmp_path):
+    write_data(tmp_path, train=64, val=0, test=0)
+    chosen = recipe(epochs=2)
+    fitted = Fit([phase(tmp_path, network(), chosen)], chosen, CPU).run()
+    assert fitted.best_epoch == 1
+    assert fitted.history[0]["val_loss"] is None
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path):
+    write_data(tmp_path, train=0, val=10, test=0)
+    with pytest.raises(TrainingError, match="the train split is empty"):
+        Fit([phase(tmp_path, network(), recipe())], recipe(), CPU)
+
+
+def test_balance_lifts_a_rare_class(data):
+    features = {split: Table([Shards(data / f"data/features/{split}")]) for split in ("train", "val")}
+    labels = features["train"].labels
+    rare = Table(features["train"].parts, [np.flatnonzero((labels > 2) | (np.arange(len(labels)) % 8 == 0))])
+    recalls = {}
+    for balance in ("none", "loss", "sampler"):
+        chosen = recipe(balance=balance, epochs=30, lr=0.3)
+        inputs = FeatureInputs(rare, CPU, 0), FeatureInputs(features["val"], CPU, 0)
+        torch.manual_seed(0)
+        module = nn.Linear(features["train"].row_shape[1], 10)
+        fitted = Fit([Phase(module, [list(module.parameters())], *inputs, 0, 30, chosen.lr)], chosen, CPU).run()
+        truth = features["val"].labels
+        recalls[balance] = float((fitted.logits.argmax(1).numpy() == truth)[truth <= 2].mean())
+    assert recalls["loss"] > recalls["none"]
+    assert recalls["sampler"] > recalls["none"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"freeze": "none", "thaw_epoch": 1}, "thaw_epoch has nothing to thaw"),
+        ({"thaw_epoch": 4}, "thaw_epoch is 4, expected less than epochs"),
+        ({"warmup_epochs": 4.0}, "warmup_epochs is 4, expected less than epochs"),
+        ({"cutmix": 1.0}, "cutmix pastes images, and with freeze: backbone none are seen"),
+        ({"lr_decay": 0.5}, "lr_decay acts on the backbone's layers"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(ParamsError, match=message):
+        recipe(**changes).check()
+    assert dataclasses.asdict(recipe(**changes))
