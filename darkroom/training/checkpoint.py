@@ -22,7 +22,7 @@ SHARE = 20  # at most a twentieth of the time goes into writing checkpoints
 
 
 class Checkpoint:
-    """The checkpoint of one training. `key`: the digest of everything that shapes the result; `every`: seconds; 0: each step."""
+    """One training's checkpoint. `key`: the digest of all that shapes the result; `every`: seconds, 0: each step."""
 
     def __init__(self, folder: Path, key: str, every: float = 10.0) -> None:
         self.path = folder / f"{key}.ckpt"

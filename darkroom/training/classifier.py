@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from darkroom.training.fit import Fit, Fitted, Phase
 from darkroom.training.history import Row
 from darkroom.training.inputs import FeatureInputs, ImageInputs
 from darkroom.training.recipe import Recipe
+
+# Products of a step of a head that one thread does sooner than several can agree on; other programs disturb it less.
+ONE_THREAD = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def train(
     facts = files.read_json(body / "body.json")
     head = _new_head(recipe, facts, data.classes, body).to(device)
     dtype = precision.choose(recipe.precision, device)
-    phases, network = _phases(data, body, recipe, head, device, dtype)
+    phases, network = _phases(data, body, recipe, head, device, dtype, environment.threads)
     checkpoint = Checkpoint(
         environment.checkpoints, _key(data, body, recipe, environment, device, dtype), environment.checkpoint_seconds
     )
@@ -95,9 +99,11 @@ def _new_head(recipe: Recipe, facts: dict[str, Any], classes: list[str], body: P
 
 
 def _phases(
-    data: Data, body: Path, recipe: Recipe, head: Any, device: Any, dtype: Any
+    data: Data, body: Path, recipe: Recipe, head: Any, device: Any, dtype: Any, threads: int
 ) -> tuple[list[Phase], Network | None]:
     """The head on cached features, the network on images, or one after the other."""
+    import torch
+
     seed, on_images = recipe.seed, recipe.epochs
     phases = []
     if recipe.freeze == freezing.EVERYTHING:
@@ -105,7 +111,9 @@ def _phases(
             raise DarkroomError("data/features does not hold the training images' features; run `dvc repro embed`")
         train, val = (FeatureInputs(table, device, seed) for table in (data.train_features, data.val_features))
         until = recipe.thaw_epoch or recipe.epochs
-        phases.append(Phase(head, [list(head.parameters())], train, val, 0, until, recipe.lr))
+        size = sum(parameter.numel() for parameter in head.parameters()) * recipe.batch_size
+        alone = partial(torch.set_num_threads, 1 if size <= ONE_THREAD else threads)
+        phases.append(Phase(head, [list(head.parameters())], train, val, 0, until, recipe.lr, prepare=alone))
         on_images -= until
     if not on_images:
         return phases, None
@@ -116,12 +124,14 @@ def _phases(
     val_images = ImageInputs(data.val_images, device, seed, None, flips)
     first = recipe.epochs - on_images
     if first == 0 and recipe.thaw_epoch:  # some blocks are frozen until the thaw
-        phases.append(_part(network, recipe.freeze, groups, images, val_images, 0, recipe.thaw_epoch, recipe.lr, dtype))
+        phases.append(
+            _part(network, recipe.freeze, groups, images, val_images, 0, recipe.thaw_epoch, recipe.lr, dtype, threads)
+        )
         first = recipe.thaw_epoch
     freeze, lr = (
         (freezing.NOTHING, recipe.lr * recipe.thaw_lr_factor) if recipe.thaw_epoch else (recipe.freeze, recipe.lr)
     )
-    phases.append(_part(network, freeze, groups, images, val_images, first, recipe.epochs, lr, dtype))
+    phases.append(_part(network, freeze, groups, images, val_images, first, recipe.epochs, lr, dtype, threads))
     steps = (recipe.epochs - first) * -(-len(data.train_images) // recipe.batch_size)
     phases[-1].compile = precision.compiles(recipe.compile, device, steps)
     return phases, network
@@ -129,9 +139,15 @@ def _phases(
 
 def _part(
     network: Network, freeze: str, groups: Any, train: ImageInputs, val: ImageInputs, first: int, last: int, lr: float,
-    dtype: Any,
+    dtype: Any, threads: int,
 ) -> Phase:  # fmt: skip
-    return Phase(network, groups, train, val, first, last, lr, dtype, prepare=lambda: network.freeze(freeze))
+    def begin() -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        network.freeze(freeze)
+
+    return Phase(network, groups, train, val, first, last, lr, dtype, prepare=begin)
 
 
 def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:

@@ -1,6 +1,7 @@
 """The loop itself, on real digits: errors that stop it, memory that runs out, epochs that are kept."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def data(tmp_path_factory):
 
 
 def recipe(**changes) -> Recipe:
-    return Recipe(**RECIPE | changes)
+    values: dict[str, Any] = RECIPE | changes
+    return Recipe(**values)
 
 
 def phase(data, module: nn.Module, chosen: Recipe, split: str = "val") -> Phase:

@@ -1,0 +1,155 @@
+"""stages/train.py on real digits: what it writes, and that it never looks at the test set."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkroom import files
+from darkroom.data.shards import Shards
+from darkroom.errors import DarkroomError, ParamsError
+from darkroom.model.classifier import SavedClassifier
+from stages.train import main
+from tests.training.small import write_data, write_params
+
+ARGUMENTS = ("shards", "features", "body", "classifier", "history.csv", "train.json")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder, train=300, val=100, test=10)
+    for split in ("data/shards/test", "data/features/test"):
+        shutil.rmtree(folder / split)
+    return folder
+
+
+@pytest.fixture
+def run(data, tmp_path, monkeypatch):
+    """Runs the stage in a folder of its own with changed params; returns the folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_THREADS", "1")
+
+    def train(body: Path = data / "models/body", **changes) -> Path:
+        write_params(tmp_path, **changes)
+        outputs = (tmp_path / name for name in ("classifier", "history.csv", "train.json"))
+        main(data / "data/shards", data / "data/features", body, *outputs)
+        return tmp_path
+
+    return train
+
+
+def test_a_frozen_run_learns_the_head_and_copies_the_body(run, data):
+    folder = run(lr=0.3, epochs=30)
+    saved = SavedClassifier.load(folder / "classifier")
+    assert saved.frozen
+    assert saved.facts["parameters"] == {"total": 178026, "trainable": 1290, "frozen": 176736}
+    assert files.sha256(folder / "classifier/head.safetensors") != files.sha256(data / "models/body/body.safetensors")
+    features = Shards(data / "data/features/val")
+    answers = saved.probabilities(features.rows(np.arange(len(features)))[:, 0]).argmax(1)
+    metrics = json.loads((folder / "train.json").read_text())
+    assert metrics["val"]["accuracy"] == pytest.approx((answers == features.labels).mean())
+    assert metrics["val"]["n"] == 100
+    assert saved.temperature == metrics["temperature"]
+
+
+def test_the_history_has_a_row_an_epoch_and_no_seconds(run):
+    folder = run(epochs=3)
+    rows = list(files.read_csv(folder / "history.csv"))
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_a_fine_tuned_body_is_the_networks_own(run, data):
+    from darkroom.model.network import load_network, pixels
+
+    folder = run(freeze="none", epochs=3, lr=0.003)
+    saved = SavedClassifier.load(folder / "classifier")
+    assert not saved.frozen
+    assert saved.facts["parameters"]["frozen"] == 0
+    network = load_network(folder / "classifier")
+    images = Shards(data / "data/shards/val")
+    answers = network(pixels(images.rows(np.arange(len(images))))).argmax(1).numpy()
+    metrics = json.loads((folder / "train.json").read_text())
+    assert metrics["val"]["accuracy"] == pytest.approx((answers == images.labels).mean(), abs=0.011)
+    assert metrics["val"]["accuracy"] > 0.5
+
+
+def test_a_block_stays_as_it_was(run, data):
+    from darkroom.model import tensors
+    from darkroom.model.network import load_body
+
+    body, _ = load_body(data / "models/body")
+    first = next(iter(dict(body.net.named_children())))
+    folder = run(freeze=first, epochs=2, lr=0.003)
+    before, after = (
+        tensors.load(data / "models/body/body.safetensors"),
+        tensors.load(folder / "classifier/body.safetensors"),
+    )
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed
+    assert not {name for name in changed if name.startswith(f"{first}.")}
+
+
+def test_the_head_first_and_then_everything(run):
+    folder = run(thaw_epoch=2, epochs=5, lr=0.02, thaw_lr_factor=0.1, schedule="constant")
+    rates = [float(row["lr"]) for row in files.read_csv(folder / "history.csv")]
+    assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.002])
+    saved = SavedClassifier.load(folder / "classifier")
+    assert not saved.frozen
+    assert saved.facts["parameters"]["frozen"] == 0
+
+
+def test_features_and_network_give_the_same_answers(run, data):
+    """A head that is trained from cached features answers as the whole network does, BatchNorm and all."""
+    from darkroom.model.network import load_network, pixels
+
+    folder = run(lr=0.3, epochs=10, head="mlp", dropout=0.5)
+    saved, network = SavedClassifier.load(folder / "classifier"), load_network(folder / "classifier")
+    images, features = Shards(data / "data/shards/val"), Shards(data / "data/features/val")
+    places = np.arange(len(images))
+    logits = network(pixels(images.rows(places))).detach().numpy() / saved.temperature
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    np.testing.assert_allclose(saved.probabilities(features.rows(places)[:, 0]), probabilities, atol=1e-4)
+
+
+def test_a_run_from_a_classifier_keeps_what_its_head_knows(run, data, tmp_path):
+    from darkroom.model import tensors
+
+    folder = run(lr=0.3, epochs=20)
+    known = tensors.load(folder / "classifier/head.safetensors")
+    body = tmp_path / "body"
+    shutil.copytree(data / "models/body", body)
+    tensors.save(body / "head.safetensors", known, {"classes": [str(digit) for digit in range(10)]})
+    before = json.loads((folder / "train.json").read_text())["val"]["accuracy"]
+    again = run(body=body, lr=1e-6, epochs=1)
+    assert json.loads((again / "train.json").read_text())["val"]["accuracy"] == pytest.approx(before, abs=0.02)
+
+
+def test_a_block_that_is_not_there_is_refused_with_the_nearest_name(run):
+    with pytest.raises(DarkroomError, match="freeze is 'blok1'"):
+        run(freeze="blok1")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "sdg"}, {"lr": 0}, {"epochs": 0}, {"schedule": "onecyle"}, {"ema": 1.0}]
+)
+def test_wrong_values_are_refused_before_any_work(run, changes, tmp_path):
+    with pytest.raises(ParamsError, match=next(iter(changes))):
+        run(**changes)
+    assert not (tmp_path / "classifier").exists()
+
+
+def test_tensorboard_and_dvclive_see_every_epoch(run, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("dvclive")
+    monkeypatch.setenv("DARKROOM_TENSORBOARD", str(tmp_path / "board"))
+    monkeypatch.setenv("DARKROOM_DVCLIVE", str(tmp_path / "live"))
+    run(epochs=3)
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+    steps = (tmp_path / "live/plots/metrics/val_loss.tsv").read_text().splitlines()
+    assert len(steps) == 4
+    assert not (tmp_path / "dvc.yaml").exists()
