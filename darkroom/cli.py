@@ -17,6 +17,7 @@ INTERRUPTED = 130
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
+    "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
 }
 
 

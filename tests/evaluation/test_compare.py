@@ -1,0 +1,112 @@
+import json
+import shutil
+
+import pytest
+
+from darkroom.evaluation import compare
+from tests.evaluation.project import make_project, run
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("compare") / "project")
+
+
+@pytest.fixture
+def inside(project, monkeypatch):
+    monkeypatch.chdir(project)
+    return project
+
+
+def asked(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = compare.main(list(arguments))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_a_run_against_itself_shows_no_difference(inside, capsys):
+    status, out, _ = asked(capsys, "main")
+    assert status == 0
+    assert "no evidence of a difference: accuracy +0.00 points" in out
+    assert "No param differs." in out
+    assert "0 fixed, 0 broken" in out
+
+
+def test_a_better_experiment_is_called_better_with_its_param(inside, capsys):
+    status, out, _ = asked(capsys, "main", "bold", "--fail-on", "worse")
+    assert status == 0
+    assert "better: accuracy +" in out
+    assert "skill  2.0  3.0" in out
+    assert "exact McNemar p = " in out
+
+
+def test_the_other_way_round_is_worse_and_fails_the_gate(inside, capsys):
+    status, out, _ = asked(capsys, "bold", "main", "--fail-on", "regression")
+    assert (status, "worse: accuracy −" in out) == (1, True)
+    assert asked(capsys, "bold", "main")[0] == 0
+    assert asked(capsys, "bold", "main", "--fail-on", "worse", "--margin", "0.9")[0] == 0
+    assert asked(capsys, "main", "main", "--fail-on", "not-better")[0] == 1
+    assert asked(capsys, "main", "main", "--fail-on", "maybe-worse", "--margin", "0.1")[0] == 0
+
+
+def test_json_holds_everything_and_markdown_starts_with_the_verdict(inside, capsys):
+    found = json.loads(asked(capsys, "main", "bold", "--json")[1])
+    assert found["verdict"] == "better"
+    assert found["n"] == 400
+    assert len(found["flips"]) == found["fixed"] + found["broken"]
+    assert {row["name"] for row in found["rows"]} >= {"accuracy", "macro_f1", "log_loss", "roc_auc", "ece"}
+    old, new = (next(row for row in found["rows"] if row["name"] == "accuracy")[key] for key in ("old", "new"))
+    assert new - old == pytest.approx((found["fixed"] - found["broken"]) / 400)
+    text = asked(capsys, "main", "bold", "--md")[1]
+    assert text.startswith("### 🟢 Better")
+    assert "<details><summary>Images that flipped" in text
+
+
+def test_an_edited_params_file_is_not_taken_for_the_run_that_was_made(inside, capsys):
+    (inside / "params.yaml").write_text("seed: 1\nskill: 9.0\n")
+    try:
+        assert "No param differs." in asked(capsys, "main")[1]
+    finally:
+        run(inside, "git", "checkout", "-q", "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("revs", "message"),
+    [
+        (["nowhere"], "nowhere is no branch, tag, commit or experiment here"),
+        (["before"], "has no plots/predictions.csv: it holds no finished run of this pipeline"),
+        (["main", "other-images"], "not tested on the same images: 0 in both, 400 only in main"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_with_status_2(inside, capsys, revs, message):
+    status, out, err = asked(capsys, *revs)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_predictions_come_from_the_remote_and_their_absence_is_said(inside, tmp_path, monkeypatch, capsys):
+    clone = tmp_path / "clone"
+    run(inside, "git", "clone", "-q", str(inside), str(clone))
+    monkeypatch.chdir(clone)
+    status, _, err = asked(capsys, "HEAD", "HEAD")
+    assert status == 2
+    assert "is not in the DVC cache and there is no remote" in err
+    status, _, err = asked(capsys, "HEAD")
+    assert (status, "run `dvc repro`, or `dvc pull`" in err or "no remote" in err) == (2, True)
+    remote = tmp_path / "remote"
+    run(clone, "dvc", "remote", "add", "-q", "-d", "store", str(remote))
+    assert "the remote does not hold it" in asked(capsys, "HEAD", "HEAD")[2]
+    run(inside, "dvc", "push", "-q", "-r", _remote(inside, remote))
+    shutil.rmtree(clone / ".dvc/tmp", ignore_errors=True)
+    assert "no evidence of a difference" in asked(capsys, "HEAD", "HEAD")[1]
+
+
+def _remote(project, folder):
+    run(project, "dvc", "remote", "add", "-q", "--local", "-f", "store", str(folder))
+    return "store"
+
+
+def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = asked(capsys, "main")
+    assert (status, "is no DVC project; run from the project's root" in err) == (2, True)
