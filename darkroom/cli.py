@@ -18,6 +18,7 @@ INTERRUPTED = 130
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
     "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
+    "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
 }
 
 

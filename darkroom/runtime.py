@@ -87,14 +87,18 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
     """Note in metrics/run.json how `stage` ran: seconds since `started` (time.monotonic), peak memory, machine."""
     noted = read_json(RUN_RECORD) if RUN_RECORD.exists() else {}
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    noted["machine"] = machine()
-    noted["versions"] = versions()
+    stages = noted.setdefault("stages", {})
+    for name, now in (("machine", machine()), ("versions", versions())):
+        for earlier in stages.values():
+            if noted.get(name, now) != now:  # a stage that ran elsewhere keeps what it ran on
+                earlier.setdefault(name, noted[name])
+        noted[name] = now
     settings = {name: str(value) for name, value in asdict(runtime).items() if value is not None}
     used = {
         "seconds": round(time.monotonic() - started, 2),
         "peak_memory_mb": round(peak / _kilobytes_per_mb()),
     }
-    noted.setdefault("stages", {})[stage] = used | {"runtime": settings} | facts
+    stages[stage] = used | {"runtime": settings} | facts
     write_json(RUN_RECORD, noted)
 
 

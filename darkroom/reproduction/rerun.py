@@ -1,0 +1,73 @@
+"""Run a committed state again from nothing: a clone in a folder of its own, with a DVC cache of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from darkroom.errors import DarkroomError
+from darkroom.params import read_yaml
+from darkroom.reproduction.results import LOCK, git
+
+LAST_LINES = 15
+
+
+def rerun(root: Path, sha: str, folder: Path) -> Path:
+    """Clone commit `sha` of the project at `root` into `folder` and reproduce what its lock holds; returns the clone.
+
+    Data that Git does not hold (a folder of photos, a file of weights) is linked from `root`; downloads that `root`
+    has are taken from there, and are verified as ever. Raises DarkroomError with the run's last lines when it fails.
+    """
+    top, prefix = Path(git(root, "rev-parse", "--show-toplevel")), git(root, "rev-parse", "--show-prefix")
+    git(root, "clone", "--quiet", "--no-checkout", str(top), str(folder))
+    git(folder, "checkout", "--quiet", "--detach", sha)
+    project = folder / prefix
+    if not (project / LOCK).exists():
+        raise DarkroomError(f"{sha} holds no {LOCK}; run `dvc repro`, and commit what it wrote")
+    (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {project / '.dvc/own-cache'}\n")
+    _link_what_git_lacks(root, project)
+    command = [sys.executable, "-m", "dvc", "repro", *sorted(read_yaml(project / LOCK)["stages"])]
+    said: list[str] = []
+    with subprocess.Popen(
+        command, cwd=project, env=_environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        encoding="utf-8", errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", file=sys.stderr, flush=True)
+            said = [*said[1 - LAST_LINES :], line]
+    if process.returncode:
+        raise DarkroomError(f"`dvc repro` of {sha} failed with status {process.returncode}:\n{''.join(said).rstrip()}")
+    return project
+
+
+def _link_what_git_lacks(root: Path, project: Path) -> None:
+    """Link the deps of dvc.lock that are in no commit and are no stage's output: sources and weights."""
+    stages = read_yaml(project / LOCK)["stages"].values()
+    made = [out["path"] for stage in stages for out in stage.get("outs", [])]
+    for path in sorted({dep["path"] for stage in stages for dep in stage.get("deps", [])}):
+        here, there = project / path, (root / path).resolve()
+        if any(path == out or path.startswith(f"{out}/") for out in made) or Path(path).is_absolute():
+            continue
+        if there.exists() and not here.exists():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.symlink_to(there)
+        elif there.is_dir():
+            for file in sorted(there.iterdir()):
+                if not (here / file.name).exists():
+                    (here / file.name).symlink_to(file)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """This one, without what could bring in parts of another run: checkpoints, and code from elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("DARKROOM_CHECKPOINTS", "PYTHONPATH")}
+    if (root / "data/raw").is_dir():
+        kept.setdefault("DARKROOM_DOWNLOADS", str((root / "data/raw").resolve()))
+    binaries = str(Path(sys.executable).parent)
+    return kept | {"PATH": os.pathsep.join([binaries, kept.get("PATH", "")])}
+
+
+def remove(folder: Path) -> None:
+    """Delete a clone. DVC makes the files of its cache read-only; their folders are not."""
+    shutil.rmtree(folder, ignore_errors=True)

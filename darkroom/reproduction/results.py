@@ -1,0 +1,111 @@
+"""What a run left behind: its dvc.lock, its metrics, its answers on the test set, and how it was run."""
+
+import hashlib
+import io
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkroom.errors import DarkroomError
+from darkroom.evaluation.predictions import Predictions, read_predictions
+
+LOCK, METRICS, RUN, PREDICTIONS = "dvc.lock", "metrics/test.json", "metrics/run.json", "plots/predictions.csv"
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run. `stages`: dvc.lock's; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when
+    absent; `predictions`: None where the file is neither here nor in DVC's cache or remote."""
+
+    name: str
+    stages: dict[str, dict[str, Any]]
+    metrics: dict[str, Any]
+    run: dict[str, Any]
+    predictions: Predictions | None
+
+
+def of_folder(folder: Path, name: str) -> Results:
+    """The results that lie in the project at `folder`. Raises DarkroomError when there is no dvc.lock."""
+    if not (folder / LOCK).exists():
+        raise DarkroomError(f"{folder / LOCK} does not exist; expected a project that was run with `dvc repro`")
+    lock, metrics, run, answers = (_read(folder / path) for path in (LOCK, METRICS, RUN, PREDICTIONS))
+    return _results(name, lock or "", metrics, run, answers)
+
+
+def of_revision(revision: str, root: Path) -> Results:
+    """The results that a commit of the repository at `root` holds, its predictions from DVC. Raises DarkroomError."""
+    try:
+        sha = git(root, "rev-parse", "--short", "--verify", "--quiet", f"{revision}^{{commit}}")
+    except DarkroomError as error:
+        raise DarkroomError(f"{revision} is neither a folder nor a revision of this repository") from error
+    lock, metrics, run = (_committed(root, sha, path) for path in (LOCK, METRICS, RUN))
+    if lock is None:
+        raise DarkroomError(f"{revision} ({sha}) holds no {LOCK}; run `dvc repro` there, and commit what it wrote")
+    return _results(sha, lock, metrics, run, _cached(root, sha, _stages(lock, sha)))
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What git says, without the last newline. Raises DarkroomError with git's reason."""
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DarkroomError(f"git {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout.rstrip("\n")
+
+
+def _committed(root: Path, sha: str, path: str) -> str | None:
+    done = subprocess.run(
+        ["git", "show", f"{sha}:./{path}"], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    return done.stdout if done.returncode == 0 else None
+
+
+def _results(name: str, lock: str, metrics: str | None, run: str | None, answers: str | None) -> Results:
+    stages = _stages(lock, name)
+    wanted = _locked_md5(stages)
+    if answers is not None and wanted and _md5(answers.encode()) != wanted:
+        answers = None  # of another run than the lock's
+    predictions = read_predictions(io.StringIO(answers, newline=""), f"{PREDICTIONS} of {name}") if answers else None
+    try:
+        return Results(name, stages, json.loads(metrics or "{}"), json.loads(run or "{}"), predictions)
+    except json.JSONDecodeError as error:
+        raise DarkroomError(f"{METRICS} or {RUN} of {name} is not valid JSON: {error}") from error
+
+
+def _stages(lock: str, name: str) -> dict[str, dict[str, Any]]:
+    """The stages in the text of a dvc.lock."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(lock)["stages"]
+    except (YAMLError, KeyError, TypeError) as error:
+        raise DarkroomError(f"{LOCK} of {name} is no DVC lock: {' '.join(str(error).split())}") from error
+
+
+def _cached(root: Path, sha: str, stages: dict[str, Any]) -> str | None:
+    """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote."""
+    here = root / PREDICTIONS
+    if here.exists() and _md5(here.read_bytes()) == _locked_md5(stages):
+        return here.read_text(encoding="utf-8")
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        return dvc.api.read(PREDICTIONS, repo=str(root), rev=sha, encoding="utf-8")
+    except (DvcException, OSError):
+        return None
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _locked_md5(stages: dict[str, Any]) -> str | None:
+    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == PREDICTIONS]
+    return outs[0].get("md5") if outs else None
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
