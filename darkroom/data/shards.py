@@ -9,22 +9,19 @@ A folder of shards holds
 - `samples.csv`: id, label, location, width, height of each row, for people and figures.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from darkroom import files
+from darkroom import files, tensorfile
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
-NUMPY_TYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32, "F16": np.float16}
 
 
 class ShardWriter:
@@ -34,20 +31,25 @@ class ShardWriter:
         self.folder, self.tensor, self.classes, self.shard_bytes = folder, tensor, list(classes), shard_bytes
         self.shards: list[dict[str, Any]] = []
         self.class_counts = np.zeros(len(classes), np.int64)
-        self._rows: list[np.ndarray] = []
-        self._labels: list[int] = []
-        self._ids: list[str] = []
-        self._capacity = 0
+        self._buffer: dict[str, np.ndarray] = {}
+        self._filled = 0
 
     def add(self, row: np.ndarray, label: int, sample_id: str) -> None:
         """Append one row; all rows of a folder have the same shape and dtype."""
-        if not self._capacity:
-            self._capacity = max(1, self.shard_bytes // (row.nbytes + ID_WIDTH + 8))
-        self._rows.append(row)
-        self._labels.append(label)
-        self._ids.append(sample_id)
+        if not self._buffer:
+            capacity = max(1, self.shard_bytes // (row.nbytes + ID_WIDTH + 8))
+            self._buffer = {
+                # The system gives memory as it is filled, so a small set takes no more than it needs.
+                self.tensor: np.empty((capacity, *row.shape), row.dtype),
+                "labels": np.empty(capacity, np.int64),
+                "ids": np.empty((capacity, ID_WIDTH), np.uint8),
+            }
+        self._buffer[self.tensor][self._filled] = row
+        self._buffer["labels"][self._filled] = label
+        self._buffer["ids"][self._filled] = np.frombuffer(sample_id.encode().ljust(ID_WIDTH, b"\0"), np.uint8)
         self.class_counts[label] += 1
-        if len(self._rows) == self._capacity:
+        self._filled += 1
+        if self._filled == len(self._buffer["labels"]):
             self._flush()
 
     def close(self, **facts: Any) -> None:
@@ -63,19 +65,13 @@ class ShardWriter:
         files.write_json(self.folder / "index.json", index | facts)
 
     def _flush(self) -> None:
-        if not self._rows:
+        if not self._filled:
             return
         name = f"shard-{len(self.shards):05d}.safetensors"
-        tensors = {
-            self.tensor: np.stack(self._rows),
-            "labels": np.array(self._labels, np.int64),
-            "ids": _encode(self._ids),
-        }
-        with files.atomic(self.folder / name) as temporary:
-            save_file(tensors, temporary)
-            digest = files.sha256(temporary)
-        self.shards.append({"file": name, "count": len(self._rows), "sha256": digest})
-        self._rows, self._labels, self._ids = [], [], []
+        rows = {tensor: buffer[: self._filled] for tensor, buffer in self._buffer.items()}
+        digest = tensorfile.write(self.folder / name, rows)
+        self.shards.append({"file": name, "count": self._filled, "sha256": digest})
+        self._filled = 0
 
 
 @contextmanager
@@ -141,27 +137,10 @@ class Shards:
 
 
 def _mapped(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a safetensors file as read-only views of the mapped file.
-
-    The format is an 8-byte little-endian length, a JSON header of that length, then the bytes that the header's
-    `data_offsets` count from. The library's own loader would read the file into memory.
-    """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        raw = np.memmap(path, np.uint8, mode="r", offset=8 + length)
-        header.pop("__metadata__", None)
-        return {
-            name: raw[slice(*facts["data_offsets"])].view(NUMPY_TYPES[facts["dtype"]]).reshape(facts["shape"])
-            for name, facts in header.items()
-        }
-    except (FileNotFoundError, ValueError, KeyError) as error:
+        return tensorfile.mapped(path)
+    except (FileNotFoundError, ValueError) as error:
         raise DarkroomError(f"{path}: damaged or missing shard; run `dvc repro -f` or `dvc checkout`") from error
-
-
-def _encode(ids: Sequence[str]) -> np.ndarray:
-    return np.array(ids, dtype=f"S{ID_WIDTH}").view(np.uint8).reshape(len(ids), ID_WIDTH)
 
 
 def _decode(ids: np.ndarray) -> list[str]:

@@ -1,0 +1,88 @@
+"""Shards give back what was written, in any order, across files, from the mapped bytes; damage is found."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from darkroom import files
+from darkroom.data.shards import ID_WIDTH, Shards, write_shards
+from darkroom.errors import DarkroomError
+
+
+@pytest.fixture
+def written(tmp_path):
+    """200 distinct images of 4x4 px in several shards."""
+    images = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3), dtype=np.uint8)
+    with write_shards(tmp_path / "train", "images", ["a", "b", "c"], shard_bytes=64 * (48 + ID_WIDTH + 8)) as writer:
+        for place, image in enumerate(images):
+            writer.add(image, place % 3, f"{place:064x}")
+        writer.close(image_size=4)
+    return tmp_path / "train", images
+
+
+def test_rows_come_back_in_the_order_asked_for(written):
+    folder, images = written
+    shards = Shards(folder)
+    assert len(shards) == 200
+    assert [shard["count"] for shard in shards.index["shards"]] == [64, 64, 64, 8]
+    places = np.random.default_rng(1).permutation(200)
+    assert np.array_equal(shards.rows(places), images[places])
+    assert np.array_equal(shards.labels, np.arange(200) % 3)
+    assert shards.ids() == [f"{place:064x}" for place in range(200)]
+    assert shards.row_shape == (4, 4, 3)
+
+
+def test_batches_are_all_rows_in_order(written):
+    folder, images = written
+    batches = list(Shards(folder).batches(60))
+    assert [len(labels) for _, labels in batches] == [60, 60, 60, 20]
+    assert np.array_equal(np.concatenate([rows for rows, _ in batches]), images)
+
+
+def test_the_index_says_classes_counts_and_digests(written):
+    folder, _ = written
+    index = json.loads((folder / "index.json").read_text())
+    assert index["class_counts"] == {"a": 67, "b": 67, "c": 66}
+    assert index["image_size"] == 4
+    assert all(files.sha256(folder / shard["file"]) == shard["sha256"] for shard in index["shards"])
+
+
+def test_a_shard_is_a_safetensors_file_like_any_other(written):
+    folder, images = written
+    tensors = load_file(folder / "shard-00000.safetensors")
+    assert {name: (array.dtype, array.shape) for name, array in tensors.items()} == {
+        "images": (np.uint8, (64, 4, 4, 3)),
+        "labels": (np.int64, (64,)),
+        "ids": (np.uint8, (64, ID_WIDTH)),
+    }
+    assert np.array_equal(tensors["images"], images[:64])
+
+
+def test_a_folder_without_rows_is_an_empty_table(tmp_path):
+    with write_shards(tmp_path / "val", "features", ["a"]) as writer:
+        writer.close()
+    shards = Shards(tmp_path / "val")
+    assert (len(shards), shards.row_shape, shards.ids(), list(shards.batches(8))) == (0, (), [], [])
+
+
+def test_what_a_failed_writer_began_is_gone(tmp_path):
+    with pytest.raises(RuntimeError), write_shards(tmp_path / "train", "images", ["a"]) as writer:
+        writer.add(np.zeros((2, 2, 3), np.uint8), 0, "x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_is_named_with_the_next_step(written):
+    folder, _ = written
+    shard = folder / "shard-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DarkroomError, match=r"shard-00001.* damaged or missing shard; run `dvc repro -f`"):
+        Shards(folder)
+    shard.unlink()
+    with pytest.raises(DarkroomError, match="damaged or missing shard"):
+        Shards(folder)
+    (folder / "index.json").unlink()
+    with pytest.raises(DarkroomError, match="holds no shards"):
+        Shards(folder)
