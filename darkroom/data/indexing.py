@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,10 +39,7 @@ def describe(task: tuple[str, Extent], hashing: bool = True) -> Facts:
     except BadImage:  # damaged in its archive: preprocess says so by name
         return 0, "", "", 0, 0
     width, height = upright_size(data)
-    phash = ""
-    if hashing:
-        with suppress(BadImage):
-            phash = perceptual_hash(data)
+    phash = perceptual_hash(data) if hashing else ""
     return len(data), hashlib.sha256(data).hexdigest(), phash, width, height
 
 
