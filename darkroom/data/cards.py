@@ -1,10 +1,13 @@
 """Cards: a known data set in one YAML file of `sources/`: what it is, whose it is, and where its files come from."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from darkroom.data.download import Remote
 from darkroom.data.layouts import LayoutOptions
 from darkroom.errors import SourceError
 from darkroom.params import read_yaml
@@ -59,3 +62,19 @@ def load_card(path: Path) -> Card:
     texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
     rest = {key: values[key] for key in ("flips", "read", "class_names") if key in values}
     return Card(**texts, kind=kinds[0], origin=values[kinds[0]], **rest)
+
+
+def archive_remote(card: Card) -> Remote:
+    """The file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
+    origin = card.origin if isinstance(card.origin, Mapping) else {}
+    unknown = sorted(set(origin) - {"url", "sha256", "mirror", "file"})
+    if unknown or "url" not in origin:
+        raise SourceError(f"{card.name}: archive has the keys url, sha256, and if need be mirror and file, "
+                          f"not {', '.join(unknown) or 'nothing'}")  # fmt: skip
+    sha256 = str(origin.get("sha256", ""))
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise SourceError(f"{card.name}: archive: sha256 is {sha256!r}, expected 64 hex digits (`sha256sum FILE`)")
+    mirrors = origin.get("mirror", [])
+    urls = (str(origin["url"]), *([mirrors] if isinstance(mirrors, str) else mirrors))
+    name = str(origin.get("file") or urlsplit(urls[0]).path.rsplit("/", 1)[-1])
+    return Remote(name, urls, "sha256", sha256)

@@ -15,10 +15,10 @@ BLOCK = 1 << 14
 def near_threshold(hashes: np.ndarray) -> int:
     """How many bits two hashes of `hashes` (n, BITS / 8) uint8 may differ in for the pictures to be copies.
 
-    Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all pictures
-    are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join thousands. So
-    it stays SIGMAS standard deviations below the median distance of random pairs, estimated from their first percentile,
-    which copies hardly touch.
+    Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all
+    pictures are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join
+    thousands. So it stays SIGMAS standard deviations below the median distance of random pairs, estimated from their
+    first percentile, which copies hardly touch.
     """
     count = len(hashes)
     if count * (count - 1) // 2 <= SAMPLED_PAIRS:
@@ -36,10 +36,10 @@ def near_threshold(hashes: np.ndarray) -> int:
 def near_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
     """Pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
 
-    M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in ORDERS random
-    orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings in some
-    order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low frequencies
-    come first in a hash and change least, so the orders begin with those.
+    M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in ORDERS
+    random orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings
+    in some order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low
+    frequencies come first in a hash and change least, so the orders begin with those.
     """
     bits, words = np.unpackbits(hashes, axis=1), hashes.view(np.uint64)
     random = np.random.default_rng(0)

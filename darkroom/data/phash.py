@@ -1,8 +1,7 @@
 """A perceptual hash: copies of a photo, resized, re-encoded or brightened, differ in few bits, other photos in half.
 
 The signs of the 256 lowest frequencies of a small grey picture (its discrete cosine transform), low ones first. After
-the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64: measured on photos (benchmarks/README.md),
-unrelated pictures then keep twice the distance from copies, relative to the spread.
+the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64. benchmarks/README.md has what it finds.
 """
 
 import numpy as np

@@ -11,6 +11,7 @@ from darkroom.data.trees import Extent, Tree, open_tree
 from darkroom.errors import SourceError
 
 RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
+FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
 
 class Places:

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import files
-from darkroom.data.cards import Card, load_card
-from darkroom.data.download import obtain
+from darkroom.data.cards import Card, archive_remote, load_card
+from darkroom.data.digits import digits
+from darkroom.data.download import obtain, place_in
+from darkroom.data.known import ARRAYS
+from darkroom.data.known_images import IMAGES
 from darkroom.data.layouts import LayoutOptions, Sample, read_layout
-from darkroom.data.places import DOWNLOADS, MEMBER, RAW, Places
+from darkroom.data.pictures import write_pictures
+from darkroom.data.places import DOWNLOADS, FACTS, MEMBER, RAW, Places
 from darkroom.data.tables import TABLES
 from darkroom.data.trees import Folder, open_tree
 from darkroom.errors import SourceError
 from darkroom.runtime import Runtime
 
-FACTS = "source.json"
 PARTIAL = Path(".darkroom/downloads")  # downloads that are not complete: outside of DVC's outputs, which it deletes
 
 
@@ -71,9 +74,6 @@ Found = tuple[list[Sample], str, list[str]]
 
 
 def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Places) -> Found:
-    from darkroom.data.digits import digits
-    from darkroom.data.pictures import write_pictures
-
     if card.origin != "digits":
         raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
     write_pictures(raw / "digits.zip", digits())
@@ -81,18 +81,27 @@ def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, p
 
 
 def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
-    from darkroom.data import known
-    from darkroom.data.pictures import write_pictures
+    from torchvision import datasets
 
-    theirs = known.torchvision_class(card.origin)
-    entry = known.ARRAYS[card.origin]
-    paths = [obtain(remote, runtime.downloads, PARTIAL) for remote in entry.remotes(theirs)]
-    archive = raw / f"{card.origin.lower()}.zip"
-    write_pictures(archive, entry.pictures(theirs, paths))
-    for path in paths:
-        if path.parent == PARTIAL:
-            path.unlink()
-    return _archive_in(archive, options, places)
+    if card.origin not in ARRAYS | IMAGES:
+        known = ", ".join(sorted(ARRAYS | IMAGES))
+        raise SourceError(f"{card.name}: torchvision: {card.origin} is not among the data sets that are read: {known}")
+    theirs = getattr(datasets, card.origin)
+    remotes = (ARRAYS | IMAGES)[card.origin].remotes(theirs)
+    paths = {remote.name: obtain(remote, runtime.downloads, PARTIAL) for remote in remotes}
+    if card.origin in ARRAYS:
+        archive = raw / f"{card.origin.lower()}.zip"
+        write_pictures(archive, ARRAYS[card.origin].pictures(theirs, paths))
+        return _archive_in(archive, options, places)
+    samples = sorted(IMAGES[card.origin].samples(theirs, paths), key=lambda sample: sample.location)
+    for name in IMAGES[card.origin].archives:
+        place_in(paths[name], raw, PARTIAL)
+    return samples, card.origin, []
+
+
+def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    remote = archive_remote(card)
+    return _archive_in(place_in(obtain(remote, runtime.downloads, PARTIAL), raw, PARTIAL), options, places)
 
 
 def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
@@ -117,6 +126,7 @@ def _archive_in(path: Path, options: LayoutOptions, places: Places) -> Found:
 KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Places], Found]] = {
     "bundled": _bundled,
     "torchvision": _torchvision,
+    "archive": _archive,
     "folder": _folder,
 }
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -60,8 +61,16 @@ class Tree(Protocol):
     """What a folder and the archives have in common. Names are posix paths below the root, sorted."""
 
     path: Path
-    files: list[str]
-    empty_folders: list[str]
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all files, sorted."""
+        ...
+
+    @property
+    def empty_folders(self) -> list[str]:
+        """The names of folders that hold nothing."""
+        ...
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """The places of `names`, in the order in which reading them is fastest."""
@@ -181,7 +190,7 @@ class Tar:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
         folders = set()
-        for member in _tar_members(path, "r:"):
+        for _, member in _tar_members(path, "r:"):
             if member.isdir():
                 folders.add(member.name.rstrip("/"))
             else:
@@ -200,36 +209,46 @@ class PackedTar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files, folders, total = [], set(), 0
-        for member in _tar_members(path, "r|*"):
-            if member.isdir():
-                folders.add(member.name.rstrip("/"))
-            else:
-                self.files.append(_tar_name(member))
-                total += member.size
-                _check_bomb(path, len(self.files), total)
-        self.files = sorted(set(self.files))
-        self.empty_folders = _empty(folders, self.files)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The names of its files; the first use reads the archive once."""
+        return self._listed[0]
+
+    @cached_property
+    def empty_folders(self) -> list[str]:
+        """The names of folders that hold nothing."""
+        return self._listed[1]
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """The bytes of the named members, in the archive's own order."""
         wanted = set(names)
-        try:
-            with tarfile.open(self.path, "r|*") as archive:
-                for member in archive:
-                    if not wanted:
-                        return
-                    name = _tar_name(member)
-                    if member.isfile() and name in wanted:
-                        wanted.discard(name)
-                        file = archive.extractfile(member)
-                        assert file is not None
-                        yield name, Extent(str(self.path), data=file.read())
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{self.path} is not a whole tar archive ({error}); {_advice(self.path)}") from error
+        for archive, member in _tar_members(self.path, "r|*"):
+            name = _tar_name(member)
+            if member.isfile() and name in wanted:
+                wanted.discard(name)
+                file = archive.extractfile(member)
+                assert file is not None
+                yield name, Extent(str(self.path), data=file.read())
+            if not wanted:
+                return
+        raise SourceError(f"{self.path} holds no {min(wanted)}" + (", …" if len(wanted) > 1 else ""))
+
+    @cached_property
+    def _listed(self) -> tuple[list[str], list[str]]:
+        names, folders, total = set(), set(), 0
+        for _, member in _tar_members(self.path, "r|*"):
+            if member.isdir():
+                folders.add(member.name.rstrip("/"))
+            else:
+                names.add(_tar_name(member))
+                total += member.size
+                _check_bomb(self.path, len(names), total)
+        return sorted(names), _empty(folders, sorted(names))
 
 
-def _tar_members(path: Path, mode: str) -> Iterator[tarfile.TarInfo]:
+def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each file and folder of a tar, with the open archive, after checking that it is no trap."""
     try:
         with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
             for count, member in enumerate(archive):
@@ -242,7 +261,7 @@ def _tar_members(path: Path, mode: str) -> Iterator[tarfile.TarInfo]:
                 if any(_is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
                     continue
                 _check_size(path, member.name, member.size)
-                yield member
+                yield archive, member
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path} is not a whole tar archive ({error}); {_advice(path)}") from error
 
