@@ -37,7 +37,11 @@ def write_data(folder: Path, train: int = 400, val: int = 200, test: int = 200, 
     from darkroom.model.network import Body, pixels
 
     pictures, labels = images()
-    body = Body(backbones.build("small_cnn", SIZE, seed=7), [0.3] * 3, [0.35] * 3).eval()
+    body = Body(backbones.build("small_cnn", SIZE, seed=7), [0.3] * 3, [0.35] * 3).train()
+    with torch.inference_mode():
+        for _ in range(20):  # until BatchNorm's statistics are those of digits: features that a head can learn from
+            body(pixels(pictures[:100]))
+    body.eval()
     starts = {"train": 0, "val": train, "test": train + val}
     features = 0
     for split, count in (("train", train), ("val", val), ("test", test)):

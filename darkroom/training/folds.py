@@ -1,0 +1,119 @@
+"""K-fold cross-validation: which samples a fold learns from and answers, and what the folds say together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from darkroom import files
+from darkroom.data.batches import Table
+from darkroom.data.shards import Shards
+from darkroom.errors import DarkroomError
+from darkroom.training.classifier import Data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPLITS = ("train", "val")
+SCORES = ("accuracy", "macro_f1", "log_loss")
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Held:
+    """The samples of the fold that is held out: what they are, and their rows as images and as features."""
+
+    ids: list[str]
+    images: Table
+    features: Table | None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (n,)."""
+        return self.images.labels
+
+
+def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Data, Held]:
+    """What to learn from without fold number `fold` of data/split.csv, and that fold.
+
+    As in the pipeline, samples of the train split are learnt from, and those of the val split choose the epoch and the
+    temperature, each without the held-out fold; that is its samples of both. The test split has no folds.
+    """
+    numbers = {row["id"]: row["fold"] for row in files.read_csv(split)}
+    images = [Shards(shards / name) for name in SPLITS]
+    cached = [Shards(features / name) for name in SPLITS]
+    ids = [part.ids() for part in images]
+    out = [np.array([numbers.get(name) == str(fold) for name in names], bool) for names in ids]
+    if not any(rows.any() for rows in out):
+        raise DarkroomError(f"{split} has no sample of fold {fold}; set `folds` in params.yaml to more than {fold}, "
+                            "or take it out of the matrix in crossval/dvc.yaml")  # fmt: skip
+    has_features = all(len(part) == len(names) for part, names in zip(cached, ids, strict=True))
+
+    def table(parts: list[Shards], *chosen: np.ndarray) -> Table:
+        return Table(parts, [np.flatnonzero(rows) for rows in chosen])
+
+    kept, none = [~rows for rows in out], [np.zeros(len(rows), bool) for rows in out]
+    learn, choose = (kept[0], none[1]), (none[0], kept[1])
+    empty = Table([cached[0]], [np.empty(0, np.int64)])
+    data = Data(
+        table(images, *learn),
+        table(images, *choose),
+        table(cached, *learn) if has_features else empty,
+        table(cached, *choose) if has_features else empty,
+        facts=images[0].index,
+        chosen=f"without fold {fold}",
+    )
+    held_ids = [
+        name for names, rows in zip(ids, out, strict=True) for name, mine in zip(names, rows, strict=True) if mine
+    ]
+    return data, Held(held_ids, table(images, *out), table(cached, *out) if has_features else None)
+
+
+def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """metrics/crossval.json from each fold's `n` and scores: for each score its mean, standard deviation and interval.
+
+    The interval is Student's t with the variance of Nadeau and Bengio (2003), (1/K + 1/(K-1)) s²: folds share most of
+    what they learnt from, so s²/K alone would be too sure.
+    """
+    from scipy.stats import t
+
+    count = len(results)
+    found: dict[str, Any] = {"folds": list(results), "n": sum(result["n"] for result in results)}
+    for name in SCORES:
+        values = np.array([result[name] for result in results], np.float64)
+        spread = float(values.std(ddof=1))
+        half = float(t.ppf(0.5 + LEVEL / 2, count - 1)) * spread * (1 / count + 1 / (count - 1)) ** 0.5
+        low, high = float(values.mean()) - half, float(values.mean()) + half
+        most = np.inf if name == "log_loss" else 1.0
+        found[name] = round(float(values.mean()), 6)
+        found[f"{name}_std"] = round(spread, 6)
+        found[f"{name}_low"], found[f"{name}_high"] = round(max(0.0, low), 6), round(min(most, high), 6)
+    return found
+
+
+def figure(found: dict[str, Any]) -> "Figure":
+    """Each fold's accuracy, their mean and its interval."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = drawn.add_subplot()
+    folds = [result["fold"] for result in found["folds"]]
+    values = [result["accuracy"] for result in found["folds"]]
+    mean = found["accuracy"]
+    axes.axhspan(found["accuracy_low"], found["accuracy_high"], color="#dbeafe", label="95 % interval of the mean")
+    axes.axhline(mean, color="#2563eb", label=f"mean {mean:.2%} ± {found['accuracy_std']:.2%}")
+    axes.plot(folds, values, "o", color="#d97706", markersize=8, label="a fold")
+    for fold, value in zip(folds, values, strict=True):
+        axes.annotate(f"{value:.1%}", (fold, value), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
+    room = max(0.01, (max(values) - min(values)) * 0.35)
+    axes.set_ylim(max(0.0, min(*values, found["accuracy_low"]) - room), min(1.0, found["accuracy_high"]) + room)
+    axes.set_xlabel("fold held out")
+    axes.set_ylabel("accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set_title(f"{len(folds)}-fold cross-validation, {found['n']:,} images")
+    axes.legend(loc="lower right", fontsize=8)
+    return drawn

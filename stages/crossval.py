@@ -1,0 +1,49 @@
+"""What the folds say together: data/crossval/fold-* -> metrics/crossval.json, a table and a figure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom import files
+from darkroom.errors import ParamsError
+from darkroom.evaluation import figures
+from darkroom.params import load, param
+from darkroom.stage import run
+from darkroom.training import folds
+
+
+@dataclass(frozen=True)
+class CrossvalParams:
+    """What the summary reads from params.yaml."""
+
+    folds: int = param("number of folds of the cross-validation", at_least=2)
+
+
+def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
+    """Mean, standard deviation and interval of each score over RESULTS/fold-*."""
+    params = load(CrossvalParams)
+    found = [files.read_json(path) for path in sorted(results.glob("fold-*/result.json"))]
+    found.sort(key=lambda result: result["fold"])
+    numbers = [result["fold"] for result in found]
+    if numbers != list(range(params.folds)):
+        raise ParamsError(
+            f"params.yaml: folds is {params.folds}, and folds {numbers} were trained; write "
+            f"`fold: {list(range(params.folds))}` in crossval/dvc.yaml, and delete what {results} has too many of"
+        )
+    together = folds.summary(found)
+    files.write_json(metrics, together)
+    files.write_csv(table, ("fold", "n", *folds.SCORES), found_rows(found))
+    figures.save(figure, folds.figure(together))
+    low, high = together["accuracy_low"], together["accuracy_high"]
+    return (
+        f"accuracy {together['accuracy']:.2%} ± {together['accuracy_std']:.2%} over {len(found)} folds "
+        f"(95 % interval of the mean {low:.2%} to {high:.2%})"
+    )
+
+
+def found_rows(found: list[dict]) -> list[list]:
+    """The rows of the table."""
+    return [[result[name] for name in ("fold", "n", *folds.SCORES)] for result in found]
+
+
+if __name__ == "__main__":
+    run(main)
