@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
     "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
     "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
+    "report": ("darkroom.evaluation.report", "write everything about this run into one HTML file"),
 }
 
 

@@ -217,7 +217,7 @@ def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
         counts.append((int(mine.sum()), int(a.sum()), int(b.sum()), int((b & ~a).sum()), int((a & ~b).sum())))
     p_values = [mcnemar(fixed, broken) for *_, fixed, broken in counts]
     rows = [
-        ClassRow(one.classes[label], *numbers, rounded(p) or 0.0, rounded(adjusted) or 0.0)
+        ClassRow(one.classes[label], *numbers, p, adjusted)
         for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
     ]
     return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))

@@ -83,7 +83,7 @@ def confused_pairs(photos: Photos) -> "Image":
         mine = ((own.labels == one) & (own.predicted == two)) | ((own.labels == two) & (own.predicted == one))
         places = [place for place in worst_order(own) if mine[place]][: PAIR_EXAMPLES + 1]
         a, b = own.classes[one], own.classes[two]
-        heading = f"{a} called {b}: {counts[one, two]} times, {b} called {a}: {counts[two, one]} times"
+        heading = f"{a} called {b}: {counts[one, two]}×, {b} called {a}: {counts[two, one]}×"
         groups.append(Group([photos.tile(place) for place in places], heading))
     return draw_sheet("Most confused pairs", groups, nothing="No class is taken for another.")
 

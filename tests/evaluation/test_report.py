@@ -1,0 +1,101 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from darkroom import files
+from darkroom.errors import DarkroomError
+from darkroom.evaluation import report
+from darkroom.evaluation.charts import Interval, Line, interval_chart, line_chart
+from stages import evaluate
+from tests.evaluation.run import make_run
+
+
+class Page(HTMLParser):
+    """Collects addresses, pictures and headings, and checks that every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.pictures: list[str] = []
+        self.headings: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "path", "circle", "link", "br"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "srcset"):
+                (self.pictures if tag == "img" else self.addresses).append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("report"), ["<cat> & co", "dog"], (200, 60, 80))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.root)
+        evaluate.main(*run.arguments)
+    files.write_json(run.root / "metrics/train.json", {"best_epoch": 2})
+    files.write_json(run.root / "metrics/data.json", {"images": 340, "per_class": {"dog": {"train": 100, "val": 30}}})
+    rows = [(1, 0.9, 1.0, 0.6, 0.5), (2, 0.5, "", 0.8, "")]
+    columns = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    files.write_csv(run.root / "plots/history.csv", columns, rows)
+    return run.root
+
+
+def test_the_report_is_one_file_without_an_address_outside(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert report.main([]) == 0
+    text = (run_folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert all(address.startswith("#") for address in page.addresses)
+    assert all(re.match(r"data:image/(png|jpeg);base64,", picture) for picture in page.pictures)
+    assert not re.search(r"https?://|url\(|@import|<script", text)
+    assert len(page.pictures) >= 6
+
+
+def test_the_report_shows_every_part_that_was_made(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    page = Page(report.page(report.Material(run_folder)))
+    assert set(page.headings) >= {
+        "Result", "What training bought", "All metrics", "Learning curves", "Confusion matrix", "Each class",
+        "ROC and precision-recall", "Calibration", "Worst errors", "Confused pairs", "Least certain",
+        "Likely label errors", "Map of the features", "Data", "Params",
+    }  # fmt: skip
+
+
+def test_names_of_classes_are_text_and_never_markup(run_folder):
+    text = report.page(report.Material(run_folder))
+    assert "&lt;cat&gt; &amp; co" in text
+    assert "<cat>" not in text
+
+
+def test_without_metrics_it_says_what_to_run(tmp_path):
+    with pytest.raises(DarkroomError, match="metrics/test.json does not exist; run `dvc repro`"):
+        report.Material(tmp_path)
+
+
+def test_charts_of_nothing_are_nothing():
+    assert line_chart([], "x", "y") == ""
+    assert line_chart([Line("a", [])], "x", "y") == ""
+    assert interval_chart([Interval("a", None, None, None)], "x") == ""
+
+
+@pytest.mark.parametrize("points", [[(1.0, 0.5)], [(1.0, 0.0), (2.0, 0.0)], [(0.0, -1e-9), (1e6, 3e8)]])
+def test_charts_of_any_range_have_a_few_round_ticks(points):
+    svg = line_chart([Line("a", points, dots=True)], "epoch", "loss")
+    labels = re.findall(r'fill="#71717a">([^<]+)<', svg)
+    assert 4 <= len(labels) <= 14
+    assert "nan" not in svg
