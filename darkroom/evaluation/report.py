@@ -220,7 +220,7 @@ def _reliability(material: Material) -> str:
     before = material.test.get("before_calibration", {})
     words = (
         f"<p>How often an answer given with some confidence is right, with 95 % intervals; a perfect classifier lies"
-        f" on the dashed line. The temperature {number(material.test.get('temperature'))}, fitted on the validation set,"
+        f" on the dashed line. The temperature {number(material.test.get('temperature'))}, fitted on validation,"
         f" changed the calibration error from {number(before.get('ece'))} to {number(material.test.get('ece'))}.</p>"
     )
     chart = line_chart([line], "confidence", "accuracy", (0, 1), (0, 1.02), diagonal=True)

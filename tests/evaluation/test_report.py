@@ -83,7 +83,7 @@ def test_names_of_classes_are_text_and_never_markup(run_folder):
 
 
 def test_without_metrics_it_says_what_to_run(tmp_path):
-    with pytest.raises(DarkroomError, match="metrics/test.json does not exist; run `dvc repro`"):
+    with pytest.raises(DarkroomError, match=r"metrics/test\.json does not exist; run `dvc repro`"):
         report.Material(tmp_path)
 
 
