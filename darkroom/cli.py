@@ -17,6 +17,7 @@ INTERRUPTED = 130
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
+    "lr-find": ("darkroom.training.lr_find", "suggest a learning rate by a range test, and draw its curve"),
     "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
     "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
     "report": ("darkroom.evaluation.report", "write everything about this run into one HTML file"),

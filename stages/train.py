@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom import files, runtime
-from darkroom.data.batches import Table
-from darkroom.data.shards import Shards
 from darkroom.model import classifier as classifiers
 from darkroom.params import load
 from darkroom.stage import note, run
-from darkroom.training.classifier import Data, train
+from darkroom.training.classifier import open_data, train
 from darkroom.training.history import HistoryFile
 from darkroom.training.recipe import Recipe
 
@@ -34,19 +32,6 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
     reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"
     return f"{learnt:,} parameters from {trained.metrics['train']['n']:,} images{reached},"
-
-
-def open_data(shards: Path, features: Path) -> Data:
-    """The training and validation samples, as images and as features; the test split is never opened."""
-    images = {split: Shards(shards / split) for split in ("train", "val")}
-    cached = {split: Shards(features / split) for split in ("train", "val")}
-    return Data(
-        Table([images["train"]]),
-        Table([images["val"]]),
-        Table([cached["train"]]),
-        Table([cached["val"]]),
-        facts=images["train"].index,
-    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from darkroom import files, runtime
 from darkroom.data.augment import STRENGTHS
 from darkroom.data.batches import Table
+from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
 from darkroom.evaluation.calibration import fit_temperature
 from darkroom.model import freezing, heads, tensors
@@ -49,6 +50,19 @@ class Data:
         return self.train_images.classes
 
 
+def open_data(shards: Path, features: Path) -> Data:
+    """The training and validation samples, as images and as features; the test split is never opened."""
+    images = {split: Shards(shards / split) for split in ("train", "val")}
+    cached = {split: Shards(features / split) for split in ("train", "val")}
+    return Data(
+        Table([images["train"]]),
+        Table([images["val"]]),
+        Table([cached["train"]]),
+        Table([cached["val"]]),
+        facts=images["train"].index,
+    )
+
+
 @dataclass
 class Trained:
     """A classifier that is ready to be saved. `facts`: of model.json; `head`, `body`: tensors by name;
@@ -71,9 +85,9 @@ def train(
     recipe.check()
     device = runtime.torch_device(environment)
     facts = files.read_json(body / "body.json")
-    head = _new_head(recipe, facts, data.classes, body).to(device)
+    head = new_head(recipe, facts, data.classes, body).to(device)
     dtype = precision.choose(recipe.precision, device)
-    phases, network = _phases(data, body, recipe, head, device, dtype, environment.threads)
+    phases, network = make_phases(data, body, recipe, head, device, dtype, environment.threads)
     checkpoint = Checkpoint(
         environment.checkpoints, _key(data, body, recipe, environment, device, dtype), environment.checkpoint_seconds
     )
@@ -86,7 +100,8 @@ def train(
     return _trained(fitted, data, body, recipe, head, network, facts, str(device), str(dtype)), checkpoint
 
 
-def _new_head(recipe: Recipe, facts: dict[str, Any], classes: list[str], body: Path) -> Any:
+def new_head(recipe: Recipe, facts: dict[str, Any], classes: list[str], body: Path) -> Any:
+    """The head to start from: of the seed, with the rows of the classes that the weights already know."""
     head = heads.build(
         heads.Head(recipe.head, recipe.hidden, recipe.dropout), facts["features"], len(classes), recipe.seed
     )
@@ -98,7 +113,7 @@ def _new_head(recipe: Recipe, facts: dict[str, Any], classes: list[str], body: P
     return head
 
 
-def _phases(
+def make_phases(
     data: Data, body: Path, recipe: Recipe, head: Any, device: Any, dtype: Any, threads: int
 ) -> tuple[list[Phase], Network | None]:
     """The head on cached features, the network on images, or one after the other."""

@@ -106,7 +106,7 @@ class Fit:
             say(f"train: goes on from a checkpoint, at {resumed}")
             self._restore(state)
         for index in range(state["phase"] if state else 0, len(self.phases)):
-            self._begin(index)
+            self.begin(index)
             if state:
                 self._restore_phase(state)
             if not self._phase(state["epoch"] if state else self.phase.first, state):
@@ -120,7 +120,7 @@ class Fit:
             resumed=resumed,
         )
 
-    def _begin(self, index: int) -> None:
+    def begin(self, index: int) -> None:
         """Make phase `index` the current one."""
         self.index, self.phase = index, self.phases[index]
         self.phase.prepare()
@@ -176,7 +176,7 @@ class Fit:
             progress(batches, f"epoch {epoch + 1}", len(parts) - first_step, "step"), first_step
         ):
             lr = self._lr(epoch + step / len(parts))
-            unseen.append((step, *self._step(inputs, targets, lr, epoch, step)))
+            unseen.append((step, *self.step(inputs, targets, lr, epoch, step)))
             if len(unseen) >= LOOK_EVERY.get(self.device.type, LOOK_SELDOM) or step + 1 == len(parts):
                 self._look(epoch, unseen, sums)
                 if self.checkpoint and step + 1 < len(parts) and self.checkpoint.due():
@@ -188,7 +188,7 @@ class Fit:
             "lr": lr or self._lr(epoch + (len(parts) - 1) / len(parts)),
         }
 
-    def _step(self, inputs: Tensor, targets: Tensor, lr: float, epoch: int, step: int) -> tuple[Tensor, Tensor, int]:
+    def step(self, inputs: Tensor, targets: Tensor, lr: float, epoch: int, step: int) -> tuple[Tensor, Tensor, int]:
         """One step of the optimizer; returns the mean loss, the number of right answers, both on the device, and b."""
         recipe = self.recipe
         mixed = losses.mix(inputs, targets, recipe.mixup, recipe.cutmix, recipe.seed, epoch, step)

@@ -1,0 +1,45 @@
+"""The range test on real digits, and its reading of curves whose answer is known."""
+
+import numpy as np
+import pytest
+
+from darkroom.errors import DarkroomError
+from darkroom.training import lr_find
+from darkroom.training.lr_find import valley
+from tests.training.small import write_data, write_params
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    write_data(tmp_path, train=200, val=20, test=10)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_THREADS", "1")
+    return tmp_path
+
+
+@pytest.mark.parametrize("changes", [{}, {"freeze": "none"}, {"thaw_epoch": 2}])
+def test_it_suggests_a_rate_and_draws_the_curve(project, changes, capsys):
+    write_params(project, **changes)
+    assert lr_find.main(["--steps", "60", "--out", "curve.png"]) == 0
+    said = capsys.readouterr().out
+    suggested = float(said.split("suggested lr: ")[1].split()[0])
+    assert 1e-5 < suggested < 3
+    assert f"dvc exp run -S lr={suggested:.1e}" in said
+    assert (project / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_suggestion_lies_where_the_loss_falls():
+    rates = np.logspace(-6, 1, 200)
+    losses = 2 - 1.8 / (1 + (1e-3 / rates) ** 1.5) + np.where(rates > 0.3, (rates / 0.3) ** 2 - 1, 0)
+    assert 1e-4 < valley(rates, losses) < 1e-2
+
+
+def test_a_loss_that_never_falls_is_an_error():
+    with pytest.raises(DarkroomError, match="the loss never fell"):
+        valley(np.logspace(-6, 1, 50), np.linspace(1, 5, 50))
+
+
+def test_wrong_limits_are_refused(project):
+    write_params(project)
+    with pytest.raises(DarkroomError, match="expected 0 < --low < --high"):
+        lr_find.main(["--low", "1", "--high", "0.1"])
