@@ -6,6 +6,7 @@ loads the file. Files made here are read by the library, and the other way round
 """
 
 import json
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
         }
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a safetensors file that can be mapped ({error})") from error
+
+
+def release(array: np.ndarray) -> None:
+    """Give back the memory of the pages of a mapped array that were read; they are read again when they are needed."""
+    memory = getattr(array, "_mmap", None)
+    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def facts(path: Path) -> dict[str, Any] | None:

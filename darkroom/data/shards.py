@@ -20,6 +20,7 @@ from darkroom import files, tensorfile
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
+RESIDENT_BYTES = 64_000_000
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
 
@@ -100,6 +101,7 @@ class Shards:
         counts = [len(part["labels"]) for part in self._parts]
         if counts != [shard["count"] for shard in self.index["shards"]]:
             raise DarkroomError(f"{folder}: the shards do not hold the rows that index.json counts; run `dvc repro -f`")
+        self._read = 0
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.labels = np.concatenate([np.array(part["labels"]) for part in self._parts] or [np.empty(0, np.int64)])
 
@@ -114,16 +116,26 @@ class Shards:
     def rows(self, places: np.ndarray) -> np.ndarray:
         """The rows at `places` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
         tensor = self.index["tensor"]
-        if len(self._parts) == 1:
-            return self._parts[0][tensor][places]
         if not self._parts:
             raise IndexError(f"{self.folder} is empty")
+        self._give_back(len(places))
+        if len(self._parts) == 1:
+            return self._parts[0][tensor][places]
         out = np.empty((len(places), *self.row_shape), self._parts[0][tensor].dtype)
         shard = np.searchsorted(self._starts, places, side="right") - 1
         for part in np.unique(shard):
             mine = shard == part
             out[mine] = self._parts[part][tensor][places[mine] - self._starts[part]]
         return out
+
+    def _give_back(self, count: int) -> None:
+        """Count `count` rows as read; after RESIDENT_BYTES of them, what is mapped no longer counts as our memory."""
+        rows = self._parts[0][self.index["tensor"]]
+        self._read += count * rows[0].nbytes
+        if self._read > RESIDENT_BYTES:
+            self._read = 0
+            for part in self._parts:
+                tensorfile.release(part[self.index["tensor"]])
 
     def ids(self) -> list[str]:
         """The id of every row, in order."""

@@ -1,6 +1,8 @@
 """Shards give back what was written, in any order, across files, from the mapped bytes; damage is found."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -86,3 +88,22 @@ def test_damage_is_named_with_the_next_step(written):
     (folder / "index.json").unlink()
     with pytest.raises(DarkroomError, match="holds no shards"):
         Shards(folder)
+
+
+def test_reading_everything_keeps_a_bounded_part_in_memory(tmp_path):
+    """320 MB are read in random order; a process of its own says how much memory that took at most."""
+    with write_shards(tmp_path / "train", "images", ["a"], shard_bytes=100_000_000) as writer:
+        for number in range(160):
+            writer.add(np.full((816, 816, 3), number, np.uint8), 0, f"{number:064x}")
+        writer.close()
+    code = (
+        "import resource, sys; from pathlib import Path; import numpy as np; from darkroom.data.shards import Shards;"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024;"
+        "shards = Shards(Path(sys.argv[1])); before = peak(); order = np.random.default_rng(0).permutation(160);"
+        "assert [int(shards.rows(order[i : i + 4])[0, 0, 0, 0]) for i in range(0, 160, 4)] == order[::4].tolist();"
+        "print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "train")], check=True, capture_output=True, text=True
+    )
+    assert float(done.stdout) < 110, f"{done.stdout} MB of 320 MB"
