@@ -78,7 +78,7 @@ def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
         files.write_json(temporary / "body.json", resolved.facts | {"frozen": frozen})
         tensors.save(temporary / "body.safetensors", resolved.body.arrays())
         if frozen:
-            onnx_body.export(resolved.body, resolved.facts["image_size"], temporary / "body.onnx")
+            files.write_bytes(temporary / "body.onnx", onnx_body.export(resolved.body, resolved.facts["image_size"]))
         if resolved.earlier is not None:
             facts = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
             tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)

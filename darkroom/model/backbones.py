@@ -64,6 +64,7 @@ def _torchvision(backbone: str, image_size: int) -> nn.Module:
         network = builder(weights=None, **extra, **_size_argument(backbone, image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise DarkroomError(f"image_size: {backbone} cannot take {image_size} px ({error})") from error
+    _fix_pooling(network)
     if backbone.startswith(("squeezenet", "densenet")):
         return MapBody(network.features)
     name, _ = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
@@ -86,6 +87,36 @@ class MapBody(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) -> (n, C)."""
         return self.relu(self.features(images)).mean((2, 3))
+
+
+class FixedPool(nn.Module):
+    """AdaptiveAvgPool2d to `side` x `side` as two products with constant matrices.
+
+    The operator itself has no ONNX form unless the sizes divide, and no deterministic gradient on a GPU.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, C, h, w) -> (n, C, side, side)."""
+        rows, columns = (self._averaging(int(size)).to(maps) for size in maps.shape[2:])
+        return rows @ maps @ columns.T
+
+    def _averaging(self, size: int) -> Tensor:
+        places = torch.arange(self.side)
+        starts, ends = places * size // self.side, -(-(places + 1) * size // self.side)
+        inside = (torch.arange(size) >= starts[:, None]) & (torch.arange(size) < ends[:, None])
+        return inside / (ends - starts)[:, None]
+
+
+def _fix_pooling(network: nn.Module) -> None:
+    for name, layer in list(network.named_modules()):
+        size = layer.output_size if isinstance(layer, nn.AdaptiveAvgPool2d) else 1
+        if isinstance(size, tuple) and size[0] is not None and size[0] > 1:
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, FixedPool(size[0]))
 
 
 def _is_inception(backbone: str) -> bool:

@@ -14,15 +14,17 @@ PIXELS_A_BATCH = 32 * 224 * 224  # enough images to keep the cores busy, few eno
 class Engine:
     """An onnxruntime session on the CPU; float32, and the same bits for the same number of threads."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, model: Path | bytes, threads: int) -> None:
         import onnxruntime
 
-        if not path.exists():
-            raise DarkroomError(f"{path} does not exist; run `dvc repro embed` with freeze: backbone")
+        if isinstance(model, Path) and not model.exists():
+            raise DarkroomError(f"{model} does not exist; run `dvc repro embed` with freeze: backbone")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
+        )
         self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
 
     def features(self, images: np.ndarray) -> np.ndarray:

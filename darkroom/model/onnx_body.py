@@ -1,13 +1,13 @@
 """Write a body as ONNX: uint8 images in, normalisation inside, features and, where there is one, the last map out."""
 
+import io
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
-from darkroom import files
 from darkroom.errors import DarkroomError
 from darkroom.model.network import Body
 
@@ -15,10 +15,11 @@ OPSET = 18
 LARGEST = 2_000_000_000  # bytes of one protobuf file
 
 
-def export(body: Body, image_size: int, path: Path) -> bool:
-    """Write `body` to `path`; returns whether it has `maps`. The same bytes in any folder.
+def export(body: Body, image_size: int) -> bytes:
+    """`body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
 
-    The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and `maps` float32 (n, D, h, w).
+    The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and where there is one `maps` float32
+    (n, D, h, w), whose average over its places the features are.
     """
     size = 4 * sum(value.numel() for value in body.state_dict().values())
     if size > LARGEST:
@@ -30,25 +31,31 @@ def export(body: Body, image_size: int, path: Path) -> bool:
     with torch.no_grad():
         wrapped = _FromPixels(body, image_size).eval()
     names = ["features", *(["maps"] if wrapped.has_maps else [])]
+    buffer = io.BytesIO()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that ONNX does not know
     try:
-        with files.atomic(path) as temporary, warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad():
             # The older exporter is deprecated, but its bytes hold no paths and it takes a twentieth of the time.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 wrapped,
                 (images,),
-                temporary,
+                buffer,  # type: ignore[arg-type]
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=names,
                 dynamic_axes={name: {0: "n"} for name in ("images", *names)},
             )
+    except (OnnxExporterError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DarkroomError(
+            f"backbone: it cannot be written as ONNX at {image_size} px ({reason}); try another size"
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return "maps" in names
+    return buffer.getvalue()
 
 
 class _FromPixels(nn.Module):

@@ -1,0 +1,80 @@
+"""One model of every family: built, trained for a step, exported, and run as embed runs it, at a size it can take."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from darkroom.model import backbones, catalog, heads, onnx_body
+from darkroom.model.engine import Engine
+from darkroom.model.network import Body, Network, pixels
+from tests.model.samples import photo_images
+
+# The smallest of each family, the size to test it at, and whether its features are the average of a map.
+FAMILIES = {
+    "small_cnn": (28, True),
+    "lenet": (28, False),
+    "simple_cnn": (64, False),
+    "alexnet": (64, False),
+    "convnext_tiny": (64, False),
+    "densenet121": (64, True),
+    "efficientnet_b0": (64, True),
+    "efficientnet_v2_s": (64, True),
+    "googlenet": (64, True),
+    "inception_v3": (128, True),
+    "maxvit_t": (224, False),
+    "mnasnet0_5": (64, True),
+    "mobilenet_v2": (64, True),
+    "mobilenet_v3_small": (64, False),
+    "regnet_x_400mf": (64, True),
+    "regnet_y_400mf": (64, True),
+    "resnet18": (64, True),
+    "shufflenet_v2_x0_5": (64, True),
+    "squeezenet1_1": (64, True),
+    "swin_t": (64, True),
+    "swin_v2_t": (64, True),
+    "vgg11_bn": (64, False),
+    "vit_b_32": (64, False),
+    "timm/resnet10t": (64, True),
+    "timm/vit_tiny_patch16_224": (64, False),
+}
+
+
+def test_every_family_of_torchvision_is_here():
+    def family(name):
+        if name.startswith(("resnext", "wide_resnet")):
+            return "resnet"  # the same code with other widths
+        return name.rstrip("0123456789").split("_")[0].rstrip("0123456789")
+
+    assert {family(name) for name in catalog.BACKBONES} == {family(name) for name in FAMILIES if "/" not in name}
+
+
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_builds_trains_exports_and_embeds(backbone):
+    size, averaged = FAMILIES[backbone]
+    if backbone.startswith("timm/"):
+        pytest.importorskip("timm", reason="needs the extra `timm`")
+    images, labels = photo_images(3, size)
+    body = Body(backbones.build(backbone, size, seed=0), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+    features = backbones.features_of(body.net, size)
+    network = Network(body, heads.build(heads.Head("linear", 1, 0), features, 2, seed=0), "none").train()
+
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    functional.cross_entropy(network(pixels(images)), torch.from_numpy(labels)).backward()
+    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in network.parameters())
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+    network.eval()
+    model = onnx_body.export(body, size)
+    assert not [path for path in (Path(torch.__file__).parents[1], Path.cwd()) if str(path).encode() in model]
+    answered, maps = Engine(model, threads=1).features_and_maps(images)
+    with torch.no_grad():
+        expected = body(pixels(images)).numpy()
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(answered, expected, rtol=1e-3, atol=1e-4 * scale)
+    assert (maps is not None) is averaged
+    if maps is not None:
+        np.testing.assert_allclose(maps.mean((2, 3)), answered, rtol=1e-3, atol=1e-4 * scale)
