@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
     "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
     "report": ("darkroom.evaluation.report", "write everything about this run into one HTML file"),
+    "serve": ("darkroom.app.server", "answer over HTTP, with a page to try the model on"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from darkroom.app.pictures import Pictures
 from darkroom.app.predictor import Prediction, Predictor
+from darkroom.app.quiet import silence_decoders
 from darkroom.errors import BadImage
 from darkroom.progress import say
 
@@ -21,6 +22,7 @@ MAGIC = frozenset("*?[")
 def main(arguments: list[str]) -> int:
     """Print a line a picture; 1 at the end when any of them was bad."""
     options = _parser().parse_args(arguments)
+    silence_decoders()
     predictor = Predictor(options.model)
     write = WRITERS[options.format](predictor.classes, options.top or len(predictor.classes))
     pictures = Pictures(options.save_pictures) if options.save_pictures else None

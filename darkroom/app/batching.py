@@ -1,0 +1,137 @@
+"""Micro-batching: requests that come within a few milliseconds share one run of the model, behind a bounded queue."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from darkroom.errors import DarkroomError
+
+
+class QueueFull(DarkroomError):
+    """There is no place left in the queue; `retry_after` is when there should be one, in whole seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+@dataclass
+class Stats:
+    """What the queue has done since it was opened."""
+
+    batches: int = 0
+    images: int = 0
+    seconds: float = 0.0  # in the model
+    sizes: deque[int] = field(default_factory=lambda: deque(maxlen=1000))  # of the latest batches
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    image: np.ndarray
+    since: float  # by the loop's clock
+    answer: asyncio.Future[np.ndarray]
+
+
+class Batcher:
+    """Gives pictures of many requests to `predict` together: uint8 (b, S, S, 3) -> float32 (b, K), b <= `batch`.
+
+    Lives in one event loop; the model runs in one thread of its own. A batch starts as soon as the model is free and
+    either it is full or its oldest picture has waited `wait` seconds. `reserve` hands out `capacity` places, before
+    anything is read or decoded, so that an overload is refused while it is still cheap.
+    """
+
+    def __init__(
+        self, predict: Callable[[np.ndarray], np.ndarray], batch: int = 32, wait: float = 0.003, capacity: int = 128
+    ) -> None:
+        self._predict, self.batch, self.wait, self.capacity = predict, batch, wait, capacity
+        self._queue: deque[_Waiting] = deque()
+        self._running = 0
+        self._filled = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._worker: asyncio.Task[None] | None = None
+        self.reserved = 0
+        self.stats = Stats()
+
+    def start(self) -> None:
+        """Start serving the queue, in the running event loop."""
+        self._worker = asyncio.get_running_loop().create_task(self._work(), name="batcher")
+
+    async def stop(self) -> None:
+        """Answer what is in the queue, then stop."""
+        while self._queue or self._running:
+            await asyncio.sleep(0.005)
+        if self._worker:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        self._thread.shutdown()
+
+    def reserve(self, places: int = 1) -> None:
+        """Take places in the queue; give them back with `release`. Raises QueueFull."""
+        if self.reserved + places > self.capacity:
+            raise QueueFull(self.retry_after())
+        self.reserved += places
+
+    def release(self, places: int = 1) -> None:
+        """Give places back, once the request is answered."""
+        self.reserved -= places
+
+    def retry_after(self) -> int:
+        """In how many seconds the pictures that hold a place now will be answered, at the pace so far; 1 to 60."""
+        pace = self.stats.seconds / self.stats.images if self.stats.images else 0.01
+        return int(min(max(self.reserved * pace + 0.5, 1), 60))
+
+    async def submit(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (n, K) of decoded pictures (S, S, 3)."""
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(image, loop.time(), loop.create_future()) for image in images]
+        self._queue.extend(waiting)
+        self._filled.set()
+        return np.stack(await asyncio.gather(*(entry.answer for entry in waiting)))
+
+    async def run_alone(self, job: Callable[[], np.ndarray]) -> np.ndarray:
+        """Run `job` in the model's thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._filled.wait()
+            deadline = self._queue[0].since + self.wait
+            while len(self._queue) < self.batch and (left := deadline - loop.time()) > 0:
+                self._filled.clear()
+                try:
+                    await asyncio.wait_for(self._filled.wait(), left)
+                except TimeoutError:
+                    break
+            taken = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
+            if not self._queue:
+                self._filled.clear()
+            # A request that has timed out or gone has cancelled its pictures: they need not be computed.
+            waiting = [entry for entry in taken if not entry.answer.done()]
+            if waiting:
+                self._running = len(waiting)
+                await self._answer(waiting)
+                self._running = 0
+
+    async def _answer(self, waiting: list[_Waiting]) -> None:
+        started = time.perf_counter()
+        try:
+            images = np.stack([entry.image for entry in waiting])
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
+        except Exception as error:
+            for entry in waiting:
+                if not entry.answer.done():
+                    entry.answer.set_exception(error)
+            return
+        self.stats.batches += 1
+        self.stats.images += len(waiting)
+        self.stats.seconds += time.perf_counter() - started
+        self.stats.sizes.append(len(waiting))
+        for entry, answer in zip(waiting, answers, strict=True):
+            if not entry.answer.done():
+                entry.answer.set_result(answer)
