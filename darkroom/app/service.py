@@ -31,6 +31,7 @@ STATIC = {"/": "index.html", "/docs": "docs.html"} | {
     f"/{name}": name for name in ("page.js", "card.js", "docs.js", "page.css", "icon.svg")
 }
 TITLE = "Darkroom"
+LISTED = 1000  # classes up to which the OpenAPI document lists them
 
 
 class Service:
@@ -150,14 +151,12 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/explain",
         summary="Where the model looks: the picture with a map over it, the brighter, the more it counted",
-        openapi_extra=_upload_body(several=False),
+        openapi_extra=_upload_body(several=False) | {"parameters": [_class_parameter(classes)]},
         response_class=Response,
         responses=_content("A picture", "image/png") | responses(*_refusals(service)),
     )
-    async def explain(
-        request: Request,
-        label: str | None = Query(None, alias="class", description="For this class instead of the most probable one"),
-    ) -> Response:
+    async def explain(request: Request) -> Response:
+        label = request.query_params.get("class")
         if label is not None and label not in classes:
             raise Problem(422, f"class {label!r} is none of this model's; see GET /model")
         async with _admitted(service) as places:
@@ -291,12 +290,22 @@ def _refusals(service: Service) -> tuple[int, ...]:
     return (400, *_key_refusal(service), 408, 413, 415, 422, 503)
 
 
+def _class_parameter(classes: list[str]) -> dict[str, Any]:
+    text = "Where it looks for this class, instead of the most probable one"
+    return {"name": "class", "in": "query", "required": False, "description": text, "schema": _class_schema(classes)}
+
+
+def _class_schema(classes: list[str]) -> dict[str, Any]:
+    return {"type": "string"} | ({"enum": classes} if len(classes) <= LISTED else {})
+
+
 def _upload_body(several: bool) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
     files: dict[str, Any] = {"type": "array", "items": binary, "minItems": 1} if several else binary
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: files}}
     kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-    content = {"multipart/form-data": {"schema": form}} | {kind: {"schema": binary} for kind in kinds}
+    content: dict[str, Any] = {kind: {"schema": binary} for kind in kinds}
+    content["multipart/form-data"] = {"schema": form, "encoding": {FIELD: {"contentType": ", ".join(kinds)}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -306,7 +315,7 @@ def _content(description: str, media: str) -> dict[int | str, dict[str, Any]]:
 
 def _predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
     text, probability = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
-    label = {"type": "string", "enum": classes} if len(classes) <= 100 else text
+    label = _class_schema(classes)
     best = {"class": label, "probability": probability}
     one = {
         "file": {"type": ["string", "null"], "description": "The name that the form gave the file"},

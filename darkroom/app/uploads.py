@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +31,13 @@ class Upload:
 class _Parser(MultiPartParser):
     # Bodies are bounded before they get here: they need no temporary files, and pictures stay off the disk.
     spool_max_size = 1 << 40
+
+    def on_headers_finished(self) -> None:
+        """A part named `file` is a file, also when its sender gave it no name (`curl -F 'file=<photo.jpg'`)."""
+        _, options = parse_options_header(self._current_part.content_disposition)
+        if options.get(b"name") == FIELD.encode() and b"filename" not in options:
+            self._current_part.content_disposition = (self._current_part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
 
 
 async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
@@ -66,7 +74,7 @@ async def _form(request: Request, settings: Settings) -> list[Upload]:
         files = [value for name, value in form.multi_items() if name == FIELD and isinstance(value, UploadFile)]
         if not files:
             raise Problem(422, f"the form holds no file in the field `{FIELD}`")
-        return [Upload(file.filename, await file.read()) for file in files]
+        return [Upload(file.filename or None, await file.read()) for file in files]
     finally:
         await form.close()
 

@@ -73,7 +73,9 @@ def test_what_is_no_picture_is_refused_with_the_reason(client, photos, name, sta
 def test_bodies_that_are_nothing_are_refused(client):
     assert raw(client, b"").json()["error"] == "the body is empty; send a picture"
     assert raw(client, b"{}", "application/json").status_code == 415
-    assert client.post("/predict", data={"file": "text"}).status_code == 415
+    assert client.post("/predict", data={"file": "text"}).status_code == 415  # a form that cannot hold a file
+    part = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n'
+    assert raw(client, part, "multipart/form-data; boundary=x").json()["error"] == "not an image of a known format"
     answer = client.post("/predict", files={"picture": b"x"})
     assert (answer.status_code, answer.json()["error"]) == (422, "the form holds no file in the field `file`")
     answer = raw(client, b"--x\r\nnonsense", "multipart/form-data; boundary=x")
