@@ -140,7 +140,7 @@ class Fit:
         for epoch in range(first, self.phase.last):
             started = time.monotonic()
             begun = (state["step"], state["sums"]) if state and epoch == first else (0, [0.0, 0, 0])
-            row = self._train_epoch(epoch, *begun)
+            row = self.train_epoch(epoch, *begun)
             val_loss, val_accuracy, logits = self._validate()
             row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
             self.history.append(row)
@@ -159,7 +159,7 @@ class Fit:
                 self._save(epoch + 1, 0, [0.0, 0, 0])
         return True
 
-    def _train_epoch(self, epoch: int, first_step: int, sums: list[float]) -> Row:
+    def train_epoch(self, epoch: int, first_step: int, sums: list[float]) -> Row:
         """The steps of an epoch from `first_step` on; `sums` of those before: loss, right answers, samples."""
         labels = self.phase.train.table.labels
         samples = (

@@ -1,0 +1,164 @@
+"""Fine-tuning speed: against the same network on one resident batch, and against a tutorial's float32 loop.
+
+    python -m benchmarks.finetune [--backbone resnet18] [--images FOLDER] [--rounds 5]
+
+The three take turns, so that whatever else the machine does falls on all of them; medians over the rounds are compared.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from darkroom import runtime
+from darkroom.data.augment import STRENGTHS
+from darkroom.data.batches import Table
+from darkroom.data.decode import Framing, decode
+from darkroom.data.shards import Shards, write_shards
+from darkroom.model import backbones, freezing, heads
+from darkroom.model.network import Body, Network
+from darkroom.training import optimizers, precision
+from darkroom.training.fit import Fit, Phase
+from darkroom.training.inputs import ImageInputs
+from darkroom.training.recipe import Recipe
+
+SIZE = 224
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RECIPE = Recipe(
+    seed=0, freeze="none", head="linear", hidden=1, dropout=0.0, epochs=1000, batch_size=16, optimizer="sgd", lr=0.001,
+    momentum=0.9, weight_decay=1e-4, l1=0.0, schedule="constant", warmup_epochs=0.0, grad_clip=0.0, label_smoothing=0.0,
+    mixup=0.0, cutmix=0.0, ema=0.0, balance="none", patience=0, monitor="val_loss", augment="standard", thaw_epoch=0,
+    thaw_lr_factor=1.0, lr_decay=1.0, precision="auto", compile="never",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--images", type=Path, default=Path("../shared/data/dogs-vs-cats"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="steps of each in a round")
+    asked = parser.parse_args()
+    paths = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = paths[: asked.steps * RECIPE.batch_size]
+    device = runtime.torch_device(runtime.from_environment())
+    dtype = precision.choose("auto", device)
+    with tempfile.TemporaryDirectory() as folder:
+        turns = {
+            "pipeline": pipeline(Path(folder), paths, asked.backbone, device, dtype),
+            "resident batch": resident(asked.backbone, device, dtype, asked.steps),
+            "tutorial": tutorial(paths, asked.backbone, device),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in turns}
+        for turn in range(asked.rounds + 1):
+            for name, run in turns.items():
+                started = time.monotonic()
+                run()
+                if turn:  # the first round warms up
+                    seconds[name].append(time.monotonic() - started)
+    speed = {name: len(paths) / statistics.median(took) for name, took in seconds.items()}
+    for name, value in speed.items():
+        print(f"{asked.backbone}, {name}: {value:.1f} images a second")
+    kind = str(dtype).removeprefix("torch.")
+    print(f"pipeline / resident batch ({kind}, batch {RECIPE.batch_size}): {_ratio(seconds, 'resident batch'):.3f}")
+    print(f"pipeline ({kind}) / tutorial (float32): {_ratio(seconds, 'tutorial'):.2f}")
+
+
+def _ratio(seconds: dict[str, list[float]], other: str) -> float:
+    """The median over the rounds of how many times as fast the pipeline was as `other`."""
+    return statistics.median(b / a for a, b in zip(seconds["pipeline"], seconds[other], strict=True))
+
+
+def network(backbone: str, device: torch.device) -> Network:
+    """Body and head for two classes, weights of the seed, channels last."""
+    net = backbones.build(backbone, SIZE, seed=0)
+    features = backbones.features_of(net, SIZE)
+    head = heads.build(heads.Head("linear", 1, 0.0), features, 2, seed=0)
+    built = Network(Body(net, MEAN, STD), head, freezing.NOTHING)
+    return built.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def pipeline(
+    folder: Path, paths: list[Path], backbone: str, device: torch.device, dtype: torch.dtype
+) -> Callable[[], object]:
+    """An epoch of the training loop: shards read by mapping, augmented, all else as in stages/train.py."""
+    framing = Framing(size=SIZE, resize="crop", short_side=256)
+    with write_shards(folder / "train", "images", ["a", "b"]) as writer:
+        for place, path in enumerate(paths):
+            writer.add(decode(path.read_bytes(), framing), place % 2, f"{place:064x}")
+        writer.close()
+    table = Table([Shards(folder / "train")])
+    nothing = Table([Shards(folder / "train")], [np.empty(0, np.int64)])
+    model = network(backbone, device)
+    groups = [*freezing.groups(model.body.net), list(model.head.parameters())]
+    train = ImageInputs(table, device, 0, STRENGTHS[RECIPE.augment], True)
+    val = ImageInputs(nothing, device, 0, None, True)
+    fit = Fit([Phase(model, groups, train, val, 0, RECIPE.epochs, RECIPE.lr, dtype)], RECIPE, device)
+    fit.begin(0)
+    epochs = iter(range(RECIPE.epochs))
+    return lambda: fit.train_epoch(next(epochs), 0, [0.0, 0, 0])
+
+
+def resident(backbone: str, device: torch.device, dtype: torch.dtype, count: int) -> Callable[[], object]:
+    """The same network, dtype and batch size on one random batch that is there already: no reading, no augmentation."""
+    model = network(backbone, device).train()
+    optimizer = optimizers.build("sgd", optimizers.parameter_groups([list(model.parameters())], 1.0), 0.001, 1e-4, 0.9)
+    images = torch.rand(RECIPE.batch_size, 3, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (RECIPE.batch_size,), device=device)
+
+    def run() -> None:
+        for _ in range(count):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits = model(images)
+            nn.functional.cross_entropy(logits.float(), labels).backward()
+            optimizers.step(optimizer)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def tutorial(paths: list[Path], backbone: str, device: torch.device) -> Callable[[], object]:
+    """An epoch as tutorials write it: a DataLoader over files, torchvision's transforms, float32, a plain optimizer."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import models, transforms
+
+    transform = transforms.Compose(
+        [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+         transforms.Normalize(MEAN, STD)]
+    )  # fmt: skip
+
+    class Photos(Dataset):
+        def __len__(self) -> int:
+            return len(paths)
+
+        def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+            return transform(Image.open(paths[place]).convert("RGB")), place % 2
+
+    model = models.get_model(backbone, weights=None, num_classes=2).to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
+    loader = DataLoader(Photos(), batch_size=RECIPE.batch_size, shuffle=True, num_workers=2)
+
+    def run() -> float:
+        total = 0.0
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return total
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
