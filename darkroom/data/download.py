@@ -32,12 +32,16 @@ USER_AGENT = "darkroom (https://dvc.org pipeline)"
 
 @dataclass(frozen=True)
 class Remote:
-    """A file, the addresses where it may be had, and what it must be: `algorithm` sha256 or md5, hex `digest`."""
+    """A file, the addresses where it may be had, and what it must be: `algorithm` sha256 or md5, hex `digest`.
+
+    `digest` may be its beginning alone, and `says` is who says so: published weights carry theirs in their names.
+    """
 
     name: str
     urls: tuple[str, ...]
     algorithm: str
     digest: str
+    says: str = "the card"
 
 
 class _Again(Exception):
@@ -239,10 +243,12 @@ def _wrong(path: Path, remote: Remote) -> str:
     """What is wrong with a file, "" when its digest is right."""
     with path.open("rb") as file:
         got = hashlib.file_digest(file, lambda: hashlib.new(remote.algorithm, usedforsecurity=False)).hexdigest()
-    if got == remote.digest.lower():
+    if got.startswith(remote.digest.lower()):
         return ""
     known = describe_file(path)
-    return f"{remote.algorithm} is {got}, the card says {remote.digest}" + (f"; the file is {known}" if known else "")
+    return f"{remote.algorithm} is {got}, {remote.says} says {remote.digest}" + (
+        f"; the file is {known}" if known else ""
+    )
 
 
 def _starts_at(content_range: str | None) -> int:

@@ -4,31 +4,30 @@ import os
 from pathlib import Path
 
 from darkroom import runtime
-from darkroom.errors import WeightsError
+from darkroom.data.download import FIRST_WAIT, Remote, obtain
+from darkroom.errors import SourceError, WeightsError
 from darkroom.model import catalog, timm_models
 
 
-def fetch(backbone: str, weights: str) -> Path:
-    """The path of the published `weights` (imagenet, or a name) of `backbone`. Raises WeightsError when offline."""
+def fetch(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
+    """The path of the published `weights` (imagenet, or a name) of `backbone`, downloaded where it is not here yet.
+
+    The hash in a file's name is checked. Raises WeightsError, which says how to get the file, when offline.
+    """
     if backbone.startswith(catalog.TIMM):
         if weights != "imagenet":
-            raise WeightsError(
-                f"weights is {weights!r}; for a timm backbone expected none, imagenet, or an existing file"
-            )
+            raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
         return Path(timm_models.published_file(backbone.removeprefix(catalog.TIMM)))
     entry = catalog.published(backbone, weights)
-    for folder in _folders():
-        if (folder / entry.file).exists():
-            return folder / entry.file
-    raise WeightsError(
-        f"weights: {weights}: {entry.file} is not in {_folders()[-1]}; fetch {entry.url} into that folder, or set "
-        "weights to the file"
-    )
+    prefix = Path(entry.file).stem.rpartition("-")[2]
+    try:
+        remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")
+        return obtain(remote, runtime.from_environment().downloads, _cache(), first_wait)
+    except SourceError as error:
+        raise WeightsError(f"weights: {weights}: {error}; or set weights to the file") from error
 
 
-def _folders() -> list[Path]:
-    """Where the file may lie: the folder of downloads, then the one that torch itself uses."""
-    downloads = runtime.from_environment().downloads
+def _cache() -> Path:
+    """The folder in which torch itself keeps downloaded weights: what is there already is not fetched again."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    hub = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
-    return [*([downloads] if downloads else []), hub]
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"

@@ -2,7 +2,10 @@
 
 import shutil
 import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -168,11 +171,58 @@ def test_a_network_of_one_size_cannot_take_weights_of_another(tmp_path):
         resolve("lenet", file, 32)
 
 
-def test_published_weights_are_taken_from_the_folder_of_downloads(shared, tmp_path, monkeypatch):
-    state = models.squeezenet1_1().state_dict()
-    monkeypatch.setenv("DARKROOM_DOWNLOADS", str(tmp_path))
-    torch.save(state, tmp_path / "squeezenet1_1-b8a52dc0.pth")  # not the published bytes
-    with pytest.raises(WeightsError, match="its name says b8a52dc0"):
+@pytest.fixture
+def publisher(tmp_path, monkeypatch):
+    """A web server that publishes weights of squeezenet1_1, and the file it gives."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    torch.save(models.squeezenet1_1().state_dict(), folder / "new.pth")
+    file = folder / f"squeezenet-{files.sha256(folder / 'new.pth')[:8]}.pth"
+    (folder / "new.pth").rename(file)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(catalog, "PUBLISHED_AT", f"http://127.0.0.1:{server.server_port}/")
+    entry = catalog.Published("IMAGENET1K_V1", file.name, catalog.PUBLISHED["squeezenet1_1"][0].preprocessing)
+    monkeypatch.setitem(catalog.PUBLISHED, "squeezenet1_1", [entry])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DARKROOM_DOWNLOADS", raising=False)
+    yield file
+    server.shutdown()
+    server.server_close()
+
+
+def test_published_weights_are_downloaded_once(publisher):
+    first = resolve("squeezenet1_1", "imagenet")
+    assert first.facts["weights"] == "imagenet"
+    assert first.facts["weights_sha256"] == files.sha256(publisher)
+    publisher.unlink()
+    assert resolve("squeezenet1_1", "IMAGENET1K_V1").facts["weights_sha256"] == first.facts["weights_sha256"]
+
+
+def test_published_weights_that_are_not_what_their_name_says_are_refused(publisher):
+    publisher.write_bytes(publisher.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=r"weights: imagenet: cannot get squeezenet-.*sha256 is .* its name says"):
+        resolve("squeezenet1_1", "imagenet")
+
+
+def test_without_a_network_it_says_how_to_get_the_weights(publisher):
+    publisher.unlink()
+    with pytest.raises(WeightsError, match=r"cannot get .*: http.*DARKROOM_DOWNLOADS.*; or set weights to the file"):
+        resolve("squeezenet1_1", "imagenet")
+
+
+def test_published_weights_may_lie_in_the_folder_of_downloads(publisher, tmp_path, monkeypatch):
+    monkeypatch.setenv("DARKROOM_DOWNLOADS", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    publisher.rename(tmp_path / "mine" / publisher.name)
+    assert resolve("squeezenet1_1", "imagenet").facts["features"] == 512
+    (tmp_path / "mine" / publisher.name).write_bytes(b"not the published bytes")
+    with pytest.raises(WeightsError, match="its name says"):
         resolve("squeezenet1_1", "imagenet")
 
 
