@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lr-find": ("darkroom.training.lr_find", "suggest a learning rate by a range test, and draw its curve"),
     "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
     "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
+    "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
     "report": ("darkroom.evaluation.report", "write everything about this run into one HTML file"),
     "serve": ("darkroom.app.server", "answer over HTTP, with a page to try the model on"),
 }

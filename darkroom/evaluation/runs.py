@@ -31,7 +31,7 @@ class Run:
 
 def load_run(rev: str | None, root: Path) -> Run:
     """The run at a branch, tag, commit or DVC experiment; None is the workspace. Raises CompareError."""
-    reader = _Reader(rev, root)
+    reader = Revision(rev, root)
     predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
     params = flatten(reader.mapping(PARAMS)) | used_params(reader.mapping(LOCK))
     metrics = reader.optional(METRICS)
@@ -61,7 +61,7 @@ def locations(root: Path) -> dict[str, str]:
     return {row["id"]: row["location"] for row in files.read_csv(path)} if path.exists() else {}
 
 
-class _Reader:
+class Revision:
     """Reads the files of one revision; tracked by DVC or by Git, cached, in a remote or on disk: the caller sees
     text."""
 

@@ -1,0 +1,90 @@
+"""What a sweep has done so far, on disk: one line a finished trial, so that a stop loses at most what was running."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darkroom import files
+from darkroom.search.space import Params, Space, SweepError
+
+COMPLETE, FAILED, PRUNED = "complete", "failed", "pruned"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial. `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's."""
+
+    number: int
+    params: Params
+    state: str
+    value: float | None = None
+    curve: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    commit: str | None = None
+    log: str = ""
+
+
+class Journal:
+    """The folder of a sweep: `space.json`, `trials.jsonl`, `logs/`."""
+
+    def __init__(self, folder: Path, space: Space) -> None:
+        self.folder = folder
+        self.path = folder / "trials.jsonl"
+        facts = folder / "space.json"
+        if facts.exists() and files.read_json(facts)["digest"] != space.digest:
+            raise SweepError(
+                f"{folder} holds a sweep over another space; give this one another name with --name,"
+                f" or remove that folder to begin again"
+            )
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        files.write_json(facts, {"digest": space.digest, "name": space.name})
+        self.trials = self._read()
+
+    def _read(self) -> dict[int, Trial]:
+        if not self.path.exists():
+            return {}
+        found: dict[int, Trial] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                trial = Trial(**json.loads(line))
+            except (ValueError, TypeError):
+                continue  # a line that a crash cut short: that trial runs again
+            found[trial.number] = trial
+        return found
+
+    def add(self, trial: Trial) -> None:
+        """Append a finished trial and make sure that it is on disk."""
+        whole = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if whole else "") + json.dumps(asdict(trial), sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.trials[trial.number] = trial
+
+    def forget(self, state: str) -> None:
+        """Let the trials of one state run again."""
+        self.trials = {number: trial for number, trial in self.trials.items() if trial.state != state}
+
+    def log(self, number: int) -> Path:
+        """Where a trial's output goes."""
+        return self.folder / "logs" / f"{number:04d}.log"
+
+    def ordered(self) -> list[Trial]:
+        """The finished trials by number."""
+        return [self.trials[number] for number in sorted(self.trials)]
+
+    def complete(self) -> list[Trial]:
+        """The trials that have a value, by number."""
+        return [trial for trial in self.ordered() if trial.state == COMPLETE and trial.value is not None]
+
+
+def best(trials: list[Trial], space: Space) -> Trial | None:
+    """The best complete trial, the first of equals."""
+    found: Trial | None = None
+    for trial in trials:
+        known: Any = trial.value
+        if known is not None and trial.state == COMPLETE:
+            found = trial if found is None or found.value is None or space.better(known, found.value) else found
+    return found

@@ -1,0 +1,150 @@
+"""`darkroom sweep SPACE`: search params, every trial a DVC experiment, on the validation set alone."""
+
+import argparse
+import subprocess
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from darkroom.params import read_yaml
+from darkroom.progress import say
+from darkroom.search import results
+from darkroom.search.choosing import choose, count, hopeless
+from darkroom.search.experiment import Experiment, dvc
+from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
+from darkroom.search.space import Params, Space, SweepError, read_space
+
+FOLDER = Path(".darkroom/sweeps")
+INTERRUPTED = 130
+
+
+class Sweep:
+    """A search under way: what is known is in the journal, what runs is in `running`."""
+
+    def __init__(self, space: Space, journal: Journal, root: Path, jobs: int) -> None:
+        self.space, self.journal, self.root, self.jobs = space, journal, root, jobs
+        self.running: dict[int, Params] = {}
+        self.stopping = threading.Event()
+        self.total = count(space)
+
+    def run(self) -> None:
+        """Run the trials that are missing, `jobs` at a time."""
+        waiting = [number for number in range(self.total) if number not in self.journal.trials]
+        futures: set[Future[Trial]] = set()
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                while waiting or futures:
+                    while waiting and len(futures) < self.jobs:
+                        number = waiting.pop(0)
+                        self.running[number] = choose(self.space, number, self.journal.ordered(), self.running)
+                        futures.add(pool.submit(self._trial, number, self.running[number]))
+                    done, futures = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._finished(future.result())
+            except BaseException:
+                self.stopping.set()
+                raise
+
+    def _finished(self, trial: Trial) -> None:
+        del self.running[trial.number]
+        self.journal.add(trial)
+        leader = best(self.journal.ordered(), self.space)
+        say(results.line(trial, self.space, len(self.journal.trials), self.total, leader))
+
+    def _trial(self, number: int, params: Params) -> Trial:
+        started = time.monotonic()
+        experiment = Experiment(
+            self.root, f"{self.space.name}-{number:04d}", self.space.fixed | params, "train", self.journal.log(number)
+        )
+        curve: list[float] = []
+
+        def watch(rows: list[dict[str, str]]) -> bool:
+            curve[:] = curve_of(rows, self.space.metric)
+            return hopeless(self.space, curve, self.journal.ordered())
+
+        status = experiment.run(watch, self.stopping)
+        took = round(time.monotonic() - started, 1)
+        log = str(experiment.log.relative_to(self.root))
+        if self.stopping.is_set():
+            raise SweepError("stopped")
+        if status is None:
+            return Trial(number, params, PRUNED, curve=curve, seconds=took, log=log)
+        commit = experiment.commit() if status == 0 else None
+        if commit is None:
+            return Trial(number, params, FAILED, curve=curve, seconds=took, log=log)
+        curve[:] = curve_of(experiment.history(commit), self.space.metric)
+        value = value_of(experiment.read(commit, "metrics/train.json"), self.space.metric)
+        return Trial(number, params, COMPLETE if value is not None else FAILED, value, curve, took, commit, log)
+
+
+def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
+    """The metric after each epoch, from the training curve; "val.loss" is its column val_loss."""
+    column = metric.replace(".", "_")
+    return [float(row[column]) for row in rows if row.get(column)]
+
+
+def value_of(metrics: dict[str, Any], metric: str) -> float | None:
+    """The number at a dotted key of metrics/train.json; None where there is none."""
+    found: Any = metrics
+    for key in metric.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def prepare(root: Path) -> None:
+    """Bring everything before train up to date, once: trials that run at the same time would each do it again."""
+    dry = subprocess.run([*dvc(), "repro", "--dry", "embed"], cwd=root, capture_output=True, text=True)
+    if dry.returncode == 0 and "Running stage" not in dry.stdout:
+        return
+    say("sweep: bringing the stages before train up to date")
+    if subprocess.run([*dvc(), "repro", "embed"], cwd=root).returncode:
+        raise SweepError("the stages before train do not run; make `dvc repro embed` work first")
+
+
+def main(arguments: list[str]) -> int:
+    """0: at least one trial is complete; 1: none is, or the final evaluation failed; 130: stopped, goes on later."""
+    asked = _parser().parse_args(arguments)
+    root = Path.cwd()
+    space = read_space(asked.space, read_yaml(root / "params.yaml"))
+    if asked.name:
+        space = Space(**vars(space) | {"name": asked.name})
+    if asked.trials:
+        space = Space(**vars(space) | {"trials": asked.trials})
+    journal = Journal(root / FOLDER / space.name, space)
+    if asked.retry:
+        journal.forget(FAILED)
+    sweep = Sweep(space, journal, root, asked.jobs)
+    if len(journal.trials) < sweep.total:
+        prepare(root)
+    if journal.trials:
+        say(f"sweep: {len(journal.trials)} of {sweep.total} trials are done already")
+    try:
+        sweep.run()
+    except KeyboardInterrupt:
+        say(f"sweep: stopped after {len(journal.trials)} of {sweep.total} trials; the same command goes on from here")
+        return INTERRUPTED
+    return results.conclude(space, journal, root, test=not asked.no_test)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darkroom sweep",
+        description="Search params: every trial is a DVC experiment of the stages up to train, judged on validation.",
+        epilog="Stop it whenever you like: the same command goes on. Logs, table and figure lie in .darkroom/sweeps.",
+    )
+    parser.add_argument("space", type=Path, help="a file such as sweeps/head.yaml")
+    parser.add_argument("--jobs", type=_positive, default=1, help="trials at the same time (default: %(default)s)")
+    parser.add_argument("--trials", type=_positive, help="so many in all, instead of what the file says")
+    parser.add_argument("--name", help="of the sweep and its experiments (default: the file's)")
+    parser.add_argument("--retry", action="store_true", help="run failed trials again")
+    parser.add_argument("--no-test", action="store_true", help="leave out the final evaluation on the test set")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value

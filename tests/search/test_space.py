@@ -1,0 +1,110 @@
+import pytest
+
+from darkroom.search.choosing import choose, count, hopeless
+from darkroom.search.journal import COMPLETE, PRUNED, Trial
+from darkroom.search.space import Range, Space, SweepError, read_space
+
+KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64}
+TEXT = """
+method: {method}
+trials: 12
+metric: val.loss
+pruning: median
+fixed: {{epochs: 3}}
+params:
+  lr: {{low: 1e-4, high: 1e-1, log: true}}
+  hidden: {{low: 8, high: 64, integer: true, points: 3}}
+  head: [linear, mlp]
+"""
+
+
+def space(tmp_path, method: str = "random") -> Space:
+    path = tmp_path / "lr.yaml"
+    path.write_text(TEXT.format(method=method))
+    return read_space(path, KNOWN)
+
+
+def test_a_grid_holds_every_combination_once(tmp_path):
+    grid = space(tmp_path, "grid")
+    points = grid.grid()
+    assert count(grid) == len(points) == 5 * 3 * 2
+    assert len({str(point) for point in points}) == 30
+    assert [point["lr"] for point in points[::6]] == [0.0001, 0.0005623, 0.003162, 0.01778, 0.1]
+    assert {point["hidden"] for point in points} == {8, 36, 64}
+
+
+def test_random_trials_are_a_function_of_the_seed_and_their_number(tmp_path):
+    drawn = space(tmp_path)
+    first = [choose(drawn, number, [], {}) for number in range(50)]
+    assert first == [choose(drawn, number, [], {}) for number in range(50)]
+    assert len({params["lr"] for params in first}) == 50
+    assert all(1e-4 <= params["lr"] <= 0.1 and 8 <= params["hidden"] <= 64 for params in first)
+    assert {params["head"] for params in first} == {"linear", "mlp"}
+    assert sum(params["lr"] < 0.00316 for params in first) in range(15, 36)  # half of them, on a logarithmic scale
+
+
+def finished(drawn: Space, count: int) -> list[Trial]:
+    trials: list[Trial] = []
+    for number in range(count):
+        params = choose(drawn, number, trials, {})
+        value = abs(params["lr"] - 0.02) + (params["head"] == "linear")
+        state = PRUNED if number == 7 else COMPLETE
+        trials.append(Trial(number, params, state, None if number == 7 else value, [1.0, value]))
+    return trials
+
+
+def test_tpe_learns_from_what_is_done_and_goes_on_the_same_after_a_stop(tmp_path):
+    drawn = space(tmp_path, "tpe")
+    trials = finished(drawn, 25)
+    assert choose(drawn, 25, trials, {}) == choose(drawn, 25, trials, {})
+    assert choose(drawn, 25, trials, {24: trials[-1].params}) is not None
+    late = trials[15:]
+    assert sum(trial.params["head"] == "mlp" for trial in late) > len(late) / 2
+
+
+def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
+    drawn = space(tmp_path)
+    others = [Trial(n, {}, COMPLETE, 0.5, [1.0, 0.8, 0.6, 0.5]) for n in range(5)]
+    assert hopeless(drawn, [1.1, 1.0, 0.9], others)
+    assert not hopeless(drawn, [1.1, 1.0, 0.55], others)
+    assert not hopeless(drawn, [1.1, 1.0], others)  # too early
+    assert not hopeless(drawn, [1.1, 1.0, 0.9], others[:4])  # too few to tell
+    assert not hopeless(Space(**vars(drawn) | {"pruning": "none"}), [9.0] * 4, others)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("params: {lr: [1]}\ntrails: 3", "there is no key `trails`"),
+        ("method: grid", "`params` must name at least one param"),
+        ("params: {learning_rate: [1]}", "`learning_rate` is no key of params.yaml"),
+        ("params: {lr: [1]}\nfixed: {lr: 2}", "lr is fixed and searched at once"),
+        ("params: {lr: [1]}\nmethod: bayes", "method is 'bayes', expected one of grid, random, tpe"),
+        ("params: {lr: [1]}\ntrials: many", "trials is 'many', expected a whole number"),
+        ("params: {lr: []}", "expected a list of choices"),
+        ("params: {lr: 3}", "expected a list of choices"),
+        ("params: {lr: {low: 1}}", "expected a list of choices"),
+        ("params: {lr: {low: 1, high: big}}", "must be numbers"),
+        ("params: {lr: {low: 2, high: 1}}", "low must be below high"),
+        ("params: {lr: {low: 0, high: 1, log: true}}", "log needs a low above 0"),
+        ("params: {lr: [1]}\nmetric: test.accuracy", "a search that sees the test set spoils it"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SweepError, match=message):
+        read_space(path, KNOWN)
+
+
+def test_a_missing_file_names_those_that_are_there(tmp_path):
+    (tmp_path / "head.yaml").write_text("")
+    with pytest.raises(SweepError, match=r"lr.yaml does not exist; the sweeps here are .*head.yaml"):
+        read_space(tmp_path / "lr.yaml", KNOWN)
+
+
+def test_numbers_are_kept_short_and_inside_the_range():
+    assert Range(1e-4, 1e-1, log=True).at(1 / 3) == 0.001
+    assert Range(0.12345678, 1.0).tidy(0.0) == 0.12345678
+    assert Range(1, 9, integer=True).at(0.5) == 5
+    assert Range(3, 4, points=1).grid() == [3]

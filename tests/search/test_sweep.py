@@ -1,0 +1,213 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from darkroom.search import figure, results, sweep
+from darkroom.search.experiment import setting
+from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
+from darkroom.search.space import Range, Space, SweepError, read_space
+from tests.evaluation.project import run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PIPELINE = """
+stages:
+  embed:
+    cmd: {python} -m stages.embed
+    deps: [stages/embed.py]
+    outs: [features.txt]
+  train:
+    cmd: {python} -m stages.train
+    deps: [stages/train.py, features.txt]
+    params: [lr, epochs, nap]
+    outs: [plots/history.csv]
+    metrics: [{{metrics/train.json: {{cache: false}}}}]
+  evaluate:
+    cmd: {python} -m stages.evaluate
+    deps: [stages/evaluate.py, plots/history.csv]
+    metrics: [{{metrics/test.json: {{cache: false}}}}]
+"""
+EMBED = """
+import os, pathlib
+counter = pathlib.Path(os.environ["EMBED_COUNTER"])
+counter.write_text(counter.read_text() + "x")
+pathlib.Path("features.txt").write_text("features")
+"""
+# The loss has its minimum at lr = 0.01; lr = 0.5 cannot be trained; lr of 0.3 or more never learns.
+TRAIN = """
+import json, math, pathlib, time
+from ruamel.yaml import YAML
+params = YAML(typ="safe", pure=True).load(open("params.yaml"))
+if params["lr"] == 0.5:
+    raise SystemExit("train: the loss is no number in epoch 1; use a smaller lr")
+goal = abs(math.log10(params["lr"]) + 2)
+for folder in ("plots", "metrics"):
+    pathlib.Path(folder).mkdir(exist_ok=True)
+lines = ["epoch,val_loss"]
+for epoch in range(1, params["epochs"] + 1):
+    loss = goal + 1 / epoch if params["lr"] < 0.3 else 9.0
+    lines.append(f"{epoch},{loss}")
+    pathlib.Path("plots/history.csv").write_text("\\n".join(lines) + "\\n")
+    time.sleep(params["nap"] if params["lr"] > 0.2 else 0)
+json.dump({"val": {"loss": loss}}, open("metrics/train.json", "w"))
+"""
+EVALUATE = """
+import json
+json.dump({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "n": 50}, open("metrics/test.json", "w"))
+"""
+
+
+def make_project(folder: Path) -> Path:
+    """A pipeline of three quick stages, committed."""
+    (folder / "stages").mkdir(parents=True)
+    for name, text in (("embed", EMBED), ("train", TRAIN), ("evaluate", EVALUATE), ("__init__", "")):
+        (folder / f"stages/{name}.py").write_text(text)
+    (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
+    (folder / "params.yaml").write_text("lr: 0.1\nepochs: 4\nnap: 0.0\n")
+    (folder / ".gitignore").write_text("__pycache__\n.darkroom\n")
+    (folder / ".dvcignore").write_text("__pycache__\n")
+    for command in (
+        "git init -q -b main",
+        "dvc init -q",
+        "dvc config core.analytics false",
+        "dvc config core.autostage true",
+        "git add -A",
+        "git commit -q -m start",
+    ):
+        run(folder, *command.split())
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    folder = make_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", "")
+    counter = tmp_path / "embedded"
+    counter.write_text("")
+    monkeypatch.setenv("EMBED_COUNTER", str(counter))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "a@b.c")
+    return folder
+
+
+def write_space(folder: Path, text: str) -> str:
+    path = folder / "sweeps.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def trials(folder: Path) -> list[dict]:
+    lines = (folder / ".darkroom/sweeps/sweeps/trials.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_grid_with_a_failing_trial_two_at_a_time(project, capsys, tmp_path):
+    status = sweep.main([write_space(project, "method: grid\nparams: {lr: [0.1, 0.01, 0.5]}\n"), "--jobs", "2"])
+    out = capsys.readouterr().out
+    assert status == 0
+    assert {trial["number"]: trial["state"] for trial in trials(project)} == {0: COMPLETE, 1: COMPLETE, 2: FAILED}
+    assert "2 complete, 0 pruned, 1 failed" in out
+    assert "failed: trial 2  lr=0.5: train: the loss is no number in epoch 1; use a smaller lr" in out
+    assert ".darkroom/sweeps/sweeps/logs/0002.log" in out
+    assert "dvc exp run -S lr=0.01" in out
+    assert "test: accuracy 0.9000 (95 % interval 0.8000 to 0.9500) on 50 images" in out
+    assert (project / ".darkroom/sweeps/sweeps/sweep.png").stat().st_size > 5000
+    assert (tmp_path / "embedded").read_text() == "x"
+    # Every trial is an experiment that DVC can show, and the workspace is as it was.
+    shown = run(project, "dvc", "exp", "show", "--csv")
+    assert all(name in shown for name in ("sweeps-0000", "sweeps-0001", "sweeps-best"))
+    assert (project / "params.yaml").read_text() == "lr: 0.1\nepochs: 4\nnap: 0.0\n"
+    # Again: nothing is run twice.
+    started = time.monotonic()
+    assert sweep.main([str(project / "sweeps.yaml")]) == 0
+    assert time.monotonic() - started < 3
+    assert len(trials(project)) == 3
+
+
+def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
+    space = write_space(project, "method: random\ntrials: 3\nparams: {lr: {low: 0.001, high: 0.1, log: true}}\n")
+    command = [sys.executable, "-c", "import sys; from darkroom.cli import main; sys.exit(main(sys.argv[1:]))"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen([*command, "sweep", space], cwd=project, env=environment, stderr=subprocess.PIPE)
+    assert first.stderr is not None
+    for line in first.stderr:
+        if line.startswith(b"1/3"):
+            break
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    first.stderr.close()
+    done = trials(project)
+    assert [trial["number"] for trial in done] == [0]
+    assert sweep.main([space, "--no-test"]) == 0
+    assert trials(project)[0] == done[0]
+    assert sorted(trial["number"] for trial in trials(project)) == [0, 1, 2]
+    assert (tmp_path / "embedded").read_text() == "x"
+
+
+def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
+    path = write_space(
+        project, "method: grid\npruning: median\nfixed: {nap: 1.0, epochs: 12}\nparams: {lr: [1, 2, 3, 4, 5, 0.3]}"
+    )
+    space = read_space(Path(path), {"lr": 1, "nap": 0, "epochs": 1})
+    journal = Journal(project / ".darkroom/sweeps/sweeps", space)
+    for number in range(5):
+        journal.add(Trial(number, {"lr": number + 1}, COMPLETE, 0.5, [1.0 / epoch for epoch in range(1, 13)]))
+    assert sweep.main([path, "--no-test"]) == 0
+    last = trials(project)[-1]
+    assert (last["number"], last["state"]) == (5, "pruned")
+    assert 3 <= len(last["curve"]) < 12
+    assert "5 complete, 1 pruned, 0 failed" in capsys.readouterr().out
+    assert not list((project / ".dvc/tmp/exps/standalone").glob("tmp*"))
+    assert "sweeps-0005" not in run(project, "dvc", "exp", "list", "--name-only")
+
+
+def test_another_space_under_the_same_name_is_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("params: {lr: [1, 2]}")
+    Journal(tmp_path / "folder", read_space(path, {"lr": 1}))
+    path.write_text("params: {lr: [1, 3]}")
+    with pytest.raises(SweepError, match="holds a sweep over another space; give this one another name"):
+        Journal(tmp_path / "folder", read_space(path, {"lr": 1}))
+
+
+def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
+    space = Space("a", "random", "val.loss", "minimize", 5, 0, "none", {}, {"lr": [1, 2]})
+    journal = Journal(tmp_path, space)
+    journal.add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
+    with journal.path.open("a") as file:
+        file.write('{"number": 1, "par')
+    again = Journal(tmp_path, space)
+    assert list(again.trials) == [0]
+    again.add(Trial(1, {"lr": 2}, COMPLETE, 0.4))
+    assert list(Journal(tmp_path, space).trials) == [0, 1]
+    assert best(again.ordered(), space) == again.trials[1]
+
+
+def test_importance_finds_the_param_that_matters():
+    space = Space("a", "random", "val.loss", "minimize", 60, 0, "none", {}, {"lr": Range(0, 1), "head": ["a", "b"]})
+    done = [
+        Trial(number, params, COMPLETE, params["lr"] ** 2)
+        for number, params in ((number, space.draw(number)) for number in range(60))
+    ]
+    shares = figure.importance(space, done)
+    assert shares["lr"] > 0.8
+    assert shares["head"] < 0.15
+    assert figure.importance(space, done[:5]) == {}
+    assert figure.figure(space, done).axes[1].get_title().startswith("Share of the variance")
+    assert "60 complete" in results.table(space, done)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-5, "1e-05"), (True, "true"), (None, "null"), ("a b", "'a b'"), ("w/x.pth", "w/x.pth"), (3, "3")],
+)
+def test_settings_are_written_as_dvc_reads_them(value, text):
+    assert setting(value) == text
