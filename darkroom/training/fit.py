@@ -145,7 +145,8 @@ class Fit:
             row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
             self.history.append(row)
             better = self.monitor.epoch_ended(epoch, row)
-            self.plateau.epoch_ended(better)
+            if self.recipe.schedule == "plateau":
+                self.plateau.epoch_ended(better)
             if better:
                 kept = self.ema.average if self.ema else self.phase.module
                 copy = {name: value.detach().clone() for name, value in kept.state_dict().items()}

@@ -87,6 +87,15 @@ def test_not_a_number_stops_it(data):
         Fit([phase(data, module, recipe())], recipe(), CPU).run()
 
 
+def test_the_rate_is_cut_on_a_plateau_by_the_schedule_of_that_name_alone(data):
+    rates = {}
+    for schedule in ("constant", "plateau"):
+        chosen = recipe(epochs=14, lr=0.1, schedule=schedule)
+        rates[schedule] = [row["lr"] for row in Fit([phase(data, network(), chosen)], chosen, CPU).run().history]
+    assert rates["constant"] == [0.1] * 14
+    assert sorted(set(rates["plateau"]), reverse=True)[:2] == pytest.approx([0.1, 0.03])
+
+
 class Greedy(nn.Module):
     """Asks for more memory than there is when more than `limit` images come together."""
 
