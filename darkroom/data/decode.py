@@ -4,7 +4,9 @@ JPEG goes through libjpeg-turbo, scaled while it is decoded; everything else thr
 answer is a picture or BadImage with a reason: no other exception, no warning, and no more than about 1 GB.
 """
 
+import ctypes
 import io
+import logging
 import math
 import struct
 import threading
@@ -12,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,8 @@ from darkroom.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
+MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
+WIDE = ("WEBP", "AVIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
 MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
 BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
@@ -50,6 +55,19 @@ TRANSPOSE = {
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with a file is in the reason, not in a log
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing on standard error, in the wheels of Pillow that bring their own."""
+    root = Path(Image.__file__).parent
+    for path in (*root.parent.glob("pillow.libs/libtiff*"), *root.glob(".dylibs/libtiff*")):
+        library = ctypes.CDLL(str(path))  # the copy that Pillow has loaded, not a second one
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 
 @dataclass(frozen=True)
@@ -130,8 +148,8 @@ def _open(data: bytes, side: int, resize: str, grey: bool = False) -> tuple[Imag
         pixels = _jpeg(data, side, resize, grey)
         if pixels is not None:
             return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
-        return _pillow(data)[0], orientation
-    return _pillow(data)
+        return _pillow(data, side)[0], orientation
+    return _pillow(data, side)
 
 
 def _jpeg(data: bytes, side: int, resize: str, grey: bool) -> np.ndarray | None:
@@ -168,21 +186,22 @@ def _is_progressive(data: bytes) -> bool:
     return False
 
 
-def _pillow(data: bytes) -> tuple[Image.Image, int]:
-    """The first frame as RGB or L, fully decoded, and its EXIF orientation."""
+def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
+    """The first frame as RGB or L, fully decoded, of at least `side` pixels, and its EXIF orientation."""
     with quiet():
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Exception as error:
-            raise BadImage(_reason(data, error, opened=False)) from error
-        if image.width * image.height > MAX_PIXELS or image.width * image.height == 0:
+            raise BadImage(_reason(data, error)) from error
+        limit = MAX_WIDE_PIXELS if image.format in WIDE or image.mode in WIDE else MAX_PIXELS
+        if not 0 < image.width * image.height <= limit:
             raise BadImage(f"too large: {image.width} x {image.height} pixels")
         try:
             image.load()
             orientation = _pillow_orientation(image)
-            return _without_alpha(_eight_bits(image)), orientation
+            return _without_alpha(_eight_bits(image), side), orientation
         except Exception as error:
-            raise BadImage(_reason(data, error, opened=True)) from error
+            raise BadImage(_reason(data, error)) from error
 
 
 def _pillow_orientation(image: Image.Image) -> int:
@@ -218,9 +237,12 @@ def _bits(image: Image.Image) -> int:
     return min(max(int(bits[0] if isinstance(bits, tuple) else bits), 8), 16)
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
+def _without_alpha(image: Image.Image, side: int) -> Image.Image:
     if image.has_transparency_data:
-        colours = image.convert("RGBA")
+        colours = image if image.mode == "RGBA" else image.convert("RGBA")
+        factor = min(colours.size) // (3 * side)
+        if factor > 1:  # before the copies that follow: they would take 4 bytes a pixel each
+            colours = colours.reduce(factor)
         page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
         page.alpha_composite(colours)
         return page.convert("RGB")
@@ -242,15 +264,15 @@ def _resample(image: Image.Image, framing: Framing) -> Image.Image:
     return image.resize(target, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def _reason(data: bytes, error: Exception, opened: bool) -> str:
+def _reason(data: bytes, error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "too large: more pixels than fit in memory"
     known = what_is_wrong(data)
     if known:
         return known
-    if not opened:
-        return "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else _short(error)
-    if "truncated" in str(error) or isinstance(error, EOFError):
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image of a known format"
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "truncated"
     return _short(error)
 

@@ -192,7 +192,7 @@ class Tar:
         folders = set()
         for _, member in _tar_members(path, "r:"):
             if member.isdir():
-                folders.add(member.name.rstrip("/"))
+                folders.add(_tar_name(member))
             else:
                 self._places[_tar_name(member)] = (member.offset_data, member.size)
         self.files = sorted(self._places)
@@ -239,7 +239,7 @@ class PackedTar:
         names, folders, total = set(), set(), 0
         for _, member in _tar_members(self.path, "r|*"):
             if member.isdir():
-                folders.add(member.name.rstrip("/"))
+                folders.add(_tar_name(member))
             else:
                 names.add(_tar_name(member))
                 total += member.size
