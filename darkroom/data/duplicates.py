@@ -17,8 +17,8 @@ def near_threshold(hashes: np.ndarray) -> int:
 
     Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all
     pictures are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join
-    thousands. So it stays SIGMAS standard deviations below the median distance of random pairs, estimated from their
-    first percentile, which copies hardly touch.
+    thousands. So it stays SIGMAS standard deviations below the median distance of random pairs. The deviation is
+    estimated from the first percentile of the pairs beyond MOST, where no copies are.
     """
     count = len(hashes)
     if count * (count - 1) // 2 <= SAMPLED_PAIRS:
@@ -26,10 +26,14 @@ def near_threshold(hashes: np.ndarray) -> int:
     else:
         one, other = np.random.default_rng(0).integers(count, size=(2, SAMPLED_PAIRS))
         one, other = one[one != other], other[one != other]
-    if len(one) < 100:
-        return MOST
     words = hashes.view(np.uint64)
-    low, median = np.quantile(np.bitwise_count(words[one] ^ words[other]).sum(axis=1), (0.01, 0.5))
+    distances = np.bitwise_count(words[one] ^ words[other]).sum(axis=1)
+    far = distances[distances > MOST]
+    if len(distances) < 100:
+        return MOST
+    if len(far) < len(distances) / 2:
+        return LEAST
+    low, median = np.quantile(far, (0.01, 0.5))
     return int(np.clip(median - SIGMAS * (median - low) / 2.326, LEAST, MOST))  # 2.326: the normal's first percentile
 
 

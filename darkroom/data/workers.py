@@ -49,7 +49,7 @@ def run_tasks(
     """
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload([function.__module__])
+        context.set_forkserver_preload([getattr(function, "func", function).__module__])  # also a partial's
     source = iter(tasks)
     again: deque[Any] = deque()  # tasks to be tried alone
     rest: deque[Any] = deque()  # tasks of a lost batch that had no part in it
@@ -95,7 +95,7 @@ def _collect(
             worker.seen, worker.since = worker.place.value, time.monotonic()
         elif time.monotonic() - worker.since > patience:
             worker.process.kill()
-            yield from _bury(workers, worker, rest, again, f"decoder hung for {patience:.0f} s")
+            yield from _bury(workers, worker, rest, again, f"decoder hung for {patience:g} s")
 
 
 def _bury(

@@ -1,0 +1,26 @@
+"""Tasks that do to a worker what a bad decoder does; in a module of its own, because workers import it by name."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def work(task: str) -> str:
+    """`double N`, or a way to die."""
+    kind, _, value = task.partition(" ")
+    if kind == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "killed-once" and not Path(value).exists():
+        Path(value).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "exit":
+        os._exit(3)
+    if kind == "hang":
+        time.sleep(60)
+    if kind == "raise":
+        raise RuntimeError(f"a mistake in our own code: {value}")
+    if kind == "pid":
+        time.sleep(0.05)
+        return str(os.getpid())
+    return str(2 * int(value)) if kind == "double" else kind

@@ -1,0 +1,120 @@
+"""Copies: found when resized, re-encoded or brighter; others are left alone, also where all pictures are alike."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from darkroom.data.digits import digits
+from darkroom.data.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
+from darkroom.data.phash import perceptual_hash
+from darkroom.data.pictures import png
+from tests.data.pictures import encoded, photos
+
+
+def saved(image: Image.Image, quality: int = 90) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def cropped(image: Image.Image, share: float) -> Image.Image:
+    width, height = image.size
+    edge = (1 - share) / 2
+    return image.crop(
+        (round(width * edge), round(height * edge), round(width * (1 - edge)), round(height * (1 - edge)))
+    )
+
+
+ALTERED = {
+    "quality 30": lambda image: saved(image, 30),
+    "half the size": lambda image: saved(image.resize((48, 48), Image.Resampling.LANCZOS)),
+    "twice the size": lambda image: saved(image.resize((192, 192), Image.Resampling.BICUBIC)),
+    "brighter": lambda image: saved(ImageEnhance.Brightness(image).enhance(1.2)),
+    "darker": lambda image: saved(ImageEnhance.Brightness(image).enhance(0.7)),
+    "more contrast": lambda image: saved(ImageEnhance.Contrast(image).enhance(1.3)),
+    "2 % cropped": lambda image: saved(cropped(image, 0.98)),
+    "as PNG": lambda image: png(np.asarray(image)),
+    "grey": lambda image: saved(image.convert("L")),
+}
+
+
+def distance(one: str, other: str) -> int:
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+@pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED.keys())
+def test_an_altered_copy_is_near_and_others_are_far(change):
+    hashes = [perceptual_hash(encoded(number)) for number in range(36)]
+    copies = [perceptual_hash(change(photo)) for photo in photos()]
+    near = [distance(one, other) for one, other in zip(hashes, copies, strict=True)]
+    assert np.mean(np.array(near) <= MOST) > 0.85
+    others = [distance(hashes[i], copies[j]) for i in range(36) for j in range(36) if i != j]
+    assert min(others) > MOST
+
+
+def test_the_orientation_flag_makes_no_difference():
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    out = io.BytesIO()
+    photos()[20].rotate(180).save(out, "JPEG", quality=95, exif=turned)
+    assert distance(perceptual_hash(out.getvalue()), perceptual_hash(encoded(20))) < 40
+
+
+def test_flat_and_broken_pictures_have_no_hash():
+    assert perceptual_hash(saved(Image.new("RGB", (50, 50), "white"))) == ""
+    assert perceptual_hash(b"no picture") == ""
+
+
+def planted(copies_of: int, flips: int, among: int, seed: int = 0) -> tuple[np.ndarray, set[tuple[int, int]]]:
+    """`among` random hashes of which some have a copy that differs in `flips` bits; and the pairs."""
+    random = np.random.default_rng(seed)
+    bits = random.integers(0, 2, (among, 256), dtype=np.uint8)
+    half = among // 2
+    for place in range(copies_of):
+        bits[half + place] = bits[place]
+        bits[half + place, random.permutation(256)[:flips]] ^= 1
+    return np.packbits(bits, axis=1), {(place, half + place) for place in range(copies_of)}
+
+
+@pytest.mark.parametrize(("flips", "recall"), [(0, 1.0), (16, 1.0), (32, 1.0), (48, 0.95)])
+def test_planted_copies_are_found_among_twenty_thousand(flips, recall):
+    hashes, pairs = planted(200, flips, 20_000)
+    found = set(map(tuple, near_pairs(hashes, 64).tolist()))
+    assert len(found & pairs) >= recall * len(pairs)
+    assert not found - pairs
+
+
+def test_the_threshold_is_wide_for_photos_and_narrow_where_all_are_alike():
+    photo_bits = as_bits([perceptual_hash(encoded(number)) for number in range(36)])
+    assert near_threshold(photo_bits) > 40
+    digit_bits = as_bits([perceptual_hash(png(pixels)) for _, pixels in digits()])
+    assert near_threshold(digit_bits) < 16
+
+
+def test_digits_are_not_chained_together():
+    """A fixed threshold for photos would put most of the 1,797 digits into a few clusters."""
+    hashes = [perceptual_hash(png(pixels)) for _, pixels in digits()]
+    sizes = np.bincount(clusters([""] * len(hashes), hashes))
+    assert sizes.max() <= 3
+    assert (sizes > 1).sum() < 10
+
+
+def test_a_collection_full_of_copies_keeps_its_threshold():
+    photo_bits = [perceptual_hash(encoded(number)) for number in range(36)]
+    copies = [perceptual_hash(saved(photo, 60)) for photo in photos()]
+    assert near_threshold(as_bits(photo_bits + copies)) > 40
+
+
+def test_clusters_join_exact_and_near_copies():
+    data = [encoded(2), encoded(2), saved(photos()[2], 40), encoded(20), b"broken", b"broken", b"other"]
+    hashes = [perceptual_hash(one) for one in data]
+    digests = [str(hash(one)) for one in data]
+    assert clusters(digests, hashes).tolist() == [0, 0, 0, 3, 4, 4, 6]
+
+
+def test_nothing_has_no_copies():
+    assert clusters([], []).tolist() == []
+    assert clusters(["a"], [""]).tolist() == [0]
+    assert clusters(["a"], ["0" * 64]).tolist() == [0]
