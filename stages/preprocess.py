@@ -10,6 +10,7 @@ from darkroom.data.places import FACTS, Places
 from darkroom.data.preparing import check_rejects, decoded, rows_of_splits, write_splits
 from darkroom.model.catalog import BACKBONES, TIMM
 from darkroom.params import load, param
+from darkroom.progress import say
 from darkroom.runtime import from_environment
 from darkroom.stage import run
 
@@ -40,6 +41,8 @@ def main(
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime.workers, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)
+        for name in prepared.lost_classes():
+            say(f"note: no image of the class {name} can be decoded; it is left out")
         write_splits(prepared, scratch, shape, shards, {"flips": facts["flips"], "card": facts["card"]})
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
     draw_samples(shards / "train", samples)

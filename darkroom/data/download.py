@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,13 @@ def obtain(remote: Remote, downloads: Path | None, cache: Path, first_wait: floa
             say(f"note: {failures[-1]}")
     raise SourceError(f"cannot get {remote.name}: {'; '.join(failures)}. Download it in another way, and set "
                       "DARKROOM_DOWNLOADS to the folder that it lies in")  # fmt: skip
+
+
+def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -> dict[str, Path]:
+    """`obtain` of each, by name; what lies in `downloads` is checked before anything is downloaded."""
+    here = [remote for remote in remotes if downloads is not None and (downloads / remote.name).is_file()]
+    absent = [remote for remote in remotes if remote not in here]
+    return {remote.name: obtain(remote, downloads, cache) for remote in (*here, *absent)}
 
 
 def place_in(path: Path, folder: Path, cache: Path) -> Path:

@@ -1,34 +1,38 @@
 """data/index.csv: one row a labelled file, with the digest of its bytes and a perceptual hash of its picture."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from darkroom import files
+from darkroom.data.diagnosis import what_is_wrong
 from darkroom.data.headers import upright_size
 from darkroom.data.layouts import Sample
 from darkroom.data.phash import perceptual_hash
 from darkroom.data.places import Places
 from darkroom.data.trees import Extent
 from darkroom.data.workers import Died, run_tasks
-from darkroom.errors import BadImage
-from darkroom.progress import progress
+from darkroom.errors import BadImage, SourceError
+from darkroom.progress import progress, say
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
-Facts = tuple[int, str, str, int, int]  # bytes, sha256, phash, width, height
+Facts = tuple[int, str, str, int, int, str]  # bytes, sha256, phash, width, height, a known mistake
 
 
 def write_index(samples: list[Sample], places: Places, path: Path, workers: int, hashing: bool = True) -> int:
     """Read every file once, describe it, and write the index, sorted by location; returns the number of rows.
 
-    `hashing` False leaves the perceptual hashes out, for measuring what they cost.
+    `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
+    share a mistake that no image survives, such as pointers of Git LFS.
     """
     facts: dict[str, Facts] = {}
     tasks = places.extents([sample.location for sample in samples])
     results = run_tasks(partial(describe, hashing=hashing), tasks, workers)
     for (location, extent), fact in progress(results, "indexing", total=len(samples)):
         facts[location] = describe((location, extent), hashing=False) if isinstance(fact, Died) else fact
+    _check_mistakes(samples, Counter(fact[5] for fact in facts.values() if fact[5]))
     return files.write_csv(path, COLUMNS, _rows(samples, facts))
 
 
@@ -37,16 +41,25 @@ def describe(task: tuple[str, Extent], hashing: bool = True) -> Facts:
     try:
         data = task[1].read()
     except BadImage:  # damaged in its archive: preprocess says so by name
-        return 0, "", "", 0, 0
+        return 0, "", "", 0, 0, ""
     width, height = upright_size(data)
-    phash = perceptual_hash(data) if hashing else ""
-    return len(data), hashlib.sha256(data).hexdigest(), phash, width, height
+    phash = perceptual_hash(data) if hashing and width else ""
+    mistake = "" if width else what_is_wrong(data)
+    return len(data), hashlib.sha256(data).hexdigest(), phash, width, height, mistake
+
+
+def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
+    for mistake, count in mistakes.most_common():
+        if count * 2 > len(samples):
+            which = "all" if count == len(samples) else f"{count} of"
+            raise SourceError(f"{which} {len(samples)} files that should be images are no such thing, but: {mistake}")
+        say(f"note: {count} files are no images, but: {mistake}; preprocess sets them aside")
 
 
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
     seen: dict[str, int] = {}
     for sample in sorted(samples, key=lambda sample: sample.location):
-        size, sha256, phash, width, height = facts[sample.location]
+        size, sha256, phash, width, height, _ = facts[sample.location]
         identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
         seen[identity] = seen.get(identity, 0) + 1
         unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"

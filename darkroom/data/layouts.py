@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from darkroom.data.diagnosis import what_is_wrong
 from darkroom.data.tables import find_table, read_table
 from darkroom.data.trees import Tree
 from darkroom.errors import SourceError
@@ -19,7 +20,7 @@ SPLITS = {
 }  # fmt: skip
 SEPARATOR = re.compile(r"[._\-\s]")
 LAYOUTS = ("auto", "folders", "names", "csv")
-SHOWN = 5
+SHOWN, LOOKED_AT = 5, 20
 
 
 @dataclass(frozen=True)
@@ -234,4 +235,12 @@ def _seen(tree: Tree, images: list[str]) -> str:
     kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
     few = ", ".join((images or tree.files)[:3])
-    return f"it holds {len(tree.files)} files ({shown}), such as {few}"
+    return f"it holds {len(tree.files)} files ({shown}), such as {few}{_mistakes(tree, images or tree.files)}"
+
+
+def _mistakes(tree: Tree, names: list[str]) -> str:
+    """What some of the files really are, when they are nothing that their names say."""
+    looked_at = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
+    found = Counter(what_is_wrong(extent.read()) for _, extent in tree.extents(looked_at))
+    del found[""]
+    return "".join(f"; {count} of {len(looked_at)} files looked at: {known}" for known, count in found.most_common())

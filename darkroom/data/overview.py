@@ -47,7 +47,8 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
         "sizes": {side: _spread([int(row[side]) for row in index if int(row[side])]) for side in ("width", "height")},
         "megabytes": round(sum(int(row["bytes"]) for row in index) / 1e6, 3),
         "layout": facts["layout"],
-        "notes": facts["notes"],
+        "notes": facts["notes"]
+        + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()],
     }
 
 

@@ -39,6 +39,14 @@ class Prepared:
         """The rows of `split` that became pictures."""
         return [row for row in self.rows[split] if row["id"] not in self.rejects]
 
+    def classes(self) -> list[str]:
+        """The labels of which there is a picture."""
+        return sorted({row["label"] for split in self.rows for row in self.kept(split)})
+
+    def lost_classes(self) -> list[str]:
+        """The labels of which no picture could be decoded."""
+        return sorted({row["label"] for rows in self.rows.values() for row in rows} - set(self.classes()))
+
 
 def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:
     """The index's rows of train, val and test, each in order of id: names and order in the source never matter."""
@@ -123,10 +131,10 @@ def write_splits(
     prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any]
 ) -> dict[str, list[float]]:
     """Write the shards of each split into `folder`/train, /val and /test; returns mean and std of train, 0..1."""
-    classes = sorted({row["label"] for split in SPLITS for row in prepared.rows[split]})
-    for name in classes:
-        if not any(row["label"] == name for row in prepared.kept("train")):
-            raise SourceError(f"the class {name!r} has no image in train; add images of it, or `exclude` the class")
+    classes = prepared.classes()
+    untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
+    if untaught:
+        raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")
     starts = dict(zip(SPLITS, np.cumsum([0] + [len(prepared.rows[split]) for split in SPLITS]).tolist(), strict=False))
     colours: dict[str, list[float]] = {}
     for split in SPLITS:

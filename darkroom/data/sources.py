@@ -8,7 +8,7 @@ from typing import Any
 from darkroom import files
 from darkroom.data.cards import Card, archive_remote, load_card
 from darkroom.data.digits import digits
-from darkroom.data.download import obtain, place_in
+from darkroom.data.download import obtain, obtain_all, place_in
 from darkroom.data.known import ARRAYS
 from darkroom.data.known_images import IMAGES
 from darkroom.data.layouts import LayoutOptions, Sample, read_layout
@@ -87,8 +87,7 @@ def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime
         known = ", ".join(sorted(ARRAYS | IMAGES))
         raise SourceError(f"{card.name}: torchvision: {card.origin} is not among the data sets that are read: {known}")
     theirs = getattr(datasets, card.origin)
-    remotes = (ARRAYS | IMAGES)[card.origin].remotes(theirs)
-    paths = {remote.name: obtain(remote, runtime.downloads, PARTIAL) for remote in remotes}
+    paths = obtain_all((ARRAYS | IMAGES)[card.origin].remotes(theirs), runtime.downloads, PARTIAL)
     if card.origin in ARRAYS:
         archive = raw / f"{card.origin.lower()}.zip"
         write_pictures(archive, ARRAYS[card.origin].pictures(theirs, paths))

@@ -1,0 +1,196 @@
+"""fetch: one row a file, whatever the source is; what is wrong with a source is said by name."""
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from torchvision import datasets
+
+from darkroom import files
+from darkroom.data.indexing import COLUMNS
+from darkroom.data.known import ARRAYS
+from darkroom.errors import ParamsError, SourceError
+from tests.data.pictures import class_folders, encoded
+from tests.data.test_trees import packed
+from tests.stages.pipeline import index, run_fetch
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DARKROOM_DOWNLOADS", raising=False)
+    return tmp_path
+
+
+def card(name: str, **keys) -> Path:
+    lines = {"name": name, "homepage": "https://example.org", "licence": "none stated", "citation": "nobody"} | keys
+    path = Path(f"sources/{name}.yaml")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    return path
+
+
+def test_a_folder_of_class_folders_is_indexed():
+    class_folders(Path("pictures"), each=3)
+    assert run_fetch() == "6 images of 2 classes"
+    rows = index()
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["location"] for row in rows] == sorted(row["location"] for row in rows)
+    data = encoded(18)
+    row = next(row for row in rows if row["location"] == "flower/0.jpg")
+    assert row["id"] == row["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (row["label"], row["split"], row["bytes"], row["width"], row["height"]) == (
+        "flower",
+        "",
+        str(len(data)),
+        "96",
+        "96",
+    )
+    assert len(row["phash"]) == 64
+    assert files.read_json(Path("data/raw/source.json")) == {
+        "card": {},
+        "flips": True,
+        "layout": "folders",
+        "notes": [],
+    }
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_an_archive_gives_the_same_samples_as_its_folder(suffix):
+    folder = class_folders(Path("pictures"), each=3)
+    run_fetch()
+    plain = {row["sha256"]: (row["label"], row["phash"]) for row in index()}
+    source = packed(folder, suffix)
+    run_fetch(source)
+    assert {row["sha256"]: (row["label"], row["phash"]) for row in index()} == plain
+    assert index()[0]["location"] == f"{source.name}::pictures/china/0.jpg"
+
+
+def test_a_table_beside_its_images_is_a_source_and_so_is_its_folder():
+    class_folders(Path("pictures"), each=3)
+    Path("pictures/labels.csv").write_text("image,label\nchina/0,a\nchina/1,a\nflower/0,b\nflower/1,b\n")
+    for source in ("pictures", "pictures/labels.csv"):
+        assert run_fetch(source) == "4 images of 2 classes"
+        assert next((row["location"], row["label"]) for row in index()) == ("china/0.jpg", "a")
+    assert "2 files have no row" in files.read_json(Path("data/raw/source.json"))["notes"][0]
+
+
+def test_copies_of_one_file_have_ids_of_their_own():
+    class_folders(Path("pictures"), each=2)
+    for number in (7, 8):
+        Path(f"pictures/china/{number}.jpg").write_bytes(encoded(0))
+    run_fetch()
+    ids = [row["id"] for row in index() if row["sha256"] == hashlib.sha256(encoded(0)).hexdigest()]
+    assert [name[64:] for name in ids] == ["", "-2", "-3"]
+    assert len({row["id"] for row in index()}) == 6
+
+
+def test_a_broken_file_is_indexed_without_size_and_hash():
+    class_folders(Path("pictures"), each=2)
+    Path("pictures/china/bad.jpg").write_bytes(b"not a picture")
+    run_fetch()
+    row = next(row for row in index() if row["location"] == "china/bad.jpg")
+    assert (row["width"], row["height"], row["phash"]) == ("0", "0", "")
+
+
+def test_digits_need_no_network_and_are_drawn_like_mnist():
+    root = Path(__file__).parents[2]
+    assert run_fetch(root / "sources/digits.yaml") == "1,797 images of 10 classes"
+    first = files.sha256(Path("data/raw/digits.zip"))
+    facts = files.read_json(Path("data/raw/source.json"))
+    assert not facts["flips"]
+    assert facts["card"]["licence"] == "CC BY 4.0"
+    run_fetch(root / "sources/digits.yaml")
+    assert files.sha256(Path("data/raw/digits.zip")) == first
+
+
+def test_an_archive_card_is_downloaded_verified_and_indexed(project, capfd):
+    path = packed(class_folders(Path("pictures"), each=2), ".zip")
+    archive = f"{{url: '{path.absolute().as_uri()}', sha256: {files.sha256(path)}}}"
+    assert run_fetch(card("toy", archive=archive, flips="false")) == "4 images of 2 classes"
+    assert index()[0]["location"] == "raw:pictures.zip::pictures/china/0.jpg"
+    assert sorted(file.name for file in Path("data/raw").iterdir()) == ["pictures.zip", "source.json"]
+    assert not list(Path(".darkroom").rglob("*.part*"))
+    assert "layout folders, 2 classes: china 2, flower 2" in capfd.readouterr().err
+
+
+def test_an_archive_with_another_digest_is_refused():
+    path = packed(class_folders(Path("pictures"), each=2), ".zip")
+    with pytest.raises(SourceError, match=r"sha256 is \w{64}, the card says 0{64}"):
+        run_fetch(card("toy", archive=f"{{url: '{path.absolute().as_uri()}', sha256: '{'0' * 64}'}}"))
+    assert not Path("data/index.csv").exists()
+
+
+def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
+    class_folders(project / "mine/imagenet", each=2)
+    path = card("imagenet", folder="imagenet")
+    with pytest.raises(SourceError, match="DARKROOM_DOWNLOADS is not set: put your copy in a folder named imagenet"):
+        run_fetch(path)
+    monkeypatch.setenv("DARKROOM_DOWNLOADS", str(project / "mine"))
+    run_fetch(path)
+    assert index()[0]["location"] == "downloads:imagenet/china/0.jpg"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "a card has one of bundled, torchvision, archive, folder, this one has none"),
+        ({"bundled": "digits", "colour": "red"}, "there is no card key `colour`"),
+        ({"bundled": "digits", "licence": '""'}, "the key `licence` is missing or no text"),
+        ({"bundled": "digits", "flips": "maybe"}, "flips is 'maybe', expected true or false"),
+        ({"bundled": "iris"}, "the one embedded data set is digits"),
+        ({"torchvision": "Imagnet"}, "Imagnet is not among the data sets that are read: CIFAR10"),
+        ({"archive": "{url: 'https://x/y.zip', sha256: abc}"}, "sha256 is 'abc', expected 64 hex digits"),
+        ({"archive": "{sha256: abc}"}, "archive has the keys url, sha256"),
+        ({"bundled": "digits", "read": "{layuot: csv}"}, "there is no `read: layuot`"),
+    ],
+)
+def test_a_wrong_card_names_its_key(keys, message):
+    with pytest.raises(SourceError, match=message):
+        run_fetch(card("toy", **keys))
+
+
+def test_mnist_is_read_from_the_files_that_torchvision_expects(shared):
+    known = ARRAYS["MNIST"]
+    paths = {remote.name: shared / "data/mnist" / remote.name for remote in known.remotes(datasets.MNIST)}
+    pictures = known.pictures(datasets.MNIST, paths)
+    name, pixels = next(iter(pictures))
+    assert (name, pixels.shape, pixels.sum()) == ("train/5/000000", (28, 28), 27525)
+    assert sum(1 for _ in pictures) == 69_999
+
+
+def test_broken_sets_of_real_projects_say_what_is_wrong(shared, monkeypatch):
+    root = Path(__file__).parents[2]
+    for folder, message in (
+        ("html-saved-as-gz", "train-images-idx3-ubyte.gz: md5 is .* the file is an HTML or XML page"),
+        ("interrupted-mnist-download", r"train-labels-idx1-ubyte.gz: md5 is .* the file is empty \(0 bytes\)"),
+    ):
+        monkeypatch.setenv("DARKROOM_DOWNLOADS", str(shared / "data/broken" / folder))
+        monkeypatch.setattr("darkroom.data.download.ATTEMPTS", 1)
+        with pytest.raises(SourceError, match=message):
+            run_fetch(root / "sources/mnist.yaml")
+    with pytest.raises(SourceError, match=r"\d+ of \d+ files looked at: Git LFS pointer; run `git lfs pull`"):
+        run_fetch(shared / "data/broken/lfs-pointers")
+    for name in ("daisy", "rose"):
+        shutil.copytree(shared / "data/broken/lfs-pointers/daisy", Path("pictures") / name)
+    with pytest.raises(
+        SourceError, match=r"all \d+ files that should be images .* Git LFS pointer; run `git lfs pull`"
+    ):
+        run_fetch()
+
+
+def test_a_wrong_layout_is_refused_before_any_work():
+    class_folders(Path("pictures"), each=1)
+    with pytest.raises(ParamsError, match="layout is 'folder', expected one of auto, csv, folders, names"):
+        run_fetch(layout="folder")
+
+
+def test_nothing_in_the_users_folder_changes(project):
+    folder = class_folders(Path("pictures"), each=2)
+    with zipfile.ZipFile("pictures/more.zip", "w") as archive:
+        archive.writestr("x", "y")
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in folder.rglob("*")}
+    run_fetch()
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in folder.rglob("*")} == before

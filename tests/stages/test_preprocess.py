@@ -1,0 +1,160 @@
+"""preprocess: shards that depend on the content alone, rejects that are named, and pictures of the data."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom import files
+from darkroom.data.decode import Framing, decode
+from darkroom.data.shards import Shards
+from darkroom.errors import SourceError
+from tests.data.pictures import class_folders, encoded
+from tests.data.test_duplicates import ALTERED, photos
+from tests.data.test_trees import packed
+from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_preprocess, run_split
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path, monkeypatch) -> Path:
+    """36 photos in two classes."""
+    monkeypatch.chdir(tmp_path)
+    return class_folders(Path("pictures"), each=18)
+
+
+def shards(split: str) -> Shards:
+    return Shards(Path("data/shards") / split)
+
+
+def test_shards_hold_every_image_of_their_split_in_order_of_id():
+    assert run_all() == "22 train, 8 val, 6 test images of 32 px (0 set aside)"
+    rows = {row["id"]: row for row in index()}
+    for split in ("train", "val", "test"):
+        opened = shards(split)
+        assert opened.ids() == sorted(opened.ids())
+        for place, (name, label) in enumerate(zip(opened.ids(), opened.labels, strict=True)):
+            data = Path("pictures", rows[name]["location"]).read_bytes()
+            assert np.array_equal(opened.rows(np.array([place]))[0], decode(data, Framing(32, "crop", 32)))
+            assert opened.classes[label] == rows[name]["label"]
+
+
+def test_the_facts_of_the_shards():
+    run_all(resize="pad", image_size=40)
+    facts = shards("train").index
+    pixels = shards("train").rows(np.arange(22)).reshape(-1, 3) / 255
+    assert facts["framing"] == {"size": 40, "resize": "pad", "short_side": 40}
+    assert facts["image_size"] == 40
+    assert facts["flips"] is True
+    np.testing.assert_allclose(facts["mean"], pixels.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(facts["std"], pixels.std(axis=0), atol=1e-5)
+    for split in ("val", "test"):
+        assert {key: shards(split).index[key] for key in ("mean", "std")} == {
+            key: facts[key] for key in ("mean", "std")
+        }
+    samples = list(files.read_csv(Path("data/shards/test/samples.csv")))
+    assert [row["id"] for row in samples] == shards("test").ids()
+    assert tuple(samples[0]) == ("id", "label", "location", "width", "height")
+
+
+def test_one_worker_and_three_give_the_same_bytes(monkeypatch):
+    found = []
+    for workers in ("1", "3"):
+        monkeypatch.setenv("DARKROOM_WORKERS", workers)
+        run_all()
+        found.append(outputs())
+    assert found[0] == found[1]
+    assert not [name for name in found[0] if name.endswith(".tmp")]
+
+
+def test_an_archive_gives_the_same_tensors_as_its_folder(pictures):
+    run_all()
+    before = {path.name: files.sha256(path) for path in Path("data/shards/train").glob("*.safetensors")}
+    run_all(packed(pictures, ".tar.gz"))
+    assert {path.name: files.sha256(path) for path in Path("data/shards/train").glob("*.safetensors")} == before
+
+
+BAD = {"text.jpg": b"hello", "empty.png": b"", "cut.jpg": encoded(5)[:-300], "page.jpg": b"<html></html>"}
+
+
+def test_what_cannot_be_decoded_is_set_aside_named_and_counted(pictures):
+    for name, data in BAD.items():
+        (pictures / "china" / name).write_bytes(data)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")}
+    run_all(max_rejects=0.2)
+    rejects = {row["location"]: row["reason"] for row in files.read_csv(Path("data/rejects.csv"))}
+    assert rejects == {
+        "china/cut.jpg": "truncated",
+        "china/empty.png": "empty file",
+        "china/page.jpg": "an HTML or XML page, saved under this name",
+        "china/text.jpg": "not an image of a known format",
+    }
+    metrics = files.read_json(Path("metrics/data.json"))
+    assert metrics["rejects"]["total"] == 4
+    assert metrics["rejects"]["by_reason"]["truncated"] == 1
+    assert metrics["train"] + metrics["val"] + metrics["test"] == 36
+    assert sum(len(shards(split)) for split in ("train", "val", "test")) == 36
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")} == before
+
+
+def test_too_many_rejects_stop_the_run_with_their_list(pictures):
+    for name, data in BAD.items():
+        (pictures / "china" / name).write_bytes(data)
+    with pytest.raises(SourceError, match=r"4 of 40 files cannot be decoded, more than max_rejects 0.05") as caught:
+        run_all()
+    assert "\n  china/cut.jpg: truncated" in str(caught.value)
+    assert not Path("data/shards/train").exists()
+    assert len(list(files.read_csv(Path("data/rejects.csv")))) == 4
+
+
+def test_a_file_that_changed_since_it_was_indexed_is_noticed(pictures):
+    run_fetch()
+    run_split()
+    shutil.copy(pictures / "china/1.jpg", pictures / "china/2.jpg")
+    with pytest.raises(SourceError, match=r"china/2.jpg has changed since it was indexed; run `dvc repro fetch`"):
+        run_preprocess()
+    (pictures / "china/2.jpg").unlink()
+    with pytest.raises(SourceError, match="has changed"):
+        run_preprocess()
+
+
+def test_copies_and_conflicts_are_counted_and_shown(pictures):
+    (pictures / "china/copy.jpg").write_bytes(encoded(4))
+    (pictures / "china/small.jpg").write_bytes(ALTERED["half the size"](photos()[6]))
+    (pictures / "flower/wrong.jpg").write_bytes(encoded(8))
+    run_all()
+    metrics = files.read_json(Path("metrics/data.json"))
+    assert metrics["duplicates"] == {"exact": 2, "near": 1}
+    assert metrics["label_conflicts"]["total"] == 1
+    assert sorted(metrics["label_conflicts"]["pairs"][0]) == ["china/8.jpg (china)", "flower/wrong.jpg (flower)"]
+    assert metrics["per_class"]["china"]["train"] > 0
+    assert metrics["sizes"]["width"] == {"min": 48, "median": 96.0, "max": 96}
+    for name in ("samples", "duplicates"):
+        with Image.open(f"plots/{name}.png") as picture:
+            assert picture.width > 200
+
+
+def test_digits_fill_the_whole_pipeline(monkeypatch):
+    root = Path(__file__).parents[2]
+    run_all(root / "sources/digits.yaml", image_size="auto")
+    metrics = files.read_json(Path("metrics/data.json"))
+    assert metrics["images"] == 1797
+    assert metrics["label_conflicts"]["total"] == 0
+    assert metrics["duplicates"]["exact"] + metrics["duplicates"]["near"] < 10
+    assert shards("train").index["image_size"] == 28
+    assert shards("train").index["flips"] is False
+    ink = shards("train").rows(np.arange(200)).astype(float)[..., 0]
+    rows, columns = np.indices((28, 28))
+    middles = [(ink * axis).sum((1, 2)) / ink.sum((1, 2)) for axis in (rows, columns)]
+    assert np.abs(np.array(middles) - 13.5).max() < 1.5  # as MNIST: the centre of mass in the centre
+
+
+def test_odd_images_make_rejects_and_shards(shared):
+    run_all(shared / "data/odd-images", image_size=64, max_rejects=0.5, duplicates="ignore", val_fraction=0.1)
+    rejects = list(files.read_csv(Path("data/rejects.csv")))
+    manifest = (shared / "data/odd-images/MANIFEST.tsv").read_text().splitlines()[1:]
+    bad = {"/".join(line.split("\t")[:2]) for line in manifest if line.split("\t")[-1] != "ok"}
+    assert {row["location"] for row in rejects} >= bad
+    assert len(rejects) <= len(bad) + 1
+    assert shards("train").classes == sorted({row["label"] for row in index()} - {"bomb", "undecodable", "unopenable"})
