@@ -1,24 +1,11 @@
-"""Where the model looks: a heat map of one picture for one class. Numpy alone, on the exported model's own outputs."""
-
-import io
-from collections.abc import Callable, Mapping
+"""Where an exported model looks: a heat map of one picture for one class. Needs no torch."""
 
 import numpy as np
 
 from darkroom.app.predictor import Predictor
+from darkroom.model.attention import GRID, class_activation, occlusion, picture
 
-GRID = 8  # occlusion hides one of GRID × GRID patches at a time
-SHOWN = 448  # the shorter side of a drawn map at least, in pixels
-# Dark to bright, ordered by lightness, so that it reads in grey and with any colour vision: (position, r, g, b).
-COLOURS = np.array(
-    [
-        (0.0, 0, 0, 4),
-        (0.25, 87, 16, 110),
-        (0.5, 188, 55, 84),
-        (0.75, 249, 142, 9),
-        (1.0, 252, 255, 164),
-    ]
-)
+__all__ = ["class_activation", "cost", "heat", "occlusion", "picture"]
 
 
 def heat(predictor: Predictor, image: np.ndarray, label: int | None = None) -> np.ndarray:
@@ -36,60 +23,3 @@ def heat(predictor: Predictor, image: np.ndarray, label: int | None = None) -> n
 def cost(predictor: Predictor) -> int:
     """How many pictures a heat map costs the model, in batches' worth of time."""
     return 1 if predictor.has_maps else 1 + GRID * GRID
-
-
-def class_activation(maps: np.ndarray, head: Mapping[str, np.ndarray], label: int) -> np.ndarray:
-    """Grad-CAM in closed form, for features that are the mean of `maps` (C, h, w): heat (h, w) float32, 0..1.
-
-    The gradient of a class's logit by the map is then the same everywhere in a channel: for a linear head its row of
-    weights (Zhou et al., arXiv:1512.04150), for an mlp that row carried back through the ReLU (Selvaraju et al.,
-    arXiv:1610.02391).
-    """
-    if "1.weight" in head:
-        hidden = head["0.weight"] @ maps.mean((1, 2)) + head["0.bias"]
-        gradient = (head["1.weight"][label] * (hidden > 0)) @ head["0.weight"]
-    else:
-        gradient = head["0.weight"][label]
-    return _scaled(np.tensordot(gradient, maps, axes=1))
-
-
-def occlusion(
-    image: np.ndarray, label: int, predict: Callable[[np.ndarray], np.ndarray], batch: int = 32
-) -> np.ndarray:
-    """How much hiding each patch of `image` (S, S, 3) lowers the class's probability: heat (GRID, GRID), 0..1.
-
-    Needs nothing but the model's answers (Zeiler and Fergus, arXiv:1311.2901): GRID² + 1 pictures go through `predict`.
-    """
-    size = len(image)
-    edges = np.linspace(0, size, GRID + 1).round().astype(int)
-    fill = image.mean((0, 1)).round().astype(np.uint8)
-    hidden = np.repeat(image[None], GRID * GRID + 1, axis=0)
-    for place in range(GRID * GRID):
-        row, column = divmod(place, GRID)
-        hidden[place, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = fill
-    parts = [predict(hidden[start : start + batch])[:, label] for start in range(0, len(hidden), batch)]
-    probability = np.concatenate(parts)
-    return _scaled((probability[-1] - probability[:-1]).reshape(GRID, GRID))
-
-
-def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
-    """A PNG of `image` (S, S, 3) uint8 with `heat` (h, w) 0..1 over it: the brighter, the more it counted."""
-    from PIL import Image
-
-    side = max(len(image), SHOWN)
-    smooth = Image.fromarray(heat.astype(np.float32), "F").resize((side, side), Image.Resampling.BICUBIC)
-    level = np.clip(np.asarray(smooth), 0, 1)[..., None]
-    colour = np.concatenate([np.interp(level, COLOURS[:, 0], COLOURS[:, 1 + c]) for c in range(3)], axis=2)
-    # Small pictures are enlarged in blocks: their own pixels are what the model saw.
-    how = Image.Resampling.NEAREST if len(image) * 4 <= side else Image.Resampling.BICUBIC
-    base = np.asarray(Image.fromarray(image).resize((side, side), how), np.float32)
-    mixed = base * (1 - 0.65 * level) * 0.85 + colour * (0.65 * level)
-    file = io.BytesIO()
-    Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def _scaled(heat: np.ndarray) -> np.ndarray:
-    positive = np.maximum(heat, 0).astype(np.float32)
-    top = float(positive.max())
-    return positive / top if top > 0 else positive

@@ -11,12 +11,13 @@ import numpy as np
 from darkroom import files
 from darkroom.data.shards import Shards
 from darkroom.evaluation import baseline
-from darkroom.evaluation.bodies import BATCH, Looker, OnnxBody, TorchBody, cached_features, features_of, in_batches
+from darkroom.evaluation.bodies import Looker, TorchBody, cached_features, features_of, in_batches
 from darkroom.evaluation.predictions import Predictions
 from darkroom.evaluation.scores import Scorer
 from darkroom.evaluation.tta import views
 from darkroom.model import heads
 from darkroom.model.classifier import SavedClassifier, softmax
+from darkroom.model.engine import Engine, batch_size, batches
 from darkroom.progress import progress
 from darkroom.runtime import Runtime, torch_device
 
@@ -53,7 +54,7 @@ class Answerer:
     def body(self) -> Looker:
         """The body as trained, opened when first needed."""
         if self.saved.frozen:
-            return OnnxBody(self.body_folder / "body.onnx", self.runtime.threads)
+            return Engine(self.body_folder / "body.onnx", self.runtime.threads)
         from darkroom.model.network import load_network
 
         return TorchBody(load_network(self.saved.folder).body, torch_device(self.runtime))
@@ -83,11 +84,11 @@ class Answerer:
             features, labels = Shards(self.cached / "train").rows(places)[:, 0], train.labels[places]
             tested, truth = test.features, test.predictions.labels
         else:
-            body = self._untouched()
+            body, size = self._untouched(), batch_size(train)
             chosen = baseline.balanced_places(test.predictions.labels, len(classes))
-            features, labels = features_of(body, map(train.rows, in_batches(places))), train.labels[places]
+            features, labels = features_of(body, map(train.rows, in_batches(places, size))), train.labels[places]
             tested, truth = (
-                features_of(body, map(test.shards.rows, in_batches(chosen))),
+                features_of(body, map(test.shards.rows, in_batches(chosen, size))),
                 test.predictions.labels[chosen],
             )
         if len(truth):
@@ -107,8 +108,8 @@ class Answerer:
         return Predictions.of(own.ids, own.classes, own.labels, sums)
 
     def _batches(self, shards: Shards, what: str) -> Iterator[np.ndarray]:
-        batches = -(-len(shards) // BATCH)
-        for images, _ in progress(shards.batches(BATCH), f"evaluate {what}", batches, "batche"):
+        count = -(-len(shards) // batch_size(shards))
+        for images, _ in progress(batches(shards), f"evaluate {what}", count, "batche"):
             yield images
 
     def _untouched(self) -> Looker:

@@ -1,4 +1,4 @@
-"""The body in use: from pixels to features (and maps), by ONNX Runtime where embed exported it, otherwise by torch."""
+"""The body in use: from pixels to features (and maps), by onnxruntime where embed exported it, otherwise by torch."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from darkroom.model.network import Body
 
-BATCH = 32
-
 
 class Looker(Protocol):
     """Anything that turns images (n, S, S, 3) uint8 into features (n, D) float32."""
@@ -22,31 +20,8 @@ class Looker(Protocol):
     def features(self, images: np.ndarray) -> np.ndarray:
         """(n, D) float32."""
 
-    def with_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features, and the maps (n, D, h, w) whose average they are, or None where there are none."""
-
-
-class OnnxBody:
-    """models/body/body.onnx: what embed ran, so its answers are the cached features."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.outputs = [output.name for output in self.session.get_outputs()]
-
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, D) float32."""
-        return self.session.run(["features"], {"images": images})[0]
-
-    def with_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features and maps; the export has a `maps` output only where the features are its average."""
-        if "maps" not in self.outputs:
-            return self.features(images), None
-        features, maps = self.session.run(["features", "maps"], {"images": images})
-        return features, maps
 
 
 class TorchBody:
@@ -64,7 +39,7 @@ class TorchBody:
         with torch.inference_mode():
             return self.body(pixels(images, self.device)).float().cpu().numpy()
 
-    def with_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features and maps, None where the features are no average of a map."""
         import torch
 
@@ -75,7 +50,7 @@ class TorchBody:
         return features.cpu().numpy(), None if maps is None else maps.cpu().numpy()
 
 
-def in_batches(items: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
+def in_batches(items: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Slices of at most `size` rows."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

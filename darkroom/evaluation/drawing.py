@@ -15,6 +15,7 @@ from darkroom.evaluation.baseline import balanced_places
 from darkroom.evaluation.figures import confusion_figure, map_figure, save
 from darkroom.evaluation.gallery import Photos
 from darkroom.evaluation.label_errors import label_errors
+from darkroom.evaluation.looking import heat_drawer
 from darkroom.evaluation.predictions import Predictions
 from darkroom.evaluation.projection import MOST, project
 from darkroom.evaluation.scores import confusion
@@ -109,10 +110,16 @@ def _map(material: Material) -> "Figure":
     return map_figure(places, own.labels[rows], own.scorer.correct[rows], own.classes)
 
 
+def _looks(material: Material) -> "Image":
+    heat_on, method = heat_drawer(material.photos, material.answerer.saved, material.answerer.body)
+    return gallery.looks(material.photos, heat_on, method)
+
+
 SHEETS: dict[str, Callable[[Material], "Image"]] = {
     "worst_errors": lambda material: gallery.worst_errors(material.photos),
     "least_certain": lambda material: gallery.least_certain(material.photos),
     "confused_pairs": lambda material: gallery.confused_pairs(material.photos),
+    "where_it_looks": _looks,
     "label_errors": lambda material: gallery.suspects(material.unseen, material.suspects),
 }
 PLOTS: dict[str, Callable[[Material], "Figure"]] = {"confusion": _confusion, "map": _map}

@@ -13,6 +13,7 @@ from darkroom import files
 from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
 from darkroom.evaluation.calibration import fit_temperature
 from darkroom.model import classifier, heads
+from darkroom.model.engine import Engine
 
 SIZE, CHANNELS = 24, 48
 PATHS = (
@@ -75,13 +76,11 @@ def write_body(folder: Path) -> None:
 
 def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int, int] = (400, 120, 200)) -> Run:
     """Shards, features, body and a trained frozen classifier below `root`, and params.yaml. `names`: the classes."""
-    from darkroom.evaluation.bodies import OnnxBody, features_of, in_batches
-
     names = names or [str(digit) for digit in range(10)]
     images, digits = pictures(sum(counts))
     labels = (digits + 10 * np.arange(len(digits))) % len(names)
     write_body(root / "models/body")
-    features = features_of(OnnxBody(root / "models/body/body.onnx", threads=2), in_batches(images))
+    features = Engine(root / "models/body/body.onnx", threads=2).features(images)
     bounds = np.cumsum([0, *counts])
     for number, split in enumerate(("train", "val", "test")):
         rows = range(bounds[number], bounds[number + 1])

@@ -12,7 +12,7 @@ from stages import evaluate
 from tests.evaluation.run import Run, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-FIGURES = {"confusion", "map", "worst_errors", "least_certain", "confused_pairs", "label_errors"}
+FIGURES = {"confusion", "map", "worst_errors", "least_certain", "confused_pairs", "label_errors", "where_it_looks"}
 
 
 def outputs(root: Path) -> dict[str, bytes]:
