@@ -1,0 +1,88 @@
+"""A clone of the project in a folder of its own, for tests that run the whole pipeline as a user does."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from darkroom import files
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("fetch", "split", "preprocess", "embed", "train", "evaluate", "export")
+OUTPUTS = ("data", "metrics", "models", "plots")
+NOT_REPRODUCED = {"metrics/run.json"}  # how long it took, and where: the one file that may differ
+
+
+class Project:
+    """A Git and DVC repository at `folder` that holds the files of this checkout, with a cache of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "A user")
+        self.git("config", "user.email", "user@example.com")
+        self.commit("Start")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of an activated .venv, with nothing of the tests' own folder in it."""
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
+        }
+        kept.pop("PYTHONPATH", None)
+        return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's folder; its output is text. Fails the test unless it succeeds."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment | environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def git(self, *arguments: str) -> str:
+        """What git says."""
+        return self.run("git", *arguments).stdout
+
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run dvc as its command does."""
+        return self.run(sys.executable, "-m", "dvc", *arguments, check=check, **environment)
+
+    def commit(self, message: str) -> None:
+        """Commit everything that Git does not ignore."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+
+    def set(self, **params: object) -> None:
+        """Change keys of params.yaml, keeping the rest as it is."""
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        for key, value in params.items():
+            text, count = re.subn(rf"^{key}:.*?( +#.*)?$", rf"{key}: {value}\1", text, flags=re.MULTILINE)
+            assert count == 1, f"{key} is not in params.yaml"
+        path.write_text(text)
+
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of dvc.lock and of every output, by path."""
+        found = [path for folder in OUTPUTS for path in (self.folder / folder).rglob("*") if path.is_file()]
+        names = {path.relative_to(self.folder).as_posix(): path for path in [*found, self.folder / "dvc.lock"]}
+        return {name: files.sha256(path) for name, path in sorted(names.items()) if name not in NOT_REPRODUCED}
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that DVC says it ran, in order."""
+    return re.findall(r"Running stage '(\w+)'", output)

@@ -1,0 +1,145 @@
+"""The whole pipeline, as a user runs it: the same bytes anywhere, also after a kill; and only what changed."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.project import STAGES, Project, stages_run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def developed(tmp_path_factory):
+    """A project that was reproduced once, from nothing, and committed. Tests leave it as they found it."""
+    project = Project(tmp_path_factory.mktemp("first") / "darkroom")
+    done = project.dvc("repro")
+    assert stages_run(done.stdout) == list(STAGES)
+    project.commit("Reproduce")
+    return project
+
+
+def test_the_default_reaches_its_accuracy_with_an_interval(developed):
+    metrics = json.loads((developed.folder / "metrics/test.json").read_text())
+    assert metrics["accuracy"] >= 0.98
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"] <= 1
+    with (developed.folder / "plots/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:3] == ["id", "label", "predicted"]
+    assert len(rows) == metrics["n"]
+    right = sum(row["label"] == row["predicted"] for row in rows) / len(rows)
+    assert right == pytest.approx(metrics["accuracy"], abs=1e-6)
+
+
+def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
+    noted = json.loads((developed.folder / "metrics/run.json").read_text())
+    assert list(noted["stages"]) == sorted(STAGES)
+    assert all(stage["seconds"] >= 0 for stage in noted["stages"].values())
+
+
+def test_running_again_finds_nothing_to_do(developed):
+    before = developed.hashes()
+    done = developed.dvc("repro")
+    assert "Data and pipelines are up to date." in done.stdout + done.stderr
+    assert developed.hashes() == before
+    assert developed.git("status", "--porcelain") == ""
+
+
+def test_another_folder_gives_the_same_bytes(developed, tmp_path):
+    other = Project(tmp_path / "another place" / "with a much longer name" / "darkroom")
+    other.dvc("repro")
+    assert other.hashes() == developed.hashes()
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(developed, tmp_path):
+    project = Project(tmp_path / "darkroom")
+    rng = random.Random(0)
+    for _ in range(12):
+        # SIGKILL of DVC and all its children, or an interrupt as Ctrl-C sends it, after a moment drawn at random.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(rng.uniform(2, 7))
+        os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGINT]))
+        process.wait(timeout=60)
+    project.dvc("repro")
+    assert project.hashes() == developed.hashes()
+
+
+def experiment(project, *overrides, check=True):
+    settings = [argument for override in overrides for argument in ("-S", override)]
+    return project.dvc("exp", "run", *settings, check=check)
+
+
+@pytest.fixture
+def restored(developed):
+    """The developed project, put back as it was after the test."""
+    yield developed
+    developed.git("checkout", "-q", "--", ".")
+    developed.dvc("checkout", "--force")
+
+
+@pytest.mark.parametrize("lr", ["1e-4", "1e-5"])
+def test_another_lr_runs_the_head_alone(restored, lr):
+    done = experiment(restored, f"lr={lr}")
+    assert stages_run(done.stdout) == ["train", "evaluate", "export"]
+    assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == float(lr)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr=fast", "params.yaml: lr is 'fast', expected a number above 0"),
+        ("epochs=0", "params.yaml: epochs is 0, expected a whole number at least 1"),
+        ("backbone=resnet19", "did you mean `resnet18`?"),
+    ],
+)
+def test_a_wrong_value_stops_before_any_work(restored, override, message):
+    # image_size makes preprocess the first stage to run: it must already refuse a key of train.
+    failed = experiment(restored, override, "image_size=30", check=False)
+    assert failed.returncode != 0
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert len(stages_run(failed.stdout)) == 1
+
+
+def test_a_misspelt_key_names_the_nearest(restored):
+    path = restored.folder / "params.yaml"
+    path.write_text(path.read_text().replace("\nlr:", "\nlrr:"))
+    failed = restored.dvc("repro", check=False)
+    assert failed.returncode != 0
+    assert "lr" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_queued_experiments_run_in_parallel_and_can_be_compared_and_applied(restored):
+    restored.dvc("exp", "remove", "--all-commits", check=False)
+    restored.dvc("exp", "run", "--queue", "-S", "lr=choice(0.003,0.001)")
+    restored.dvc("queue", "start", "-j", "2")
+    for _ in range(120):
+        status = restored.dvc("queue", "status").stdout
+        if "Queued" not in status and "Running" not in status:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    shown = json.loads(restored.dvc("exp", "show", "--json").stdout)
+    names = [row["name"] for branch in shown for row in _experiments(branch)]
+    assert len(names) == 2
+    restored.dvc("exp", "apply", names[0])
+    assert "metrics/test.json" in restored.dvc("metrics", "diff", "--json").stdout
+
+
+def _experiments(branch):
+    return [revision for experiment in branch.get("experiments") or [] for revision in experiment["revs"]]
