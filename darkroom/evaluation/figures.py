@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ANNOTATED = 25  # classes up to which each cell of the confusion matrix holds its number
-NAMED = 40  # classes up to which each is named on the axes
+NAMED = 40  # classes up to which each is named on the axes of the confusion matrix
+MOST_CONFUSED = 25  # classes that are named when there are more
 DPI = 110
 PALETTE = ("#2563eb", "#d97706", "#15803d", "#be123c", "#7c3aed", "#0e7490", "#a16207", "#db2777", "#4d7c0f", "#57534e")
 MARKERS = "o^sDvP*Xh<"
@@ -31,23 +31,31 @@ def save(path: Path, figure: "Figure") -> None:
 def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
     """Confusion counts (K, K), row truth, column answer, coloured by the share of the row.
 
-    Up to 25 classes each cell holds its count. From 41 on names cannot be read: the whole matrix without them stands
+    Up to 40 classes each cell holds its count. From 41 on names cannot be read: the whole matrix without them stands
     beside the classes that take part in most confusions, with them.
     """
-    from matplotlib.figure import Figure
-
     if len(classes) <= NAMED:
         side = float(np.clip(1.9 + 0.52 * len(classes), 4.6, 16))
-        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+        figure = _figure(side + 0.6, side)
         _matrix(figure.add_subplot(), counts, classes, "Share of each row (numbers: images)")
         return figure
-    figure = Figure(figsize=(19, 9.6), layout="constrained")
+    figure = _figure(19, 9.6)
     whole, part = figure.subplots(1, 2)
     _overview(whole, counts)
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-    chosen = np.sort(np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:ANNOTATED])
-    title = f"The {ANNOTATED} classes with most confusions (colour: share of the row)"
+    chosen = np.sort(np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:MOST_CONFUSED])
+    title = f"The {MOST_CONFUSED} classes with most confusions (colour: share of the row)"
     _matrix(part, counts[np.ix_(chosen, chosen)], [classes[i] for i in chosen], title, counts.sum(axis=1)[chosen])
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(w_pad=0.1, h_pad=0.1)
     return figure
 
 
@@ -65,7 +73,7 @@ def _matrix(
     axes.set(xlabel="predicted", ylabel="actual")
     axes.set_title(title, fontsize=11)
     axes.tick_params(length=0)
-    for row, column in zip(*np.nonzero(counts), strict=True) if len(classes) <= ANNOTATED else ():
+    for row, column in zip(*np.nonzero(counts), strict=True):
         pale = share[row, column] > 0.55
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center",
                   color="white" if pale else "#1e293b", fontsize=size if counts.max() < 1000 else size - 2)  # fmt: skip
@@ -93,9 +101,7 @@ def _overview(axes: "Axes", counts: np.ndarray) -> None:
 def map_figure(places: np.ndarray, labels: np.ndarray, right: np.ndarray, classes: Sequence[str]) -> "Figure":
     """Points (n, 2) by class `labels` (n,); wrong answers are ringed. More classes than 20 are named at their
     centre."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.6, 6.4), layout="constrained")
+    figure = _figure(8.6, 6.4)
     axes = figure.add_subplot()
     present = np.unique(labels)
     few = len(present) <= 20
@@ -107,7 +113,9 @@ def map_figure(places: np.ndarray, labels: np.ndarray, right: np.ndarray, classe
         axes.scatter(x, y, s=26 if few else 14, alpha=0.75, linewidths=0, marker=marker, color=colour, label=name)
     if (~right).any():
         x, y = places[~right].T
-        axes.scatter(x, y, s=90, facecolors="none", edgecolors="#be123c", linewidths=1.4, label="wrong answer")
+        axes.scatter(
+            x, y, s=90 if few else 46, facecolors="none", edgecolors="#be123c", linewidths=1.4, label="wrong answer"
+        )
     if few:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
     else:

@@ -93,7 +93,8 @@ def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int,
                     samples = [(f"{r:064x}", names[labels[r]], f"{names[labels[r]]}/{r}.png", SIZE, SIZE) for r in rows]
                     files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
     train, val = features[: counts[0]], features[counts[0] : bounds[2]]
-    means = np.stack([train[labels[: counts[0]] == place].mean(axis=0) for place in range(len(names))])
+    means = np.stack([train[labels[: counts[0]] == place].sum(axis=0) for place in range(len(names))])
+    means /= np.maximum(np.bincount(labels[: counts[0]], minlength=len(names)), 1)[:, None]
     weight, bias = means * 2, -(means * means).sum(axis=1)  # the nearest mean, as a linear head
     head = {"0.weight": 50 * weight.astype(np.float32), "0.bias": 50 * bias.astype(np.float32)}
     facts = {
