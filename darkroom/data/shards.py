@@ -21,6 +21,7 @@ from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
 RESIDENT_BYTES = 64_000_000
+PAGE = 2_000_000
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
 
@@ -129,9 +130,14 @@ class Shards:
         return out
 
     def _give_back(self, count: int) -> None:
-        """Count `count` rows as read; after RESIDENT_BYTES of them, what is mapped no longer counts as our memory."""
-        rows = self._parts[0][self.index["tensor"]]
-        self._read += count * rows[0].nbytes
+        """Count `count` rows as read; after RESIDENT_BYTES of them, what is mapped no longer counts as our memory.
+
+        A row counts for PAGE more than it holds: where the file is cached in large pages, a touch maps a whole one.
+        """
+        row = self._parts[0][self.index["tensor"]][0].nbytes
+        if len(self) * row <= SHARD_BYTES:
+            return  # small enough to stay
+        self._read += count * (row + PAGE)
         if self._read > RESIDENT_BYTES:
             self._read = 0
             for part in self._parts:
