@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.data.augment import STRENGTHS, augmented
 from darkroom.data.decode import Framing, decode
-from darkroom.data.figures import save_sheet
+from darkroom.data.figures import SIDE, Pair, save_pairs, save_sheet
 from darkroom.data.places import Places
 from darkroom.data.preparing import SPLITS, Prepared
 from darkroom.data.shards import Shards
 from darkroom.errors import BadImage
 
-CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN, SIDE = 12, 8, 24, 96
+CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -52,36 +53,75 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
     }
 
 
-def draw_samples(train: Path, path: Path) -> None:
-    """Some images of each class as the model sees them."""
+def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
+    """Some images of each class as the model sees them, and the same as each strength of `augment` changes them."""
     shards = Shards(train)
+    strengths = {name: strength for name, strength in STRENGTHS.items() if strength is not None}
     rows = []
     for label in _spaced(range(len(shards.classes)), CLASSES_SHOWN):
         places = np.flatnonzero(shards.labels == label)[:IMAGES_SHOWN]
-        rows.append((shards.classes[label], list(shards.rows(places))))
-    save_sheet(path, "After preprocessing", rows, SIDE)
+        images = shards.rows(places)
+        flips = shards.index["flips"]
+        changed = [list(augmented(images, strength, flips, places, seed, 0)) for strength in strengths.values()]
+        rows.append((shards.classes[label], [list(images), *changed]))
+    more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
+    title = f"What the model sees: {shards.index['image_size']} px{more}"
+    save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)
 
 
 def draw_duplicates(index: Rows, split: Rows, places: Places, path: Path) -> None:
-    """Pairs of copies side by side, label conflicts first."""
+    """Pairs of copies side by side: label conflicts first, then those that differ most."""
     by_id = {row["id"]: row for row in index}
     pairs = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
-    pairs.sort(key=lambda pair: (pair[0]["label"] == pair[1]["label"], pair[0]["id"]))
+    pairs.sort(key=lambda pair: (pair[0]["label"] == pair[1]["label"], -_bits(pair), pair[0]["id"]))
     shown = pairs[:PAIRS_SHOWN]
-    wanted = {row["location"] for pair in shown for row in pair}
-    pixels = {}
-    for location, extent in places.extents(wanted):
+    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, places)
+    conflicts = sum(one["label"] != other["label"] for one, other in pairs)
+    drawn = [
+        Pair(
+            (thumbnails[one["location"]], thumbnails[other["location"]]),
+            (one["location"], other["location"]),
+            _relation(one, other),
+            one["label"] != other["label"],
+        )
+        for one, other in shown
+    ]
+    title = "No copies found"
+    if pairs:
+        more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
+        title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"
+    save_pairs(path, title, drawn)
+
+
+def _thumbnails(rows: Mapping[str, Mapping[str, str]], places: Places) -> dict[str, np.ndarray]:
+    """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none."""
+    found = {}
+    for location, extent in places.extents(rows):
+        square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        width, height = int(rows[location]["width"]) or 1, int(rows[location]["height"]) or 1
+        scale = SIDE / max(width, height)
+        across, down = max(round(width * scale), 1), max(round(height * scale), 1)
+        part = (
+            slice((SIDE - down) // 2, (SIDE - down) // 2 + down),
+            slice((SIDE - across) // 2, (SIDE - across) // 2 + across),
+        )
         try:
-            pixels[location] = decode(extent.read(), Framing(SIDE, "pad", SIDE))
+            square[part] = decode(extent.read(), Framing(SIDE, "pad", SIDE))[part]
         except BadImage:
-            pixels[location] = np.full((SIDE, SIDE, 3), 128, np.uint8)
-    rows = [(_pair_name(pair), [pixels[row["location"]] for row in pair]) for pair in shown]
-    save_sheet(path, f"{len(pairs)} copies of other images" if pairs else "No copies found", rows, SIDE)
+            square[part] = 200
+        found[location] = square
+    return found
 
 
-def _pair_name(pair: tuple[Mapping[str, str], Mapping[str, str]]) -> str:
-    one, other = pair
-    return one["label"] if one["label"] == other["label"] else f"{one['label']} / {other['label']}"
+def _bits(pair: tuple[Mapping[str, str], Mapping[str, str]]) -> int:
+    """How many bits of the perceptual hashes differ; 0 where one is missing, as for exact copies of broken files."""
+    one, other = (row["phash"] for row in pair)
+    return (int(one, 16) ^ int(other, 16)).bit_count() if one and other else 0
+
+
+def _relation(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    labels = one["label"] if one["label"] == other["label"] else f"{one['label']} / {other['label']}"
+    return f"{labels}: " + ("same bytes" if one["sha256"] == other["sha256"] else f"{_bits((one, other))} of 256 bits")
 
 
 def _reasons(rejects: Mapping[str, str]) -> dict[str, int]:
