@@ -34,9 +34,8 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.memory", "--folder", f"{folder}/train"]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         peaks.append(float(said[0]))
-        print(
-            f"{count:,} images, {count * asked.size**2 * 3 / 1e6:,.0f} MB of pixels: {peaks[-1]:,.0f} MB resident at most"
-        )
+        pixels = count * asked.size**2 * 3 / 1e6
+        print(f"{count:,} images, {pixels:,.0f} MB of pixels: {peaks[-1]:,.0f} MB resident at most")
     print(f"memory of {TIMES} times the images / memory: {peaks[1] / peaks[0]:.2f}")
 
 
