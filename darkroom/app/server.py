@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import socket
 import sys
 import time
@@ -103,6 +104,7 @@ def make_server(app: Any, settings: Settings) -> Any:
             while self.server_state.connections and time.monotonic() < until and not self.force_exit:
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
+            self._captured_signals.clear()  # it would raise them again: what was asked for has been done
 
     config = uvicorn.Config(
         app,
@@ -125,7 +127,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        reason = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; choose another --host or --port"
         raise DarkroomError(reason) from error
 
 
