@@ -1,6 +1,5 @@
 """Export the classifier: models/classifier, test shards -> models/export, metrics/export.json; or fail."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from darkroom import files, runtime
 from darkroom.data.shards import Shards
 from darkroom.export import agreement, measure, provenance, quantize
 from darkroom.export.card import model_card
-from darkroom.export.onnx import join, read, write
+from darkroom.export.onnx import join, parse, read, write
 from darkroom.export.session import open_session, probabilities
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
@@ -70,10 +69,7 @@ def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
     from darkroom.model.network import load_network
     from darkroom.model.onnx_body import export
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "body.onnx"
-        export(load_network(saved.folder).body, saved.facts["image_size"], path)
-        return read(path)
+    return parse(export(load_network(saved.folder).body, saved.facts["image_size"]), saved.folder.as_posix())
 
 
 def _trained_probabilities(

@@ -77,14 +77,20 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 def read(path: Path) -> onnx.ModelProto:
     """The graph in a file, whole: external data is refused. Raises DarkroomError."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        return parse(path.read_bytes(), path.as_posix())
     except FileNotFoundError as error:
         raise DarkroomError(f"{path} does not exist; run `dvc repro`") from error
+
+
+def parse(data: bytes, name: str) -> onnx.ModelProto:
+    """The graph in the bytes of a file called `name`. Raises DarkroomError."""
+    try:
+        model = onnx.load_from_string(data)
     except Exception as error:  # protobuf's DecodeError has no public name that lasts
-        raise DarkroomError(f"{path} is not an ONNX file: {error}; run `dvc repro -f embed`") from error
+        raise DarkroomError(f"{name} is not an ONNX file: {error}; run `dvc repro -f embed`") from error
     outside = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
     if outside:
-        raise DarkroomError(f"{path} keeps the weights {outside[0]}, … in another file; expected one file")
+        raise DarkroomError(f"{name} keeps the weights {outside[0]}, … in another file; expected one file")
     return model
 
 

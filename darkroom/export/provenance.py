@@ -12,7 +12,7 @@ def dvc_md5(path: Path) -> str:
     entries = [
         {"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in path.rglob("*") if file.is_file()
     ]
-    listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"].split("/")), sort_keys=True)
+    listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
     return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 

@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from darkroom.export import agreement
+from darkroom.export.onnx import join, parse, write
+from darkroom.export.session import open_session
 from darkroom.model import backbones, catalog, heads, onnx_body
+from darkroom.model.classifier import softmax
 from darkroom.model.engine import Engine
 from darkroom.model.network import Body, Network, pixels
 from tests.model.samples import photo_images
@@ -52,7 +56,7 @@ def test_every_family_of_torchvision_is_here():
 
 
 @pytest.mark.parametrize("backbone", FAMILIES)
-def test_builds_trains_exports_and_embeds(backbone):
+def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     size, averaged = FAMILIES[backbone]
     if backbone.startswith("timm/"):
         pytest.importorskip("timm", reason="needs the extra `timm`")
@@ -78,3 +82,11 @@ def test_builds_trains_exports_and_embeds(backbone):
     assert (maps is not None) is averaged
     if maps is not None:
         np.testing.assert_allclose(maps.mean((2, 3)), answered, rtol=1e-3, atol=1e-4 * scale)
+
+    # The whole exported model agrees too. Random weights give features of any scale: this head makes logits of them.
+    weight = np.random.default_rng(0).normal(0, 2 / np.linalg.norm(expected, axis=1).mean(), (4, features))
+    head = {"0.weight": weight.astype(np.float32), "0.bias": np.arange(4, dtype=np.float32)}
+    trained = softmax(heads.logits(expected, head), 0.8)
+    write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")
+    exported = open_session(tmp_path / "model.onnx", 1).run(["probabilities"], {"images": images})[0]
+    agreement.require(agreement.compare(trained, exported), trained, exported, ["a", "b", "c"])

@@ -154,6 +154,27 @@ def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatc
     assert (root / "models/export/model.onnx").read_bytes() == before
 
 
+def test_a_fine_tuned_network_is_exported_and_compared_with_torch(root, monkeypatch):
+    from darkroom.model import backbones, heads
+    from darkroom.model.network import Body, Network, pixels
+
+    folder = root / "models/classifier"
+    body = Body(backbones.build("small_cnn", SIZE, seed=3), [0.2] * 3, [0.3] * 3)
+    features = backbones.features_of(body.net, SIZE)
+    head = heads.build(heads.Head("linear", 1, 0.0), features, len(CLASSES), seed=4)
+    facts = files.read_json(folder / "model.json") | {
+        "backbone": "small_cnn", "frozen": False, "freeze": "none", "features": features, "mean": [0.2] * 3,
+        "std": [0.3] * 3, "head": {"kind": "linear", "hidden": 1, "dropout": 0.0},
+    }  # fmt: skip
+    classifier.save(folder, facts, heads.tensors(head), body.arrays())
+    (root / "models/body/body.onnx").unlink()
+    run(root, monkeypatch)
+    images, _ = pictures()
+    answers = open_session(root / "models/export/model.onnx", 1).run(["probabilities"], {"images": images[400:]})[0]
+    logits = Network(body, head, "none").eval()(pixels(images[400:])).detach().numpy()
+    np.testing.assert_allclose(answers, classifier.softmax(logits, 1.25), atol=1e-4)
+
+
 def test_a_body_without_a_map_is_explained_by_occlusion(tmp_path, monkeypatch):
     root = make_run(tmp_path / "run", maps=False)
     run(root, monkeypatch)
