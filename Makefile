@@ -35,6 +35,28 @@ format: setup-dev ## Format the code
 	ruff check --fix .
 	ruff format .
 
+.PHONY: report pr-report pr-number.txt pr-comment lock-check repro-check
+
+report: setup ## Write everything about the run into report.html
+	$(BIN)/python -m darkroom.cli report
+
+pr-report: setup ## Compare the run with BASE (default: origin/main), as pr-report.md; RUN_BASE=1 runs it where needed
+	$(BIN)/python -m darkroom.ci.pr_report $(if $(RUN_BASE),--run-base) $(if $(FAIL_ON),--fail-on $(FAIL_ON)) "$${BASE:-origin/main}"
+
+pr-number.txt:
+	echo "$$PR_NUMBER" > $@
+
+pr-comment: ## Post .darkroom/report/pr-report.md on its pull request (in a GitHub workflow)
+	$(PYTHON) -m darkroom.ci.comment
+
+lock-check: setup ## Check, without data, that dvc.lock fits the code and the params
+	$(BIN)/python -m darkroom.ci.lock_check
+
+repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
+	test -z "$$(dvc remote list)" || dvc pull --allow-missing
+	dvc repro
+	git diff --exit-code --stat dvc.lock || $(BIN)/python -m darkroom.cli verify .
+
 wire: setup-dev ## Write code deps, params and params.schema.json from the stages
 	$(BIN)/python -m tests.wiring
 

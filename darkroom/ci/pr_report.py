@@ -1,0 +1,132 @@
+"""`make pr-report BASE=origin/main`: what a change does to params, metrics and answers, as Markdown for a reviewer."""
+
+import argparse
+import csv
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from darkroom.errors import DarkroomError
+from darkroom.evaluation.compare import FAILED, GATES
+from darkroom.evaluation.comparison import compare
+from darkroom.evaluation.comparison_text import as_markdown
+from darkroom.evaluation.runs import CompareError, Revision, Run, load_run, locations
+from darkroom.progress import say
+from darkroom.reproduction.rerun import remove, rerun
+from darkroom.reproduction.results import git
+
+HISTORY = "plots/history.csv"
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN = 20
+
+
+def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> tuple[str, bool]:
+    """The Markdown, and whether the gate lets the change pass. What cannot be compared is said in it."""
+    try:
+        new = load_run(None, root)
+        old, note = _base(root, base, run_base)
+        found = compare(old, new, locations(root), margin)
+        parts, passes = [as_markdown(found, SHOWN), note], not GATES[gate](found)
+    except DarkroomError as error:
+        parts, passes = [f"### ⚪ Not compared\n\n{error}"], gate == "never"
+    parts += [curves(root, base), metrics(root, base), _links()]
+    return "\n\n".join(part for part in parts if part) + "\n", passes
+
+
+def _base(root: Path, base: str, run_base: bool) -> tuple[Run, str]:
+    """The base's run; run again in a temporary clone where its predictions are nowhere to be had."""
+    try:
+        return load_run(base, root), ""
+    except CompareError:
+        commit = git(root, "rev-parse", f"{base}^{{commit}}") if run_base else None
+        if commit is None:
+            raise
+    say(f"pr-report: running {base} again, because its predictions are in no cache or remote")
+    folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
+    try:
+        run = load_run(None, rerun(root, commit, folder / "clone"))
+        note = "The base was run again on this machine: its predictions are in no cache or remote."
+        return Run(f"{base} ({commit[:7]})", run.params, run.metrics, run.predictions), note
+    finally:
+        remove(folder)
+
+
+def curves(root: Path, base: str) -> str:
+    """The validation loss of both runs as a line of bars each, as far as it is known."""
+    lines = []
+    for name, rev in ((base, base), ("this change", None)):
+        try:
+            rows = list(csv.DictReader(io.StringIO(Revision(rev, root).text(HISTORY))))
+        except CompareError:
+            continue
+        losses = [float(row["val_loss"]) for row in rows if row.get("val_loss")]
+        if losses:
+            lines.append(f"{name:<14} {sparkline(losses)}  {losses[0]:.4g} → {min(losses):.4g} in {len(losses)} epochs")
+    return "Validation loss:\n\n```text\n" + "\n".join(lines) + "\n```" if lines else ""
+
+
+def sparkline(values: list[float], most: int = 60) -> str:
+    """The values as bars of eight heights, at most `most` of them."""
+    step = -(-len(values) // most)
+    shown = values[::step]
+    low, high = min(shown), max(shown)
+    span = (high - low) or 1.0
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in shown)
+
+
+def metrics(root: Path, base: str) -> str:
+    """`dvc metrics diff`, folded away, without the ends of intervals and the numbers of each class."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", base],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode or not done.stdout.strip():
+        return ""
+    lines = [line for line in done.stdout.strip().splitlines() if not _detail(line)]
+    if len(lines) <= 2:
+        return ""
+    table = "\n".join(lines)
+    return f"<details><summary>All metrics that changed (dvc metrics diff)</summary>\n\n{table}\n\n</details>"
+
+
+def _detail(line: str) -> bool:
+    cells = [cell.strip() for cell in line.split("|")]
+    key = cells[2] if len(cells) > 2 else ""
+    return "per_class" in key or key.endswith(("_low", "_high")) or "run.json" in line
+
+
+def _links() -> str:
+    """Where the figures are, when this runs in a GitHub workflow."""
+    known = [os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    if not all(known):
+        return "All figures: `make report`."
+    server, repository, run = known
+    return f"All figures are in the [report of this run]({server}/{repository}/actions/runs/{run}#artifacts)."
+
+
+def main() -> int:
+    """Write pr-report.md, print it, and add it to the job's summary; 1 when the gate closes."""
+    parser = argparse.ArgumentParser(prog="pr-report", description="Compare the workspace with a base, for a reviewer.")
+    parser.add_argument("base", help="a branch, tag or commit")
+    parser.add_argument("--out", type=Path, default=Path("pr-report.md"), help="(default: %(default)s)")
+    parser.add_argument("--run-base", action="store_true", help="run the base where its predictions are not at hand")
+    parser.add_argument("--fail-on", choices=sorted(GATES), default="never", help="as in darkroom compare")
+    parser.add_argument("--margin", type=float, default=0.0, help="as in darkroom compare")
+    asked = parser.parse_args()
+    text, passes = report(Path.cwd(), asked.base, asked.run_base, asked.fail_on, asked.margin)
+    asked.out.write_text(text, encoding="utf-8")
+    print(text)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+    return 0 if passes else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
