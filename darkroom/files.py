@@ -1,6 +1,7 @@
 """Atomic writes, digests, and JSON and CSV whose bytes depend on their content alone."""
 
 import csv
+import glob
 import hashlib
 import json
 import os
@@ -20,8 +21,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
     A reader therefore sees the old file or the whole new one, also after a power cut.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(**_beside(path))
     os.close(handle)
     temporary = Path(name)
     try:
@@ -88,8 +88,7 @@ def digest(value: Any) -> str:
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
     """An empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(**_beside(path)))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -101,6 +100,27 @@ def fresh_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """How tempfile names a file or folder beside `path`: with this process in it, so that the next one can tell what
+    a killed one left behind, and sweep it away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return {"prefix": f".{path.name}.{os.getpid()}.", "suffix": ".tmp", "dir": path.parent}
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _umask() -> int:

@@ -21,7 +21,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_a_killed_write_leaves_the_old_file(tmp_path):
+def test_a_killed_write_leaves_the_old_file_and_the_next_one_sweeps_up(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
     script = f"""
@@ -35,6 +35,9 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+    assert len(os.listdir(tmp_path)) == 2
+    files.write_text(path, "new")
+    assert os.listdir(tmp_path) == ["a.txt"], "the next writer sweeps up after the killed one"
 
 
 def test_a_written_file_has_the_mode_that_the_umask_gives(tmp_path):

@@ -61,7 +61,7 @@ def test_another_folder_gives_the_same_bytes(developed, tmp_path):
 def test_killed_again_and_again_it_ends_with_the_same_bytes(developed, tmp_path):
     project = Project(tmp_path / "darkroom")
     rng = random.Random(0)
-    for _ in range(12):
+    for _ in range(6):
         # SIGKILL of DVC and all its children, or an interrupt as Ctrl-C sends it, after a moment drawn at random.
         process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"],
@@ -71,7 +71,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(developed, tmp_path)
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(rng.uniform(2, 7))
+        time.sleep(rng.uniform(2, 6))
         os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGINT]))
         process.wait(timeout=60)
     project.dvc("repro")
