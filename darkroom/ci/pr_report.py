@@ -1,6 +1,7 @@
 """`make pr-report BASE=origin/main`: what a change does to params, metrics and answers, as Markdown for a reviewer."""
 
 import argparse
+import contextlib
 import csv
 import io
 import os
@@ -120,7 +121,8 @@ def main() -> int:
     asked = parser.parse_args()
     text, passes = report(Path.cwd(), asked.base, asked.run_base, asked.fail_on, asked.margin)
     asked.out.write_text(text, encoding="utf-8")
-    print(text)
+    with contextlib.suppress(BrokenPipeError):
+        print(text)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

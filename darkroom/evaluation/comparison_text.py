@@ -115,7 +115,7 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")
 
 
 def _value(value: Any) -> str:
