@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from darkroom.errors import DarkroomError
 from darkroom.export import agreement
 from darkroom.export.onnx import join, parse, write
 from darkroom.export.session import open_session
@@ -14,7 +15,7 @@ from darkroom.model import backbones, catalog, heads, onnx_body
 from darkroom.model.classifier import softmax
 from darkroom.model.engine import Engine
 from darkroom.model.network import Body, Network, pixels
-from tests.model.samples import photo_images
+from tests.model.samples import empty_backbone, photo_images
 
 # The smallest of each family, the size to test it at, and whether its features are the average of a map.
 FAMILIES = {
@@ -90,3 +91,15 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")
     exported = open_session(tmp_path / "model.onnx", 1).run(["probabilities"], {"images": images})[0]
     agreement.require(agreement.compare(trained, exported), trained, exported, ["a", "b", "c"])
+
+
+def test_a_network_that_no_onnx_file_holds_is_refused_before_any_work():
+    body = Body(empty_backbone("vit_h_14", 518), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+    with pytest.raises(DarkroomError, match=r"its 2\.5 GB of weights do not fit into one ONNX file"):
+        onnx_body.export(body, 518)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 13, 14])
+def test_pooling_by_products_is_torch_s_adaptive_pooling(size):
+    maps = torch.rand(2, 3, size, size + 1)
+    torch.testing.assert_close(backbones.FixedPool(7)(maps), functional.adaptive_avg_pool2d(maps, 7))

@@ -41,6 +41,7 @@ def learn(freeze: str, backbone: str, weights: str, folder: Path) -> Path:
 )
 def test_features_and_network_teach_the_same_head(backbone, weights, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_THREADS", "1")
     write_splits(Path("shards"), *digit_images(160), [str(digit) for digit in range(10)])
     cached, through = (learn(freeze, backbone, weights, tmp_path / freeze) for freeze in ("backbone", block))
     assert len(Shards(through / "features/train")) == 0

@@ -136,6 +136,17 @@ def test_whole_files_of_families_with_odd_names_fit(tmp_path, backbone):
     resolve(backbone, tmp_path / "a.pth", 96)
 
 
+def test_a_whole_file_of_timm_fits(tmp_path):
+    timm = pytest.importorskip("timm", reason="needs the extra `timm`")
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "a.pth")
+    assert resolve("timm/resnet10t", tmp_path / "a.pth").facts["features"] == 512
+
+
+def test_a_size_that_a_backbone_cannot_take_is_told():
+    with pytest.raises(DarkroomError, match="image_size: this backbone cannot take 32 px"):
+        resolve("inception_v3", "none", 32)
+
+
 def test_a_vit_s_positions_are_fitted_to_another_size(tmp_path):
     torch.save(models.vit_b_32().state_dict(), tmp_path / "a.pth")
     net = resolve("vit_b_32", tmp_path / "a.pth", 96).body.net

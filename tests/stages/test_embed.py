@@ -10,8 +10,9 @@ import torch
 from darkroom import files
 from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
+from darkroom.model import backbones, classifier, tensors
 from darkroom.model.engine import Engine
-from darkroom.model.network import load_body, pixels
+from darkroom.model.network import Body, load_body, pixels
 from stages import embed
 from tests.model.samples import digit_images, write_splits
 
@@ -22,6 +23,7 @@ CLASSES = [str(digit) for digit in range(10)]
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_THREADS", "1")
     write_splits(Path("shards"), *digit_images(80), CLASSES)
     return tmp_path
 
@@ -117,6 +119,26 @@ def test_views_are_augmented_copies_of_the_training_images_alone(project):
 def test_views_need_augment(project):
     run(views=2)
     assert Shards(Path("features/train")).row_shape == (1, 128)
+
+
+def test_a_split_without_images_gives_an_empty_table(project):
+    index = json.loads(Path("shards/val/index.json").read_text())
+    Path("shards/val/index.json").write_text(json.dumps(index | {"count": 0, "shards": []}))
+    run()
+    assert len(Shards(Path("features/val"))) == 0
+    assert len(Shards(Path("features/test"))) == 20
+
+
+def test_a_run_s_classifier_as_weights_leaves_its_head_and_classes_beside_the_body(project):
+    facts = {"classes": ["0", "1", "2"], "image_size": 28, "mean": [0.1] * 3, "std": [0.3] * 3, "backbone": "small_cnn",
+             "framing": {"short_side": 28}, "head": {"kind": "linear", "hidden": 1, "dropout": 0.0}}  # fmt: skip
+    head = {"0.weight": np.ones((3, 128), np.float32), "0.bias": np.zeros(3, np.float32)}
+    body = Body(backbones.build("small_cnn", 28, seed=3), [0.1] * 3, [0.3] * 3).arrays()
+    classifier.save(Path("earlier/classifier"), facts, head, body)
+    run(weights="earlier/classifier")
+    assert files.read_json(Path("body/body.json"))["mean"] == [0.1] * 3
+    assert (tensors.facts(Path("body/head.safetensors")) or {})["classes"] == ["0", "1", "2"]
+    assert np.array_equal(tensors.load(Path("body/body.safetensors"))["block1.0.weight"], body["block1.0.weight"])
 
 
 def test_a_wrong_block_stops_before_anything_is_written(project):
