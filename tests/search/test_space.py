@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 
+from darkroom.params import read_yaml
 from darkroom.search.choosing import choose, count, hopeless
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
 from darkroom.search.space import Range, Space, SweepError, read_space
 
+ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64}
 TEXT = """
 method: {method}
@@ -108,3 +112,10 @@ def test_numbers_are_kept_short_and_inside_the_range():
     assert Range(0.12345678, 1.0).tidy(0.0) == 0.12345678
     assert Range(1, 9, integer=True).at(0.5) == 5
     assert Range(3, 4, points=1).grid() == [3]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_sweeps_can_be_searched(path):
+    found = read_space(path, read_yaml(ROOT / "params.yaml"))
+    assert count(found) >= 5
+    assert choose(found, 0, [], {}).keys() == found.params.keys()
