@@ -60,6 +60,12 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: not a safetensors file that can be mapped ({error})") from error
 
 
+def where(path: Path, name: str) -> int:
+    """The byte of the file at which the tensor `name` begins."""
+    header, start = _header(path)
+    return int(start + header[name]["data_offsets"][0])
+
+
 def release(array: np.ndarray) -> None:
     """Give back the memory of the pages of a mapped array that were read; they are read again when they are needed."""
     memory = getattr(array, "_mmap", None)

@@ -17,9 +17,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from darkroom.errors import DarkroomError
+
 T = TypeVar("T")
 R = TypeVar("R")
 BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
+STILLBORN = 5  # workers in a row that may die before they begin
+NOT_BEGUN = -1
 PATIENCE = 300.0  # seconds that one task may take before its worker is taken for hung
 
 
@@ -40,26 +44,43 @@ class _Worker:
     seen: int = -1
 
 
+@dataclass
+class _Queue:
+    """What is still to be done: new tasks, those of a lost batch, and those that are to be tried again, alone."""
+
+    source: Iterator[Any]
+    rest: deque[Any] = field(default_factory=deque)
+    again: deque[Any] = field(default_factory=deque)
+    stillborn: int = 0  # workers in a row that died before they had begun
+
+    def batch(self) -> list[Any]:
+        """Up to BATCH pairs of a task and how often it was tried; [] when nothing is left."""
+        if self.rest:
+            return [self.rest.popleft() for _ in range(min(len(self.rest), BATCH))]
+        if self.again:
+            return [self.again.popleft()]
+        return [(task, 0) for task in itertools.islice(self.source, BATCH)]
+
+
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE
 ) -> Iterator[tuple[T, R | Died]]:
     """Yield (task, function(task)) in no fixed order, from `count` processes; memory holds `count` batches.
 
-    `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run.
+    `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run. Raises
+    DarkroomError when workers cannot be started.
     """
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload([getattr(function, "func", function).__module__])  # also a partial's
-    source = iter(tasks)
-    again: deque[Any] = deque()  # tasks to be tried alone
-    rest: deque[Any] = deque()  # tasks of a lost batch that had no part in it
+    queue = _Queue(iter(tasks))
     workers: list[_Worker] = []
     try:
         while True:
             for worker in [worker for worker in workers if not worker.batch]:
-                _give(worker, source, rest, again)
+                _send(worker, queue.batch())
             while len(workers) < count:
-                batch = _next_batch(source, rest, again)
+                batch = queue.batch()
                 if not batch:
                     break
                 workers.append(_start(context, function))
@@ -67,7 +88,7 @@ def run_tasks(
             busy = [worker for worker in workers if worker.batch]
             if not busy:
                 return
-            yield from _collect(workers, busy, rest, again, patience)
+            yield from _collect(workers, busy, queue, patience)
     finally:
         for worker in workers:
             worker.pipe.close()
@@ -76,42 +97,46 @@ def run_tasks(
             worker.process.join()
 
 
-def _collect(
-    workers: list[_Worker], busy: list[_Worker], rest: deque[Any], again: deque[Any], patience: float
-) -> Iterator[tuple[Any, Any]]:
+def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patience: float) -> Iterator[tuple[Any, Any]]:
     ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
     for worker in busy:
         if worker.pipe in ready:
             try:
                 answer = worker.pipe.recv()
             except (EOFError, OSError):
-                yield from _bury(workers, worker, rest, again, None)
+                workers.remove(worker)
+                yield from _bury(worker, queue, None)
                 continue
             if isinstance(answer, BaseException):
                 raise answer
-            batch, worker.batch = worker.batch, []
+            batch, worker.batch, queue.stillborn = worker.batch, [], 0
             yield from zip([task for task, _ in batch], answer, strict=True)
         elif worker.place.value != worker.seen:
             worker.seen, worker.since = worker.place.value, time.monotonic()
         elif time.monotonic() - worker.since > patience:
             worker.process.kill()
-            yield from _bury(workers, worker, rest, again, f"decoder hung for {patience:g} s")
+            workers.remove(worker)
+            yield from _bury(worker, queue, f"decoder hung for {patience:g} s")
 
 
-def _bury(
-    workers: list[_Worker], worker: _Worker, rest: deque[Any], again: deque[Any], hung: str | None
-) -> Iterator[tuple[Any, Any]]:
-    """Take a dead worker away; its other tasks go to others, the one it died at is tried again, alone, once."""
+def _bury(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
+    """Queue a dead worker's other tasks; the one that it died at is tried again, alone, once."""
     worker.process.join()
     worker.pipe.close()
-    workers.remove(worker)
-    place = min(max(worker.place.value, 0), len(worker.batch) - 1)
-    task, tries = worker.batch.pop(place)
-    rest.extend(worker.batch)
+    status = _status(worker.process.exitcode)
+    if worker.place.value == NOT_BEGUN:
+        queue.rest.extend(worker.batch)
+        queue.stillborn += 1
+        if queue.stillborn > STILLBORN:
+            raise DarkroomError(f"worker processes die before they begin ({status}); set DARKROOM_WORKERS=1, "
+                                "and look for what ends them: no memory, or a broken installation")  # fmt: skip
+        return
+    task, tries = worker.batch.pop(worker.place.value)
+    queue.rest.extend(worker.batch)
     if tries or hung:
-        yield task, Died(hung or f"decoder crashed ({_status(worker.process.exitcode)})")
+        yield task, Died(hung or f"decoder crashed ({status})")
     else:
-        again.append((task, 1))
+        queue.again.append((task, 1))
 
 
 def _status(code: int | None) -> str:
@@ -123,23 +148,11 @@ def _status(code: int | None) -> str:
     return f"status {code}"
 
 
-def _next_batch(source: Iterator[Any], rest: deque[Any], again: deque[Any]) -> list[Any]:
-    if rest:
-        return [rest.popleft() for _ in range(min(len(rest), BATCH))]
-    if again:
-        return [again.popleft()]
-    return [(task, 0) for task in itertools.islice(source, BATCH)]
-
-
-def _give(worker: _Worker, source: Iterator[Any], rest: deque[Any], again: deque[Any]) -> None:
-    batch = _next_batch(source, rest, again)
-    if batch:
-        _send(worker, batch)
-
-
 def _send(worker: _Worker, batch: list[Any]) -> None:
+    if not batch:
+        return
     worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
-    worker.place.value = 0
+    worker.place.value = NOT_BEGUN
     # It may have died while it was idle; the next wait then finds its end of the pipe closed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.pipe.send([task for task, _ in batch])
@@ -147,7 +160,7 @@ def _send(worker: _Worker, batch: list[Any]) -> None:
 
 def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
     mine, its = context.Pipe()
-    place = context.RawValue("i", 0)
+    place = context.RawValue("i", NOT_BEGUN)
     process = context.Process(target=_work, args=(function, its, place), daemon=True)
     process.start()
     its.close()

@@ -1,7 +1,10 @@
 """Workers that die, hang or fail cost the one task that they were at."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +68,21 @@ def test_leaving_early_ends_the_workers():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_workers_that_cannot_start_are_an_error_and_not_a_reject_of_every_file(tmp_path):
+    """A script whose workers import it again and fail: the mistake is the script's, no file's."""
+    (tmp_path / "broken.py").write_text(
+        "import multiprocessing, sys\n"
+        "if multiprocessing.current_process().name != 'MainProcess':\n"
+        "    raise SystemExit(7)\n"
+        "from darkroom.data.workers import run_tasks\n"
+        "from tests.data.crashers import work\n"
+        "list(run_tasks(work, ['double 1', 'double 2'], 1))\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "broken.py")],
+        env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert "worker processes die before they begin (status" in done.stderr

@@ -1,0 +1,130 @@
+"""Near duplicates: how many altered copies are found, how many other pairs are taken for copies, and how fast.
+
+    python -m benchmarks.duplicates [--photos FOLDER …] [--mnist ../shared/data/mnist] [--among 100000]
+
+Every photo is altered in each way and looked for among random hashes that fill up to `--among`. Then all pairs of
+unrelated photos are compared, and MNIST, where all pictures are alike, is searched.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from darkroom.data.duplicates import MOST, as_bits, near_pairs, near_threshold
+from darkroom.data.known import ARRAYS
+from darkroom.data.phash import perceptual_hash
+from darkroom.data.pictures import png
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    shared = Path("../shared/data")
+    parser.add_argument("--photos", type=Path, nargs="+", default=[shared / "dogs-vs-cats", shared / "hymenoptera"])
+    parser.add_argument("--mnist", type=Path, default=shared / "mnist")
+    parser.add_argument("--among", type=int, default=100_000)
+    asked = parser.parse_args()
+    paths = sorted(path for root in asked.photos for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    with ProcessPoolExecutor() as pool:
+        hashes = list(pool.map(hashes_of, paths, chunksize=16))
+    bits = np.stack([as_bits(row) for row in hashes if all(row)], axis=1)  # (ways, photos, bytes)
+    originals = bits[0]
+    print(f"{len(originals)} photos; threshold {near_threshold(originals)} of 256 bits")
+    print(f"{'altered copy':24} within the threshold   found among {asked.among:,}   seconds")
+    noise = np.random.default_rng(0).integers(0, 256, (asked.among - 2 * len(originals), bits.shape[2]), dtype=np.uint8)
+    for name, altered in zip(WAYS, bits[1:], strict=True):
+        near = distances(originals, altered) <= MOST
+        start = time.perf_counter()
+        pairs = near_pairs(np.concatenate([originals, altered, noise]), MOST)
+        took = time.perf_counter() - start
+        found = ((pairs[:, 1] - pairs[:, 0] == len(originals)) & (pairs[:, 0] < len(originals))).sum()
+        print(f"{name:24} {near.mean():20.1%} {found / len(originals):25.1%} {took:9.1f}")
+    false_positives(originals)
+    alike(asked.mnist)
+
+
+def hashes_of(path: Path) -> list[str]:
+    """The hash of a photo and of each altered copy."""
+    image = Image.open(path).convert("RGB")
+    return [perceptual_hash(path.read_bytes()), *(perceptual_hash(way(image)) for way in WAYS.values())]
+
+
+def saved(image: Image.Image, quality: int = 90) -> bytes:
+    """The picture as a JPEG file."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def cropped(share: float, image: Image.Image) -> bytes:
+    """The middle of the picture, `share` of each side."""
+    width, height = image.size
+    left, top = round(width * (1 - share) / 2), round(height * (1 - share) / 2)
+    return saved(image.crop((left, top, width - left, height - top)))
+
+
+def resized(factor: float, image: Image.Image) -> bytes:
+    """The picture with sides `factor` times as long."""
+    size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
+    return saved(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def brightened(factor: float, image: Image.Image) -> bytes:
+    """The picture `factor` times as bright."""
+    return saved(ImageEnhance.Brightness(image).enhance(factor))
+
+
+WAYS: dict[str, Callable[[Image.Image], bytes]] = {
+    **{f"JPEG quality {quality}": partial(saved, quality=quality) for quality in (75, 30, 10)},
+    **{f"resized to {factor:.0%}": partial(resized, factor) for factor in (0.5, 0.25, 2.0)},
+    **{f"brightness {factor:.0%}": partial(brightened, factor) for factor in (0.7, 1.3)},
+    **{f"cropped to {share:.0%}": partial(cropped, share) for share in (0.98, 0.95, 0.9, 0.8)},
+}
+
+
+def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Bits that differ, row by row."""
+    return np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+
+
+def false_positives(originals: np.ndarray) -> None:
+    """All pairs of different photos."""
+    places = np.triu_indices(len(originals), 1)
+    apart = np.concatenate([
+        distances(originals[one], originals[other])
+        for one, other in zip(np.array_split(places[0], 50), np.array_split(places[1], 50), strict=True)
+    ])  # fmt: skip
+    close = int((apart <= MOST).sum())
+    print(f"{len(apart):,} pairs of photos: {close} within {MOST} bits; the nearest are {np.sort(apart)[:6].tolist()}")
+
+
+def alike(mnist: Path) -> None:
+    """MNIST's training digits, which a threshold for photos would chain together."""
+    from torchvision import datasets
+
+    known = ARRAYS["MNIST"]
+    paths = {remote.name: mnist / remote.name for remote in known.remotes(datasets.MNIST)}
+    if not all(path.exists() for path in paths.values()):
+        print(f"{mnist} has no MNIST; skipped")
+        return
+    bits = as_bits([perceptual_hash(png(pixels)) for _, pixels in known.pictures(datasets.MNIST, paths)])
+    threshold = near_threshold(bits)
+    for limit in (threshold, MOST):
+        start = time.perf_counter()
+        pairs = near_pairs(bits, limit)
+        print(f"MNIST, {len(bits):,} digits: {len(pairs):,} pairs within {limit} bits "
+              f"({'the chosen threshold' if limit == threshold else 'what photos get'}), "
+              f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
