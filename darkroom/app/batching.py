@@ -41,20 +41,31 @@ class Batcher:
     """Gives pictures of many requests to `predict` together: uint8 (b, S, S, 3) -> float32 (b, K), b <= `batch`.
 
     Lives in one event loop; the model runs in one thread of its own. A batch starts as soon as the model is free and
-    either it is full or its oldest picture has waited `wait` seconds. `reserve` hands out `capacity` places, before
-    anything is read or decoded, so that an overload is refused while it is still cheap.
+    either it is full or its oldest picture has waited `wait` seconds.
+
+    An overload is refused while it is still cheap. `reserve` hands out `capacity` places before anything is read;
+    `begin` then lets pictures in as long as those before them should be answered within `patience` seconds, by the
+    pace of the latest batches: a queue that is longer only makes every answer late.
     """
 
     def __init__(
-        self, predict: Callable[[np.ndarray], np.ndarray], batch: int = 32, wait: float = 0.003, capacity: int = 128
+        self,
+        predict: Callable[[np.ndarray], np.ndarray],
+        batch: int = 32,
+        wait: float = 0.003,
+        capacity: int = 128,
+        patience: float = 0.5,
     ) -> None:
-        self._predict, self.batch, self.wait, self.capacity = predict, batch, wait, capacity
+        self._predict, self.batch, self.wait = predict, batch, wait
+        self.capacity, self.patience = capacity, patience
         self._queue: deque[_Waiting] = deque()
         self._running = 0
         self._filled = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._worker: asyncio.Task[None] | None = None
-        self.reserved = 0
+        self.reserved = self.working = 0
+        self.pace = 0.0  # seconds a picture, from decoding to answer, while there is work
+        self._busy_since = 0.0
         self.stats = Stats()
 
     def start(self) -> None:
@@ -72,7 +83,7 @@ class Batcher:
 
     def reserve(self, places: int = 1) -> None:
         """Take places in the queue; give them back with `release`. Raises QueueFull."""
-        if self.reserved + places > self.capacity:
+        if self.reserved + places > self.capacity or self.working * self.pace > self.patience:
             raise QueueFull(self.retry_after())
         self.reserved += places
 
@@ -80,10 +91,21 @@ class Batcher:
         """Give places back, once the request is answered."""
         self.reserved -= places
 
+    def begin(self, pictures: int) -> None:
+        """Let pictures in, to be decoded and answered; `end` them. Raises QueueFull."""
+        if self.working and (self.working + pictures) * self.pace > self.patience:
+            raise QueueFull(self.retry_after())
+        if not self.working:
+            self._busy_since = time.perf_counter()
+        self.working += pictures
+
+    def end(self, pictures: int) -> None:
+        """They are answered, or given up."""
+        self.working -= pictures
+
     def retry_after(self) -> int:
-        """In how many seconds the pictures that hold a place now will be answered, at the pace so far; 1 to 60."""
-        pace = self.stats.seconds / self.stats.images if self.stats.images else 0.01
-        return int(min(max(self.reserved * pace + 0.5, 1), 60))
+        """In how many seconds the pictures under way should be answered; 1 to 60."""
+        return int(min(max(self.working * self.pace + 0.5, 1), 60))
 
     async def submit(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (n, K) of decoded pictures (S, S, 3)."""
@@ -102,13 +124,14 @@ class Batcher:
         while True:
             await self._filled.wait()
             deadline = self._queue[0].since + self.wait
-            while len(self._queue) < self.batch and (left := deadline - loop.time()) > 0:
+            batch = self._batch()
+            while len(self._queue) < batch and (left := deadline - loop.time()) > 0:
                 self._filled.clear()
                 try:
                     await asyncio.wait_for(self._filled.wait(), left)
                 except TimeoutError:
                     break
-            taken = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
+            taken = [self._queue.popleft() for _ in range(min(batch, len(self._queue)))]
             if not self._queue:
                 self._filled.clear()
             # A request that has timed out or gone has cancelled its pictures: they need not be computed.
@@ -117,6 +140,10 @@ class Batcher:
                 self._running = len(waiting)
                 await self._answer(waiting)
                 self._running = 0
+
+    def _batch(self) -> int:
+        # Half of what a picture may wait is spent in its own batch: on a slow model, batches are smaller.
+        return max(1, min(self.batch, int(self.patience / 2 / self.pace))) if self.pace else self.batch
 
     async def _answer(self, waiting: list[_Waiting]) -> None:
         started = time.perf_counter()
@@ -128,9 +155,14 @@ class Batcher:
                 if not entry.answer.done():
                     entry.answer.set_exception(error)
             return
+        now = time.perf_counter()
+        if self.working:
+            sample = (now - self._busy_since) / len(waiting)
+            self.pace = 0.8 * self.pace + 0.2 * sample if self.pace else sample
+            self._busy_since = now
         self.stats.batches += 1
         self.stats.images += len(waiting)
-        self.stats.seconds += time.perf_counter() - started
+        self.stats.seconds += now - started
         self.stats.sizes.append(len(waiting))
         for entry, answer in zip(waiting, answers, strict=True):
             if not entry.answer.done():

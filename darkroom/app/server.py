@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
         batch=options.batch,
         wait=options.wait_ms / 1000,
         queue=options.queue,
+        patience=options.patience,
         max_body=options.max_body_mb << 20,
         max_pixels=options.max_megapixels * 1_000_000,
         timeout=options.timeout,
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=_positive, default=default.batch, help=f"pictures a batch ({default.batch})")
     parser.add_argument("--wait-ms", type=float, default=1000 * default.wait, help="wait for a batch to fill (3)")
     parser.add_argument("--queue", type=_positive, default=default.queue, help=f"pictures under way ({default.queue})")
+    parser.add_argument("--patience", type=float, default=0.5, metavar="S", help="longest queue, in seconds (0.5)")
     parser.add_argument(
         "--timeout",
         type=float,

@@ -39,7 +39,7 @@ class Service:
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.predictor, self.settings, self.state = predictor, settings, State()
-        self.batcher = Batcher(self._predict, settings.batch, settings.wait, settings.queue)
+        self.batcher = Batcher(self._predict, settings.batch, settings.wait, settings.queue, settings.patience)
         self.metrics = Metrics(
             predictor.version, predictor.config["backbone"], lambda: self.batcher.reserved, lambda: self.state.held
         )
@@ -51,7 +51,11 @@ class Service:
         """Warm the model up, serve, and finish what was taken."""
         size = self.predictor.framing.size
         self.batcher.start()
-        await self.batcher.submit([np.zeros((size, size, 3), np.uint8)])
+        for _turn in range(2):  # the first run of a model also allocates: the second tells its pace
+            self.batcher.pace = 0.0
+            self.batcher.begin(1)
+            await self.batcher.submit([np.zeros((size, size, 3), np.uint8)])
+            self.batcher.end(1)
         self.ready = True
         yield
         self.ready = False
@@ -136,7 +140,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         async with _admitted(service) as places:
             uploads = await read_uploads(request, service.settings)
             places.take(len(uploads) - 1)
-            async with _in_time(service):
+            async with _in_time(service, len(uploads)):
                 answers = await service.classify(uploads)
         request.state.facts = {"pictures": len(answers)}
         if all(isinstance(answer, BadImage) for answer in answers):
@@ -164,7 +168,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
             if len(uploads) > 1:
                 raise Problem(422, f"{len(uploads)} files were sent; explain takes one")
             places.take(attention.cost(service.predictor) - 1)
-            async with _in_time(service):
+            async with _in_time(service, 1):
                 (pixels,) = await service.decode(uploads)
                 if isinstance(pixels, BadImage):
                     raise problem_of(pixels)
@@ -236,8 +240,9 @@ async def _admitted(service: Service) -> AsyncIterator[_Places]:
 
 
 @asynccontextmanager
-async def _in_time(service: Service) -> AsyncIterator[None]:
-    """What is inside has `timeout` seconds, or is answered with 503."""
+async def _in_time(service: Service, pictures: int) -> AsyncIterator[None]:
+    """Work on pictures that should not have to wait long, and has `timeout` seconds; 503 otherwise."""
+    service.batcher.begin(pictures)
     try:
         async with asyncio.timeout(service.settings.timeout):
             yield
@@ -245,6 +250,8 @@ async def _in_time(service: Service) -> AsyncIterator[None]:
         seconds = service.batcher.retry_after()
         reason = f"no answer within {service.settings.timeout:g} s; try again in {seconds} s"
         raise Problem(503, reason, {"retry-after": str(seconds)}) from None
+    finally:
+        service.batcher.end(pictures)
 
 
 async def _queue_full(request: Request, error: Exception) -> Response:

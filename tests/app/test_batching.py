@@ -72,6 +72,51 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back():
     asyncio.run(with_batcher(work, capacity=4))
 
 
+def test_a_queue_that_would_take_too_long_is_full_whatever_its_length():
+    def slow(images):
+        time.sleep(0.02 * len(images))
+        return mean(images)
+
+    async def one(batcher):
+        batcher.begin(1)
+        try:
+            await batcher.submit([picture(1)])
+        finally:
+            batcher.end(1)
+
+    async def work(batcher):
+        await one(batcher)
+        assert 0.02 <= batcher.pace < 0.1
+        tasks = [asyncio.create_task(one(batcher)) for _ in range(100)]
+        await asyncio.sleep(0)
+        assert 2 <= batcher.working <= 10
+        with pytest.raises(QueueFull):
+            batcher.begin(20)
+        refused = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
+        assert len(refused) >= 90
+        assert all(isinstance(error, QueueFull) for error in refused)
+        batcher.begin(50)  # alone, a large request may take as long as it needs
+
+    asyncio.run(with_batcher(work, predict=slow, patience=0.2))
+
+
+def test_batches_of_a_slow_model_are_smaller():
+    sizes = []
+
+    def slow(images):
+        sizes.append(len(images))
+        time.sleep(0.01 * len(images))
+        return mean(images)
+
+    async def work(batcher):
+        batcher.pace = 0.01
+        batcher.begin(64)
+        await batcher.submit([picture(n) for n in range(64)])
+
+    asyncio.run(with_batcher(work, predict=slow, batch=32, patience=0.2))
+    assert max(sizes) <= 10
+
+
 def test_pictures_of_a_request_that_has_gone_are_not_computed():
     seen, gate = [], threading.Event()
 
