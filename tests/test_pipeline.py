@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,36 @@ def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
     noted = json.loads((developed.folder / "metrics/run.json").read_text())
     assert list(noted["stages"]) == sorted(STAGES)
     assert all(stage["seconds"] >= 0 for stage in noted["stages"].values())
+
+
+def test_predicting_the_original_files_of_the_test_set_gives_the_predictions_back(developed, tmp_path):
+    with (developed.folder / "data/index.csv").open(newline="") as file:
+        places = {row["id"]: row["location"].removeprefix("raw:").split("::") for row in csv.DictReader(file)}
+    with (developed.folder / "plots/predictions.csv").open(newline="") as file:
+        expected = {row["id"]: row for row in csv.DictReader(file)}
+    for name in expected:
+        archive, member = places[name]
+        with zipfile.ZipFile(developed.folder / "data/raw" / archive) as opened:
+            (tmp_path / f"{name}.png").write_bytes(opened.read(member))
+    done = developed.run(sys.executable, "-m", "darkroom.cli", "predict", str(tmp_path), "--csv")
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert len(rows) == len(expected)
+    for row in rows:
+        wanted = expected[Path(row["file"]).stem]
+        assert row["predicted"] == wanted["predicted"]
+        for digit in "0123456789":
+            assert float(row[digit]) == pytest.approx(float(wanted[digit]), abs=1e-3)
+
+
+def test_the_export_is_handed_out_by_name(developed, tmp_path):
+    developed.dvc("artifacts", "get", str(developed.folder), "classifier", "-o", str(tmp_path / "model"))
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md",
+        "config.json",
+        "labels.txt",
+        "model.onnx",
+        "model.safetensors",
+    ]
 
 
 def test_running_again_finds_nothing_to_do(developed):
