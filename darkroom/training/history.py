@@ -40,7 +40,7 @@ def tensorboard(folder: Path) -> Watcher:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DarkroomError("DARKROOM_TENSORBOARD is set, and TensorBoard is not installed; "
-                            "run `.venv/bin/pip install 'darkroom[tensorboard]'`, or unset it") from error  # fmt: skip
+                            "run `.venv/bin/pip install -e '.[tensorboard]'`, or unset it") from error  # fmt: skip
     writer = SummaryWriter(str(folder))
 
     def watch(row: Row, seconds: float) -> None:
@@ -59,7 +59,7 @@ def dvclive(folder: Path) -> Watcher:
         from dvclive import Live
     except ImportError as error:
         raise DarkroomError("DARKROOM_DVCLIVE is set, and DVCLive is not installed; "
-                            "run `.venv/bin/pip install 'darkroom[dvclive]'`, or unset it") from error  # fmt: skip
+                            "run `.venv/bin/pip install -e '.[dvclive]'`, or unset it") from error  # fmt: skip
     # By default it would write the root dvc.yaml in mid-pipeline, and make an experiment of its own.
     live = Live(str(folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
 
