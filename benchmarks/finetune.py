@@ -24,8 +24,9 @@ from darkroom.data.shards import Shards, write_shards
 from darkroom.model import backbones, freezing, heads
 from darkroom.model.network import Body, Network
 from darkroom.training import optimizers, precision
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.inputs import ImageInputs
+from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
 
 SIZE = 224

@@ -56,8 +56,9 @@ def peak(folder: Path) -> float:
     from benchmarks.finetune import RECIPE
     from darkroom.data.augment import STRENGTHS
     from darkroom.data.batches import Table
-    from darkroom.training.fit import Fit, Phase
+    from darkroom.training.fit import Fit
     from darkroom.training.inputs import ImageInputs
+    from darkroom.training.phase import Phase
 
     cpu = torch.device("cpu")
     table, nothing = Table([Shards(folder)]), Table([Shards(folder)], [np.empty(0, np.int64)])

@@ -21,9 +21,10 @@ from darkroom.progress import say
 from darkroom.runtime import Runtime
 from darkroom.training import history, precision
 from darkroom.training.checkpoint import Checkpoint, code_digest
-from darkroom.training.fit import Fit, Fitted, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.history import Row
 from darkroom.training.inputs import FeatureInputs, ImageInputs
+from darkroom.training.phase import Fitted, Phase
 from darkroom.training.recipe import Recipe
 
 # Products of a step of a head that one thread does sooner than several can agree on; other programs disturb it less.

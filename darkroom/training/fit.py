@@ -7,8 +7,7 @@ steps change. So a run that was killed and resumed, at whatever step, computes w
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,50 +22,15 @@ from darkroom.training import losses, optimizers, precision
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.ema import Ema
 from darkroom.training.history import Row, Watcher
-from darkroom.training.inputs import Inputs
 from darkroom.training.micro import Micro
 from darkroom.training.monitor import Monitor
+from darkroom.training.phase import Fitted, Phase
 from darkroom.training.recipe import Recipe
 from darkroom.training.schedules import Plateau, factor
 
 LOOK_EVERY = {"cpu": 1}  # steps between two looks at the loss; elsewhere a look waits for the device
 LOOK_SELDOM = 25
 EXPLODED = 1000.0  # times the loss of a guess
-
-
-@dataclass
-class Phase:
-    """Epochs `first` to `last` (exclusive) in which `module` learns from `train`, at `lr` times the schedule.
-
-    `layers`: the module's parameters in layer groups, from the input to the head. `dtype`: of its arithmetic.
-    `prepare`: called when the phase begins (it thaws what was frozen).
-    """
-
-    module: nn.Module
-    layers: Sequence[Iterable[nn.Parameter]]
-    train: Inputs
-    val: Inputs
-    first: int
-    last: int
-    lr: float
-    dtype: torch.dtype = torch.float32
-    compile: bool = False
-    prepare: Callable[[], object] = lambda: None
-
-
-@dataclass
-class Fitted:
-    """What training found. `best`: the state_dict of phase `phase`'s module at `best_epoch` (from 0); `logits`: of the
-    validation samples then, float32 (n, K); `seconds`: of each epoch that this process ran."""
-
-    phase: int
-    best_epoch: int
-    best: dict[str, Tensor]
-    logits: Tensor
-    history: list[Row]
-    seconds: list[float] = field(default_factory=list)
-    micro_batch: int | None = None
-    resumed: str | None = None
 
 
 class Fit:

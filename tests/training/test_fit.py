@@ -11,8 +11,9 @@ from torch import nn
 from darkroom.data.batches import Table
 from darkroom.data.shards import Shards
 from darkroom.errors import ParamsError, TrainingError
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.inputs import FeatureInputs, ImageInputs
+from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
 from tests.training.small import RECIPE, write_data
 

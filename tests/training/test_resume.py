@@ -15,9 +15,9 @@ ARGUMENTS = (
     "data/shards", "data/features", "models/body", "models/classifier", "plots/history.csv", "metrics/train.json",
 )  # fmt: skip
 SCENARIOS = {
-    "frozen": {"epochs": 40, "head": "mlp", "batch_size": 16},
+    "frozen": {"epochs": 20, "head": "mlp", "batch_size": 16},
     "frozen, sgd, plateau and ema": {
-        "epochs": 40, "optimizer": "sgd", "schedule": "plateau", "ema": 0.99, "batch_size": 16, "mixup": 0.2,
+        "epochs": 20, "optimizer": "sgd", "schedule": "plateau", "ema": 0.99, "batch_size": 16, "mixup": 0.2,
     },
     "thawing": {"epochs": 10, "thaw_epoch": 4, "thaw_lr_factor": 0.3, "augment": "strong", "lr_decay": 0.7},
     "fine-tuning, ema, plateau, early stop": {
@@ -52,7 +52,7 @@ def processes():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    write_data(folder, train=300, val=60, test=10)
+    write_data(folder, train=160, val=40, test=10)
     return folder
 
 
