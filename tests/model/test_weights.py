@@ -142,6 +142,12 @@ def test_a_whole_file_of_timm_fits(tmp_path):
     assert resolve("timm/resnet10t", tmp_path / "a.pth").facts["features"] == 512
 
 
+def test_a_misspelt_name_of_timm_is_answered_with_the_nearest():
+    pytest.importorskip("timm", reason="needs the extra `timm`")
+    with pytest.raises(DarkroomError, match=r"timm has no model 'resnot10'; did you mean `timm/res"):
+        resolve("timm/resnot10", "none")
+
+
 def test_a_size_that_a_backbone_cannot_take_is_told():
     with pytest.raises(DarkroomError, match="image_size: this backbone cannot take 32 px"):
         resolve("inception_v3", "none", 32)
