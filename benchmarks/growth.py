@@ -1,0 +1,261 @@
+"""How seconds and memory grow with the number of images and of classes: `python -m benchmarks.growth [--million]`.
+
+Each stage runs in a process of its own, on synthetic images of 8 pixels, so that what is measured is the bookkeeping
+around an image and not its decoding. Seconds are of processor time, which other work on the machine does not stretch.
+Memory is the anonymous resident memory at its peak, above that of the imports:
+pages of mapped shards belong to the page cache, which gives them back.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom import files
+from darkroom.data.batches import Table, balanced_order, order, steps, views
+from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
+from darkroom.data.shards import Shards, write_shards
+from darkroom.evaluation.predictions import Predictions, read_predictions, write_predictions
+from darkroom.evaluation.summary import summarise
+
+SIZES, MILLION = (1_000, 10_000, 100_000), 1_000_000
+CLASSES = (2, 10, 100, 1_000)
+MANY, FEW = 100_000, 10  # images of the sweep over classes, classes of the sweep over images
+SIDE, TEST_SHARE, EPOCHS, BATCH = 8, 0.15, 5, 256
+FIGURE = Path("benchmarks/growth.png")
+SMALLEST = 0.05  # seconds; what is faster is mostly start-up, and no basis for an exponent
+
+
+def split(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """Read data/index.csv, look for duplicates, divide, write data/split.csv."""
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 256, (count, 32), np.uint8)
+    copies = random.integers(0, count, count // 100)
+    hashes[: len(copies)] = hashes[copies]  # one in a hundred is a copy
+    columns = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
+    rows = (
+        (f"{i:064x}", f"class {i % classes}", "", "", f"{i % classes}/{i}.jpg", 9, f"{i:064x}", bytes(h).hex(), 64, 64)
+        for i, h in enumerate(hashes)
+    )
+    files.write_csv(folder / "index.csv", columns, rows)
+    options = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")
+    return lambda: files.write_csv(
+        folder / "split.csv", SPLIT_COLUMNS, divide(list(files.read_csv(folder / "index.csv")), options)
+    )
+
+
+def shards(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """Write the rows into shards, a row at a time, as preprocess does."""
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+
+    def run() -> None:
+        with write_shards(folder / "train", "images", [str(name) for name in range(classes)]) as writer:
+            for row in range(count):
+                writer.add(picture, row % classes, f"{row:064x}")
+            writer.close()
+
+    return run
+
+
+def training(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """Five epochs' order, plain and balanced, their steps, and every batch read from the shards."""
+    shards(folder, count, classes)()
+
+    def run() -> None:
+        table = Table([Shards(folder / "train")])
+        for epoch in range(EPOCHS):
+            balanced_order(table.labels, 0, epoch)
+            for samples in steps(order(len(table), 0, epoch), BATCH):
+                views(samples, 4, 0, epoch)
+                table.rows(samples)
+
+    return run
+
+
+def _answers(count: int, classes: int) -> Predictions:
+    random = np.random.default_rng(0)
+    n = max(classes, int(count * TEST_SHARE))
+    labels = np.arange(n) % classes
+    probabilities = random.random((n, classes), np.float32).astype(np.float64)
+    probabilities[np.arange(n), labels] += classes / 4
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = [f"class {name}" for name in range(classes)]
+    return Predictions.of([f"{i:064x}" for i in range(n)], names, labels, probabilities)
+
+
+def evaluation(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """Every score with its interval, of 15 % of the images."""
+    del folder
+    answers = _answers(count, classes)
+    return lambda: summarise(answers, 0)
+
+
+def predictions(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """plots/predictions.csv of 15 % of the images, written and read."""
+    answers = _answers(count, classes)
+
+    def run() -> None:
+        write_predictions(folder / "predictions.csv", answers)
+        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            read_predictions(file, "predictions.csv")
+
+    return run
+
+
+def hashing(folder: Path, count: int, classes: int) -> Callable[[], object]:
+    """DVC's own hashing and caching of the shards."""
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
+    shards(folder, count, classes)()
+
+    def run() -> None:
+        from dvc.cli import main
+
+        os.chdir(folder)
+        if main(["add", "-q", str(folder / "train")]):
+            raise RuntimeError("dvc add failed")
+
+    return run
+
+
+STAGES = {
+    "split": split,
+    "shards": shards,
+    "training order": training,
+    "evaluation": evaluation,
+    "predictions.csv": predictions,
+    "DVC's hashing": hashing,
+}
+
+
+class PeakMemory:
+    """The peak of this process's anonymous memory in MB, above what it was, while the block runs."""
+
+    def __enter__(self) -> "PeakMemory":
+        self._start, self._stop = _anonymous(), threading.Event()
+        self.megabytes = 0.0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            self.megabytes = max(self.megabytes, _anonymous() - self._start)
+
+
+def _anonymous() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+def measure_here(stage: str, count: int, classes: int) -> dict[str, float]:
+    """Seconds and peak MB of one stage, in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = STAGES[stage](Path(folder), count, classes)
+        with PeakMemory() as peak:
+            started = time.process_time()
+            run()
+            seconds = time.process_time() - started
+    return {"seconds": seconds, "megabytes": peak.megabytes}
+
+
+def measure(stage: str, count: int, classes: int) -> dict[str, float]:
+    """The same, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--one", stage, str(count), str(classes)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def exponent(counts: Sequence[int], values: Sequence[float], smallest: float) -> float:
+    """p of values ~ counts**p: the slope of the last two sizes in logarithms, where both are large enough to tell."""
+    pairs = [(count, value) for count, value in zip(counts, values, strict=True) if value >= smallest]
+    if len(pairs) < 2:
+        return math.nan
+    (n1, v1), (n2, v2) = pairs[-2:]
+    return math.log(v2 / v1) / math.log(n2 / n1)
+
+
+def draw(results: dict[str, dict[int, dict[str, float]]], over_classes: dict[str, dict[int, dict[str, float]]]) -> None:
+    """Seconds and MB against images, seconds against classes, with slopes of n and n log n to compare."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+    for axis, table, what, name in (
+        (axes[0], results, "seconds", f"images ({FEW} classes)"),
+        (axes[1], results, "megabytes", f"images ({FEW} classes)"),
+        (axes[2], over_classes, "seconds", f"classes ({MANY:,} images)"),
+    ):
+        for stage, points in table.items():
+            axis.plot(
+                list(points),
+                [max(p[what], 0.1 if what == "megabytes" else 1e-3) for p in points.values()],
+                marker="o",
+                markersize=4,
+                label=stage,
+            )
+        axis.set(xscale="log", yscale="log", xlabel=name, ylabel=what)
+        axis.grid(alpha=0.3)
+    counts = np.array(list(next(iter(results.values()))), float)
+    guide = counts * np.log(counts)
+    axes[0].plot(counts, guide / guide[-1] * 60, color="grey", linestyle=":", label="n log n")
+    axes[1].plot(counts, counts / counts[-1] * 2000, color="grey", linestyle=":", label="n")
+    axes[0].legend(fontsize=8)
+    axes[1].legend(fontsize=8)
+    figure.savefig(FIGURE, dpi=110, metadata={"Software": None})
+
+
+def table(title: str, results: dict[str, dict[int, dict[str, float]]]) -> list[str]:
+    """A Markdown table: seconds and MB of each stage and size, and the exponents of the last two sizes."""
+    counts = list(next(iter(results.values())))
+    lines = [f"| {title} | " + " | ".join(f"{count:,}" for count in counts) + " | time ~ | memory ~ |",
+             "|---" * (len(counts) + 3) + "|"]  # fmt: skip
+    for stage, points in results.items():
+        cells = [f"{p['seconds']:.2f} s, {p['megabytes']:.0f} MB" for p in points.values()]
+        powers = [
+            exponent(counts, [p[what] for p in points.values()], least)
+            for what, least in (("seconds", SMALLEST), ("megabytes", 10.0))
+        ]
+        shown = ["flat" if math.isnan(power) or power < 0.15 else f"n^{power:.2f}" for power in powers]
+        lines.append(f"| {stage} | " + " | ".join([*cells, *shown]) + " |")
+    return lines
+
+
+def main() -> None:
+    """Measure, print the tables, draw the figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("--million", action="store_true", help="also with 1,000,000 images")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="measure these alone")
+    parser.add_argument("--one", nargs=3, metavar=("STAGE", "IMAGES", "CLASSES"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measure_here(asked.one[0], int(asked.one[1]), int(asked.one[2]))))
+        return
+    counts = (*SIZES, MILLION) if asked.million else SIZES
+    results: dict[str, Any] = {stage: {count: measure(stage, count, FEW) for count in counts} for stage in asked.stages}
+    print("\n".join(table(f"images, {FEW} classes", results)), flush=True)
+    over_classes: dict[str, Any] = {
+        stage: {count: measure(stage, MANY, count) for count in CLASSES} for stage in asked.stages
+    }
+    print("\n" + "\n".join(table(f"classes, {MANY:,} images", over_classes)))
+    draw(results, over_classes)
+
+
+if __name__ == "__main__":
+    main()
