@@ -31,7 +31,9 @@ class Runtime:
     same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`: a folder of files
     that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files (DARKROOM_TENSORBOARD).
     `dvclive`: a folder for DVCLive's (DARKROOM_DVCLIVE). `checkpoint_seconds`: training time that an interruption may
-    cost (DARKROOM_CHECKPOINT_SECONDS).
+    cost (DARKROOM_CHECKPOINT_SECONDS). `ray`: the address of a Ray cluster that fetch, preprocess, embed and train use
+    (DARKROOM_RAY: auto, host:port, or local). `processes`: that train one network together (DARKROOM_PROCESSES; by
+    default one, or one for each GPU or node of the cluster); another number gives other bits.
     """
 
     device: str
@@ -42,6 +44,8 @@ class Runtime:
     tensorboard: Path | None
     dvclive: Path | None = None
     checkpoint_seconds: float = 10.0
+    ray: str | None = None
+    processes: int | None = None
 
 
 def from_environment() -> Runtime:
@@ -56,6 +60,8 @@ def from_environment() -> Runtime:
         tensorboard=_folder("DARKROOM_TENSORBOARD"),
         dvclive=_folder("DARKROOM_DVCLIVE"),
         checkpoint_seconds=_seconds("DARKROOM_CHECKPOINT_SECONDS", 10.0),
+        ray=os.environ.get("DARKROOM_RAY") or None,
+        processes=_count("DARKROOM_PROCESSES", 0) or None,
     )
 
 

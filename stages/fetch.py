@@ -43,7 +43,7 @@ def main(source: Path, raw: Path, index: Path) -> str:
         opened = open_source(source, folder, params.options(), runtime)
         _say_what_was_found(source, opened)
         write_facts(opened, folder)
-        count = write_index(opened.samples, opened.places, index, runtime.workers)
+        count = write_index(opened.samples, opened.places, index, runtime)
     return f"{count:,} images of {len({sample.label for sample in opened.samples})} classes"
 
 

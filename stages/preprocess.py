@@ -39,7 +39,7 @@ def main(
     shape = framing(params.image_size, params.resize, params.backbone, params.weights)
     places = Places(source, raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
-    with decoded(rows, places, shape, runtime.workers, shards) as (prepared, scratch):
+    with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)
         for name in prepared.lost_classes():
             say(f"note: no image of the class {name} can be decoded; it is left out")

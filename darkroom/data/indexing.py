@@ -12,16 +12,18 @@ from darkroom.data.headers import upright_size
 from darkroom.data.layouts import Sample
 from darkroom.data.phash import perceptual_hash
 from darkroom.data.places import Places
+from darkroom.data.tasks import run
 from darkroom.data.trees import Extent
-from darkroom.data.workers import Died, run_tasks
+from darkroom.data.workers import Died
 from darkroom.errors import BadImage, SourceError
 from darkroom.progress import progress, say
+from darkroom.runtime import Runtime
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
 Facts = tuple[int, str, str, int, int, str]  # bytes, sha256, phash, width, height, a known mistake
 
 
-def write_index(samples: list[Sample], places: Places, path: Path, workers: int, hashing: bool = True) -> int:
+def write_index(samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True) -> int:
     """Read every file once, describe it, and write the index, sorted by location; returns the number of rows.
 
     `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
@@ -29,7 +31,7 @@ def write_index(samples: list[Sample], places: Places, path: Path, workers: int,
     """
     facts: dict[str, Facts] = {}
     tasks = places.extents([sample.location for sample in samples])
-    results = run_tasks(partial(describe, hashing=hashing), tasks, workers)
+    results = run(partial(describe, hashing=hashing), tasks, environment)
     for (location, extent), fact in progress(results, "indexing", total=len(samples)):
         facts[location] = describe((location, extent), hashing=False) if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[5] for fact in facts.values() if fact[5]))

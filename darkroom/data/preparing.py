@@ -16,10 +16,12 @@ from darkroom import files
 from darkroom.data.decode import Framing, decode
 from darkroom.data.places import Places
 from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.data.tasks import run
 from darkroom.data.trees import Extent
-from darkroom.data.workers import Died, run_tasks
+from darkroom.data.workers import Died
 from darkroom.errors import BadImage, SourceError
 from darkroom.progress import progress
+from darkroom.runtime import Runtime
 
 SPLITS = ("train", "val", "test")
 REJECT_COLUMNS = ("location", "sha256", "reason")
@@ -61,12 +63,12 @@ def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def decoded(
-    rows: dict[str, list[Row]], places: Places, framing: Framing, workers: int, folder: Path
+    rows: dict[str, list[Row]], places: Places, framing: Framing, environment: Runtime, folder: Path
 ) -> Iterator[tuple[Prepared, Path]]:
     """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
 
     The workers write there themselves: no pixels pass through a pipe, the order of completion does not matter, and
-    memory does not grow with the number of images.
+    memory does not grow with the number of images. From a cluster's nodes the pixels come back, to be written here.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".pixels.*.tmp"):
@@ -79,9 +81,12 @@ def decoded(
         ranks = {row["location"]: rank for rank, row in enumerate(everyone)}
         tasks = ((ranks[location], extent, everyone[ranks[location]]["sha256"])
                  for location, extent in places.extents(ranks))  # fmt: skip
-        results = run_tasks(partial(decode_into, name, framing), tasks, workers)
+        decoder = partial(decode_row, framing) if environment.ray else partial(decode_into, name, framing)
+        results = run(decoder, tasks, environment)
         for (rank, _, _), said in progress(results, "decoding", total=len(everyone)):
             reason = said.reason if isinstance(said, Died) else said
+            if isinstance(reason, np.ndarray):
+                reason = write_row(name, rank, reason)
             if reason == CHANGED:
                 raise SourceError(
                     f"{everyone[rank]['location']} has changed since it was indexed; run `dvc repro fetch`"
@@ -95,19 +100,29 @@ def decoded(
 
 def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> str:
     """Decode one file and write its pixels at its rank; "" or the reason why there are none."""
-    rank, extent, sha256 = task
+    pixels = decode_row(framing, task)
+    return pixels if isinstance(pixels, str) else write_row(scratch, task[0], pixels)
+
+
+def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
+    """The pixels (S, S, 3) of one file, or the reason why there are none."""
+    _, extent, sha256 = task
     try:
         data = extent.read()
         if hashlib.sha256(data).hexdigest() != sha256:
             return CHANGED
-        pixels = decode(data, framing)
+        return np.ascontiguousarray(decode(data, framing))
     except BadImage as error:
         return str(error)
     except FileNotFoundError:
         return CHANGED
+
+
+def write_row(scratch: str, rank: int, pixels: np.ndarray) -> str:
+    """Write pixels (S, S, 3) at their rank; returns ""."""
     handle = os.open(scratch, os.O_WRONLY)
     try:
-        os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes)
+        os.pwrite(handle, pixels.data, rank * pixels.nbytes)
     finally:
         os.close(handle)
     return ""

@@ -1,0 +1,123 @@
+"""A Ray cluster: how to reach it, and a function over many chunks of work on its nodes.
+
+The driver, which is the stage's own process, alone reads the data and alone writes outputs; chunks travel to the nodes
+and results travel back. So nodes need Python, this project's packages and no shared folder. Ray itself sends them the
+code of `darkroom`. What a node loses, another node does again.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from darkroom.errors import DarkroomError
+
+C = TypeVar("C")
+R = TypeVar("R")
+LOCAL = "local"  # start a cluster of this machine alone, for this stage
+AHEAD = 2  # chunks that wait for each process that computes
+RETRIES = 2  # times that a chunk whose process or node was lost is tried again
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The result of a chunk that killed its process at every try; `reason` fits a table."""
+
+    reason: str
+
+
+def connect(address: str) -> Any:
+    """The ray module, connected to the cluster at `address` (auto, host:port, ray://…, or local). Raises DarkroomError.
+
+    A cluster that is started here listens on the loopback address, without dashboard and without usage reports.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # Otherwise every process that asks for no GPU is told that there is none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise DarkroomError(
+            f"DARKROOM_RAY={address} is set, and Ray is not installed; "
+            "run `.venv/bin/pip install 'darkroom[ray]'`, or unset it"
+        ) from error
+    if ray.is_initialized():
+        return ray
+    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == LOCAL else {}
+    code = {"py_modules": [str(Path(__file__).parent)], "excludes": ["**/__pycache__"]}
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=code, **own)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DarkroomError(
+            f"DARKROOM_RAY={address}: no Ray cluster answers ({reason}); start one with `ray start --head`, "
+            "correct the address, or unset it to work on this machine"
+        ) from error
+    return ray
+
+
+def nodes(address: str) -> list[dict[str, Any]]:
+    """The resources of each node that is alive."""
+    ray = connect(address)
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def map_chunks(
+    function: Callable[[Any, C], R], shared: Any, chunks: Iterable[C], address: str, cpus: int = 1, gpus: int = 0
+) -> Iterator[tuple[C, R | Lost]]:
+    """Yield (chunk, function(shared, chunk)) in order of completion. `shared` is sent to each node once.
+
+    A task takes `cpus` processors of its node, or all of the smallest node's. What `function` raises is raised here.
+    """
+    ray = connect(address)
+    share = ray.put(shared)
+    everywhere = nodes(address)
+    smallest = min((int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1), default=1)
+    cpus = min(cpus, smallest)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(function)
+    waiting: dict[Any, C] = {}
+    source = iter(chunks)
+    while True:
+        room = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus) - len(waiting)
+        for chunk in _take(source, room):
+            waiting[task.remote(share, chunk)] = chunk
+        if not waiting:
+            return
+        # A limit, so that nodes that joined meanwhile get work too.
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=5.0)
+        for reference in ready:
+            yield waiting.pop(reference), _result(ray, reference)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        reason = "out of memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else "its process crashed"
+        return Lost(reason)
+    except ray.exceptions.RayError as error:
+        raise DarkroomError(f"the Ray cluster lost a task: {str(error).strip().splitlines()[0]}") from error
+
+
+def _take(source: Iterator[C], count: int) -> Iterator[C]:
+    for _ in range(count):
+        try:
+            yield next(source)
+        except StopIteration:
+            return
+
+
+def in_order(results: Iterable[tuple[tuple[int, Any], R]]) -> Iterator[R]:
+    """The results of numbered chunks (0, …), (1, …), … that come in any order, in order."""
+    early: dict[int, R] = {}
+    wanted = 0
+    for (number, _), result in results:
+        early[number] = result
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted += 1
