@@ -7,6 +7,7 @@ code of `darkroom`. What a node loses, another node does again.
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Lost:
 
 
 def connect(address: str) -> Any:
-    """The ray module, connected to the cluster at `address` (auto, host:port, ray://…, or local). Raises DarkroomError.
+    """The ray module, connected to the cluster at `address` (auto, host:port, or local). Raises DarkroomError.
 
     A cluster that is started here listens on the loopback address, without dashboard and without usage reports.
     """
@@ -49,14 +50,27 @@ def connect(address: str) -> Any:
     own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == LOCAL else {}
     code = {"py_modules": [str(Path(__file__).parent)], "excludes": ["**/__pycache__"]}
     try:
+        _knock(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=code, **own)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DarkroomError(
             f"DARKROOM_RAY={address}: no Ray cluster answers ({reason}); start one with `ray start --head`, "
             "correct the address, or unset it to work on this machine"
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError at once where nobody listens at host:port: Ray would try for six minutes."""
+    if address in ("auto", LOCAL):
+        return
+    if "://" in address:
+        raise ValueError("run on a node of the cluster, with auto or host:port; Ray Client addresses are not supported")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("expected auto, local or host:port")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def nodes(address: str) -> list[dict[str, Any]]:
@@ -112,12 +126,12 @@ def _take(source: Iterator[C], count: int) -> Iterator[C]:
             return
 
 
-def in_order(results: Iterable[tuple[tuple[int, Any], R]]) -> Iterator[R]:
-    """The results of numbered chunks (0, …), (1, …), … that come in any order, in order."""
+def in_order(results: Iterable[tuple[tuple[Any, ...], R]]) -> Iterator[R]:
+    """The results of chunks (0, …), (1, …), … that come in any order, in order."""
     early: dict[int, R] = {}
     wanted = 0
-    for (number, _), result in results:
-        early[number] = result
+    for chunk, result in results:
+        early[chunk[0]] = result
         while wanted in early:
             yield early.pop(wanted)
             wanted += 1

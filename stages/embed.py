@@ -1,26 +1,24 @@
 """Resolve the backbone and, when it is frozen, run it once over every image: shards -> features, models/body."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darkroom import files, runtime
-from darkroom.data.augment import STRENGTHS, augmented
+from darkroom.data.augment import STRENGTHS
 from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import DarkroomError
 from darkroom.model import engine, freezing, onnx_body, tensors, weights
 from darkroom.model.catalog import BACKBONES, TIMM
-from darkroom.model.network import features_on
+from darkroom.model.embedding import Copies, embedded, engine_name
 from darkroom.params import load, param
 from darkroom.progress import progress
-from darkroom.runtime import Runtime
 from darkroom.stage import note, run
 
 SPLITS = ("train", "val", "test")
-Features = Callable[[np.ndarray], np.ndarray]  # (n, S, S, 3) uint8 -> (n, D) float32
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,17 @@ def main(shards: Path, features: Path, body: Path) -> str:
         for split in SPLITS:
             write_features(features / split, splits[split], [])
         return f"{name}, to be trained with the head: no features"
-    extract, engine_name = extractor(body, resolved, runtime.from_environment())
+    environment = runtime.from_environment()
     started, done = time.monotonic(), 0
     for split in SPLITS:
-        copies = params.views if split == "train" and params.augment != "none" else 0
-        rows = embedded(splits[split], extract, params, copies)
-        count = -(-len(splits[split]) // engine.batch_size(splits[split]))
-        write_features(features / split, splits[split], progress(rows, f"embed {split}", count, "batch"))
-        done += len(splits[split]) * (1 + copies)
+        count = params.views if split == "train" and params.augment != "none" else 0
+        copies = Copies(count, params.augment, bool(splits[split].index["flips"]), params.seed)
+        rows = embedded(splits[split], body, copies, environment)
+        batches = -(-len(splits[split]) // engine.batch_size(splits[split]))
+        write_features(features / split, splits[split], progress(rows, f"embed {split}", batches, "batch"))
+        done += len(splits[split]) * (1 + count)
     seconds = time.monotonic() - started
-    note(engine=engine_name, images_per_second=round(done / seconds, 1))
+    note(engine=engine_name(environment), images_per_second=round(done / seconds, 1))
     return f"{name}: {resolved.facts['features']:,} features of each of {done:,} images"
 
 
@@ -82,29 +81,6 @@ def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
         if resolved.earlier is not None:
             facts = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
             tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)
-
-
-def extractor(folder: Path, resolved: weights.Resolved, environment: Runtime) -> tuple[Features, str]:
-    """How images become features, and the name of what computes them.
-
-    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
-    choice follows from the device alone, since each engine has other bits.
-    """
-    device = runtime.torch_device(environment)
-    if device.type == "cpu":
-        return engine.Engine(folder / "body.onnx", environment.threads).features, "onnxruntime"
-    return features_on(resolved.body, device), str(device)
-
-
-def embedded(shards: Shards, extract: Features, params: EmbedParams, copies: int) -> Iterator[np.ndarray]:
-    """Features float32 (b, 1 + copies, D), batch by batch: of each image itself, then of its augmented copies."""
-    strength, flips = STRENGTHS[params.augment], bool(shards.index["flips"])
-    for images, places in engine.batches(shards):
-        views = [extract(images)]
-        for copy in range(1, copies + 1):
-            assert strength is not None
-            views.append(extract(augmented(images, strength, flips, places, params.seed, copy)))
-        yield np.stack(views, axis=1)
 
 
 def write_features(folder: Path, shards: Shards, batches: Iterator[np.ndarray] | list[np.ndarray]) -> None:

@@ -7,8 +7,8 @@ from darkroom import files, runtime
 from darkroom.model import classifier as classifiers
 from darkroom.params import load
 from darkroom.stage import note, run
-from darkroom.training.classifier import open_data, train
 from darkroom.training.history import HistoryFile
+from darkroom.training.launch import launch
 from darkroom.training.recipe import Recipe
 
 
@@ -21,13 +21,12 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     """Learn from SHARDS/{train,val} or FEATURES/{train,val} and the BODY that embed wrote."""
     params = load(TrainParams)
     params.check()
-    data = open_data(shards, features)
     curve = HistoryFile(history)
-    trained, checkpoint = train(data, body, params, runtime.from_environment(), curve.write)
+    trained, finish = launch(shards, features, body, params, runtime.from_environment(), curve.write)
     curve.close()
     classifiers.save(classifier, trained.facts, trained.head, trained.body)
     files.write_json(metrics, trained.metrics)
-    checkpoint.remove()
+    finish()
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
     reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"

@@ -42,14 +42,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({"key": self.key, "state": dict(state)}, buffer)
         payload = buffer.getbuffer()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Not synced to the disk, which would stop training for that long: what a power cut leaves fails the hash.
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            file.write(MAGIC)
-            file.write(hashlib.sha256(payload).digest())
-            file.write(payload)
-        temporary.replace(self.path)
+        self._write(MAGIC, hashlib.sha256(payload).digest(), payload)
         self._last = time.monotonic()
         self._wait = max(self._every, SHARE * (self._last - started)) if self._every else 0.0
 
@@ -57,9 +50,8 @@ class Checkpoint:
         """The saved state, its tensors on the CPU or `device`; None when there is none that is whole and this one's."""
         import torch
 
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
+        data = self._read()
+        if data is None:
             return None
         start = len(MAGIC) + DIGEST
         payload = data[start:]
@@ -68,6 +60,17 @@ class Checkpoint:
             return None
         saved = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         return saved["state"] if saved["key"] == self.key else None
+
+    def _write(self, *parts: bytes | memoryview) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Not synced to the disk, which would stop training for that long: what a power cut leaves fails the hash.
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            file.writelines(parts)
+        temporary.replace(self.path)
+
+    def _read(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
 
     def remove(self) -> None:
         """Delete the file, and what a killed writer left beside it: the training is done."""

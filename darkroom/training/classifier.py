@@ -22,6 +22,7 @@ from darkroom.runtime import Runtime
 from darkroom.training import history, precision
 from darkroom.training.checkpoint import Checkpoint, code_digest
 from darkroom.training.fit import Fit
+from darkroom.training.group import Group
 from darkroom.training.history import Row
 from darkroom.training.inputs import FeatureInputs, ImageInputs
 from darkroom.training.phase import Fitted, Phase
@@ -77,11 +78,18 @@ class Trained:
 
 
 def train(
-    data: Data, body: Path, recipe: Recipe, environment: Runtime, after_epoch: Callable[[list[Row]], None]
+    data: Data,
+    body: Path,
+    recipe: Recipe,
+    environment: Runtime,
+    after_epoch: Callable[[list[Row]], None],
+    group: Group | None = None,
+    make_checkpoint: Callable[[Path, str, float], Checkpoint] = Checkpoint,
 ) -> tuple[Trained, Checkpoint]:
     """The best classifier that `recipe` gives, going on from a checkpoint where one was left.
 
-    Returns it with the checkpoint, to be removed when the classifier is saved. Raises DarkroomError.
+    With a `group`, together with its other processes. Returns it with the checkpoint, to be removed when the classifier
+    is saved. Raises DarkroomError.
     """
     recipe.check()
     device = runtime.torch_device(environment)
@@ -89,16 +97,18 @@ def train(
     head = new_head(recipe, facts, data.classes, body).to(device)
     dtype = precision.choose(recipe.precision, device)
     phases, network = make_phases(data, body, recipe, head, device, dtype, environment.threads)
-    checkpoint = Checkpoint(
-        environment.checkpoints, _key(data, body, recipe, environment, device, dtype), environment.checkpoint_seconds
-    )
+    group = group or Group()
+    key = _key(data, body, recipe, environment, device, dtype, group.size)
+    checkpoint = make_checkpoint(environment.checkpoints, key, environment.checkpoint_seconds)
     watchers = [
         make(folder)
         for make, folder in ((history.tensorboard, environment.tensorboard), (history.dvclive, environment.dvclive))
-        if folder
+        if folder and group.leads
     ]
-    fitted = Fit(phases, recipe, device, checkpoint, after_epoch, watchers).run()
-    return _trained(fitted, data, body, recipe, head, network, facts, str(device), str(dtype)), checkpoint
+    fitted = Fit(phases, recipe, device, checkpoint, after_epoch, watchers, group).run()
+    trained = _trained(fitted, data, body, recipe, head, network, facts, str(device), str(dtype))
+    trained.ran["processes"] = group.size
+    return trained, checkpoint
 
 
 def new_head(recipe: Recipe, facts: dict[str, Any], classes: list[str], body: Path) -> Any:
@@ -173,7 +183,7 @@ def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:
     return Network(loaded, head, recipe.freeze).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _key(data: Data, body: Path, recipe: Recipe, environment: Runtime, device: Any, dtype: Any) -> str:
+def _key(data: Data, body: Path, recipe: Recipe, environment: Runtime, device: Any, dtype: Any, processes: int) -> str:
     """The digest of everything that shapes the result: code, params, data, weights, libraries and hardware."""
     import torch
 
@@ -188,7 +198,8 @@ def _key(data: Data, body: Path, recipe: Recipe, environment: Runtime, device: A
         "body": files.read_json(body / "body.json"),
         "weights": {path.name: files.sha256(path) for path in weights},
         "versions": runtime.versions(),
-        "machine": [hardware, torch.backends.cpu.get_cpu_capability(), environment.threads, str(device), str(dtype)],
+        "machine": [hardware, torch.backends.cpu.get_cpu_capability(), environment.threads, device.type, str(dtype)],
+        "processes": processes,
     })  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from darkroom.progress import progress, say
 from darkroom.training import losses, optimizers, precision
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.ema import Ema
+from darkroom.training.group import Group
 from darkroom.training.history import Row, Watcher
 from darkroom.training.micro import Micro
 from darkroom.training.monitor import Monitor
@@ -44,8 +45,12 @@ class Fit:
         checkpoint: Checkpoint | None = None,
         after_epoch: Callable[[list[Row]], None] = lambda _rows: None,
         watchers: Sequence[Watcher] = (),
+        group: Group | None = None,
     ) -> None:
-        self.phases, self.recipe, self.device, self.checkpoint = list(phases), recipe, device, checkpoint
+        self.phases, self.recipe, self.device = list(phases), recipe, device
+        # Of the processes that train together, the first alone keeps checkpoints and reports.
+        self.group = group or Group()
+        self.checkpoint = checkpoint if self.group.leads else None
         self.after_epoch, self.watchers = after_epoch, watchers
         self.history: list[Row] = []
         self.seconds: list[float] = []
@@ -63,7 +68,7 @@ class Fit:
 
     def run(self) -> Fitted:
         """Train, from the checkpoint where there is one. Raises TrainingError."""
-        state = self.checkpoint.load("cpu") if self.checkpoint else None
+        state = self.group.agreed(self.checkpoint.load("cpu") if self.checkpoint else None)
         resumed = None
         if state:
             resumed = f"epoch {state['epoch'] + 1}, step {state['step'] + 1}"
@@ -96,7 +101,7 @@ class Fit:
         recipe = self.recipe
         self.optimizer = optimizers.build(recipe.optimizer, groups, self.phase.lr, recipe.weight_decay, recipe.momentum)
         self.learning = [parameter for group in groups for parameter in group["params"]]
-        self.network = precision.compiled(module) if self.phase.compile else module
+        self.network = self.group.parallel(precision.compiled(module) if self.phase.compile else module, self.device)
 
     def _phase(self, first: int, state: dict[str, Any] | None) -> bool:
         """Train the epochs of the current phase; returns whether the next phase is to come."""
@@ -135,13 +140,13 @@ class Fit:
         parts = steps(samples, self.recipe.batch_size)
         sums, unseen = list(sums), []
         self.phase.module.train()
-        batches = self.phase.train.training(parts[first_step:], epoch)
+        batches = self.phase.train.training([self.group.part(part) for part in parts[first_step:]], epoch)
         lr = 0.0
         for step, (inputs, targets) in enumerate(
             progress(batches, f"epoch {epoch + 1}", len(parts) - first_step, "step"), first_step
         ):
             lr = self._lr(epoch + step / len(parts))
-            unseen.append((step, *self.step(inputs, targets, lr, epoch, step)))
+            unseen.append((step, *self.step(inputs, targets, lr, epoch, step, len(parts[step]))))
             if len(unseen) >= LOOK_EVERY.get(self.device.type, LOOK_SELDOM) or step + 1 == len(parts):
                 self._look(epoch, unseen, sums)
                 if self.checkpoint and step + 1 < len(parts) and self.checkpoint.due():
@@ -153,26 +158,34 @@ class Fit:
             "lr": lr or self._lr(epoch + (len(parts) - 1) / len(parts)),
         }
 
-    def step(self, inputs: Tensor, targets: Tensor, lr: float, epoch: int, step: int) -> tuple[Tensor, Tensor, int]:
-        """One step of the optimizer; returns the mean loss, the number of right answers, both on the device, and b."""
-        recipe = self.recipe
+    def step(
+        self, inputs: Tensor, targets: Tensor, lr: float, epoch: int, step: int, count: int | None = None
+    ) -> tuple[Tensor, Tensor, int]:
+        """One step of the optimizer on this process's part of a batch of `count`; None: the part is all there is.
+
+        Returns the part's share of the batch's mean loss, the number of right answers, both on the device, and `count`.
+        """
+        recipe, group = self.recipe, self.group
+        count = len(targets) if count is None else count
+        first = group.first(count)
         mixed = losses.mix(inputs, targets, recipe.mixup, recipe.cutmix, recipe.seed, epoch, step)
 
         def forward_backward(part: slice) -> tuple[Tensor, Tensor]:
             # Dropout and its like draw from torch's own generator: each part of each step starts it anew.
-            _start_generator(self.device, number(recipe.seed, "step", epoch, step, part.start))
+            _start_generator(self.device, number(recipe.seed, "step", epoch, step, first + part.start))
             with torch.autocast(self.device.type, self.phase.dtype, enabled=self.phase.dtype != torch.float32):
                 logits = self.network(mixed.inputs[part])
             logits = logits.float()
             loss = self.loss(logits, mixed.first[part])
             if mixed.second is not None:
                 loss = torch.lerp(self.loss(logits, mixed.second[part]), loss, mixed.share)
-            share = len(logits) / len(targets)
-            (loss * share if share != 1 else loss).backward()
+            share = len(logits) / count
+            weight = share * group.size  # gradients are averaged over the group
+            (loss * weight if weight != 1 else loss).backward()
             return loss.detach() * share, (logits.detach().argmax(1) == targets[part]).sum()
 
         optimizers.set_lr(self.optimizer, lr)
-        loss, right = self.micro.run(forward_backward, len(targets), self.phase.module)
+        loss, right = self.micro.run(forward_backward, len(targets), self.phase.module, retry=group.size == 1)
         if recipe.l1:
             optimizers.add_l1(self.optimizer, recipe.l1)
         if recipe.grad_clip:
@@ -180,12 +193,12 @@ class Fit:
         optimizers.step(self.optimizer)
         if self.ema:
             self.ema.update()
-        return loss, right, len(targets)
+        return loss, right, count
 
     def _look(self, epoch: int, unseen: list[tuple[int, Tensor, Tensor, int]], sums: list[float]) -> None:
         """Add what steps returned to `sums`, and forget it. Raises TrainingError where a loss is no sensible number."""
-        values = torch.stack([loss for _, loss, _, _ in unseen]).tolist()
-        rights = torch.stack([right for _, _, right, _ in unseen]).tolist()
+        values = self.group.total(torch.stack([loss for _, loss, _, _ in unseen])).tolist()
+        rights = self.group.total(torch.stack([right for _, _, right, _ in unseen])).tolist()
         for (step, _, _, size), loss, right in zip(unseen, values, rights, strict=True):
             if not math.isfinite(loss) or loss > EXPLODED * math.log(max(2, self.classes)):
                 raise TrainingError(
@@ -209,13 +222,16 @@ class Fit:
         """Loss, accuracy and logits (n, K) of the validation samples; None without any."""
         module = self.ema.average if self.ema else self.phase.module
         module.eval()
+        self.group.follow_first(module)
+        count = len(self.phase.val.table)
+        mine = self.group.part(np.arange(count))
         rows = [torch.empty(0, self.classes)]
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, self.phase.dtype, enabled=self.phase.dtype != torch.float32),
         ):
-            rows += [module(inputs).float().cpu() for inputs in self.phase.val.evaluation(self.recipe.batch_size)]
-        logits = torch.cat(rows)
+            rows += [module(inputs).float().cpu() for inputs in self.phase.val.evaluation(self.recipe.batch_size, mine)]
+        logits = self.group.joined(torch.cat(rows), count)
         if not len(logits):
             return None, None, logits
         labels = torch.from_numpy(self.phase.val.table.labels)
@@ -226,6 +242,8 @@ class Fit:
 
     def _report(self, row: Row, seconds: float) -> None:
         self.seconds.append(seconds)
+        if not self.group.leads:
+            return
         self.after_epoch(self.history)
         for watch in self.watchers:
             watch(row, seconds)

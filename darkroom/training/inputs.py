@@ -24,8 +24,8 @@ class Inputs(Protocol):
         """For each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,)."""
         ...
 
-    def evaluation(self, batch_size: int) -> Iterator["Tensor"]:
-        """What the network takes, of all samples in order, nothing drawn."""
+    def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
+        """What the network takes, of `samples` int64 (n,) in order, nothing drawn."""
         ...
 
 
@@ -42,12 +42,12 @@ class FeatureInputs:
             shown = views(samples, self._views, self.seed, epoch)
             yield _tensor(self.table.features(samples, shown), self.device), _labels(self, samples)
 
-    def evaluation(self, batch_size: int) -> Iterator["Tensor"]:
+    def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, D) float32 of view 0, in order."""
         del batch_size  # one small product of matrices: memory is no limit
-        for start in range(0, len(self.table), FEATURES_AT_ONCE):
-            samples = np.arange(start, min(start + FEATURES_AT_ONCE, len(self.table)))
-            yield _tensor(self.table.features(samples, np.zeros(len(samples), np.int64)), self.device)
+        for start in range(0, len(samples), FEATURES_AT_ONCE):
+            part = samples[start : start + FEATURES_AT_ONCE]
+            yield _tensor(self.table.features(part, np.zeros(len(part), np.int64)), self.device)
 
 
 class ImageInputs:
@@ -72,10 +72,9 @@ class ImageInputs:
                 images = augment.apply(images, draws)
             yield images.contiguous(memory_format=torch.channels_last), _labels(self, samples)
 
-    def evaluation(self, batch_size: int) -> Iterator["Tensor"]:
+    def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, 3, S, S) float32, in order."""
-        places = np.arange(len(self.table))
-        parts = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
+        parts = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
         for rows in read_ahead(parts, self.table.rows):
             yield self._pixels(rows)
 

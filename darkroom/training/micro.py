@@ -21,9 +21,16 @@ class Micro:
         self.size: int | None = None
 
     def run(
-        self, forward_backward: Callable[[slice], tuple[Tensor, Tensor]], count: int, module: nn.Module
+        self,
+        forward_backward: Callable[[slice], tuple[Tensor, Tensor]],
+        count: int,
+        module: nn.Module,
+        retry: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """The sums of what `forward_backward` returns for the parts of a batch of `count`. Raises TrainingError."""
+        """The sums of what `forward_backward` returns for the parts of a batch of `count`. Raises TrainingError.
+
+        Without `retry` the step is not done again: the other processes that train with this one would not know.
+        """
         statistics = [(buffer, buffer.clone()) for buffer in module.buffers()]
         while True:
             size = min(self.size or count, count)
@@ -33,6 +40,9 @@ class Micro:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if not retry:
+                    raise TrainingError("out of memory in one of the processes that train together; use a smaller "
+                                        "batch_size, or more processes (DARKROOM_PROCESSES)") from error  # fmt: skip
                 if size == 1:
                     raise TrainingError("out of memory with a single image; use a smaller image_size or backbone, "
                                         "or free some memory") from error  # fmt: skip

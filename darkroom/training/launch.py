@@ -1,0 +1,164 @@
+"""Where a training runs: in this process, in several of this machine, under torchrun, or on a Ray cluster.
+
+Whatever it is, the stage's own process (under torchrun: the first) alone writes outputs. Cached features are learnt
+from in one process always: a head takes seconds there, and starting others takes longer.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from darkroom import runtime
+from darkroom.errors import DarkroomError
+from darkroom.model import freezing
+from darkroom.runtime import Runtime
+from darkroom.training.classifier import Trained, open_data, train
+from darkroom.training.group import Group, backend
+from darkroom.training.history import Row
+from darkroom.training.recipe import Recipe
+
+AfterEpoch = Callable[[list[Row]], None]
+
+
+def launch(
+    shards: Path, features: Path, body: Path, recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
+) -> tuple[Trained, Callable[[], None]]:
+    """Train where `environment` says. Returns what came of it, and what to call when that is saved.
+
+    Under torchrun it returns in the first process alone; the others end here.
+    """
+    paths = (shards, features, body)
+    alone = recipe.freeze == freezing.EVERYTHING and not recipe.thaw_epoch
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return _in_torchrun(paths, recipe, environment, after_epoch)
+    if environment.ray is not None and not alone:
+        from darkroom.training.on_cluster import train_on_cluster
+
+        return train_on_cluster(paths, recipe, environment, after_epoch)
+    if (environment.processes or 1) > 1 and not alone:
+        return _in_processes(paths, recipe, environment, after_epoch)
+    trained, checkpoint = train(open_data(shards, features), body, recipe, environment, after_epoch)
+    return trained, checkpoint.remove
+
+
+def in_group(
+    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch, group: Group,
+    local_rank: int, **options: Any,
+) -> tuple[Trained, Callable[[], None]]:  # fmt: skip
+    """Train in this process of `group`, whose torch.distributed is up; on a GPU of its own where there are GPUs."""
+    import torch
+
+    device = environment.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+        device = f"cuda:{torch.cuda.current_device()}"
+    shards, features, body = paths
+    trained, checkpoint = train(
+        open_data(shards, features), body, recipe, dataclasses.replace(environment, device=device), after_epoch, group,
+        **options,
+    )  # fmt: skip
+    return trained, checkpoint.remove
+
+
+def _in_torchrun(
+    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
+) -> tuple[Trained, Callable[[], None]]:
+    import torch
+
+    torch.distributed.init_process_group(backend(environment.device))
+    group = Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    done = in_group(paths, recipe, environment, after_epoch, group, int(os.environ["LOCAL_RANK"]))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    if not group.leads:
+        sys.exit(0)
+    return done
+
+
+def _in_processes(
+    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
+) -> tuple[Trained, Callable[[], None]]:
+    """Several processes on this machine, which share its processor cores."""
+    size = environment.processes or 1
+    runtime.torch_device(environment)  # a device that cannot be used is told before processes start
+    environment = dataclasses.replace(environment, threads=max(1, environment.threads // size))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns that unused parameters are looked for
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as folder:
+        processes = [
+            context.Process(
+                target=_work,
+                args=(Path(folder), Group(rank, size), paths, recipe, environment, after_epoch),
+                daemon=True,
+            )
+            for rank in range(size)
+        ]
+        for process in processes:
+            process.start()
+        try:
+            _wait(processes)
+        finally:
+            for process in processes:
+                process.kill()
+        trained, rows, finish = _answer(Path(folder))
+    after_epoch(rows)
+    return trained, finish
+
+
+def _wait(processes: list[Any]) -> None:
+    """Until all have ended, or one has failed: the others would wait for it."""
+    from multiprocessing.connection import wait
+
+    left = {process.sentinel: process for process in processes}
+    while left:
+        for sentinel in wait(list(left)):
+            if left.pop(sentinel).exitcode:
+                return
+
+
+def _answer(folder: Path) -> Any:
+    errors = sorted(folder.glob("error-*"))
+    if errors:
+        raise pickle.loads(errors[0].read_bytes())  # noqa: S301 -- written by this program's own processes
+    if not (folder / "done").exists():
+        raise DarkroomError(
+            "one of the processes that train together was killed, perhaps for want of memory; "
+            "the same command goes on from the last checkpoint"
+        )
+    return pickle.loads((folder / "done").read_bytes())  # noqa: S301
+
+
+def _work(
+    folder: Path, group: Group, paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime,
+    after_epoch: AfterEpoch,
+) -> None:  # fmt: skip
+    import torch
+
+    store = f"file://{(folder / 'store').as_posix()}"
+    torch.distributed.init_process_group(
+        backend(environment.device), init_method=store, rank=group.rank, world_size=group.size
+    )
+    rows: list[Row] = []
+
+    def reported(so_far: list[Row]) -> None:
+        rows[:] = so_far
+        after_epoch(so_far)
+
+    try:
+        trained, finish = in_group(paths, recipe, environment, reported, group, group.rank)
+    except DarkroomError as error:
+        (folder / f"error-{group.rank}").write_bytes(pickle.dumps(error))
+        sys.exit(1)
+    if group.leads:
+        (folder / "done.tmp").write_bytes(pickle.dumps((trained, rows, finish)))
+        (folder / "done.tmp").replace(folder / "done")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
