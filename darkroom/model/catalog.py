@@ -197,7 +197,7 @@ def published(backbone: str, weights: str) -> Published:
         return entries[0]
     names = [entry.name for entry in entries]
     if weights not in names:
-        near = difflib.get_close_matches(weights, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(weights, [*NAMED, *names], n=1, cutoff=0.5)
         hint = f"; did you mean `{near[0]}`?" if near else ""
         raise WeightsError(
             f"weights is {weights!r}, expected none, imagenet, {', '.join(names)}, or an existing file{hint}"

@@ -51,6 +51,8 @@ def test_the_preprocessing_is_that_of_the_weights():
 def test_a_misspelt_name_of_weights_is_answered_with_the_right_ones():
     with pytest.raises(WeightsError, match=r"IMAGENET1K_V2, IMAGENET1K_V1, or an existing file; did you mean"):
         catalog.preprocessing("resnet50", "IMAGENET_V1")
+    with pytest.raises(WeightsError, match="did you mean `imagenet`"):
+        catalog.preprocessing("resnet50", "imagnet")
 
 
 def test_weights_that_nobody_published_are_refused():
