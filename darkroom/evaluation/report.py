@@ -19,6 +19,7 @@ from darkroom.params import read_yaml
 
 LARGE = 200_000  # bytes from which a picture is kept as JPEG
 SHOWN = 20  # classes in the chart; the table has all
+READABLE = 12  # classes up to which a confusion matrix can be read on a telephone
 
 
 class Material:
@@ -48,8 +49,8 @@ class Material:
         with path.open(encoding="utf-8", newline="") as file:
             return read_predictions(file, str(path))
 
-    def picture(self, path: str, alt: str) -> str:
-        """A PNG of the project inside an <img>; "" where there is none."""
+    def picture(self, path: str, alt: str, sheet: bool = True) -> str:
+        """A PNG of the project inside an <img>; "" where there is none. A `sheet` is not shrunk on a narrow screen."""
         file = self.root / path
         if not file.exists():
             return ""
@@ -61,7 +62,8 @@ class Material:
             Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=88)
             data, kind = min((data, "png"), (buffer.getvalue(), "jpeg"), key=lambda pair: len(pair[0]))
         text = base64.b64encode(data).decode()
-        return f'<div class="wide"><img alt="{escape(alt)}" src="data:image/{kind};base64,{text}"></div>'
+        kinds = "wide sheet" if sheet else "wide"
+        return f'<div class="{kinds}"><img alt="{escape(alt)}" src="data:image/{kind};base64,{text}"></div>'
 
 
 def main(arguments: list[str]) -> int:
@@ -153,7 +155,8 @@ def _points(rows: list[dict[str, str]], column: str) -> list[tuple[float, float]
 
 
 def _confusion(material: Material) -> str:
-    return material.picture("plots/test/confusion.png", "Confusion matrix")
+    readable = len(material.test.get("per_class", {})) <= READABLE
+    return material.picture("plots/test/confusion.png", "Confusion matrix", sheet=not readable)
 
 
 def _per_class(material: Material) -> str:
@@ -310,7 +313,9 @@ SECTIONS: dict[str, Callable[[Material], str]] = {
     "Least certain": _pictures(("plots/test/least_certain.png", "Answers with the smallest lead")),
     "Where the model looks": _pictures(("plots/test/where_it_looks.png", "Heat maps over images")),
     "Likely label errors": _pictures(("plots/test/label_errors.png", "Images whose label looks wrong")),
-    "Map of the features": _pictures(("plots/test/map.png", "Test images by likeness")),
+    "Map of the features": lambda material: material.picture(
+        "plots/test/map.png", "Test images by likeness", sheet=False
+    ),
     "Data": _data,
     "Params": _params,
     "The run": _ran,

@@ -91,14 +91,14 @@ svg text { font: 13px system-ui, "DejaVu Sans", sans-serif }
 img { display: block; max-width: 100%; height: auto }
 table { border-collapse: collapse; font-size: .9rem; min-width: min(100%, 280px) }
 td, th { padding: 5px 22px 5px 0; text-align: left; border-bottom: 1px solid #f0f0f1; vertical-align: top }
-td { overflow-wrap: anywhere }
+td { overflow-wrap: break-word }
 th { color: #71717a; font-weight: 600 }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 summary { cursor: pointer; color: #2563eb; padding: 8px 0 }
 @media (max-width: 700px) {
   header, main, nav { padding-left: 12px; padding-right: 12px }
   section { padding: 14px 12px }
-  .wide img { max-width: none; width: auto; min-width: 100%; zoom: .72 }
+  .sheet img { max-width: none; width: auto; min-width: 100%; zoom: .72 }
   td, th { padding-right: 14px }
 }
 @media print { nav { display: none } section { break-inside: avoid } }

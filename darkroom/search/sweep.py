@@ -18,13 +18,14 @@ from darkroom.search.space import Params, Space, SweepError, read_space
 
 FOLDER = Path(".darkroom/sweeps")
 INTERRUPTED = 130
+ENDING = 0.75  # of the epochs: a trial that has come so far may finish
 
 
 class Sweep:
     """A search under way: what is known is in the journal, what runs is in `running`."""
 
-    def __init__(self, space: Space, journal: Journal, root: Path, jobs: int) -> None:
-        self.space, self.journal, self.root, self.jobs = space, journal, root, jobs
+    def __init__(self, space: Space, journal: Journal, root: Path, jobs: int, defaults: Params) -> None:
+        self.space, self.journal, self.root, self.jobs, self.defaults = space, journal, root, jobs, defaults
         self.running: dict[int, Params] = {}
         self.stopping = threading.Event()
         self.total = count(space)
@@ -59,10 +60,11 @@ class Sweep:
             self.root, f"{self.space.name}-{number:04d}", self.space.fixed | params, "train", self.journal.log(number)
         )
         curve: list[float] = []
+        epochs = (self.defaults | self.space.fixed | params)["epochs"]
 
         def watch(rows: list[dict[str, str]]) -> bool:
             curve[:] = curve_of(rows, self.space.metric)
-            return hopeless(self.space, curve, self.journal.ordered())
+            return len(curve) <= ENDING * epochs and hopeless(self.space, curve, self.journal.ordered())
 
         status = experiment.run(watch, self.stopping)
         took = round(time.monotonic() - started, 1)
@@ -107,7 +109,8 @@ def main(arguments: list[str]) -> int:
     """0: at least one trial is complete; 1: none is, or the final evaluation failed; 130: stopped, goes on later."""
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
-    space = read_space(asked.space, read_yaml(root / "params.yaml"))
+    defaults = read_yaml(root / "params.yaml")
+    space = read_space(asked.space, defaults)
     if asked.name:
         space = Space(**vars(space) | {"name": asked.name})
     if asked.trials:
@@ -115,7 +118,7 @@ def main(arguments: list[str]) -> int:
     journal = Journal(root / FOLDER / space.name, space)
     if asked.retry:
         journal.forget(FAILED)
-    sweep = Sweep(space, journal, root, asked.jobs)
+    sweep = Sweep(space, journal, root, asked.jobs, defaults)
     if len(journal.trials) < sweep.total:
         prepare(root)
     if journal.trials:

@@ -1,13 +1,19 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from darkroom import files
+from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import ParamsError
+from darkroom.evaluation.bodies import TorchBody
+from darkroom.model import backbones, classifier, heads, tensors
+from darkroom.model.network import Body, load_body, load_network, pixels
 from stages import evaluate
 from tests.evaluation.run import Run, make_run
 
@@ -117,3 +123,58 @@ def test_nan_in_the_head_gives_null_and_no_crash(tmp_path, monkeypatch):
     table = files.read_json(tmp_path / "metrics/test.json")
     assert (table["unanswered"], table["log_loss"], table["roc_auc"]) == (3, None, None)
     assert table["accuracy"] is not None
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Run:
+    """A fine-tuned run: no features, and a network whose body is not that of models/body."""
+    run = make_run(tmp_path_factory.mktemp("tuned"), counts=(100, 30, 40))
+    shutil.rmtree(run.root / "data/features")
+    for split in ("train", "val", "test"):
+        with write_shards(run.root / "data/features" / split, "features", [str(n) for n in range(10)]) as writer:
+            writer.close()
+    shutil.rmtree(run.root / "models/body")
+    mean, std = [0.1] * 3, [0.3] * 3
+    bodies = [Body(backbones.build("lenet", 24, seed), mean, std).eval() for seed in (0, 1)]
+    size = TorchBody(bodies[0], torch.device("cpu")).features(np.zeros((1, 24, 24, 3), np.uint8)).shape[1]
+    (run.root / "models/body").mkdir()
+    tensors.save(run.root / "models/body/body.safetensors", bodies[0].arrays())
+    facts = files.read_json(run.root / "models/classifier/model.json")
+    facts |= {"backbone": "lenet", "frozen": False, "freeze": "none", "mean": mean, "std": std, "features": size}
+    files.write_json(
+        run.root / "models/body/body.json", {k: facts[k] for k in ("backbone", "image_size", "mean", "std")}
+    )
+    head = heads.tensors(heads.build(heads.Head("linear", 0, 0.0), size, 10, seed=0))
+    facts["head"] = {"kind": "linear", "hidden": 0, "dropout": 0.0}
+    classifier.save(run.root / "models/classifier", facts, head, bodies[1].arrays())
+    (run.root / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.root)
+        evaluate.main(*run.arguments)
+    return run
+
+
+def test_a_fine_tuned_network_is_measured_with_its_own_body(tuned):
+    table = files.read_json(tuned.root / "metrics/test.json")
+    network = load_network(tuned.root / "models/classifier")
+    shards = Shards(tuned.root / "data/shards/test")
+    with torch.inference_mode():
+        answers = network(pixels(shards.rows(np.arange(40)))).argmax(dim=1).numpy()
+    assert table["accuracy"] == np.mean(answers == shards.labels)
+    assert table["tta"]["n"] == 40
+
+
+def test_before_training_means_the_untouched_body(tuned):
+    table = files.read_json(tuned.root / "metrics/test.json")
+    untouched = TorchBody(load_body(tuned.root / "models/body")[0], torch.device("cpu"))
+    train, test = (Shards(tuned.root / "data/shards" / split) for split in ("train", "test"))
+    features = untouched.features(train.rows(np.arange(100)))
+    means = np.stack([features[train.labels == place].mean(axis=0) for place in range(10)])
+    away = np.linalg.norm(untouched.features(test.rows(np.arange(40)))[:, None] - means, axis=2)
+    expected = np.mean(away.argmin(axis=1) == test.labels)
+    assert table["baseline"]["nearest_class_mean"]["accuracy"] == expected
+    assert table["baseline"]["nearest_class_mean"]["images"] == 100
+
+
+def test_the_fine_tuned_figures_are_there(tuned):
+    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in (tuned.root / "plots/test").iterdir()}
