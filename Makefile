@@ -55,7 +55,7 @@ lock-check: setup ## Check, without data, that dvc.lock fits the code and the pa
 repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
 	test -z "$$(dvc remote list)" || dvc pull --allow-missing
 	dvc repro
-	git diff --exit-code --stat dvc.lock || $(BIN)/python -m darkroom.cli verify .
+	git diff --exit-code --stat HEAD -- dvc.lock || $(BIN)/python -m darkroom.cli verify .
 
 wire: setup-dev ## Write code deps, params and params.schema.json from the stages
 	$(BIN)/python -m tests.wiring

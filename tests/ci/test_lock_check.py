@@ -1,9 +1,13 @@
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from darkroom.ci import lock_check
 from tests.evaluation.project import make_project, run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +48,16 @@ def test_a_broken_pipeline_is_said(fresh):
     fits, said = lock_check.check(fresh)
     assert not fits
     assert said.startswith("lock-check: ")
+
+
+def test_repro_check_sees_a_changed_lock_that_dvc_has_staged(fresh):
+    """DVC's autostage adds dvc.lock to Git's index, and a plain `git diff` would find nothing."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
+    command = re.search(r"^\t(git diff .* dvc\.lock) \|\|", recipe, re.MULTILINE)
+    assert command
+    run(fresh, *command[1].split())
+    (fresh / "params.yaml").write_text("seed: 1\nskill: 7.0\n")
+    run(fresh, "dvc", "repro", "-q")
+    assert "M  dvc.lock" in run(fresh, "git", "status", "--short")
+    with pytest.raises(AssertionError, match=r"dvc.lock \|"):
+        run(fresh, *command[1].split())
