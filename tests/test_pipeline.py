@@ -66,7 +66,11 @@ def test_predicting_the_original_files_of_the_test_set_gives_the_predictions_bac
 
 
 def test_the_export_is_handed_out_by_name(developed, tmp_path):
-    developed.dvc("artifacts", "get", str(developed.folder), "classifier", "-o", str(tmp_path / "model"))
+    developed.git("tag", "-a", "classifier@v1.0.0", "-m", "The first one")
+    try:
+        developed.dvc("artifacts", "get", str(developed.folder), "classifier", "-o", str(tmp_path / "model"))
+    finally:
+        developed.git("tag", "-d", "classifier@v1.0.0")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "README.md",
         "config.json",
