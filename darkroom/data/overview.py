@@ -29,6 +29,7 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
     )
     classes = sorted({row["label"] for row in index})
     kept = {name: Counter(row["label"] for row in prepared.kept(name)) for name in SPLITS}
+    readable = [row for name in SPLITS for row in prepared.kept(name)]
     status = Counter(row["split"] for row in split)
     return {
         "images": len(index),
@@ -45,7 +46,7 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
             "pairs": [[f"{row['location']} ({row['label']})" for row in pair] for pair in conflicts[:100]],
         },
         "per_class": {name: {part: kept[part][name] for part in SPLITS} for name in classes},
-        "sizes": {side: _spread([int(row[side]) for row in index if int(row[side])]) for side in ("width", "height")},
+        "sizes": {side: _spread([int(row[side]) for row in readable]) for side in ("width", "height")},
         "megabytes": round(sum(int(row["bytes"]) for row in index) / 1e6, 3),
         "layout": facts["layout"],
         "notes": facts["notes"]
