@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from darkroom.data.layouts import Sample
 from darkroom.data.places import Places
 from darkroom.data.preparing import Row, decoded, write_splits
 from darkroom.data.trees import open_tree
+from darkroom.runtime import from_environment
 
 FRAMING = Framing(224, "crop", 256)
 REFERENCE = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
@@ -89,7 +91,10 @@ def scaling(photos: Path, names: list[str]) -> None:
             shards = Path(folder) / "shards"
             start = time.perf_counter()
             places = Places(photos, Path(folder), None)
-            with decoded(parts, places, FRAMING, workers, shards) as (prepared, scratch):
+            with decoded(parts, places, FRAMING, replace(from_environment(), workers=workers), shards) as (
+                prepared,
+                scratch,
+            ):
                 write_splits(prepared, scratch, FRAMING, shards, {})
             took = time.perf_counter() - start
             digest = "".join(files.sha256(path) for path in sorted(shards.rglob("*")) if path.is_file())

@@ -13,6 +13,7 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from darkroom.data.places import Places
 from darkroom.data.preparing import decoded, rows_of_splits, write_splits
 from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.data.trees import open_tree
+from darkroom.runtime import from_environment
 
 OPTIONS = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")
 
@@ -93,7 +95,8 @@ def fetch(root: Path, workers: int, hashing: bool) -> None:
     """What the fetch stage does with a folder."""
     tree = open_tree(root / "pictures")
     places = Places(root / "pictures", root, None)
-    write_index(read_layout(tree, LayoutOptions()).samples, places, root / "index.csv", workers, hashing)
+    runtime = replace(from_environment(), workers=workers)
+    write_index(read_layout(tree, LayoutOptions()).samples, places, root / "index.csv", runtime, hashing)
 
 
 def split(root: Path) -> None:
@@ -107,7 +110,10 @@ def preprocess(root: Path, workers: int, side: int) -> None:
     rows = rows_of_splits(list(files.read_csv(root / "index.csv")), parts)
     framing = Framing(side, "crop", side)
     places = Places(root / "pictures", root, None)
-    with decoded(rows, places, framing, workers, root / "shards") as (prepared, scratch):
+    with decoded(rows, places, framing, replace(from_environment(), workers=workers), root / "shards") as (
+        prepared,
+        scratch,
+    ):
         write_splits(prepared, scratch, framing, root / "shards", {})
 
 
