@@ -91,7 +91,8 @@ def scaling(photos: Path, names: list[str]) -> None:
             shards = Path(folder) / "shards"
             start = time.perf_counter()
             places = Places(photos, Path(folder), None)
-            with decoded(parts, places, FRAMING, replace(from_environment(), workers=workers), shards) as (
+            runtime = replace(from_environment(), workers=workers)
+            with decoded(parts, places, FRAMING, runtime, shards) as (
                 prepared,
                 scratch,
             ):

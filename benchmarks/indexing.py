@@ -110,7 +110,8 @@ def preprocess(root: Path, workers: int, side: int) -> None:
     rows = rows_of_splits(list(files.read_csv(root / "index.csv")), parts)
     framing = Framing(side, "crop", side)
     places = Places(root / "pictures", root, None)
-    with decoded(rows, places, framing, replace(from_environment(), workers=workers), root / "shards") as (
+    runtime = replace(from_environment(), workers=workers)
+    with decoded(rows, places, framing, runtime, root / "shards") as (
         prepared,
         scratch,
     ):

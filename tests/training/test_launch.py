@@ -1,0 +1,105 @@
+"""Several processes train one network: the batches of one process, divided; every sample counted once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkroom import files
+from darkroom.data.batches import order, steps
+from darkroom.errors import TrainingError
+from darkroom.training.group import Group
+from tests.conftest import ROOT
+from tests.training.small import SIZE, write_data, write_params
+
+INPUTS = ("data/shards", "data/features", "models/body")
+
+
+@pytest.mark.parametrize(("count", "size"), [(29, 2), (64, 3), (8, 8), (101, 4)])
+def test_the_parts_of_a_batch_are_the_batch_each_sample_once(count, size):
+    batch = order(count, 0, 0)
+    groups = [Group(rank, size) for rank in range(size)]
+    assert np.array_equal(np.concatenate([group.part(batch) for group in groups]), batch)
+    for group in groups:
+        first = group.first(count)
+        assert np.array_equal(batch[first : first + len(group.part(batch))], group.part(batch))
+
+
+def test_every_batch_of_an_epoch_is_divided_not_the_epoch():
+    parts = steps(order(100, 0, 0), 29)
+    both = [[Group(rank, 2).part(part) for rank in range(2)] for part in parts]
+    assert all(np.array_equal(np.concatenate(halves), part) for halves, part in zip(both, parts, strict=True))
+
+
+def test_a_batch_that_is_too_small_is_refused():
+    with pytest.raises(TrainingError, match="a batch of 3 samples cannot be divided among 4 processes"):
+        Group(0, 4).first(3)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A network without BatchNorm, so that dividing a batch changes no more than last bits."""
+    from darkroom.model import backbones, tensors
+    from darkroom.model.network import Body
+
+    folder = tmp_path_factory.mktemp("launch")
+    write_data(folder, train=203, val=101, test=10)
+    body = Body(backbones.build("lenet", SIZE, seed=7), [0.3] * 3, [0.35] * 3)
+    facts = files.read_json(folder / "models/body/body.json")
+    files.write_json(folder / "models/body/body.json", facts | {"backbone": "lenet", "features": 84})
+    tensors.save(folder / "models/body/body.safetensors", body.arrays())
+    write_params(folder, freeze="none", epochs=2, batch_size=29, dropout=0.0)
+    return folder
+
+
+def train(project: Path, out: str, *launcher: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the train stage, which writes into project/out."""
+    outputs = (f"{out}/classifier", f"{out}/history.csv", f"{out}/train.json")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
+    return subprocess.run(
+        [*(launcher or [sys.executable]), "-m", "stages.train", *INPUTS, *outputs], cwd=project, capture_output=True,
+        text=True, check=False, env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": out} | environment,
+    )  # fmt: skip
+
+
+def metrics(project: Path, out: str) -> dict:
+    return json.loads((project / out / "train.json").read_text())
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_and_torchrun_gives_the_same_bytes(project):
+    assert train(project, "one", DARKROOM_THREADS="1").returncode == 0
+    done = train(project, "two", DARKROOM_PROCESSES="2", DARKROOM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    one, two = metrics(project, "one"), metrics(project, "two")
+    assert two["val"]["n"] == 101
+    for split in ("train", "val"):
+        assert two[split]["loss"] == pytest.approx(one[split]["loss"], rel=1e-3)
+        assert two[split]["accuracy"] == pytest.approx(one[split]["accuracy"], abs=0.01)
+    torchrun = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2")
+    done = train(project, "torchrun", *torchrun, DARKROOM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    written = ("classifier/head.safetensors", "classifier/body.safetensors", "history.csv", "train.json")
+    for name in written:
+        assert files.sha256(project / "torchrun" / name) == files.sha256(project / "two" / name)
+
+
+@pytest.mark.slow
+def test_an_error_in_a_process_is_one_line(project):
+    write_params(project, freeze="none", epochs=2, lr=1e9, optimizer="sgd")
+    done = train(project, "error", DARKROOM_PROCESSES="2")
+    assert done.returncode == 1
+    assert "training has run away" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_head_on_features_is_trained_by_one_process(tmp_path):
+    write_data(tmp_path, train=60, val=20, test=10)
+    write_params(tmp_path, epochs=1)
+    assert train(tmp_path, "head", DARKROOM_PROCESSES="2").returncode == 0
+    assert files.read_json(tmp_path / "metrics/run.json")["stages"]["train"]["processes"] == 1
