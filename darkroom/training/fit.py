@@ -23,7 +23,7 @@ from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.ema import Ema
 from darkroom.training.group import Group
 from darkroom.training.history import Row, Watcher
-from darkroom.training.micro import Micro
+from darkroom.training.micro import Micro, is_out_of_memory
 from darkroom.training.monitor import Monitor
 from darkroom.training.phase import Fitted, Phase
 from darkroom.training.recipe import Recipe
@@ -68,6 +68,15 @@ class Fit:
 
     def run(self) -> Fitted:
         """Train, from the checkpoint where there is one. Raises TrainingError."""
+        try:
+            return self._run()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError("out of memory, and not in a step that could be done in parts; use a smaller "
+                                "batch_size or image_size, or free some memory") from error  # fmt: skip
+
+    def _run(self) -> Fitted:
         state = self.group.agreed(self.checkpoint.load("cpu") if self.checkpoint else None)
         resumed = None
         if state:

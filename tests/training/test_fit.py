@@ -136,6 +136,16 @@ def test_out_of_memory_with_a_single_image_is_an_error(data):
         Fit([phase(data, module, recipe())], recipe(), CPU).run()
 
 
+def test_out_of_memory_in_validation_is_an_error(data):
+    class GreedyInAnswering(Greedy):
+        def forward(self, images):
+            return images if self.training else torch.empty(1 << 60, dtype=torch.uint8)
+
+    module = nn.Sequential(GreedyInAnswering(0), nn.Flatten(), nn.Linear(768, 10))
+    with pytest.raises(TrainingError, match="not in a step that could be done in parts"):
+        Fit([phase(data, module, recipe())], recipe(), CPU).run()
+
+
 def test_a_mean_of_weights_is_what_is_kept(data):
     chosen = recipe(epochs=3, ema=0.9, lr=0.1, optimizer="sgd", schedule="constant")
     module = network()
