@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from darkroom.data.batches import Table
-from darkroom.data.shards import Shards
+from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import ParamsError, TrainingError
+from darkroom.model import backbones, heads
+from darkroom.model.network import Body, Network, pixels
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import FeatureInputs, ImageInputs
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
-from tests.training.small import RECIPE, write_data
+from tests.training.small import CLASSES, RECIPE, SIZE, write_data
 
 CPU = torch.device("cpu")
 
@@ -199,3 +201,35 @@ def test_settings_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(ParamsError, match=message):
         recipe(**changes).check()
     assert dataclasses.asdict(recipe(**changes))
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "simple_cnn"])
+def test_a_head_learns_the_same_from_features_as_through_the_network(data, tmp_path, backbone):
+    """With BatchNorm (small_cnn) and with dropout (simple_cnn) in the frozen body, which learns and drops nothing."""
+    images = {split: Table([Shards(data / f"data/shards/{split}")]) for split in ("train", "val")}
+    chosen = recipe(epochs=5, lr=0.1)
+
+    def parts() -> tuple[Body, nn.Module]:
+        body = Body(backbones.build(backbone, SIZE, seed=3), [0.3] * 3, [0.35] * 3)
+        features = backbones.features_of(body.net, SIZE)
+        return body, heads.build(heads.Head("linear", 1, 0.0), features, 10, seed=3)
+
+    body, head = parts()
+    cached = {}
+    for split, table in images.items():
+        with write_shards(tmp_path / split, "features", CLASSES) as writer, torch.inference_mode():
+            values = body.eval()(pixels(table.rows(np.arange(len(table))))).numpy()
+            for place, row in enumerate(values):
+                writer.add(row[None], int(table.labels[place]), f"{place:064x}")
+            writer.close()
+        cached[split] = FeatureInputs(Table([Shards(tmp_path / split)]), CPU, 0)
+    groups = [list(head.parameters())]
+    quick = Fit([Phase(head, groups, cached["train"], cached["val"], 0, 5, chosen.lr)], chosen, CPU).run()
+
+    body, head = parts()
+    network = Network(body, head, "backbone")
+    train, val = (ImageInputs(images[split], CPU, 0, None, False) for split in ("train", "val"))
+    groups = [list(network.parameters())]
+    slow = Fit([Phase(network, groups, train, val, 0, 5, chosen.lr)], chosen, CPU).run()
+    assert quick.logits.argmax(1).tolist() == slow.logits.argmax(1).tolist()
+    torch.testing.assert_close(quick.logits, slow.logits, rtol=1e-3, atol=1e-4)
