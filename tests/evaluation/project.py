@@ -1,8 +1,12 @@
 """A small DVC project with two runs: a branch, and an experiment that answers better. Its stage is a real one."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +54,17 @@ def run(folder: Path, *command: str) -> str:
 
 def make_project(folder: Path) -> Path:
     """Branch main with skill 2; tag `other-images` with another seed; experiment `bold` with skill 3."""
-    folder.mkdir(parents=True)
+    shutil.copytree(_template(), folder)
+    return folder
+
+
+@cache
+def _template() -> Path:
+    """The project, made once for all tests of this process."""
+    parent = Path(tempfile.mkdtemp(prefix="darkroom-test-"))
+    atexit.register(shutil.rmtree, parent, ignore_errors=True)
+    folder = parent / "project"
+    folder.mkdir()
     (folder / "stage.py").write_text(STAGE)
     (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
     (folder / "params.yaml").write_text("seed: 1\nskill: 2.0\n")

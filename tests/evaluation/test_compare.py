@@ -106,6 +106,23 @@ def _remote(project, folder):
     return "store"
 
 
+def test_predictions_that_are_kept_in_git_are_read_from_git(inside, tmp_path, monkeypatch, capsys):
+    clone = tmp_path / "clone"
+    run(inside, "git", "clone", "-q", str(inside), str(clone))
+    pipeline = (clone / "dvc.yaml").read_text()
+    (clone / "dvc.yaml").write_text(
+        pipeline.replace("outs: [plots/predictions.csv]", "outs: [{plots/predictions.csv: {cache: false}}]")
+    )
+    run(clone, "git", "rm", "-q", "--cached", "plots/.gitignore")
+    (clone / "plots/.gitignore").unlink()
+    run(clone, "dvc", "repro", "-q")
+    run(clone, "git", "add", "-A", "-f")
+    run(clone, "git", "commit", "-q", "-m", "predictions in Git")
+    (clone / "plots/predictions.csv").unlink()
+    monkeypatch.chdir(clone)
+    assert "0 fixed, 0 broken" in asked(capsys, "HEAD", "HEAD")[1]
+
+
 def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, _, err = asked(capsys, "main")

@@ -7,6 +7,7 @@ from darkroom import files
 from darkroom.errors import DarkroomError
 from darkroom.evaluation import report
 from darkroom.evaluation.charts import Interval, Line, interval_chart, line_chart
+from darkroom.evaluation.report_material import Material
 from stages import evaluate
 from tests.evaluation.run import make_run
 
@@ -68,7 +69,7 @@ def test_the_report_is_one_file_without_an_address_outside(run_folder, monkeypat
 
 def test_the_report_shows_every_part_that_was_made(run_folder, monkeypatch):
     monkeypatch.chdir(run_folder)
-    page = Page(report.page(report.Material(run_folder)))
+    page = Page(report.page(Material(run_folder)))
     assert set(page.headings) >= {
         "Result", "What training bought", "All metrics", "Learning curves", "Confusion matrix", "Each class",
         "ROC and precision-recall", "Calibration", "Worst errors", "Confused pairs", "Least certain",
@@ -77,14 +78,14 @@ def test_the_report_shows_every_part_that_was_made(run_folder, monkeypatch):
 
 
 def test_names_of_classes_are_text_and_never_markup(run_folder):
-    text = report.page(report.Material(run_folder))
+    text = report.page(Material(run_folder))
     assert "&lt;cat&gt; &amp; co" in text
     assert "<cat>" not in text
 
 
 def test_without_metrics_it_says_what_to_run(tmp_path):
     with pytest.raises(DarkroomError, match=r"metrics/test\.json does not exist; run `dvc repro`"):
-        report.Material(tmp_path)
+        Material(tmp_path)
 
 
 def test_charts_of_nothing_are_nothing():
