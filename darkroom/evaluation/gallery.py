@@ -107,9 +107,12 @@ def suspects(photos: Photos, order: np.ndarray) -> "Image":
 def to_look_at(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     """Which images to explain: right ones of different classes, and the most confident wrong ones."""
     right = np.flatnonzero(predictions.scorer.correct)
-    _, first = np.unique(predictions.labels[right], return_index=True)
-    some = np.linspace(0, max(0, len(first) - 1), min(LOOKED_AT, len(first))).astype(int)
-    spread = right[first][some]
+    labels = predictions.labels[right]
+    present = np.unique(labels)
+    some = present[np.linspace(0, max(0, len(present) - 1), min(LOOKED_AT, len(present))).astype(int)]
+    share = -(-LOOKED_AT // max(1, len(some)))
+    chosen = [right[labels == label][:share] for label in some]
+    spread = np.concatenate([*chosen, np.empty(0, np.int64)])[:LOOKED_AT].astype(np.int64)
     wrong = [place for place in worst_order(predictions) if predictions.predicted[place] >= 0]
     return spread, np.array(wrong[:LOOKED_AT], np.int64)
 
