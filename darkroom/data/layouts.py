@@ -91,9 +91,13 @@ def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
     labels = Counter(_first_part(PurePosixPath(name).name) for name in images)
     if 2 <= len(labels) <= max(2, len(images) // 4) and not any(label.isdigit() for label in labels):
         return "names"
-    raise SourceError(f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
-                      "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular "
-                      "expression whose first group is the label), or `layout: csv` (a table beside them)")  # fmt: skip
+    folder = str(PurePosixPath(images[0]).parent)
+    alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
+    raise SourceError(
+        f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
+        "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose first "
+        f"group is the label), or `layout: csv` (a table beside them).{alone}"
+    )
 
 
 def _resolves(tree: Tree, images: list[str], options: LayoutOptions) -> bool:

@@ -1,5 +1,6 @@
 """Every image decoded once: from an index and a split to tensor shards, and to a list of what cannot be decoded."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -122,7 +123,8 @@ def write_row(scratch: str, rank: int, pixels: np.ndarray) -> str:
     """Write pixels (S, S, 3) at their rank; returns ""."""
     handle = os.open(scratch, os.O_WRONLY)
     try:
-        os.pwrite(handle, pixels.data, rank * pixels.nbytes)
+        if os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes) != pixels.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)  # a disk fills up in the middle of a write
     finally:
         os.close(handle)
     return ""

@@ -126,7 +126,11 @@ def test_spellings_empty_folders_and_foreign_files_are_reported(tmp_path):
         ([], LayoutOptions(), "holds no images; it is empty"),
         (["a.txt"], LayoutOptions(), r"holds no images; it holds 1 files \(1 .txt\), such as a.txt"),
         (["cat/1.jpg", "cat/2.jpg"], LayoutOptions(layout="folders"), "finds no labelled image"),
-        (["x/cat/1.jpg", "x/cat/2.jpg"], LayoutOptions(), "cannot tell where the labels are"),
+        (
+            ["x/cat/1.jpg", "x/cat/2.jpg"],
+            LayoutOptions(),
+            "All lie in x/cat: if that is a class, a second one is missing",
+        ),
         (
             ["IMG_1.jpg", "IMG_2.jpg"],
             LayoutOptions(),
