@@ -95,8 +95,8 @@ def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
     alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
     raise SourceError(
         f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
-        "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose first "
-        f"group is the label), or `layout: csv` (a table beside them).{alone}"
+        "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
+        f"first group is the label), or `layout: csv` (a table beside them).{alone}"
     )
 
 
