@@ -7,6 +7,7 @@ code of `darkroom`. What a node loses, another node does again.
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,12 +33,16 @@ class Lost:
 def connect(address: str) -> Any:
     """The ray module, connected to the cluster at `address` (auto, host:port, or local). Raises DarkroomError.
 
-    A cluster that is started here listens on the loopback address, without dashboard and without usage reports.
+    A cluster that is started here has no dashboard, sends no usage reports, and talks to nobody without a token that
+    lives as long as it does: Ray listens on every interface.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # Otherwise every process that asks for no GPU is told that there is none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address == LOCAL:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
     except ImportError as error:

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     started = Cluster(initialize_head=True, head_node_args=ONE_CPU)
     started.second = started.add_node(num_cpus=1, object_store_memory=200_000_000)
     yield started
