@@ -25,6 +25,8 @@ from darkroom.files import read_json
 from tests.conftest import ROOT
 from tests.training.small import images, write_data, write_params
 
+# Read when Ray is imported: it listens on every interface, and talks to nobody without the token.
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
 ONE_CPU = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 200_000_000}
@@ -35,8 +37,6 @@ def cluster():
     """Two nodes of one processor each; this machine's is the first."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     started = Cluster(initialize_head=True, head_node_args=ONE_CPU)
     started.second = started.add_node(num_cpus=1, object_store_memory=200_000_000)
     yield started
