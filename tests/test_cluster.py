@@ -167,6 +167,27 @@ def test_a_killed_node_costs_steps_and_no_bit(cluster, undisturbed):
     assert not list((undisturbed / "killed/checkpoints").glob("*"))
 
 
+def test_a_node_that_does_not_see_the_shards_copies_them_once(cluster, tmp_path, monkeypatch):
+    from darkroom.training.on_cluster import Home, _here
+
+    write_data(tmp_path / "driver", train=40, val=20, test=10)
+    shards = tmp_path / "driver/data/shards/train"
+
+    class Elsewhere(Home):
+        def _known(self, folder):  # the driver's machine has at this path what this one has not
+            assert folder == "/nowhere/shards/train"
+            return shards
+
+    connect(cluster.address)
+    home = ray.remote(num_cpus=0)(Elsewhere).remote([], "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    copy = _here(home, Path("/nowhere/shards/train"))
+    assert digests(copy) == digests(shards)
+    made = copy.stat().st_ctime_ns
+    assert _here(home, Path("/nowhere/shards/train")) == copy
+    assert copy.stat().st_ctime_ns == made
+
+
 def test_what_a_user_caused_is_said_in_one_line(cluster, undisturbed, tmp_path):
     shutil.copytree(undisturbed, tmp_path / "project", ignore=shutil.ignore_patterns("killed", "cluster"))
     write_params(tmp_path / "project", freeze="none", epochs=2, lr=1e9, optimizer="sgd")
