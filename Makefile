@@ -1,6 +1,7 @@
 # Every command of the project. Needs Python 3.11 or newer and make; `make setup` installs the rest into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro setup setup-dev test lint format wire lock
@@ -11,6 +12,11 @@ repro: setup ## Run the pipeline: only what changed
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
 	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements.lock STAMP=installed.lock
+
+.PHONY: setup-serve
+setup-serve:
+	@cmp -s requirements-serve.lock .venv/installed-serve.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
+		|| $(MAKE) --no-print-directory install LOCK=requirements-serve.lock STAMP=installed-serve.lock
 
 setup-dev:
 	@cmp -s requirements-dev.lock .venv/installed-dev.lock \
@@ -34,6 +40,10 @@ lint: setup-dev ## Check style and types
 format: setup-dev ## Format the code
 	ruff check --fix .
 	ruff format .
+
+.PHONY: serve
+serve: setup-serve ## Serve the exported model, with a page to try it on, on http://127.0.0.1:$(PORT)
+	darkroom serve --port $(PORT)
 
 .PHONY: report pr-report pr-number.txt pr-comment lock-check repro-check
 
@@ -60,7 +70,9 @@ repro-check: setup ## Pull or run the pipeline; the same hashes as in the commit
 wire: setup-dev ## Write code deps, params and params.schema.json from the stages
 	$(BIN)/python -m tests.wiring
 
-lock: ## Resolve pyproject.toml into the two lock files (needs uv)
+lock: ## Resolve pyproject.toml into the lock files (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra serve -c requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header -q -o requirements-serve.lock
 	uv pip compile pyproject.toml --all-extras --group dev -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header -q -o requirements-dev.lock

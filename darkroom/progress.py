@@ -24,7 +24,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
         if time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
             of = f" of {total:,}" if total else ""
-            print(f"{what}: {done:,}{of} {unit}s", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,}{of} {unit}{'es' if unit.endswith('ch') else 's'}", file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:

@@ -33,6 +33,11 @@ def test_params_schema_is_that_of_the_stages():
     assert json.loads((wiring.ROOT / "params.schema.json").read_text()) == wiring.whole_schema(), "run `make wire`"
 
 
+def test_the_readme_s_file_map_is_that_of_the_files():
+    readme = (wiring.ROOT / "README.md").read_text()
+    assert readme == wiring.with_file_map(readme), "run `make wire`"
+
+
 def test_params_yaml_has_every_key_once_and_a_comment_for_each():
     lines = [line for line in (wiring.ROOT / "params.yaml").read_text().splitlines() if line and line[0] not in "# "]
     assert sorted(line.split(":")[0] for line in lines) == sorted(wiring.whole_schema()["properties"])

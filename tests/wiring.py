@@ -17,11 +17,12 @@ from darkroom import files
 from darkroom.params import schema
 
 ROOT = Path(__file__).resolve().parents[1]
+MAP_BEGINS, MAP_ENDS = "<!-- file map, written by `make wire` -->", "<!-- end of the file map -->"
 PIPELINES = (Path("dvc.yaml"), Path("crossval/dvc.yaml"))
 
 
 def main() -> None:
-    """Rewrite the code deps and params of every pipeline file, and params.schema.json."""
+    """Rewrite the code deps and params of every pipeline file, params.schema.json, and the README's file map."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -37,6 +38,7 @@ def main() -> None:
         with files.atomic(path) as temporary, temporary.open("w") as file:
             yaml.dump(pipeline, file)
     files.write_json(ROOT / "params.schema.json", whole_schema())
+    files.write_text(ROOT / "README.md", with_file_map((ROOT / "README.md").read_text()))
 
 
 def stages() -> Iterator[tuple[str, Path, dict[str, Any]]]:
@@ -94,6 +96,19 @@ def whole_schema() -> dict[str, Any]:
         "required": sorted(properties),
         "properties": properties,
     }
+
+
+def with_file_map(readme: str) -> str:
+    """`readme` with its file map made anew: one line a module, which is the first line of its docstring."""
+    before, _, rest = readme.partition(MAP_BEGINS)
+    _, _, after = rest.partition(MAP_ENDS)
+    lines = []
+    for path in sorted([*(ROOT / "stages").rglob("*.py"), *(ROOT / "darkroom").rglob("*.py")]):
+        if path.name != "__init__.py":
+            said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0].replace("|", "\\|")
+            lines.append(f"| `{path.relative_to(ROOT).as_posix()}` | {said} |")
+    table = "\n".join(["| file | what it is |", "|---|---|", *lines])
+    return f"{before}{MAP_BEGINS}\n{table}\n{MAP_ENDS}{after}"
 
 
 def _is_code(dep: str) -> bool:
