@@ -7,7 +7,7 @@ from html import escape
 
 INK, PALE, GRID, ACCENT = "#18181b", "#71717a", "#e4e4e7", "#2563eb"
 COLOURS = ("#2563eb", "#d97706", "#15803d", "#be123c", "#7c3aed", "#0e7490")
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 72, 14, 14, 44
 
 
 @dataclass(frozen=True)
