@@ -20,7 +20,7 @@ from darkroom.params import load, param
 from darkroom.progress import progress
 from darkroom.stage import note, run
 
-BATCH = 32
+BATCH = 8  # as predict streams
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _trained_probabilities(
 
 
 def _exported_probabilities(path: Path, test: Shards, machine: runtime.Runtime) -> np.ndarray:
-    session = open_session(path, machine.threads)
+    session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
     return probabilities(session, _images(test, "export: the exported model"), len(test.classes))
 
 

@@ -20,6 +20,27 @@ class QueueFull(DarkroomError):
         self.retry_after = retry_after
 
 
+def best_batch(predict: Callable[[np.ndarray], np.ndarray], size: int, most: int, seconds: float = 1.0) -> int:
+    """The largest batch, up to `most`, that costs at most a tenth more an image than the cheapest one, measured here.
+
+    On a processor large batches fall out of its caches: mobilenet_v2 at 224 px took 3.9 ms an image in batches of 4 and
+    5.7 in batches of 32. Sizes are doubled until they cost clearly more, or `seconds` are used up.
+    """
+    started, costs, batch = time.perf_counter(), dict[int, float](), 1
+    while batch <= most and time.perf_counter() - started < seconds:
+        images = np.zeros((batch, size, size, 3), np.uint8)
+        times = []
+        for _ in range(4):  # the first of a size also allocates
+            before = time.perf_counter()
+            predict(images)
+            times.append(time.perf_counter() - before)
+        costs[batch] = min(times) / batch
+        if costs[batch] > 1.3 * min(costs.values()):
+            break
+        batch *= 2
+    return max(batch for batch, cost in costs.items() if cost <= 1.1 * min(costs.values()))
+
+
 @dataclass
 class Stats:
     """What the queue has done since it was opened."""
@@ -54,7 +75,7 @@ class Batcher:
         batch: int = 32,
         wait: float = 0.003,
         capacity: int = 128,
-        patience: float = 0.5,
+        patience: float = 0.4,
     ) -> None:
         self._predict, self.batch, self.wait = predict, batch, wait
         self.capacity, self.patience = capacity, patience

@@ -23,7 +23,8 @@ def main(arguments: list[str]) -> int:
     """Print a line a picture; 1 at the end when any of them was bad."""
     options = _parser().parse_args(arguments)
     silence_decoders()
-    predictor = Predictor(options.model)
+    # Threads that wait busily would take the processors from those that decode.
+    predictor = Predictor(options.model, spin=False)
     write = WRITERS[options.format](predictor.classes, options.top or len(predictor.classes))
     pictures = Pictures(options.save_pictures) if options.save_pictures else None
     total = bad = 0

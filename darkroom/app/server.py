@@ -167,10 +167,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="the port, 0 for any free one (8000)")
     parser.add_argument("--threads", type=_positive, default=0, help="threads of the model (one a core)")
-    parser.add_argument("--batch", type=_positive, default=default.batch, help=f"pictures a batch ({default.batch})")
+    parser.add_argument("--batch", type=_positive, default=default.batch, help=f"largest batch ({default.batch})")
     parser.add_argument("--wait-ms", type=float, default=1000 * default.wait, help="wait for a batch to fill (3)")
     parser.add_argument("--queue", type=_positive, default=default.queue, help=f"pictures under way ({default.queue})")
-    parser.add_argument("--patience", type=float, default=0.5, metavar="S", help="longest queue, in seconds (0.5)")
+    parser.add_argument("--patience", type=float, default=default.patience, metavar="S", help="longest queue (0.4)")
     parser.add_argument(
         "--timeout",
         type=float,

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from darkroom.app import attention
-from darkroom.app.batching import Batcher, QueueFull
+from darkroom.app.batching import Batcher, QueueFull, best_batch
 from darkroom.app.envelope import Envelope, State
 from darkroom.app.metrics import Metrics
 from darkroom.app.predictor import Prediction, Predictor
@@ -50,6 +50,7 @@ class Service:
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Warm the model up, serve, and finish what was taken."""
         size = self.predictor.framing.size
+        self.batcher.batch = best_batch(self.predictor.predict, size, self.settings.batch)
         self.batcher.start()
         for _turn in range(2):  # the first run of a model also allocates: the second tells its pace
             self.batcher.pace = 0.0

@@ -14,17 +14,18 @@ SHORTEST_KEY = 16
 class Settings:
     """Limits of one service.
 
-    `batch` pictures at most share a run of the model, after at most `wait` seconds. `queue` may be under way, as long
-    as a picture need not wait longer than `patience` seconds for those before it. `max_body` bytes and `max_files` a
-    request, `max_pixels` a picture; `max_held` bytes of all requests' bodies together; `timeout` seconds for a body to
-    arrive, and as many for the answer to it. `keys`: digests of the accepted API keys, empty when none is asked for.
+    `batch` pictures at most share a run of the model (fewer where that is cheaper), after at most `wait` seconds.
+    `queue` may be under way, as long as a picture need not wait longer than `patience` seconds for those before it.
+    `max_body` bytes and `max_files` a request, `max_pixels` a picture; `max_held` bytes of all requests' bodies
+    together; `timeout` seconds for a body to arrive, and as many for the answer to it. `keys`: digests of the accepted
+    API keys, empty when none is asked for.
     `origins`: web origins whose pages may call this service.
     """
 
     batch: int = 32
     wait: float = 0.003
     queue: int = 128
-    patience: float = 0.5
+    patience: float = 0.4
     max_body: int = 32 << 20
     max_files: int = 32
     max_pixels: int = 50_000_000

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from darkroom.app.batching import Batcher, QueueFull
+from darkroom.app.batching import Batcher, QueueFull, best_batch
 
 
 def picture(value: int) -> np.ndarray:
@@ -98,6 +98,17 @@ def test_a_queue_that_would_take_too_long_is_full_whatever_its_length():
         batcher.begin(50)  # alone, a large request may take as long as it needs
 
     asyncio.run(with_batcher(work, predict=slow, patience=0.2))
+
+
+def test_the_largest_batch_that_is_cheap_is_chosen():
+    def caches_hold_four(images):
+        time.sleep(0.002 * len(images) * (1 if len(images) <= 4 else 1.5) + 0.001)
+        return mean(images)
+
+    assert best_batch(caches_hold_four, 2, 32) == 4
+    assert best_batch(caches_hold_four, 2, 2) == 2
+    assert best_batch(lambda images: time.sleep(0.003) or mean(images), 2, 32) == 32
+    assert best_batch(lambda images: time.sleep(0.05) or mean(images), 2, 32, seconds=0.1) == 1
 
 
 def test_batches_of_a_slow_model_are_smaller():
