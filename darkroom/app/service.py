@@ -18,10 +18,11 @@ from darkroom.app import attention
 from darkroom.app.batching import Batcher, QueueFull, best_batch
 from darkroom.app.envelope import Envelope, State
 from darkroom.app.metrics import Metrics
+from darkroom.app.openapi import class_parameter, content, predictions_schema, upload_body
 from darkroom.app.predictor import Prediction, Predictor
 from darkroom.app.problems import Problem, responses
 from darkroom.app.settings import Settings
-from darkroom.app.uploads import FIELD, Upload, check_size, problem_of, read_uploads
+from darkroom.app.uploads import Upload, check_size, problem_of, read_uploads
 from darkroom.errors import BadImage
 from darkroom.export.session import cores
 
@@ -31,7 +32,6 @@ STATIC = {"/": "index.html", "/docs": "docs.html"} | {
     f"/{name}": name for name in ("page.js", "card.js", "docs.js", "page.css", "icon.svg")
 }
 TITLE = "Darkroom"
-LISTED = 1000  # classes up to which the OpenAPI document lists them
 
 
 class Service:
@@ -134,8 +134,8 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/predict",
         summary="Classify pictures",
-        openapi_extra=_upload_body(several=True),
-        responses=_predictions_schema(classes) | responses(*_refusals(service)),
+        openapi_extra=upload_body(several=True),
+        responses=predictions_schema(classes) | responses(*_refusals(service)),
     )
     async def predict(request: Request, top: int = Query(5, ge=1, le=1000, description="How many classes")) -> Response:
         async with _admitted(service) as places:
@@ -156,9 +156,9 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/explain",
         summary="Where the model looks: the picture with a map over it, the brighter, the more it counted",
-        openapi_extra=_upload_body(several=False) | {"parameters": [_class_parameter(classes)]},
+        openapi_extra=upload_body(several=False) | {"parameters": [class_parameter(classes)]},
         response_class=Response,
-        responses=_content("A picture", "image/png") | responses(*_refusals(service)),
+        responses=content("A picture", "image/png") | responses(*_refusals(service)),
     )
     async def explain(request: Request) -> Response:
         label = request.query_params.get("class")
@@ -200,7 +200,7 @@ def _add_watch_routes(app: FastAPI, service: Service) -> None:
         "/metrics",
         summary="Counters for Prometheus",
         response_class=Response,
-        responses=_content("Prometheus's text format", "text/plain") | responses(*_key_refusal(service)),
+        responses=content("Prometheus's text format", "text/plain") | responses(*_key_refusal(service)),
     )
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -296,48 +296,3 @@ def _key_refusal(service: Service) -> tuple[int, ...]:
 
 def _refusals(service: Service) -> tuple[int, ...]:
     return (400, *_key_refusal(service), 408, 413, 415, 422, 503)
-
-
-def _class_parameter(classes: list[str]) -> dict[str, Any]:
-    text = "Where it looks for this class, instead of the most probable one"
-    return {"name": "class", "in": "query", "required": False, "description": text, "schema": _class_schema(classes)}
-
-
-def _class_schema(classes: list[str]) -> dict[str, Any]:
-    return {"type": "string"} | ({"enum": classes} if len(classes) <= LISTED else {})
-
-
-def _upload_body(several: bool) -> dict[str, Any]:
-    binary = {"type": "string", "format": "binary"}
-    files: dict[str, Any] = {"type": "array", "items": binary, "minItems": 1} if several else binary
-    form = {"type": "object", "required": [FIELD], "properties": {FIELD: files}}
-    kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-    content: dict[str, Any] = {kind: {"schema": binary} for kind in kinds}
-    content["multipart/form-data"] = {"schema": form, "encoding": {FIELD: {"contentType": ", ".join(kinds)}}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _content(description: str, media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"description": description, "content": {media: {}}}}
-
-
-def _predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
-    text, probability = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
-    label = _class_schema(classes)
-    best = {"class": label, "probability": probability}
-    one = {
-        "file": {"type": ["string", "null"], "description": "The name that the form gave the file"},
-        **best,
-        "top": {"type": "array", "items": {"type": "object", "required": list(best), "properties": best}},
-        "error": {"type": "string", "description": "Instead of an answer: why this file has none"},
-    }
-    schema = {
-        "type": "object",
-        "required": ["predictions", "model_version", "request_id"],
-        "properties": {
-            "predictions": {"type": "array", "items": {"type": "object", "required": ["file"], "properties": one}},
-            "model_version": text,
-            "request_id": text,
-        },
-    }
-    return {200: {"description": "An answer for every file", "content": {"application/json": {"schema": schema}}}}
