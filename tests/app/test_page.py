@@ -35,7 +35,7 @@ def open_page(browser, server) -> Iterator[Any]:
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15000)
+        page.set_default_timeout(40000)  # a busy machine
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         here = (running.url, "blob:", "data:")
