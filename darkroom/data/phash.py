@@ -10,12 +10,13 @@ from darkroom.data.decode import decode_grey
 from darkroom.errors import BadImage
 
 SIDE, FREQUENCIES, BITS = 32, 24, 256
-FLAT = 1.0  # grey levels of standard deviation: below it there is nothing but rounding to compare
+FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
+ONE = 1 << 20  # cosines are whole numbers of this: sums are exact, and signs the same whatever the processor or BLAS
 
 
 def _cosines() -> np.ndarray:
     frequency, place = np.arange(FREQUENCIES)[:, None], np.arange(SIDE)[None, :]
-    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)).astype(np.float32)
+    return np.rint(np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)) * ONE).astype(np.int64)
 
 
 def _low_first() -> np.ndarray:
@@ -30,15 +31,15 @@ COSINES, ORDER = _cosines(), _low_first()
 def perceptual_hash(data: bytes) -> str:
     """64 hex digits (256 bits, low frequencies first) of an image file's bytes; "" for a flat or unreadable picture."""
     try:
-        grey = decode_grey(data, SIDE).astype(np.float32)
+        return hash_of(decode_grey(data, SIDE))
     except BadImage:
         return ""
-    return hash_of(grey)
 
 
 def hash_of(grey: np.ndarray) -> str:
-    """The hash of a picture (SIDE, SIDE) float32 of 0..255; "" when it is flat."""
-    if grey.std() < FLAT:
+    """The hash of a picture (SIDE, SIDE) uint8; "" when it is flat."""
+    levels = grey.astype(np.int64)
+    if levels.size * (levels**2).sum() - levels.sum() ** 2 < (FLAT * levels.size) ** 2:
         return ""
-    spectrum = (COSINES @ grey @ COSINES.T).ravel()
+    spectrum = (COSINES @ levels @ COSINES.T).ravel()
     return np.packbits(spectrum[ORDER] > 0).tobytes().hex()

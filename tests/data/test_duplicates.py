@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 
 from darkroom.data.digits import digits
 from darkroom.data.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
-from darkroom.data.phash import perceptual_hash
+from darkroom.data.phash import FREQUENCIES, ORDER, hash_of, perceptual_hash
 from darkroom.data.pictures import png
 from tests.data.pictures import encoded, photos
 
@@ -118,3 +118,11 @@ def test_nothing_has_no_copies():
     assert clusters([], []).tolist() == []
     assert clusters(["a"], [""]).tolist() == [0]
     assert clusters(["a"], ["0" * 64]).tolist() == [0]
+
+
+def test_the_hash_is_exact_so_that_every_processor_and_blas_agree():
+    left = np.random.default_rng(0).integers(0, 256, (32, 16), dtype=np.uint8)
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(hash_of(np.hstack([left, left[:, ::-1]]))), np.uint8))
+    odd = ORDER % FREQUENCIES % 2 == 1  # frequencies that a mirrored picture does not have: sums that are exactly zero
+    assert not bits[odd].any()
+    assert 0.3 < bits[~odd].mean() < 0.7
