@@ -10,8 +10,9 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.evaluation.predictions import Predictions, read_predictions
+from darkroom.evaluation.runs import LOCK, METRICS, PREDICTIONS, Revision
 
-LOCK, METRICS, RUN, PREDICTIONS = "dvc.lock", "metrics/test.json", "metrics/run.json", "plots/predictions.csv"
+RUN = "metrics/run.json"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ def of_revision(revision: str, root: Path) -> Results:
         sha = git(root, "rev-parse", "--short", "--verify", "--quiet", f"{revision}^{{commit}}")
     except DarkroomError as error:
         raise DarkroomError(f"{revision} is neither a folder nor a revision of this repository") from error
-    lock, metrics, run = (_committed(root, sha, path) for path in (LOCK, METRICS, RUN))
+    reader = Revision(sha, root)
+    lock, metrics, run = (reader.optional(path) for path in (LOCK, METRICS, RUN))
     if lock is None:
         raise DarkroomError(f"{revision} ({sha}) holds no {LOCK}; run `dvc repro` there, and commit what it wrote")
-    return _results(sha, lock, metrics, run, _cached(root, sha, _stages(lock, sha)))
+    return _results(sha, lock, metrics, run, _answers(reader, _stages(lock, sha)))
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -52,13 +54,6 @@ def git(root: Path, *arguments: str) -> str:
     if done.returncode:
         raise DarkroomError(f"git {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
     return done.stdout.rstrip("\n")
-
-
-def _committed(root: Path, sha: str, path: str) -> str | None:
-    done = subprocess.run(
-        ["git", "show", f"{sha}:./{path}"], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    return done.stdout if done.returncode == 0 else None
 
 
 def _results(name: str, lock: str, metrics: str | None, run: str | None, answers: str | None) -> Results:
@@ -84,18 +79,12 @@ def _stages(lock: str, name: str) -> dict[str, dict[str, Any]]:
         raise DarkroomError(f"{LOCK} of {name} is no DVC lock: {' '.join(str(error).split())}") from error
 
 
-def _cached(root: Path, sha: str, stages: dict[str, Any]) -> str | None:
+def _answers(reader: Revision, stages: dict[str, Any]) -> str | None:
     """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote."""
-    here = root / PREDICTIONS
+    here = reader.root / PREDICTIONS
     if here.exists() and _md5(here.read_bytes()) == _locked_md5(stages):
         return here.read_text(encoding="utf-8")
-    import dvc.api
-    from dvc.exceptions import DvcException
-
-    try:
-        return dvc.api.read(PREDICTIONS, repo=str(root), rev=sha, encoding="utf-8")
-    except (DvcException, OSError):
-        return None
+    return reader.optional(PREDICTIONS)
 
 
 def _read(path: Path) -> str | None:
