@@ -65,6 +65,13 @@ def from_environment() -> Runtime:
     )
 
 
+def open_files() -> None:
+    """Allow this process as many open files as the system lets it have: a large set is one open file a shard."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard and hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def torch_device(runtime: Runtime) -> Any:
     """The torch.device to compute on, after setting torch's threads and asking it for deterministic kernels."""
     # cuBLAS reads this when it starts; without it torch refuses to promise the same bits twice.

@@ -26,6 +26,7 @@ def run(main: Callable[..., str]) -> None:
     name = Path(sys.argv[0]).stem
     started = time.monotonic()
     _end_with_parent()
+    runtime.open_files()
     try:
         arguments = _arguments(name, main)
         said = main(*arguments)

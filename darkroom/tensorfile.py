@@ -6,7 +6,6 @@ loads the file. Files made here are read by the library, and the other way round
 """
 
 import json
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,13 +63,6 @@ def where(path: Path, name: str) -> int:
     """The byte of the file at which the tensor `name` begins."""
     header, start = _header(path)
     return int(start + header[name]["data_offsets"][0])
-
-
-def release(array: np.ndarray) -> None:
-    """Give back the memory of the pages of a mapped array that were read; they are read again when they are needed."""
-    memory = getattr(array, "_mmap", None)
-    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
-        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def facts(path: Path) -> dict[str, Any] | None:

@@ -1,5 +1,8 @@
 """Where and how fast is read from the environment, and told apart from what is computed."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -40,3 +43,12 @@ def test_torch_gets_the_threads_and_must_be_deterministic(monkeypatch):
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(False)
+
+
+def test_a_set_of_many_shards_may_keep_them_all_open():
+    code = (
+        "import resource; from pathlib import Path; from darkroom import runtime;"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (32, hard));"
+        "runtime.open_files(); files = [open('/dev/null') for _ in range(100)]"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Tensor shards: a split's decoded images (or its features) in a few large files that are memory-mapped when read.
+"""Tensor shards: a split's decoded images (or its features) in a few large files.
 
 A folder of shards holds
 
@@ -11,6 +11,7 @@ A folder of shards holds
 
 import io
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,7 @@ from darkroom import files, tensorfile
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
-RESIDENT_BYTES = 64_000_000
-LARGE_ROW = 1 << 15  # bytes: reading it takes a few microseconds, the call another
-PAGE = 2_000_000
+MAPPED_BYTES = 256_000_000  # of images or features in one folder: no more than that may count as our memory
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
 
@@ -89,26 +88,34 @@ def write_shards(
 
 
 class Shards:
-    """The rows of a folder of shards, memory-mapped: opening reads headers alone, `rows` reads what it is asked for.
+    """The rows of a folder of shards: opening reads headers alone, `rows` reads what it is asked for.
 
-    `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until they are asked for.
+    `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until they are asked for. Up to
+    `mapped_bytes` of them are memory-mapped; those of a larger set are read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mapped_bytes: int = MAPPED_BYTES) -> None:
         self.folder = folder
         try:
             self.index: dict[str, Any] = files.read_json(folder / "index.json")
         except FileNotFoundError as error:
             raise DarkroomError(f"{folder} holds no shards (index.json is missing); run `dvc repro`") from error
         self.classes: list[str] = self.index["classes"]
-        self._parts = [_mapped(folder / shard["file"]) for shard in self.index["shards"]]
-        counts = [len(part["labels"]) for part in self._parts]
+        parts = [_mapped(folder / shard["file"]) for shard in self.index["shards"]]
+        counts = [len(part["labels"]) for part in parts]
         if counts != [shard["count"] for shard in self.index["shards"]]:
             raise DarkroomError(f"{folder}: the shards do not hold the rows that index.json counts; run `dvc repro -f`")
-        self._read = 0
-        self._files: list[tuple[io.FileIO, int]] = []
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.labels = np.concatenate([np.array(part["labels"]) for part in self._parts] or [np.empty(0, np.int64)])
+        self.labels = np.concatenate([np.array(part["labels"]) for part in parts] or [np.empty(0, np.int64)])
+        self._tensors = [part[self.index["tensor"]] for part in parts]
+        self._nothing = self._tensors[0][:0].copy() if parts else np.empty(0)
+        self._files: list[tuple[io.FileIO, int]] = []
+        if sum(tensor.nbytes for tensor in self._tensors) > mapped_bytes:
+            self._tensors = []
+            for shard in self.index["shards"]:
+                path = folder / shard["file"]
+                self._files.append((path.open("rb", buffering=0), tensorfile.where(path, self.index["tensor"])))
+            weakref.finalize(self, _close, self._files)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -116,68 +123,58 @@ class Shards:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of one row: (S, S, 3) of images, (views, D) of features; () when there are no rows."""
-        return self._parts[0][self.index["tensor"]].shape[1:] if self._parts else ()
+        return self._nothing.shape[1:]
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """The rows at `places` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
-        tensor = self.index["tensor"]
-        if not self._parts:
+        if not len(self):
             raise IndexError(f"{self.folder} is empty")
-        if self._large_rows():
-            return self._read_large(places)
-        self._give_back(len(places))
-        if len(self._parts) == 1:
-            return self._parts[0][tensor][places]
-        out = np.empty((len(places), *self.row_shape), self._parts[0][tensor].dtype)
+        if len(self._tensors) == 1:
+            return np.take(self._tensors[0], places, axis=0)
+        out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
         shard = np.searchsorted(self._starts, places, side="right") - 1
+        rows = places - self._starts[shard]
+        if self._files:
+            self._read(shard, rows, out)
+            return out
         for part in np.unique(shard):
             mine = shard == part
-            out[mine] = self._parts[part][tensor][places[mine] - self._starts[part]]
+            out[mine] = self._tensors[part][rows[mine]]
         return out
 
-    def _large_rows(self) -> bool:
-        row = self._parts[0][self.index["tensor"]][0].nbytes
-        return row >= LARGE_ROW and len(self) * row > SHARD_BYTES
+    def _read(self, shard: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+        """Read row `rows[i]` of shard `shard[i]` into `out[i]`.
 
-    def _read_large(self, places: np.ndarray) -> np.ndarray:
-        """Large rows of a large set, read rather than mapped: that is as fast, and no page of them counts as ours."""
-        tensor = self.index["tensor"]
-        if not self._files:
-            for shard in self.index["shards"]:
-                path = self.folder / shard["file"]
-                self._files.append((path.open("rb", buffering=0), tensorfile.where(path, tensor)))
-        out = np.empty((len(places), *self.row_shape), self._parts[0][tensor].dtype)
-        size, pieces = out[:1].nbytes, out.reshape(len(places), -1).view(np.uint8)
-        shard = np.searchsorted(self._starts, places, side="right") - 1
-        for piece, part, row in zip(pieces, shard.tolist(), (places - self._starts[shard]).tolist(), strict=True):
-            file, start = self._files[part]
-            if os.preadv(file.fileno(), [piece.data], start + row * size) != size:
-                raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
-        return out
-
-    def _give_back(self, count: int) -> None:
-        """Count `count` rows as read; after RESIDENT_BYTES of them, what is mapped no longer counts as our memory.
-
-        A row counts for PAGE more than it holds: where the file is cached in large pages, a touch maps a whole one.
+        A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
+        back from time to time costs a page fault a row, which takes longer than the call that reads it.
         """
-        row = self._parts[0][self.index["tensor"]][0].nbytes
-        if len(self) * row <= SHARD_BYTES:
-            return  # small enough to stay
-        self._read += count * (row + PAGE)
-        if self._read > RESIDENT_BYTES:
-            self._read = 0
-            for part in self._parts:
-                tensorfile.release(part[self.index["tensor"]])
+        size, raw = out[:1].nbytes, out.reshape(-1).view(np.uint8).data
+        # Rows that follow one another in a file are read together.
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shard) != 0)) + 1
+        begins = np.concatenate([[0], breaks])[: len(rows)]
+        ends = np.concatenate([breaks, [len(rows)]])[: len(begins)]
+        runs = (begins, ends, shard[begins], rows[begins])
+        for begin, end, part, row in zip(*(numbers.tolist() for numbers in runs), strict=True):
+            file, start = self._files[part]
+            piece = raw[begin * size : end * size]
+            if os.preadv(file.fileno(), [piece], start + row * size) != len(piece):
+                raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
 
     def ids(self) -> list[str]:
         """The id of every row, in order."""
-        return [name for part in self._parts for name in _decode(part["ids"])]
+        parts = (_mapped(self.folder / shard["file"]) for shard in self.index["shards"])
+        return [name for part in parts for name in _decode(part["ids"])]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All rows in order, as (rows (b, …), labels (b,)) with b <= size."""
         for start in range(0, len(self), size):
             places = np.arange(start, min(start + size, len(self)))
             yield self.rows(places), self.labels[places]
+
+
+def _close(opened: list[tuple[io.FileIO, int]]) -> None:
+    for file, _ in opened:
+        file.close()
 
 
 def _mapped(path: Path) -> dict[str, np.ndarray]:

@@ -24,21 +24,25 @@ def written(tmp_path):
     return tmp_path / "train", images
 
 
-def test_rows_come_back_in_the_order_asked_for(written):
+@pytest.mark.parametrize("mapped_bytes", [10_000, 0], ids=["mapped", "read"])
+def test_rows_come_back_in_the_order_asked_for(written, mapped_bytes):
     folder, images = written
-    shards = Shards(folder)
+    shards = Shards(folder, mapped_bytes)
     assert len(shards) == 200
     assert [shard["count"] for shard in shards.index["shards"]] == [64, 64, 64, 8]
     places = np.random.default_rng(1).permutation(200)
     assert np.array_equal(shards.rows(places), images[places])
+    for some in ([5], [62, 63, 64, 65, 66], [199, 198, 0, 1], [7, 7, 8, 7], []):
+        assert np.array_equal(shards.rows(np.array(some, np.int64)), images[some])
     assert np.array_equal(shards.labels, np.arange(200) % 3)
     assert shards.ids() == [f"{place:064x}" for place in range(200)]
     assert shards.row_shape == (4, 4, 3)
 
 
-def test_batches_are_all_rows_in_order(written):
+@pytest.mark.parametrize("mapped_bytes", [10_000, 0], ids=["mapped", "read"])
+def test_batches_are_all_rows_in_order(written, mapped_bytes):
     folder, images = written
-    batches = list(Shards(folder).batches(60))
+    batches = list(Shards(folder, mapped_bytes).batches(60))
     assert [len(labels) for _, labels in batches] == [60, 60, 60, 20]
     assert np.array_equal(np.concatenate([rows for rows, _ in batches]), images)
 
