@@ -1,13 +1,12 @@
 """Where the model looks: the image with what speaks for its answer lit up, by Grad-CAM or by hiding patches."""
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 
 from darkroom.evaluation.bodies import Looker
 from darkroom.evaluation.gallery import Photos
-from darkroom.model.attention import class_activation, occlusion, picture
+from darkroom.model.attention import class_activation, lit, occlusion
 from darkroom.model.classifier import SavedClassifier
 
 
@@ -24,18 +23,12 @@ def heat_drawer(photos: Photos, saved: SavedClassifier, body: Looker) -> tuple[C
         image = photos.read(np.array([place]))
         maps = body.features_and_maps(image)[1]
         assert maps is not None
-        return _opened(picture(image[0], class_activation(maps[0], saved.head, int(answers[place]))))
+        return lit(image[0], class_activation(maps[0], saved.head, int(answers[place])))
 
     def by_hiding(place: int) -> np.ndarray:
         image = photos.read(np.array([place]))[0]
         heat = occlusion(image, int(answers[place]), lambda hidden: saved.probabilities(body.features(hidden)))
-        return _opened(picture(image, heat))
+        return lit(image, heat)
 
     has_maps = len(answers) > 0 and body.features_and_maps(photos.read(np.array([0])))[1] is not None
     return (by_map, "Grad-CAM") if has_maps else (by_hiding, "occlusion")
-
-
-def _opened(png: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))

@@ -19,12 +19,12 @@ def project(features: np.ndarray) -> np.ndarray:
     spread = features.astype(np.float64) - (features.mean(axis=0) if n else 0)
     if n < 4 or not spread.any():
         return np.zeros((n, 2), np.float32)
-    left, values, _ = np.linalg.svd(spread, full_matrices=False)
+    # The principal components by the small matrix of inner products: features are often wider than images are many.
+    squares, left = np.linalg.eigh(spread @ spread.T)
+    left, values = left[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0))
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
     scores = left * values * signs
-    start = np.zeros((n, 2))
-    start[:, : min(2, scores.shape[1])] = scores[:, :2]
-    start *= 1e-2 / max(start[:, 0].std(), 1e-12)
+    start = scores[:, :2] * (1e-2 / max(scores[:, 0].std(), 1e-12))
     return _descend(_affinities(scores[:, :50], min(PERPLEXITY, (n - 1) / 3)), start).astype(np.float32)
 
 

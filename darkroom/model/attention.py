@@ -53,8 +53,11 @@ def occlusion(
     return _scaled((probability[-1] - probability[:-1]).reshape(GRID, GRID))
 
 
-def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
-    """A PNG of `image` (S, S, 3) uint8 with `heat` (h, w) 0..1 over it: the brighter, the more it counted."""
+def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """`image` (S, S, 3) uint8 with `heat` (h, w) 0..1 over it: the brighter, the more it counted.
+
+    (side, side, 3) uint8, where `side` is SHOWN or S, whichever is larger.
+    """
     from PIL import Image
 
     side = max(len(image), SHOWN)
@@ -65,8 +68,15 @@ def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
     how = Image.Resampling.NEAREST if len(image) * 4 <= side else Image.Resampling.BICUBIC
     base = np.asarray(Image.fromarray(image).resize((side, side), how), np.float32)
     mixed = base * (1 - 0.65 * level) * 0.85 + colour * (0.65 * level)
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
+    """What `lit` gives, as a PNG."""
+    from PIL import Image
+
     file = io.BytesIO()
-    Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)).save(file, "PNG")
+    Image.fromarray(lit(image, heat)).save(file, "PNG")
     return file.getvalue()
 
 
