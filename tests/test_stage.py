@@ -101,9 +101,10 @@ def test_a_stage_ends_with_the_process_that_started_it(tmp_path):
 
 
 def test_an_interrupt_ends_at_once_with_status_130(tmp_path):
-    process = start(
-        tmp_path, "import time\ndef main() -> str:\n    print('ready', flush=True)\n    time.sleep(60)\n    return ''"
-    )
+    body = "import time\ndef main() -> str:\n    print('ready', flush=True)\n    time.sleep(60)\n    return ''"
+    # What a shell starts in the background inherits that interrupts are ignored, and so may these tests.
+    listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = start(tmp_path, listen + body)
     assert process.stdout.readline() == "ready\n"
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
