@@ -8,7 +8,8 @@ import numpy as np
 from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
 
-PIXELS_A_BATCH = 32 * 224 * 224  # enough images to keep the cores busy, few enough to stay in cache
+PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
+PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
 
 
 class Engine:
@@ -31,14 +32,19 @@ class Engine:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 -> (n, D) float32."""
-        return self.session.run(["features"], {"images": images})[0]
+        return np.concatenate([features for (features,) in self._run(["features"], images)])
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(n, S, S, 3) uint8 -> (n, D) features and (n, D, h, w) maps whose average they are, or None."""
         if not self.has_maps:
             return self.features(images), None
-        features, maps = self.session.run(["features", "maps"], {"images": images})
-        return features, maps
+        features, maps = zip(*self._run(["features", "maps"], images), strict=True)
+        return np.concatenate(features), np.concatenate(maps)
+
+    def _run(self, outputs: list[str], images: np.ndarray) -> Iterator[list[np.ndarray]]:
+        count = max(1, PIXELS_A_RUN // (images.shape[1] * images.shape[2]))
+        for start in range(0, max(1, len(images)), count):
+            yield self.session.run(outputs, {"images": images[start : start + count]})
 
 
 def batches(shards: Shards) -> Iterator[tuple[np.ndarray, np.ndarray]]:
