@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from darkroom.errors import DarkroomError
+from darkroom.runtime import Runtime
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -84,19 +85,48 @@ def nodes(address: str) -> list[dict[str, Any]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How a cluster trains: `processes` together, each with `cpus` threads and perhaps a GPU; `room`: how many
+    trainings of one process it can do at the same time."""
+
+    processes: int
+    cpus: int
+    on_gpu: bool
+    room: int
+
+
+def shape(environment: Runtime) -> Shape:
+    """One process for each GPU, or for each node, unless the environment says how many."""
+    everywhere = nodes(environment.ray or LOCAL)
+    gpus = int(sum(node.get("GPU", 0) for node in everywhere))
+    on_gpu = environment.device.startswith("cuda") or (environment.device == "auto" and gpus > 0)
+    working = [int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1]
+    cpus = min(environment.threads, *working) if working else 1
+    room = gpus if on_gpu else sum(node // cpus for node in working)
+    return Shape(environment.processes or (gpus if on_gpu else len(working)) or 1, cpus, on_gpu, max(1, room))
+
+
 def map_chunks(
-    function: Callable[[Any, C], R], shared: Any, chunks: Iterable[C], address: str, cpus: int = 1, gpus: int = 0
+    function: Callable[[Any, C], R],
+    shared: Any,
+    chunks: Iterable[C],
+    address: str,
+    cpus: int = 1,
+    gpus: int = 0,
+    retries: int = RETRIES,
 ) -> Iterator[tuple[C, R | Lost]]:
     """Yield (chunk, function(shared, chunk)) in order of completion. `shared` is sent to each node once.
 
-    A task takes `cpus` processors of its node, or all of the smallest node's. What `function` raises is raised here.
+    A task takes `cpus` processors of its node, or all of the smallest node's, and is done again up to `retries` times.
+    What `function` raises is raised here.
     """
     ray = connect(address)
     share = ray.put(shared)
     everywhere = nodes(address)
     smallest = min((int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1), default=1)
     cpus = min(cpus, smallest)
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(function)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(function)
     waiting: dict[Any, C] = {}
     source = iter(chunks)
     while True:

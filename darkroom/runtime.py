@@ -31,9 +31,9 @@ class Runtime:
     same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`: a folder of files
     that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files (DARKROOM_TENSORBOARD).
     `dvclive`: a folder for DVCLive's (DARKROOM_DVCLIVE). `checkpoint_seconds`: training time that an interruption may
-    cost (DARKROOM_CHECKPOINT_SECONDS). `ray`: the address of a Ray cluster that fetch, preprocess, embed and train use
-    (DARKROOM_RAY: auto, host:port, or local). `processes`: that train one network together (DARKROOM_PROCESSES; by
-    default one, or one for each GPU or node of the cluster); another number gives other bits.
+    cost (DARKROOM_CHECKPOINT_SECONDS). `ray`: the address of a Ray cluster that fetch, preprocess, embed, train and
+    `darkroom sweep` use (DARKROOM_RAY: auto, host:port, or local). `processes`: that train one network together
+    (DARKROOM_PROCESSES; by default one, or one for each GPU or node of the cluster); another number gives other bits.
     """
 
     device: str

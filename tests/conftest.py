@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clusters import two_nodes
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -15,3 +17,10 @@ def shared() -> Path:
     if not (folder / "PROVENANCE.md").exists():
         pytest.skip(f"needs the shared test material; {folder} is absent (set DARKROOM_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
+    with two_nodes() as started:
+        yield started

@@ -1,14 +1,9 @@
-"""The pipeline on a Ray cluster of two and three nodes on this machine: the same bytes, also when a node is killed."""
+"""The pipeline on a Ray cluster of two nodes on this machine: the same bytes as without one."""
 
-import csv
 import os
 import re
-import secrets
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -21,37 +16,16 @@ from darkroom.data import tasks
 from darkroom.data.trees import Extent
 from darkroom.data.workers import Died
 from darkroom.errors import DarkroomError
-from darkroom.files import read_json
+from tests.clusters import MARKS, digests
 from tests.conftest import ROOT
-from tests.training.small import images, write_data, write_params
+from tests.training.small import images
 
-# Read when Ray is imported: it listens on every interface, and talks to nobody without the token.
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-ray = pytest.importorskip("ray", reason="needs the extra `ray`")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
-ONE_CPU = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 200_000_000}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one processor each; this machine's is the first."""
-    from ray.cluster_utils import Cluster
-
-    started = Cluster(initialize_head=True, head_node_args=ONE_CPU)
-    started.second = started.add_node(num_cpus=1, object_store_memory=200_000_000)
-    yield started
-    ray.shutdown()
-    started.shutdown()
+pytestmark = MARKS
 
 
 @pytest.fixture
 def on_cluster(cluster, monkeypatch):
     monkeypatch.setenv("DARKROOM_RAY", cluster.address)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """The sha256 of every file below a folder."""
-    return {str(path.relative_to(folder)): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -124,84 +98,8 @@ def _read(task):
     return task[1].read()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A network that two processes of this machine trained together, without a cluster."""
-    folder = tmp_path_factory.mktemp("train")
-    # 101 validation samples and batches of 29: nothing divides by two
-    write_data(folder, train=400, val=101, test=10)
-    write_params(folder, freeze="none", epochs=8, batch_size=29, augment="light")
-    assert train(folder, "alone", DARKROOM_PROCESSES="2", DARKROOM_THREADS="2").wait() == 0
-    return folder
-
-
-def train(folder: Path, out: str, **environment: str) -> subprocess.Popen:
-    """Start the train stage; it writes into folder/out."""
-    inputs = ("data/shards", "data/features", "models/body")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *inputs, f"{out}/classifier", f"{out}/history.csv", f"{out}/train.json"],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": f"{out}/checkpoints"} | environment,
-    )
-
-
-def test_a_cluster_trains_the_same_network_as_processes_of_one_machine(cluster, undisturbed):
-    assert train(undisturbed, "cluster", DARKROOM_RAY=cluster.address).wait() == 0
-    assert written(undisturbed / "cluster") == written(undisturbed / "alone")
-    noted = read_json(undisturbed / "metrics/run.json")["stages"]["train"]
-    assert (noted["processes"], noted["runtime"]["ray"]) == (2, cluster.address)
-
-
-def test_a_killed_node_costs_steps_and_no_bit(cluster, undisturbed):
-    process = train(undisturbed, "killed", DARKROOM_RAY=cluster.address, DARKROOM_PROCESSES="2",
-                    DARKROOM_CHECKPOINT_SECONDS="0")  # fmt: skip
-    until(lambda: epochs(undisturbed / "killed/history.csv") >= 1)
-    cluster.add_node(num_cpus=1, object_store_memory=200_000_000)
-    assert epochs(undisturbed / "killed/history.csv") < 8
-    cluster.remove_node(cluster.second, allow_graceful=False)
-    assert process.wait() == 0
-    noted = read_json(undisturbed / "metrics/run.json")["stages"]["train"]
-    assert re.match(r"epoch \d, step \d+", noted["resumed"])
-    assert written(undisturbed / "killed") == written(undisturbed / "alone")
-    assert not list((undisturbed / "killed/checkpoints").glob("*"))
-
-
-def test_a_node_that_does_not_see_the_shards_copies_them_once(cluster, tmp_path, monkeypatch):
-    from darkroom.training.on_cluster import Home, _here
-
-    write_data(tmp_path / "driver", train=40, val=20, test=10)
-    shards = tmp_path / "driver/data/shards/train"
-
-    class Elsewhere(Home):
-        def _known(self, folder):  # the driver's machine has at this path what this one has not
-            assert folder == "/nowhere/shards/train"
-            return shards
-
-    connect(cluster.address)
-    home = ray.remote(num_cpus=0)(Elsewhere).remote([], "")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    copy = _here(home, Path("/nowhere/shards/train"))
-    assert digests(copy) == digests(shards)
-    made = copy.stat().st_ctime_ns
-    assert _here(home, Path("/nowhere/shards/train")) == copy
-    assert copy.stat().st_ctime_ns == made
-
-
-def test_what_a_user_caused_is_said_in_one_line(cluster, undisturbed, tmp_path):
-    shutil.copytree(undisturbed, tmp_path / "project", ignore=shutil.ignore_patterns("killed", "cluster"))
-    write_params(tmp_path / "project", freeze="none", epochs=2, lr=1e9, optimizer="sgd")
-    process = subprocess.run(
-        [sys.executable, "-m", "stages.train", "data/shards", "data/features", "models/body", "c", "h.csv", "m.json"],
-        cwd=tmp_path / "project", env=os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RAY": cluster.address},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert process.returncode == 1
-    assert "training has run away" in process.stderr
-    assert "Traceback" not in process.stderr
-
-
 def test_an_address_where_no_cluster_answers_is_said():
+    ray = pytest.importorskip("ray")
     ray.shutdown()
     for address, reason in (
         ("127.0.0.1:1", "Connection refused"),
@@ -210,24 +108,3 @@ def test_an_address_where_no_cluster_answers_is_said():
     ):
         with pytest.raises(DarkroomError, match=rf"DARKROOM_RAY={address}: no Ray cluster answers .*{reason}"):
             connect(address)
-
-
-def written(out: Path) -> dict[str, str]:
-    """The digests of what train wrote."""
-    return {name: digest for name, digest in digests(out).items() if not name.startswith("checkpoints")}
-
-
-def epochs(history: Path) -> int:
-    """How many epochs a history holds so far."""
-    if not history.exists():
-        return 0
-    with history.open(newline="") as file:
-        return len(list(csv.DictReader(file)))
-
-
-def until(condition, seconds: float = 120) -> None:
-    """Wait for a condition; fail when it does not come about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

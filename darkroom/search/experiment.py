@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,16 @@ HISTORY = "plots/history.csv"
 
 
 class Experiment:
-    """`dvc exp run --temp` under a name; `curve` columns are read while it runs, and it can be stopped."""
+    """`dvc exp run --temp` under a name; `curve` columns are read while it runs, and it can be stopped.
 
-    def __init__(self, root: Path, name: str, params: Params, target: str | None, log: Path) -> None:
-        self.root, self.name, self.log = root, name, log
+    `environment`: variables that it finds beside those of this process.
+    """
+
+    def __init__(
+        self, root: Path, name: str, params: Params, target: str | None, log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.root, self.name, self.log, self.environment = root, name, log, dict(environment or {})
         sets = [part for key, value in params.items() for part in ("-S", f"{key}={setting(value)}")]
         self.command = [*dvc(), "exp", "run", "--temp", "-n", name, *sets, *([target] if target else [])]
 
@@ -42,7 +48,12 @@ class Experiment:
         rows, stopped = 0, False
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                self.command, cwd=self.root, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                self.command,
+                cwd=self.root,
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             try:
                 while process.poll() is None:

@@ -1,6 +1,7 @@
 """What a sweep ends with: a table, a figure, the command that repeats the best trial, and its test score."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from darkroom import files
@@ -23,7 +24,7 @@ def line(trial: Trial, space: Space, done: int, total: int, leader: Trial | None
     return f"{done}/{total}  trial {trial.number}  {words(trial)}  {said}{ahead}  {trial.seconds:.1f} s"
 
 
-def conclude(space: Space, journal: Journal, root: Path, test: bool) -> int:
+def conclude(space: Space, journal: Journal, root: Path, test: bool, environment: Mapping[str, str]) -> int:
     """Print and write everything; run the best trial once more, with evaluate and export. The exit status."""
     trials, leader = journal.ordered(), best(journal.ordered(), space)
     files.write_csv(journal.folder / "trials.csv", *_csv(space, trials))
@@ -40,17 +41,19 @@ def conclude(space: Space, journal: Journal, root: Path, test: bool) -> int:
     print(f"\nfigure: {(journal.folder / 'sweep.png').relative_to(root)}")
     print(f"best: trial {leader.number}, {space.metric} {number(leader.value)}; to repeat it:")
     print("  dvc exp run " + " ".join(f"-S {key}={setting(value)}" for key, value in params.items()))
-    return _final(space, journal, root, params) if test else 0
+    return _final(space, journal, root, params, environment) if test else 0
 
 
-def _final(space: Space, journal: Journal, root: Path, params: dict[str, object]) -> int:
+def _final(
+    space: Space, journal: Journal, root: Path, params: dict[str, object], environment: Mapping[str, str]
+) -> int:
     """The one look at the test set; it is not repeated when the sweep is concluded again with the same best."""
     kept = journal.folder / "test.json"
     known = files.read_json(kept) if kept.exists() else {}
     name = f"{space.name}-best"
     if known.get("params") != params:
         say("sweep: evaluating the best trial on the test set")
-        experiment = Experiment(root, name, params, None, journal.folder / "logs" / "best.log")
+        experiment = Experiment(root, name, params, None, journal.folder / "logs" / "best.log", environment)
         status = experiment.run(lambda _: False, threading.Event())
         commit = experiment.commit()
         if status or commit is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from darkroom.params import read_yaml
 from darkroom.progress import say
+from darkroom.runtime import from_environment
 from darkroom.search import results
 from darkroom.search.choosing import choose, count, hopeless
 from darkroom.search.experiment import Experiment, dvc
@@ -24,8 +25,11 @@ ENDING = 0.75  # of the epochs: a trial that has come so far may finish
 class Sweep:
     """A search under way: what is known is in the journal, what runs is in `running`."""
 
-    def __init__(self, space: Space, journal: Journal, root: Path, jobs: int, defaults: Params) -> None:
+    def __init__(
+        self, space: Space, journal: Journal, root: Path, jobs: int, defaults: Params, environment: dict[str, str]
+    ) -> None:
         self.space, self.journal, self.root, self.jobs, self.defaults = space, journal, root, jobs, defaults
+        self.environment = environment
         self.running: dict[int, Params] = {}
         self.stopping = threading.Event()
         self.total = count(space)
@@ -56,9 +60,8 @@ class Sweep:
 
     def _trial(self, number: int, params: Params) -> Trial:
         started = time.monotonic()
-        experiment = Experiment(
-            self.root, f"{self.space.name}-{number:04d}", self.space.fixed | params, "train", self.journal.log(number)
-        )
+        name, log = f"{self.space.name}-{number:04d}", self.journal.log(number)
+        experiment = Experiment(self.root, name, self.space.fixed | params, "train", log, self.environment)
         curve: list[float] = []
         epochs = (self.defaults | self.space.fixed | params)["epochs"]
 
@@ -68,17 +71,17 @@ class Sweep:
 
         status = experiment.run(watch, self.stopping)
         took = round(time.monotonic() - started, 1)
-        log = str(experiment.log.relative_to(self.root))
+        told = str(log.relative_to(self.root))
         if self.stopping.is_set():
             raise SweepError("stopped")
         if status is None:
-            return Trial(number, params, PRUNED, curve=curve, seconds=took, log=log)
+            return Trial(number, params, PRUNED, curve=curve, seconds=took, log=told)
         commit = experiment.commit() if status == 0 else None
         if commit is None:
-            return Trial(number, params, FAILED, curve=curve, seconds=took, log=log)
+            return Trial(number, params, FAILED, curve=curve, seconds=took, log=told)
         curve[:] = curve_of(experiment.history(commit), self.space.metric)
         value = value_of(experiment.read(commit, "metrics/train.json"), self.space.metric)
-        return Trial(number, params, COMPLETE if value is not None else FAILED, value, curve, took, commit, log)
+        return Trial(number, params, COMPLETE if value is not None else FAILED, value, curve, took, commit, told)
 
 
 def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
@@ -93,6 +96,24 @@ def value_of(metrics: dict[str, Any], metric: str) -> float | None:
     for key in metric.split("."):
         found = found.get(key) if isinstance(found, dict) else None
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def spread() -> tuple[dict[str, str], int]:
+    """What trials find in their environment, and how many run at once unless --jobs says so.
+
+    On a Ray cluster each trial trains as a task of one node (or as DARKROOM_PROCESSES says), as many at a time as there
+    is room for. Its folder, its log and its experiment stay on this machine.
+    """
+    environment = from_environment()
+    if environment.ray is None:
+        return {}, 1
+    from darkroom import cluster
+
+    ray = cluster.connect(environment.ray)  # kept until the end: a cluster that starts here ends with this process
+    processes = environment.processes or 1
+    room = max(1, cluster.shape(environment).room // processes)
+    say(f"sweep: the Ray cluster has room for {room} trials at a time")
+    return {"DARKROOM_RAY": ray.get_runtime_context().gcs_address, "DARKROOM_PROCESSES": str(processes)}, room
 
 
 def prepare(root: Path) -> None:
@@ -118,7 +139,8 @@ def main(arguments: list[str]) -> int:
     journal = Journal(root / FOLDER / space.name, space)
     if asked.retry:
         journal.forget(FAILED)
-    sweep = Sweep(space, journal, root, asked.jobs, defaults)
+    environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
+    sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
     if len(journal.trials) < sweep.total:
         prepare(root)
     if journal.trials:
@@ -128,7 +150,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"sweep: stopped after {len(journal.trials)} of {sweep.total} trials; the same command goes on from here")
         return INTERRUPTED
-    return results.conclude(space, journal, root, test=not asked.no_test)
+    return results.conclude(space, journal, root, not asked.no_test, environment)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,7 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Stop it whenever you like: the same command goes on. Logs, table and figure lie in .darkroom/sweeps.",
     )
     parser.add_argument("space", type=Path, help="a file such as sweeps/head.yaml")
-    parser.add_argument("--jobs", type=_positive, default=1, help="trials at the same time (default: %(default)s)")
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        help="trials at the same time (default: 1, or as many as the Ray cluster of DARKROOM_RAY has room for)",
+    )
     parser.add_argument("--trials", type=_positive, help="so many in all, instead of what the file says")
     parser.add_argument("--name", help="of the sweep and its experiments (default: the file's)")
     parser.add_argument("--retry", action="store_true", help="run failed trials again")

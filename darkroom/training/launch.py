@@ -1,7 +1,8 @@
 """Where a training runs: in this process, in several of this machine, under torchrun, or on a Ray cluster.
 
 Whatever it is, the stage's own process (under torchrun: the first) alone writes outputs. Cached features are learnt
-from in one process always: a head takes seconds there, and starting others takes longer.
+from in one process always, and in the stage's own: a head takes seconds there, and starting others takes longer. On a
+Ray cluster DARKROOM_PROCESSES=1 sends it to a node all the same, which is what the trials of a sweep ask for.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ def launch(
     alone = recipe.freeze == freezing.EVERYTHING and not recipe.thaw_epoch
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return _in_torchrun(paths, recipe, environment, after_epoch)
-    if environment.ray is not None and not alone:
+    if environment.ray is not None and (environment.processes == 1 or not alone):
         from darkroom.training.on_cluster import train_on_cluster
 
         return train_on_cluster(paths, recipe, environment, after_epoch)

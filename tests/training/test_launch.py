@@ -5,16 +5,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from darkroom import files
 from darkroom.data.batches import order, steps
 from darkroom.errors import TrainingError
+from darkroom.training.fit import Fit
 from darkroom.training.group import Group
+from darkroom.training.phase import Phase
+from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
-from tests.training.small import SIZE, write_data, write_params
+from tests.training.small import RECIPE, SIZE, write_data, write_params
 
 INPUTS = ("data/shards", "data/features", "models/body")
 
@@ -33,6 +38,35 @@ def test_every_batch_of_an_epoch_is_divided_not_the_epoch():
     parts = steps(order(100, 0, 0), 29)
     both = [[Group(rank, 2).part(part) for rank in range(2)] for part in parts]
     assert all(np.array_equal(np.concatenate(halves), part) for halves, part in zip(both, parts, strict=True))
+
+
+class Recorder:
+    """Inputs that note which samples they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.table = SimpleNamespace(labels=np.arange(count) % 10, classes=[str(name) for name in range(10)])
+
+    def training(self, parts, epoch):
+        self.parts = parts
+        raise InterruptedError
+
+
+@pytest.mark.parametrize("balance", ["none", "sampler"])
+@pytest.mark.parametrize("first", [0, 2])  # the second: as a resumed training goes on
+def test_three_processes_are_given_the_batches_of_one_in_the_same_order(balance, first):
+    given = []
+    for group in (Group(), *(Group(rank, 3) for rank in range(3))):
+        inputs, module = Recorder(203), torch.nn.Linear(1, 1)
+        phase = Phase(module, [module.parameters()], inputs, inputs, 0, 2, 0.1)
+        fit = Fit([phase], Recipe(**RECIPE | {"balance": balance}), torch.device("cpu"), group=group)
+        fit.phase = phase
+        with pytest.raises(InterruptedError):
+            fit.train_epoch(1, first, [0.0, 0, 0])
+        given.append(inputs.parts)
+    alone, *parts = given
+    assert len(alone) == 7 - first
+    for batch, *shares in zip(alone, *parts, strict=True):
+        assert np.array_equal(np.concatenate(shares), batch)
 
 
 def test_a_batch_that_is_too_small_is_refused():
@@ -71,15 +105,17 @@ def metrics(project: Path, out: str) -> dict:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns_and_torchrun_gives_the_same_bytes(project):
+def test_two_and_three_processes_learn_what_one_learns_and_torchrun_gives_the_same_bytes(project):
     assert train(project, "one", DARKROOM_THREADS="1").returncode == 0
-    done = train(project, "two", DARKROOM_PROCESSES="2", DARKROOM_THREADS="2")
-    assert done.returncode == 0, done.stderr
-    one, two = metrics(project, "one"), metrics(project, "two")
-    assert two["val"]["n"] == 101
-    for split in ("train", "val"):
-        assert two[split]["loss"] == pytest.approx(one[split]["loss"], rel=1e-3)
-        assert two[split]["accuracy"] == pytest.approx(one[split]["accuracy"], abs=0.01)
+    one = metrics(project, "one")
+    for count, name in ((2, "two"), (3, "three")):  # neither 203 and 101 samples nor batches of 29 can be so divided
+        done = train(project, name, DARKROOM_PROCESSES=str(count), DARKROOM_THREADS=str(count))
+        assert done.returncode == 0, done.stderr
+        several = metrics(project, name)
+        assert (several["train"]["n"], several["val"]["n"]) == (203, 101)
+        for split in ("train", "val"):
+            assert several[split]["loss"] == pytest.approx(one[split]["loss"], rel=1e-3)
+            assert several[split]["accuracy"] == pytest.approx(one[split]["accuracy"], abs=0.01)
     torchrun = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2")
     done = train(project, "torchrun", *torchrun, DARKROOM_THREADS="1")
     assert done.returncode == 0, done.stderr

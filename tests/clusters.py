@@ -1,0 +1,54 @@
+"""A Ray cluster of several nodes on this machine, for tests that use and kill them."""
+
+import csv
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom import files
+
+# Read when Ray is imported: it listens on every interface, and talks to nobody without the token.
+SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+MARKS = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
+ONE_CPU = {"num_cpus": 1, "object_store_memory": 200_000_000}
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """Two nodes of one processor each; this machine's is the first, and `second` the other."""
+    os.environ |= SAFE
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    from ray.cluster_utils import Cluster
+
+    started: Any = Cluster(initialize_head=True, head_node_args=ONE_CPU | {"include_dashboard": False})
+    started.second = started.add_node(**ONE_CPU)
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file below a folder."""
+    return {str(path.relative_to(folder)): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def epochs(history: Path) -> int:
+    """How many epochs a history holds so far."""
+    if not history.exists():
+        return 0
+    with history.open(newline="") as file:
+        return len(list(csv.DictReader(file)))
+
+
+def until(condition, seconds: float = 120) -> None:
+    """Wait for a condition; fail when it does not come about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
