@@ -23,6 +23,7 @@ import numpy as np
 
 from darkroom import files
 from darkroom.data.batches import Table, balanced_order, order, steps, views
+from darkroom.data.columns import read_columns
 from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.data.shards import Shards, write_shards
 from darkroom.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -50,7 +51,7 @@ def split(folder: Path, count: int, classes: int) -> Callable[[], object]:
     files.write_csv(folder / "index.csv", columns, rows)
     options = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")
     return lambda: files.write_csv(
-        folder / "split.csv", SPLIT_COLUMNS, divide(list(files.read_csv(folder / "index.csv")), options)
+        folder / "split.csv", SPLIT_COLUMNS, divide(read_columns(folder / "index.csv"), options).rows()
     )
 
 

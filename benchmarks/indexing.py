@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from darkroom import files
+from darkroom.data.columns import read_columns
 from darkroom.data.decode import Framing
 from darkroom.data.indexing import write_index
 from darkroom.data.layouts import LayoutOptions, read_layout
@@ -101,7 +102,7 @@ def fetch(root: Path, workers: int, hashing: bool) -> None:
 
 def split(root: Path) -> None:
     """What the split stage does."""
-    files.write_csv(root / "split.csv", SPLIT_COLUMNS, divide(list(files.read_csv(root / "index.csv")), OPTIONS))
+    files.write_csv(root / "split.csv", SPLIT_COLUMNS, divide(read_columns(root / "index.csv"), OPTIONS).rows())
 
 
 def preprocess(root: Path, workers: int, side: int) -> None:

@@ -1,10 +1,10 @@
 """Divide the indexed images into train, val and test, copies and groups kept together -> data/split.csv."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom import files
+from darkroom.data.columns import read_columns
 from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.params import load, param
 from darkroom.stage import run
@@ -30,12 +30,10 @@ class SplitParams:
 
 def main(index: Path, split: Path) -> str:
     """Divide the rows of INDEX and write SPLIT: id, split, fold, duplicate_of."""
-    rows = divide(list(files.read_csv(index)), load(SplitParams).options())
-    files.write_csv(split, SPLIT_COLUMNS, rows)
-    counts = Counter(row[1] for row in rows)
-    return ", ".join(
-        f"{counts[part]:,} {part}" for part in ("train", "val", "test", "dropped", "excluded") if counts[part]
-    )
+    options = load(SplitParams).options()
+    division = divide(read_columns(index, locations=bool(options.exclude)), options)
+    files.write_csv(split, SPLIT_COLUMNS, division.rows())
+    return ", ".join(f"{count:,} {part}" for part, count in division.counts().items() if count)
 
 
 if __name__ == "__main__":

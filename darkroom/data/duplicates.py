@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from darkroom.data.sorting import equal_neighbours, joined, order_by, order_of_texts
+
 BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for collections whose pictures are all alike
 SIGMAS = 7.0
@@ -26,8 +28,10 @@ def near_threshold(hashes: np.ndarray) -> int:
     else:
         one, other = np.random.default_rng(0).integers(count, size=(2, SAMPLED_PAIRS))
         one, other = one[one != other], other[one != other]
-    words = hashes.view(np.uint64)
-    distances = np.bitwise_count(words[one] ^ words[other]).sum(axis=1)
+    words, parts = hashes.view(np.uint64), range(0, len(one), BLOCK)
+    distances = np.concatenate(
+        [_distances(words[one[at : at + BLOCK]].T, words[other[at : at + BLOCK]].T) for at in parts] or [one]
+    ).astype(np.uint64)
     far = distances[distances > MOST]
     if len(distances) < 100:
         return MOST
@@ -45,41 +49,67 @@ def near_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
     in some order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low
     frequencies come first in a hash and change least, so the orders begin with those.
     """
-    bits, words = np.unpackbits(hashes, axis=1), hashes.view(np.uint64)
+    count, words = len(hashes), hashes.view(np.uint64)
     random = np.random.default_rng(0)
-    found = [np.empty((0, 2), np.int64)]
+    found = np.empty(0, np.int64)  # pair (i, j) as i * n + j
     for _ in range(ORDERS):
-        chosen = random.permutation(ROBUST_BITS)[:KEY_BITS]
-        key = np.ascontiguousarray(np.packbits(bits[:, chosen], axis=1)).view(">u8").ravel()
-        order = np.argsort(key, kind="stable")
-        for first in range(0, len(order), BLOCK):  # in blocks that stay in the processor's cache
+        order = order_by(_keys(hashes, random.permutation(ROBUST_BITS)[:KEY_BITS]))
+        near = [found]
+        for first in range(0, count, BLOCK):  # in blocks that stay in the processor's cache
             block = order[first : first + BLOCK + NEIGHBOURS]
-            sorted_words = words[block]
+            # (4, b): a word of all is added up at once; `take` copies rows of 32 bytes, an index would go by numbers
+            ordered = np.ascontiguousarray(words.take(block, axis=0).T)
             for step in range(1, min(NEIGHBOURS, len(block) - 1) + 1):
-                differ = sorted_words[:-step] ^ sorted_words[step:]
-                near = np.flatnonzero(np.bitwise_count(differ).sum(axis=1, dtype=np.uint16) <= threshold)
-                found.append(np.sort(np.stack([block[near], block[near + step]], axis=1), axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+                places = np.flatnonzero(_distances(ordered[:, :-step], ordered[:, step:]) <= threshold)
+                if len(places):
+                    one, other = block[places], block[places + step]
+                    near.append(np.minimum(one, other) * count + np.maximum(one, other))
+        found = np.unique(np.concatenate(near)) if len(near) > 1 else found
+    return np.stack(np.divmod(found, max(1, count)), axis=1)
 
 
-def clusters(digests: Sequence[str], hashes: Sequence[str]) -> np.ndarray:
+def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The bits of `hashes` (n, BITS / 8) uint8 at the places `chosen` (KEY_BITS,), as numbers uint64 (n,), the first
+    the highest. What each value of each byte adds to the number is looked up."""
+    keys = np.empty(len(hashes), np.uint64)
+    values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
+    tables = np.zeros((ROBUST_BITS // 8, 256), np.uint64)
+    for place, bit in enumerate(chosen.tolist()):
+        tables[bit // 8] |= values[:, bit % 8] << np.uint64(KEY_BITS - 1 - place)
+    for first in range(0, len(hashes), BLOCK):
+        block = np.ascontiguousarray(hashes[first : first + BLOCK, : ROBUST_BITS // 8].T)
+        key = np.zeros(block.shape[1], np.uint64)
+        for byte in np.unique(chosen // 8).tolist():
+            key |= tables[byte].take(block[byte])
+        keys[first : first + BLOCK] = key
+    return keys
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """In how many bits two lots of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
+    bits = np.bitwise_count(one ^ other)
+    return bits.sum(axis=0, dtype=np.uint16)
+
+
+def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray) -> np.ndarray:
     """The cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
 
-    `digests` are sha256 of the bytes, `hashes` hex perceptual hashes, "" where there is none.
+    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`.
     """
-    parent = np.arange(len(digests))
-    for names in (digests, hashes):
-        first: dict[str, int] = {}
-        for place, name in enumerate(names):
-            if name:
-                _join(parent, first.setdefault(name, place), place)
-    distinct = {name: place for place, name in enumerate(hashes) if name}
-    names, places = sorted(distinct), [distinct[name] for name in sorted(distinct)]
-    if len(names) > 1:
-        bits = as_bits(names)
-        for one, other in near_pairs(bits, near_threshold(bits)).tolist():
-            _join(parent, places[one], places[other])
-    return np.array([_root(parent, place) for place in range(len(parent))], np.int64)
+    read = np.flatnonzero(digests != b"")
+    order = read[order_of_texts(digests[read])]
+    pairs = [_pairs_of_neighbours(order, equal_neighbours(digests[order]))]
+    seen = np.flatnonzero(hashed)
+    words = hashes[seen].view(">u8").astype(np.uint64)
+    order = order_by(*words.T)
+    again = equal_neighbours(words[order])
+    order = seen[order]
+    pairs.append(_pairs_of_neighbours(order, again))
+    distinct = order[~again]  # in ascending order
+    if len(distinct) > 1:
+        bits = np.ascontiguousarray(hashes[distinct])
+        pairs.append(distinct[near_pairs(bits, near_threshold(bits))])
+    return joined(len(digests), np.concatenate(pairs))
 
 
 def as_bits(hashes: Sequence[str]) -> np.ndarray:
@@ -87,13 +117,8 @@ def as_bits(hashes: Sequence[str]) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
 
 
-def _join(parent: np.ndarray, one: int, other: int) -> None:
-    one, other = _root(parent, one), _root(parent, other)
-    parent[max(one, other)] = min(one, other)
-
-
-def _root(parent: np.ndarray, place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = int(parent[place])
-    return place
+def _pairs_of_neighbours(order: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Pairs (m, 2) of places in `order` (n,) that stand beside each other and are the `same` bool (n,) as the one
+    before."""
+    later = np.flatnonzero(same)
+    return np.stack([order[later - 1], order[later]], axis=1)

@@ -1,17 +1,21 @@
-"""From the index's rows to the split's: exclusion, duplicates, groups, limit, then the division itself."""
+"""From the index's columns to the split's: exclusion, duplicates, groups, limit, then the division itself."""
 
 import difflib
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from darkroom.data.columns import Columns
 from darkroom.data.duplicates import clusters
-from darkroom.data.splitting import DROPPED, EXCLUDED, Candidate, assign, folds, limited
+from darkroom.data.sorting import joined
+from darkroom.data.splitting import ANY, DROPPED, EXCLUDED, SPLITS, Samples, assign, folds, limited
 from darkroom.errors import ParamsError
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
-Rows = Sequence[Mapping[str, str]]
+AT_ONCE = 1 << 14  # rows that are texts at the same time
 
 
 @dataclass(frozen=True)
@@ -27,70 +31,90 @@ class SplitOptions:
     duplicates: str
 
 
-def divide(rows: Rows, options: SplitOptions) -> list[tuple[str, str, int | str, str]]:
-    """(id, split, fold, id of the sample it copies or "") of each row of the index, in order of id."""
+@dataclass(frozen=True)
+class Division:
+    """Where the samples of an index went, in order of id.
+
+    `ids` S (n,); `split` int8 (n,), places in SPLITS; `fold` int32 (n,), -1 for none; `copy_of` int64 (n,), the place
+    of the sample that each copies, its own when it copies none.
+    """
+
+    ids: np.ndarray
+    split: np.ndarray
+    fold: np.ndarray
+    copy_of: np.ndarray
+
+    def rows(self) -> Iterator[tuple[str, str, int | str, str]]:
+        """The rows of data/split.csv: id, split, fold or "", id of the sample it copies or ""."""
+        for first in range(0, len(self.ids), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            copies = self.copy_of[part] != np.arange(len(self.ids))[part]
+            originals = np.where(copies, self.ids[self.copy_of[part]], b"")
+            cells = (self.ids[part].tolist(), self.split[part].tolist(), self.fold[part].tolist(), originals.tolist())
+            for name, split, fold, original in zip(*cells, strict=True):
+                yield name.decode(), SPLITS[split], fold if fold >= 0 else "", original.decode()
+
+    def counts(self) -> dict[str, int]:
+        """How many samples each split has."""
+        return dict(zip(SPLITS, np.bincount(self.split, minlength=len(SPLITS)).tolist(), strict=True))
+
+
+def divide(index: Columns, options: SplitOptions) -> Division:
+    """The division of an index's rows. Raises ParamsError and SourceError."""
     if options.val_fraction + options.test_fraction >= 1:
         raise ParamsError(f"params.yaml: val_fraction {options.val_fraction} and test_fraction {options.test_fraction} "
                           "leave nothing to learn from; their sum must be below 1")  # fmt: skip
-    rows = sorted(rows, key=lambda row: row["id"])
-    excluded = _excluded(rows, options.exclude)
-    rows_left = [row for row in rows if row["id"] not in excluded]
-    copies = _copies(rows_left, options.duplicates)
-    split = dict.fromkeys(excluded, EXCLUDED)
+    split = np.full(len(index), EXCLUDED, np.int8)
+    fold = np.full(len(index), -1, np.int32)
+    rows = np.flatnonzero(~_excluded(index, options.exclude))
+    copy_of = np.arange(len(index))
+    copy_of[rows] = _copies(index, rows, options.duplicates)
     if options.duplicates == "drop":
-        split |= dict.fromkeys(copies, DROPPED)
-    candidates = _bound([row for row in rows_left if row["id"] not in split], copies)
+        split[copy_of != np.arange(len(index))] = DROPPED
+        rows = rows[copy_of[rows] == rows]
+    officials = np.array([SPLITS.index(name) if name else ANY for name in index.officials.names], np.int8)
+    bound = _bound(index, rows, copy_of)
+    samples = Samples(index.ids, index.labels.codes, index.labels.names, officials[index.officials.codes], bound)
     if options.limit:
-        kept = limited(candidates, options.seed, options.limit)
-        split |= dict.fromkeys({c.id for c in candidates} - {c.id for c in kept}, EXCLUDED)
-        candidates = kept
-    split |= assign(candidates, options.seed, options.val_fraction, options.test_fraction)
-    fold = folds(candidates, split, options.seed, options.folds)
-    return [(row["id"], split[row["id"]], fold.get(row["id"], ""), copies.get(row["id"], "")) for row in rows]
+        rows = limited(samples, rows, options.seed, options.limit)
+    split[rows] = assign(samples, rows, options.seed, options.val_fraction, options.test_fraction)
+    fold[rows] = folds(samples, rows, split[rows], options.seed, options.folds)
+    return Division(index.ids, split, fold, copy_of)
 
 
-def _excluded(rows: Rows, patterns: Sequence[str]) -> set[str]:
-    excluded: set[str] = set()
+def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
+    excluded = np.zeros(len(index), bool)
     for pattern in patterns:
         match = re.compile(fnmatch.translate(pattern)).match
-        found = {row["id"] for row in rows if pattern in (row["id"], row["location"]) or match(row["location"])}
-        if not found:
-            near = difflib.get_close_matches(pattern, [row["location"] for row in rows[:10000]], n=1, cutoff=0)
+        found = np.array([location == pattern or match(location) is not None for location in index.locations], bool)
+        found |= index.ids == pattern.encode()
+        if not found.any():
+            near = difflib.get_close_matches(pattern, index.locations[:10000], n=1, cutoff=0)
             raise ParamsError(f"params.yaml: exclude: {pattern!r} is no id and matches no path"
                               + (f", such as {near[0]}" if near else ""))  # fmt: skip
         excluded |= found
     return excluded
 
 
-def _copies(rows: Rows, duplicates: str) -> dict[str, str]:
-    """The sample that each copy repeats, by id: the largest of its cluster, then the one with the lowest id."""
+def _copies(index: Columns, rows: np.ndarray, duplicates: str) -> np.ndarray:
+    """The sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the lowest id;
+    itself where there is no other."""
     if duplicates == "ignore":
-        return {}
-    found = clusters([row["sha256"] for row in rows], [row["phash"] for row in rows])
-    members: dict[int, list[Mapping[str, str]]] = {}
-    for row, cluster in zip(rows, found.tolist(), strict=True):
-        members.setdefault(cluster, []).append(row)
-    copies: dict[str, str] = {}
-    for cluster_rows in members.values():
-        if len(cluster_rows) > 1:
-            best = min(cluster_rows, key=lambda row: (-int(row["width"]) * int(row["height"]), row["id"]))
-            copies |= {row["id"]: best["id"] for row in cluster_rows if row is not best}
-    return copies
+        return rows
+    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows])
+    best = np.lexsort((-index.pixels[rows], found))  # stable: equally large ones stay in order of id
+    first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
+    original = np.empty(len(rows), np.int64)
+    original[found[first]] = rows[first]
+    return original[found]
 
 
-def _bound(rows: Rows, copies: Mapping[str, str]) -> list[Candidate]:
-    """Candidates whose `bound` joins copies and groups: two groups that share a picture become one."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for row in rows:
-        for other in (copies.get(row["id"]), f"group:{row['group']}" if row["group"] else None):
-            if other:
-                one, two = sorted((root(row["id"]), root(other)))
-                parent[two] = one
-    return [Candidate(row["id"], row["label"], row["split"], root(row["id"])) for row in rows]
+def _bound(index: Columns, rows: np.ndarray, copy_of: np.ndarray) -> np.ndarray:
+    """The first sample of each one's group, int64 (n,), where copies and groups among `rows` are joined: two groups
+    that share a picture become one."""
+    group = index.groups.codes[rows]
+    named = rows[group != index.groups.code("")]
+    first = np.zeros(len(index.groups.names), np.int64)
+    first[index.groups.codes[named][::-1]] = named[::-1]
+    pairs = [(rows, copy_of[rows]), (named, first[index.groups.codes[named]])]
+    return joined(len(index), np.concatenate([np.stack(pair, axis=1) for pair in pairs]))

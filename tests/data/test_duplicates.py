@@ -93,10 +93,16 @@ def test_the_threshold_is_wide_for_photos_and_narrow_where_all_are_alike():
     assert near_threshold(digit_bits) < 16
 
 
+def clustered(digests: list[str], hashes: list[str]) -> list[int]:
+    """The clusters of digests and hexadecimal hashes, "" where there is none."""
+    bits = as_bits([text or "0" * 64 for text in hashes])
+    return clusters(np.array(digests, np.bytes_), bits, np.array([text != "" for text in hashes], bool)).tolist()
+
+
 def test_digits_are_not_chained_together():
     """A fixed threshold for photos would put most of the 1,797 digits into a few clusters."""
     hashes = [perceptual_hash(png(pixels)) for _, pixels in digits()]
-    sizes = np.bincount(clusters([""] * len(hashes), hashes))
+    sizes = np.bincount(clustered([""] * len(hashes), hashes))
     assert sizes.max() <= 3
     assert (sizes > 1).sum() < 10
 
@@ -111,13 +117,17 @@ def test_clusters_join_exact_and_near_copies():
     data = [encoded(2), encoded(2), saved(photos()[2], 40), encoded(20), b"broken", b"broken", b"other"]
     hashes = [perceptual_hash(one) for one in data]
     digests = [str(hash(one)) for one in data]
-    assert clusters(digests, hashes).tolist() == [0, 0, 0, 3, 4, 4, 6]
+    assert clustered(digests, hashes) == [0, 0, 0, 3, 4, 4, 6]
 
 
 def test_nothing_has_no_copies():
-    assert clusters([], []).tolist() == []
-    assert clusters(["a"], [""]).tolist() == [0]
-    assert clusters(["a"], ["0" * 64]).tolist() == [0]
+    assert clustered([], []) == []
+    assert clustered(["a"], [""]) == [0]
+    assert clustered(["a"], ["0" * 64]) == [0]
+
+
+def test_a_picture_whose_hash_is_zero_is_no_copy_of_one_without_a_hash():
+    assert clustered(["a", "b", "c", "d"], ["0" * 64, "", "0" * 64, ""]) == [0, 1, 0, 3]
 
 
 def test_the_hash_is_exact_so_that_every_processor_and_blas_agree():

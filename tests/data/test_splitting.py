@@ -2,14 +2,25 @@
 
 import hashlib
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkroom.data.splitting import Candidate, assign, folds, limited, seats
+from darkroom.data import splitting
+from darkroom.data.splitting import ANY, SPLITS, Samples, seats
 from darkroom.errors import SourceError
+
+
+class Candidate(NamedTuple):
+    """A sample to be divided. Those with the same `bound` stay together."""
+
+    id: str
+    label: str
+    official: str
+    bound: str
 
 
 def sample(number: int, label: str = "cat", official: str = "", bound: str = "") -> Candidate:
@@ -19,6 +30,40 @@ def sample(number: int, label: str = "cat", official: str = "", bound: str = "")
 
 def many(count: int, classes: int = 10, first: int = 0) -> list[Candidate]:
     return [sample(first + number, f"class {number % classes}") for number in range(count)]
+
+
+def arrays(candidates: list[Candidate]) -> Samples:
+    """The candidates, which must be in order of id, as the arrays that the functions take."""
+    labels = sorted({candidate.label for candidate in candidates})
+    first: dict[str, int] = {}
+    return Samples(
+        np.array([candidate.id for candidate in candidates], np.bytes_),
+        np.array([labels.index(candidate.label) for candidate in candidates], np.int32),
+        labels,
+        np.array([SPLITS.index(c.official) if c.official else ANY for c in candidates], np.int8),
+        np.array([first.setdefault(candidate.bound, place) for place, candidate in enumerate(candidates)], np.int64),
+    )
+
+
+def assign(candidates: list[Candidate], seed: int, val_fraction: float, test_fraction: float) -> dict[str, str]:
+    """The split of each candidate by id."""
+    ordered = sorted(candidates)
+    found = splitting.assign(arrays(ordered), np.arange(len(ordered)), seed, val_fraction, test_fraction)
+    return {candidate.id: SPLITS[part] for candidate, part in zip(ordered, found, strict=True)}
+
+
+def folds(candidates: list[Candidate], split: dict[str, str], seed: int, count: int) -> dict[str, int]:
+    """The fold of each candidate that has one, by id."""
+    ordered = sorted(candidates)
+    parts = np.array([SPLITS.index(split[candidate.id]) for candidate in ordered], np.int8)
+    found = splitting.folds(arrays(ordered), np.arange(len(ordered)), parts, seed, count)
+    return {candidate.id: int(fold) for candidate, fold in zip(ordered, found, strict=True) if fold >= 0}
+
+
+def limited(candidates: list[Candidate], seed: int, limit: int) -> list[Candidate]:
+    """The candidates that stay."""
+    ordered = sorted(candidates)
+    return [ordered[row] for row in splitting.limited(arrays(ordered), np.arange(len(ordered)), seed, limit)]
 
 
 @given(st.integers(0, 3000), st.lists(st.floats(0.01, 1), min_size=2, max_size=4))
