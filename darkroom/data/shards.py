@@ -107,7 +107,8 @@ class Shards:
             raise DarkroomError(f"{folder}: the shards do not hold the rows that index.json counts; run `dvc repro -f`")
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.labels = np.concatenate([np.array(part["labels"]) for part in parts] or [np.empty(0, np.int64)])
-        self._tensors = [part[self.index["tensor"]] for part in parts]
+        # Without numpy's class for mapped arrays, which costs more than reading a small row.
+        self._tensors = [np.asarray(part[self.index["tensor"]]) for part in parts]
         self._nothing = self._tensors[0][:0].copy() if parts else np.empty(0)
         self._files: list[tuple[io.FileIO, int]] = []
         if sum(tensor.nbytes for tensor in self._tensors) > mapped_bytes:
@@ -131,6 +132,8 @@ class Shards:
             raise IndexError(f"{self.folder} is empty")
         if len(self._tensors) == 1:
             return np.take(self._tensors[0], places, axis=0)
+        if len(places) and not 0 <= places.min() <= places.max() < len(self):
+            raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
         shard = np.searchsorted(self._starts, places, side="right") - 1
         rows = places - self._starts[shard]

@@ -40,6 +40,14 @@ def test_rows_come_back_in_the_order_asked_for(written, mapped_bytes):
 
 
 @pytest.mark.parametrize("mapped_bytes", [10_000, 0], ids=["mapped", "read"])
+def test_rows_that_are_not_there_are_refused(written, mapped_bytes):
+    shards = Shards(written[0], mapped_bytes)
+    for places in ([200, 0], [-1, 5]):
+        with pytest.raises(IndexError, match=rf"holds 200 rows; asked for {min(places)} to {max(places)}"):
+            shards.rows(np.array(places))
+
+
+@pytest.mark.parametrize("mapped_bytes", [10_000, 0], ids=["mapped", "read"])
 def test_batches_are_all_rows_in_order(written, mapped_bytes):
     folder, images = written
     batches = list(Shards(folder, mapped_bytes).batches(60))
