@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom import files
+from darkroom import files, large
 from darkroom.data.shards import Shards
 from darkroom.evaluation import baseline
 from darkroom.evaluation.bodies import Looker, TorchBody, cached_features, features_of, in_batches
@@ -39,7 +39,7 @@ class Answers:
     @cached_property
     def uncalibrated(self) -> Scorer:
         """The scorer of the probabilities at temperature 1."""
-        return Scorer.of(self.predictions.labels, softmax(self.logits))
+        return Scorer.of(self.predictions.labels, _probabilities(self.logits))
 
 
 class Answerer:
@@ -65,11 +65,10 @@ class Answerer:
         kept = cached_features(self.cached / split) if self.saved.frozen else None
         features = kept[0] if kept else features_of(self.body, self._batches(images, split))
         classes = self.saved.classes
-        if len(images):
-            logits = heads.logits(features, self.saved.head)
-            probabilities = softmax(logits, self.saved.temperature)
-        else:
-            logits = probabilities = np.empty((0, len(classes)))
+        logits = large.table((len(images), len(classes)), np.float32)
+        for part in large.blocks(logits.shape):
+            logits[part] = heads.logits(features[part], self.saved.head)
+        probabilities = _probabilities(logits, self.saved.temperature)
         predictions = Predictions.of(images.ids(), classes, images.labels, probabilities)
         return Answers(images, features, logits, predictions)
 
@@ -116,3 +115,11 @@ class Answerer:
         from darkroom.model.network import load_body
 
         return TorchBody(load_body(self.body_folder)[0], torch_device(self.runtime))
+
+
+def _probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """The softmax of a table of logits (n, K), block by block: float64 (n, K)."""
+    found = large.table(logits.shape)
+    for part in large.blocks(found.shape):
+        found[part] = softmax(logits[part], temperature)
+    return found

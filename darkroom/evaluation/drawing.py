@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkroom import files
+from darkroom import files, large
 from darkroom.evaluation import gallery, tables
 from darkroom.evaluation.answers import Answerer, Answers
 from darkroom.evaluation.baseline import balanced_places
@@ -48,12 +48,15 @@ class Material:
     def unseen(self) -> Photos:
         """Validation and test answers together: what the classifier has not been trained on."""
         val, test = self.val.predictions, self.test.predictions
+        probabilities = large.table((len(val) + len(test), len(test.classes)))
+        probabilities[: len(val)] = val.probabilities
+        probabilities[len(val) :] = test.probabilities
         both = Predictions(
             val.ids + test.ids,
             test.classes,
             np.concatenate([val.labels, test.labels]),
             np.concatenate([val.predicted, test.predicted]),
-            np.concatenate([val.probabilities, test.probabilities]),
+            probabilities,
         )
 
         def read(places: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ cleanlab's licence (AGPL-3.0) would bind whoever serves the project.
 
 import numpy as np
 
+from darkroom.large import blocks
+
 
 def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The rows that are likely mislabelled, the likeliest first: int64.
@@ -15,16 +17,20 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     p(j) reaches the mean p(j) of the images labelled j; a row that counts as another class than its label, and would be
     answered so, is suspect. They are ordered by p(label), the lowest first.
     """
-    known = np.isfinite(probabilities).all(axis=1)
-    places, labels, probabilities = np.flatnonzero(known), labels[known], probabilities[known]
-    if not len(labels):
-        return places
+    known = np.zeros(len(labels), bool)
+    for part in blocks(probabilities.shape):
+        known[part] = np.isfinite(probabilities[part]).all(axis=1)
+    places = np.flatnonzero(known)
     thresholds = np.full(probabilities.shape[1], np.inf)
-    for label in np.unique(labels):
-        thresholds[label] = probabilities[labels == label, label].mean()
-    reaches = probabilities >= thresholds - 1e-6
-    counted = np.where(reaches, probabilities, -1).argmax(axis=1)
-    suspect = reaches.any(axis=1) & (counted != labels) & (probabilities.argmax(axis=1) != labels)
-    own = probabilities[np.arange(len(labels)), labels]
-    found = np.flatnonzero(suspect)
-    return places[found[np.argsort(own[found], kind="stable")]]
+    ordered = places[np.argsort(labels[places], kind="stable")]
+    for members in np.split(ordered, np.flatnonzero(np.diff(labels[ordered])) + 1):
+        if len(members):
+            thresholds[labels[members[0]]] = probabilities[members, labels[members[0]]].mean()
+    suspect = np.zeros(len(labels), bool)
+    for part in blocks(probabilities.shape):
+        rows, own = probabilities[part], labels[part]
+        reaches = rows >= thresholds - 1e-6
+        counted = np.where(reaches, rows, -1).argmax(axis=1)
+        suspect[part] = reaches.any(axis=1) & (counted != own) & (rows.argmax(axis=1) != own)
+    found = np.flatnonzero(suspect & known)
+    return found[np.argsort(probabilities[found, labels[found]], kind="stable")]

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
-from darkroom import files
+from darkroom import files, large
 from darkroom.errors import DarkroomError
 from darkroom.evaluation.scores import Scorer, most_probable
 
@@ -36,9 +36,12 @@ class Predictions:
         cls, ids: Sequence[str], classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray
     ) -> "Predictions":
         """The answers that the probabilities give; a row with a NaN in it has none."""
-        probabilities = probabilities.astype(np.float64)
-        probabilities[~np.isfinite(probabilities).all(axis=1)] = np.nan
-        return cls(list(ids), list(classes), labels, most_probable(probabilities), probabilities)
+        whole = large.table(probabilities.shape)
+        for part in large.blocks(whole.shape):
+            rows = probabilities[part].astype(np.float64)
+            rows[~np.isfinite(rows).all(axis=1)] = np.nan
+            whole[part] = rows
+        return cls(list(ids), list(classes), labels, most_probable(whole), whole)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,20 +74,24 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     header = next(rows, [])
     if tuple(header[:3]) != KEYS or len(header) < 4:
         raise DarkroomError(f"{name}: expected the columns id,label,predicted and one a class, found {header[:5]}")
+    most = sum(1 for _ in file)  # lines, of which a row has at least one
+    file.seek(0)
+    rows = csv.reader(file)
+    next(rows)
     classes = header[3:]
     place = {label: number for number, label in enumerate(classes)} | {"": -1}
     ids: list[str] = []
     answers: list[tuple[int, int]] = []
-    probabilities: list[list[float]] = []
+    probabilities = large.table((most, len(classes)))
     for number, row in enumerate(rows, start=2):
         try:
             answers.append((place[row[1]], place[row[2]]))
-            probabilities.append([float(cell) if cell else np.nan for cell in row[3:]])
+            values = [float(cell) if cell else np.nan for cell in row[3:]]
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} cells")
+            probabilities[len(ids)] = values
         except (ValueError, KeyError, IndexError) as error:
             raise DarkroomError(f"{name}, line {number}: {error} does not fit the header; make it again") from error
         ids.append(row[0])
     both = np.array(answers, np.int64).reshape(len(ids), 2)
-    matrix = np.array(probabilities, np.float64).reshape(len(ids), len(classes))
-    return Predictions(ids, classes, both[:, 0], both[:, 1], matrix)
+    return Predictions(ids, classes, both[:, 0], both[:, 1], probabilities[: len(ids)])

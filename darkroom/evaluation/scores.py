@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from darkroom.large import blocks
+
 ECE_BINS = 15
 TOP = 5
 
@@ -42,7 +44,7 @@ class Scorer:
     @cached_property
     def finite(self) -> bool:
         """Whether every probability is a number."""
-        return bool(np.isfinite(self.probabilities).all())
+        return all(np.isfinite(self.probabilities[part]).all() for part in blocks(self.probabilities.shape))
 
     @cached_property
     def true_probability(self) -> np.ndarray:
@@ -70,10 +72,13 @@ class Scorer:
     @cached_property
     def top5(self) -> np.ndarray:
         """Whether fewer than five classes come before the true one (ties: the earlier class first)."""
-        own = self.true_probability[:, None]
-        earlier = np.arange(self.probabilities.shape[1]) < self.labels[:, None]
-        ahead = (self.probabilities > own) | ((self.probabilities == own) & earlier)
-        return (ahead.sum(axis=1) < TOP) & np.isfinite(self.true_probability)
+        found = np.zeros(len(self.labels), bool)
+        for part in blocks(self.probabilities.shape):
+            own, rows = self.true_probability[part, None], self.probabilities[part]
+            earlier = np.arange(rows.shape[1]) < self.labels[part, None]
+            ahead = (rows > own) | ((rows == own) & earlier)
+            found[part] = ahead.sum(axis=1) < TOP
+        return found & np.isfinite(self.true_probability)
 
     def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """True positives, images and answers of each class: three (b, K)."""
@@ -133,10 +138,12 @@ class Scorer:
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
     """The class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN."""
-    if not probabilities.size:
-        return np.full(len(probabilities), -1, np.int64)
-    known = np.isfinite(probabilities).all(axis=1)
-    return np.where(known, np.where(known[:, None], probabilities, 0).argmax(axis=1), -1)
+    answers = np.full(len(probabilities), -1, np.int64)
+    if probabilities.size:
+        for part in blocks(probabilities.shape):
+            rows = probabilities[part]
+            answers[part] = np.where(np.isfinite(rows).all(axis=1), rows.argmax(axis=1), -1)
+    return answers
 
 
 def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
