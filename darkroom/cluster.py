@@ -99,12 +99,28 @@ class Shape:
 def shape(environment: Runtime) -> Shape:
     """One process for each GPU, or for each node, unless the environment says how many."""
     everywhere = nodes(environment.ray or LOCAL)
-    gpus = int(sum(node.get("GPU", 0) for node in everywhere))
-    on_gpu = environment.device.startswith("cuda") or (environment.device == "auto" and gpus > 0)
+    gpus, on_gpu = int(sum(node.get("GPU", 0) for node in everywhere)), device(environment) == "cuda"
     working = [int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1]
     cpus = min(environment.threads, *working) if working else 1
     room = gpus if on_gpu else sum(node // cpus for node in working)
     return Shape(environment.processes or (gpus if on_gpu else len(working)) or 1, cpus, on_gpu, max(1, room))
+
+
+def device(environment: Runtime) -> str:
+    """cpu or cuda: what every node computes on; `auto` is cuda where a node has a GPU. Raises DarkroomError.
+
+    Never cuda:1: Ray shows a process the GPUs that it was given, counted from 0.
+    """
+    gpus = any(node.get("GPU") for node in nodes(environment.ray or LOCAL))
+    if environment.device == "auto":
+        return "cuda" if gpus else "cpu"
+    kind = environment.device.partition(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not gpus):
+        have = "GPUs and CPUs" if gpus else "CPUs alone"
+        raise DarkroomError(
+            f"DARKROOM_DEVICE={environment.device}: the nodes of the Ray cluster have {have}; unset it, or use cpu"
+        )
+    return kind
 
 
 def map_chunks(

@@ -90,6 +90,8 @@ def torch_device(runtime: Runtime) -> Any:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # what dropout draws from is seeded on the current device alone
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DarkroomError(f"DARKROOM_DEVICE={name} cannot be used: {reason}; unset it, or use cpu") from error

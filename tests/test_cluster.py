@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from darkroom import files, runtime
-from darkroom.cluster import connect
+from darkroom.cluster import Shape, connect, shape
 from darkroom.data import tasks
 from darkroom.data.trees import Extent
 from darkroom.data.workers import Died
@@ -96,6 +97,31 @@ def test_what_cannot_be_read_is_found_out_on_this_machine(on_cluster, tmp_path):
 
 def _read(task):
     return task[1].read()
+
+
+CPU, GPU = {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "wanted"),
+    [
+        ([CPU, CPU], {"threads": 2}, Shape(2, 2, False, 4)),
+        ([CPU, {"CPU": 1.0}], {"threads": 8}, Shape(2, 1, False, 5)),
+        ([CPU, CPU], {"threads": 4, "processes": 3}, Shape(3, 4, False, 2)),
+        ([CPU, GPU, GPU], {"threads": 4}, Shape(4, 4, True, 4)),
+        ([CPU, GPU], {"threads": 4, "device": "cuda:1"}, Shape(2, 4, True, 2)),  # Ray counts a process's own from 0
+        ([CPU, GPU], {"threads": 4, "device": "cpu"}, Shape(2, 4, False, 3)),
+    ],
+)
+def test_the_shape_follows_from_the_nodes(monkeypatch, nodes, settings, wanted):
+    monkeypatch.setattr("darkroom.cluster.nodes", lambda _: nodes)
+    assert shape(replace(runtime.from_environment(), ray="auto", **settings)) == wanted
+
+
+def test_gpus_that_no_node_has_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr("darkroom.cluster.nodes", lambda _: [CPU])
+    with pytest.raises(DarkroomError, match="DARKROOM_DEVICE=cuda: the nodes of the Ray cluster have CPUs alone"):
+        shape(replace(runtime.from_environment(), ray="auto", device="cuda"))
 
 
 def test_an_address_where_no_cluster_answers_is_said():

@@ -8,6 +8,7 @@ import torch
 
 from darkroom import runtime
 from darkroom.errors import DarkroomError
+from darkroom.training.fit import _start_generator
 
 
 def test_defaults_use_the_cores_there_are(monkeypatch):
@@ -30,6 +31,14 @@ def test_a_device_that_is_not_there_says_so(monkeypatch):
     monkeypatch.setenv("DARKROOM_DEVICE", "cuda:7")
     with pytest.raises(DarkroomError, match=r"DARKROOM_DEVICE=cuda:7 cannot be used: .*; unset it, or use cpu"):
         runtime.torch_device(runtime.from_environment())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_a_chosen_gpu_is_the_one_whose_random_numbers_are_seeded(monkeypatch):
+    monkeypatch.setenv("DARKROOM_DEVICE", "cuda:1")
+    device = runtime.torch_device(runtime.from_environment())
+    draws = [(_start_generator(device, 7), torch.rand(9, device=device).tolist())[1] for _ in range(2)]
+    assert draws[0] == draws[1]
 
 
 def test_torch_gets_the_threads_and_must_be_deterministic(monkeypatch):

@@ -57,7 +57,7 @@ def extractor(body: Path, environment: Runtime) -> Features:
 
 def engine_name(environment: Runtime) -> str:
     """What computes the features: onnxruntime, or the device on which torch does."""
-    device = cluster_device(environment) if environment.ray else str(runtime.torch_device(environment))
+    device = cluster.device(environment) if environment.ray else str(runtime.torch_device(environment))
     return "onnxruntime" if device == "cpu" else device
 
 
@@ -68,12 +68,13 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
         extract = extractor(body, environment)
         yield from (views(extract, batch, copies) for batch in numbered)
         return
-    on_gpu = cluster_device(environment) != "cpu"
+    device = cluster.device(environment)
+    on_gpu = device == "cuda"
     names = ("body.json", "body.safetensors") if on_gpu else ("body.onnx",)
     carried = Carried(
         tuple((name, (body / name).read_bytes()) for name in names),
         copies,
-        dataclasses.replace(environment, device=cluster_device(environment)),
+        dataclasses.replace(environment, device=device),
     )
     results = cluster.map_chunks(_on_node, carried, numbered, environment.ray, environment.threads, int(on_gpu))
     for result in cluster.in_order(results):
@@ -82,13 +83,6 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
                 f"embed: the cluster cannot compute a batch: {result.reason}; give its nodes more memory"
             )
         yield result
-
-
-def cluster_device(environment: Runtime) -> str:
-    """cpu or cuda: what every node of the cluster computes on; `auto` is cuda when a node has a GPU."""
-    if environment.device != "auto":
-        return environment.device
-    return "cuda" if any(node.get("GPU") for node in cluster.nodes(environment.ray or cluster.LOCAL)) else "cpu"
 
 
 def views(extract: Features, batch: Batch, copies: Copies) -> np.ndarray:

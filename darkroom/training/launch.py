@@ -59,8 +59,8 @@ def in_group(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        torch.cuda.set_device(local_rank % torch.cuda.device_count())
-        device = f"cuda:{torch.cuda.current_device()}"
+        # Where there is none, torch_device says so. Ray may show a process its own GPU alone, or those of its node.
+        device = f"cuda:{local_rank % max(1, torch.cuda.device_count())}"
     shards, features, body = paths
     trained, checkpoint = train(
         open_data(shards, features), body, recipe, dataclasses.replace(environment, device=device), after_epoch, group,
@@ -69,11 +69,30 @@ def in_group(
     return trained, checkpoint.remove
 
 
+def check_gpus(device: str, processes: int) -> None:
+    """Raise DarkroomError unless each of the `processes` of this machine that compute on GPUs can have its own: NCCL
+    refuses two on one."""
+    import torch
+
+    if processes == 1 or not device.startswith(("auto", "cuda")) or not torch.cuda.is_available():
+        return
+    if device.startswith("cuda:"):
+        raise DarkroomError(
+            f"DARKROOM_DEVICE={device} is one GPU, and {processes} processes need one each; use DARKROOM_DEVICE=cuda"
+        )
+    if processes > (count := torch.cuda.device_count()):
+        raise DarkroomError(
+            f"{processes} processes need a GPU each, and this machine has {count}; "
+            f"use DARKROOM_PROCESSES={count}, or DARKROOM_DEVICE=cpu"
+        )
+
+
 def _in_torchrun(
     paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
 ) -> tuple[Trained, Callable[[], None]]:
     import torch
 
+    check_gpus(environment.device, int(os.environ["LOCAL_WORLD_SIZE"]))
     torch.distributed.init_process_group(backend(environment.device))
     group = Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
     done = in_group(paths, recipe, environment, after_epoch, group, int(os.environ["LOCAL_RANK"]))
@@ -90,6 +109,7 @@ def _in_processes(
     """Several processes on this machine, which share its processor cores."""
     size = environment.processes or 1
     runtime.torch_device(environment)  # a device that cannot be used is told before processes start
+    check_gpus(environment.device, size)
     environment = dataclasses.replace(environment, threads=max(1, environment.threads // size))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns that unused parameters are looked for
     context = multiprocessing.get_context("spawn")

@@ -51,6 +51,8 @@ def train_on_cluster(
     }
     many = "1 process" if shape.processes == 1 else f"{shape.processes} processes"
     gpus = ", a GPU each," if shape.on_gpu else ""
+    if shape.processes > shape.room:
+        say(f"train: waits for nodes: those of the cluster have room for {shape.room} of {shape.processes} processes")
     say(f"train: {many} of {shape.cpus} threads{gpus} on the Ray cluster")
     run = _as_task if shape.processes == 1 else _together
     with following(ray, home, after_epoch):

@@ -13,9 +13,10 @@ import torch
 
 from darkroom import files
 from darkroom.data.batches import order, steps
-from darkroom.errors import TrainingError
+from darkroom.errors import DarkroomError, TrainingError
 from darkroom.training.fit import Fit
 from darkroom.training.group import Group
+from darkroom.training.launch import check_gpus
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
@@ -72,6 +73,29 @@ def test_three_processes_are_given_the_batches_of_one_in_the_same_order(balance,
 def test_a_batch_that_is_too_small_is_refused():
     with pytest.raises(TrainingError, match="a batch of 3 samples cannot be divided among 4 processes"):
         Group(0, 4).first(3)
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "message"),
+    [
+        ("cuda:1", 2, "DARKROOM_DEVICE=cuda:1 is one GPU, and 2 processes need one each; use DARKROOM_DEVICE=cuda"),
+        ("cuda", 3, "3 processes need a GPU each, and this machine has 2; use DARKROOM_PROCESSES=2"),
+        ("auto", 3, "3 processes need a GPU each"),
+    ],
+)
+def test_processes_that_would_share_a_gpu_are_refused(monkeypatch, device, processes, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(DarkroomError, match=message):
+        check_gpus(device, processes)
+
+
+def test_processes_with_a_gpu_each_or_none_are_fine(monkeypatch):
+    check_gpus("auto", 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, processes in (("cuda", 2), ("auto", 2), ("cpu", 8), ("cuda:1", 1)):
+        check_gpus(device, processes)
 
 
 @pytest.fixture(scope="module")
