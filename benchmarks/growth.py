@@ -4,6 +4,9 @@ Each stage runs in a process of its own, on synthetic images of 8 pixels, so tha
 around an image and not its decoding. Seconds are of processor time, which other work on the machine does not stretch.
 Memory is the anonymous resident memory at its peak, above that of the imports:
 pages of mapped shards belong to the page cache, which gives them back.
+
+`--count` has valgrind count instructions at the two largest sizes: what is done, whatever the processor's caches make
+of it. It takes about forty times as long.
 """
 
 import argparse
@@ -48,7 +51,8 @@ def split(folder: Path, count: int, classes: int) -> Callable[[], object]:
         (f"{i:064x}", f"class {i % classes}", "", "", f"{i % classes}/{i}.jpg", 9, f"{i:064x}", bytes(h).hex(), 64, 64)
         for i, h in enumerate(hashes)
     )
-    files.write_csv(folder / "index.csv", columns, rows)
+    if not (folder / "index.csv").exists():
+        files.write_csv(folder / "index.csv", columns, rows)
     options = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")
     return lambda: files.write_csv(
         folder / "split.csv", SPLIT_COLUMNS, divide(read_columns(folder / "index.csv"), options).rows()
@@ -70,7 +74,8 @@ def shards(folder: Path, count: int, classes: int) -> Callable[[], object]:
 
 def training(folder: Path, count: int, classes: int) -> Callable[[], object]:
     """Five epochs' order, plain and balanced, their steps, and every batch read from the shards."""
-    shards(folder, count, classes)()
+    if not (folder / "train").exists():
+        shards(folder, count, classes)()
 
     def run() -> None:
         table = Table([Shards(folder / "train")])
@@ -163,6 +168,24 @@ def _anonymous() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
+VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
+
+
+def instructions(stage: str, count: int, classes: int) -> float:
+    """How many instructions a stage takes: those of a process that prepares and runs it, less those of one that
+    prepares it."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked = [stage, str(count), str(classes), folder]
+        command = [sys.executable, "-m", "benchmarks.growth"]
+        subprocess.run([*command, "--prepare", *asked], check=True)
+        found = []
+        for what in ("--run", "--prepare"):
+            done = subprocess.run([*VALGRIND, *command, what, *asked], check=True, capture_output=True, text=True)
+            said = next(line for line in done.stderr.splitlines() if "refs:" in line)
+            found.append(int(said.rpartition(":")[2].replace(",", "")))
+    return float(found[0] - found[1])
+
+
 def measure_here(stage: str, count: int, classes: int) -> dict[str, float]:
     """Seconds and peak MB of one stage, in this process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -225,13 +248,15 @@ def draw(results: dict[str, dict[int, dict[str, float]]], over_classes: dict[str
 def table(title: str, results: dict[str, dict[int, dict[str, float]]]) -> list[str]:
     """A Markdown table: seconds and MB of each stage and size, and the exponents of the last two sizes."""
     counts = list(next(iter(results.values())))
-    lines = [f"| {title} | " + " | ".join(f"{count:,}" for count in counts) + " | time ~ | memory ~ |",
-             "|---" * (len(counts) + 3) + "|"]  # fmt: skip
+    counted = any("instructions" in point for points in results.values() for point in points.values())
+    head = ["time ~", "memory ~", *(["instructions ~"] if counted else [])]
+    lines = [f"| {title} | " + " | ".join([f"{count:,}" for count in counts] + head) + " |",
+             "|---" * (len(counts) + 1 + len(head)) + "|"]  # fmt: skip
     for stage, points in results.items():
         cells = [f"{p['seconds']:.2f} s, {p['megabytes']:.0f} MB" for p in points.values()]
         powers = [
-            exponent(counts, [p[what] for p in points.values()], least)
-            for what, least in (("seconds", SMALLEST), ("megabytes", 10.0))
+            exponent(counts, [p.get(what, 0.0) for p in points.values()], least)
+            for what, least in (("seconds", SMALLEST), ("megabytes", 10.0), ("instructions", 1.0))[: len(head)]
         ]
         shown = ["flat" if math.isnan(power) or power < 0.15 else f"n^{power:.2f}" for power in powers]
         lines.append(f"| {stage} | " + " | ".join([*cells, *shown]) + " |")
@@ -243,19 +268,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--million", action="store_true", help="also with 1,000,000 images")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="measure these alone")
+    parser.add_argument("--count", action="store_true", help="count instructions too, with valgrind")
+    for what in ("--prepare", "--run"):
+        parser.add_argument(what, nargs=4, metavar=("STAGE", "IMAGES", "CLASSES", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=3, metavar=("STAGE", "IMAGES", "CLASSES"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(measure_here(asked.one[0], int(asked.one[1]), int(asked.one[2]))))
         return
+    if chosen := asked.prepare or asked.run:
+        run = STAGES[chosen[0]](Path(chosen[3]), int(chosen[1]), int(chosen[2]))
+        if asked.run:
+            run()
+        return
     counts = (*SIZES, MILLION) if asked.million else SIZES
     results: dict[str, Any] = {stage: {count: measure(stage, count, FEW) for count in counts} for stage in asked.stages}
+    if asked.count:
+        for stage in (stage for stage in asked.stages if stage != "DVC's hashing"):  # its code is not ours
+            for count in counts[-2:]:
+                results[stage][count]["instructions"] = instructions(stage, count, FEW)
     print("\n".join(table(f"images, {FEW} classes", results)), flush=True)
     over_classes: dict[str, Any] = {
         stage: {count: measure(stage, MANY, count) for count in CLASSES} for stage in asked.stages
     }
     print("\n" + "\n".join(table(f"classes, {MANY:,} images", over_classes)))
-    draw(results, over_classes)
+    if asked.stages == list(STAGES):
+        draw(results, over_classes)
 
 
 if __name__ == "__main__":
