@@ -10,6 +10,7 @@ A folder of shards holds
 """
 
 import io
+import itertools
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -135,15 +136,19 @@ class Shards:
         if len(places) and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
-        shard = np.searchsorted(self._starts, places, side="right") - 1
-        rows = places - self._starts[shard]
         if self._files:
-            self._read(shard, rows, out)
+            shard = np.searchsorted(self._starts, places, side="right") - 1
+            self._read(shard, places - self._starts[shard], out)
             return out
-        for part in np.unique(shard):
-            mine = shard == part
-            out[mine] = self._tensors[part][rows[mine]]
-        return out
+        order = np.argsort(places)
+        ordered = places.take(order)
+        ends = np.searchsorted(ordered, self._starts).tolist()
+        for part, (first, last) in enumerate(itertools.pairwise(ends)):  # each shard once, from its beginning on
+            if first < last:
+                out[first:last] = self._tensors[part].take(ordered[first:last] - self._starts[part], axis=0)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return out.take(back, axis=0)
 
     def _read(self, shard: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
         """Read row `rows[i]` of shard `shard[i]` into `out[i]`.
