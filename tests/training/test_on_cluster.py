@@ -104,8 +104,8 @@ def test_what_a_user_caused_is_said_in_one_line(cluster, project, tmp_path):
     write_params(tmp_path / "project", freeze="none", epochs=2, lr=1e9, optimizer="sgd")
     process = subprocess.run(
         [sys.executable, "-m", "stages.train", "data/shards", "data/features", "models/body", "c", "h.csv", "m.json"],
-        cwd=tmp_path / "project", env=os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RAY": cluster.address},
-        capture_output=True, text=True, check=False,
+        cwd=tmp_path / "project", capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RAY": cluster.address, "DARKROOM_PROCESSES": "2"},
     )  # fmt: skip
     assert process.returncode == 1
     assert "training has run away" in process.stderr
