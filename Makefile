@@ -67,6 +67,23 @@ repro-check: setup ## Pull or run the pipeline; the same hashes as in the commit
 	dvc repro
 	git diff --exit-code --stat HEAD -- dvc.lock || $(BIN)/python -m darkroom.cli verify .
 
+.PHONY: bench bench-setup bench-lock
+
+bench: setup bench-setup ## Measure against other projects, in an environment of its own: PHOTOS=folder WEIGHTS=file ONLY=second,loading
+	$(BIN)/python -m benchmarks.side_by_side $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(FRESH),--fresh)
+
+# The lock is complete and --no-deps keeps it: pip would refuse mosaicml-streaming's caps on numpy and transformers.
+bench-setup:
+	@cmp -s benchmarks/requirements.lock .bench/installed.lock || { \
+		test -x .bench/bin/python || $(PYTHON) -m venv .bench; \
+		.bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+			-r benchmarks/requirements.lock && cp benchmarks/requirements.lock .bench/installed.lock; }
+
+bench-lock: ## Resolve the peers of `make bench` into benchmarks/requirements.lock (needs uv)
+	uv pip compile benchmarks/requirements.in --override benchmarks/overrides.txt -c requirements-dev.lock --universal \
+		--python-version 3.11 --generate-hashes --no-header -q -o benchmarks/requirements.lock
+
 wire: setup-dev ## Write code deps, params and params.schema.json from the stages
 	$(BIN)/python -m tests.wiring
 

@@ -1,0 +1,152 @@
+"""The parts `first`, `second` and `finetune`: Darkroom and the peers take turns, each command a process of its own."""
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.side_by_side.darkroom import Project
+from benchmarks.side_by_side.processes import timed
+from benchmarks.side_by_side.rivals import PEERS, Rival
+from benchmarks.side_by_side.settings import PYTHON, ROOT, Settings
+from benchmarks.side_by_side.store import Store
+
+# How peers learn where they are: the project's own modules, and no question to the net.
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "YOLO_OFFLINE": "true"}
+OURS_EVERY = {"first": 3, "second": 1, "finetune": 3}  # so many peers between two of Darkroom's turns
+Row = dict[str, Any]
+
+
+def measure(part: str, settings: Settings, store: Store, peers: tuple[Rival, ...] = PEERS) -> list[Row]:
+    """A row for each of Darkroom's figures and for each peer."""
+    ours: list[Row] = []
+    rows: list[Row] = []
+    for turn, rival in enumerate(peers):
+        row = store.measured(part, rival.module, lambda rival=rival: peer(part, rival, settings))  # type: ignore[misc]
+        rows.append({"name": rival.label} | row)
+        if turn % OURS_EVERY[part] == 0:
+            take = OURS[part]
+            ours.append(
+                store.measured(part, f"darkroom-{turn}", lambda turn=turn, take=take: take(settings, turn))  # type: ignore[misc]
+            )
+    return [*TABLED[part](ours), *rows]
+
+
+def peer(part: str, rival: Rival, settings: Settings) -> Row:
+    """One run of a peer: its wall seconds and what it says of itself."""
+    folder = settings.work / rival.module
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    (folder / "model.onnx").unlink(missing_ok=True)
+    tuning = part == "finetune"
+    lr = {"first": settings.lr, "second": settings.second_lr, "finetune": settings.tuning_lr}[part]
+    options = {
+        "task": "finetune" if tuning else "frozen",
+        "photos": settings.photos,
+        "weights": settings.weights,
+        "result": result,
+        "epochs": settings.tuning_epochs if tuning else settings.epochs,
+        "lr": lr,
+        "batch-size": settings.batch_size,
+        "seed": settings.seed,
+    }
+    command = [str(PYTHON), "-W", "ignore", "-m", f"benchmarks.peers.{rival.module}"]
+    command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command += ["--export"] if part == "first" else []
+    wall = timed(command, folder, folder / f"{part}.log", ENVIRONMENT)
+    return {"wall": wall} | json.loads(result.read_text())
+
+
+def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
+    """params.yaml for this comparison: all train photos learn, none of them is held back for validation."""
+    shared = {
+        "source": str(settings.photos), "backbone": "mobilenet_v2", "weights": str(settings.weights), "image_size": 224,
+        "val_fraction": 0.0, "patience": 0, "seed": settings.seed, "batch_size": settings.batch_size, "views": 1,
+    }  # fmt: skip
+    if tuning:
+        own = {"freeze": "none", "augment": "light", "epochs": settings.tuning_epochs, "lr": settings.tuning_lr}
+    else:
+        own = {"freeze": "backbone", "augment": "none", "epochs": settings.epochs, "lr": settings.lr}
+    return shared | own
+
+
+def first(settings: Settings, turn: int) -> Row:
+    """`dvc repro` in a fresh clone: from photos to metrics, figures and the exported model."""
+    project = Project(settings.work / f"darkroom-first-{turn}", params(settings))
+    try:
+        wall = project.dvc(settings.work / "darkroom/first.log", "repro")
+        return {"wall": wall, "accuracy": project.scores["accuracy"], "stages": _seconds(project)}
+    finally:
+        project.remove()
+
+
+def second(settings: Settings, turn: int) -> Row:
+    """`dvc exp run -S lr=…` after that: all of it, up to the accuracy, and the train stage's process by itself."""
+    project = Project(settings.work / "darkroom-second", params(settings))
+    log = settings.work / "darkroom/second.log"
+    if not (project.folder / "metrics/test.json").exists():
+        project.dvc(log, "repro")
+        project.commit()
+    lr = settings.second_lr * (1 + turn / 1000)  # a value that the run cache does not know
+    found: Row = {"wall": project.dvc(log, "exp", "run", "-S", f"lr={lr:.7f}")}
+    found |= {"accuracy": project.scores["accuracy"], "stages": _seconds(project)}
+    found["to_accuracy"] = project.dvc(log, "exp", "run", "-S", f"lr={lr + 5e-7:.7f}", "evaluate")
+    found["train_alone"] = project.train_alone(log)
+    return found
+
+
+def finetune(settings: Settings, turn: int) -> Row:
+    """`dvc repro evaluate` with `freeze: none`: images a second of the training loop, and the accuracy."""
+    project = Project(settings.work / "darkroom-finetune", params(settings, tuning=True))
+    log = settings.work / "darkroom/finetune.log"
+    project.dvc(log, "repro", "embed")  # nothing to do but in the first turn
+    project.set({"lr": settings.tuning_lr * (1 + turn / 1000)})
+    wall = project.dvc(log, "repro", "evaluate")
+    loop = sum(project.stages["train"]["epoch_seconds"])
+    seen = settings.count("train") * settings.tuning_epochs
+    return {
+        "wall": wall, "accuracy": project.scores["accuracy"], "images_per_second": seen / loop,
+        "stages": _seconds(project),
+    }  # fmt: skip
+
+
+def _seconds(project: Project) -> dict[str, float]:
+    return {name: stage["seconds"] for name, stage in project.stages.items()}
+
+
+def _median(turns: list[Row], key: str) -> float:
+    return statistics.median(turn[key] for turn in turns)
+
+
+def _row(name: str, turns: list[Row], key: str, setup: str, **more: Any) -> Row:
+    """One of Darkroom's rows: medians over its turns."""
+    done = [turn for turn in turns if "failed" not in turn]
+    if not done:
+        return {"name": name, "ours": True, "failed": turns[0]["failed"] if turns else "not measured"}
+    row = {"name": name, "ours": True, "wall": _median(done, key), "accuracy": _median(done, "accuracy")}
+    for extra, of in more.items():
+        row[extra] = _median(done, of)
+    return row | {"setup": f"{setup}; median of {len(done)}", "turns": done}
+
+
+def _first_rows(turns: list[Row]) -> list[Row]:
+    return [_row("Darkroom: `dvc repro`", turns, "wall", "DVC, figures, intervals and model card included")]
+
+
+def _second_rows(turns: list[Row]) -> list[Row]:
+    return [
+        _row("Darkroom: `dvc exp run -S lr=…`", turns, "wall", "DVC, train, evaluate with figures, export"),
+        _row("Darkroom: `dvc exp run -S lr=… evaluate`", turns, "to_accuracy", "the same without export"),
+        _row("Darkroom: its train stage alone", turns, "train_alone", "a process of its own, imports included"),
+    ]
+
+
+def _finetune_rows(turns: list[Row]) -> list[Row]:
+    rate = {"images_per_second": "images_per_second"}
+    return [_row("Darkroom: `dvc repro evaluate`", turns, "wall", "precision: auto, augment: light", **rate)]
+
+
+OURS: dict[str, Callable[[Settings, int], Row]] = {"first": first, "second": second, "finetune": finetune}
+TABLED: dict[str, Callable[[list[Row]], list[Row]]] = {
+    "first": _first_rows, "second": _second_rows, "finetune": _finetune_rows,
+}  # fmt: skip

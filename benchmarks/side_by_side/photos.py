@@ -1,0 +1,95 @@
+"""The photos that all are measured on: what the user named, as train/CLASS/ and test/CLASS/, each file decodable."""
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from darkroom.errors import DarkroomError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+TEST_SHARE = 0.15
+
+
+def prepare(source: Path, target: Path) -> Path:
+    """Fill `target` with links to the photos of `source`, and return it; once: what is there already is used.
+
+    `source` has train/ and val/ or test/ (then that is the split), or class folders, or files named CLASS.NUMBER.jpg;
+    without an official split a seeded 15 % of each class is for the test. What cannot be decoded is left out, because
+    most peers would stop at it.
+    """
+    if (target / "test").exists():
+        return target
+    if not source.is_dir():
+        raise DarkroomError(f"{source} is no folder of photos; name one: make bench PHOTOS=folder")
+    working = target.with_name(target.name + ".tmp")
+    shutil.rmtree(working, ignore_errors=True)
+    for (split, label), paths in divided(source).items():
+        folder = working / split / label
+        folder.mkdir(parents=True)
+        for path in paths:
+            _link(path, folder / path.name)
+    working.rename(target)
+    return target
+
+
+def divided(source: Path) -> dict[tuple[str, str], list[Path]]:
+    """Sorted photos by (train or test, label)."""
+    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    held_out = next((name for name in ("test", "val") if (source / name).is_dir()), None)
+    official = held_out is not None and (source / "train").is_dir()
+    for path in sorted(source.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or not _readable(path):
+            continue
+        parts = path.relative_to(source).parts
+        if official and len(parts) == 3 and parts[0] in ("train", held_out):
+            found["train" if parts[0] == "train" else "test", parts[1]].append(path)
+        elif not official:
+            found["", parts[0] if len(parts) == 2 else path.name.partition(".")[0]].append(path)
+    if len({label for _, label in found}) < 2:
+        raise DarkroomError(f"{source}: fewer than two classes of photos; expected train/CLASS/, CLASS/ or CLASS.1.jpg")
+    return dict(found) if official else _drawn(found)
+
+
+def _drawn(found: dict[tuple[str, str], list[Path]]) -> dict[tuple[str, str], list[Path]]:
+    random, splits = np.random.default_rng(0), {}
+    for (_, label), paths in sorted(found.items()):
+        order = random.permutation(len(paths))
+        held = set(order[: max(1, round(TEST_SHARE * len(paths)))].tolist())
+        splits["test", label] = [path for place, path in enumerate(paths) if place in held]
+        splits["train", label] = [path for place, path in enumerate(paths) if place not in held]
+    return splits
+
+
+def repeated(photos: Path, target: Path, at_least: int) -> Path:
+    """The train photos, each as often as it takes to have `at_least` files: for measuring loaders."""
+    if target.exists():
+        return target
+    paths = sorted(path for path in (photos / "train").rglob("*") if path.is_file())
+    times = -(-at_least // len(paths))
+    for path in paths:
+        folder = target.with_name(target.name + ".tmp") / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for copy in range(times):
+            _link(path, folder / f"{copy}-{path.name}")
+    target.with_name(target.name + ".tmp").rename(target)
+    return target
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path.resolve(), target)
+    except OSError:  # another disk, or one without hard links
+        shutil.copyfile(path, target)

@@ -1,0 +1,44 @@
+"""Commands as a user types them, timed from start to end: a fresh process each, its output kept in a log."""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from darkroom.errors import DarkroomError
+
+LIMIT = 1800.0  # seconds; a peer that takes longer has failed
+
+
+class Failed(DarkroomError):
+    """A command that did not succeed; its message is the last line that it said."""
+
+
+def timed(
+    command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str] | None = None, limit: float = LIMIT
+) -> float:
+    """Wall seconds of `command`, run in `folder`; what it prints goes to `log`. Raises Failed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as out:
+        started = time.perf_counter()
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=os.environ | (environment or {}), stdout=out, stderr=subprocess.STDOUT,
+                timeout=limit, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"not done after {limit:.0f} s") from error
+        except OSError as error:
+            raise Failed(f"{command[0]}: {error.strerror}; run `make bench-setup`") from error
+        took = time.perf_counter() - started
+    if done.returncode:
+        raise Failed(last_line(log) or f"ended with status {done.returncode}")
+    return took
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something, at most 160 characters of it."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:160] if lines else ""

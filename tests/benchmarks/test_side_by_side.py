@@ -1,0 +1,159 @@
+"""Side by side: photos, kept measurements, tables and figures."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from PIL import Image
+
+from benchmarks.side_by_side import __main__ as bench
+from benchmarks.side_by_side import report
+from benchmarks.side_by_side.parts import PARTS
+from benchmarks.side_by_side.photos import divided, prepare, repeated
+from benchmarks.side_by_side.processes import Failed, timed
+from benchmarks.side_by_side.store import Store
+from darkroom import files
+from darkroom.errors import DarkroomError
+
+ROWS = [
+    {"name": "Darkroom: all", "ours": True, "wall": 2.0, "accuracy": 0.95, "setup": "DVC"},
+    {"name": "Darkroom: to accuracy", "ours": True, "wall": 1.5, "accuracy": 0.95, "setup": "DVC"},
+    {"name": "Darkroom: train", "ours": True, "wall": 0.5, "accuracy": 0.95, "setup": "alone"},
+    {"name": "quick", "wall": 20.0, "accuracy": 0.96, "setup": "bfloat16", "images_per_second": 120.0},
+    {"name": "slow", "wall": 60.0, "accuracy": 0.94, "setup": "float32", "images_per_second": 40.0},
+    {"name": "absent", "failed": "no wheel"},
+]
+FOUND = {
+    "rows": ROWS,
+    "settings": {"photos": "bees", "train": 244, "test": 153, "epochs": 10, "batch_size": 32},
+    "versions": {"torch": "2.14.1"},
+    "machine": "2 cores",
+    "command": "make bench ONLY=second",
+    "date": "2026-01-01",
+}
+
+
+def test_an_official_split_is_kept_and_what_cannot_be_decoded_left_out(shared, tmp_path):
+    source = tmp_path / "photos"
+    for split in ("train", "val"):
+        for label in ("ants", "bees"):
+            (source / split / label).mkdir(parents=True)
+            for path in sorted((shared / "data/hymenoptera" / split / label).glob("*.jpg"))[:2]:
+                shutil.copy(path, source / split / label)
+    (source / "train/ants/broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    found = prepare(source, tmp_path / "made")
+    assert sorted(path.name for path in found.iterdir()) == ["test", "train"]
+    assert len(list(found.rglob("*.jpg"))) == 8
+    assert not (found / "train/ants/broken.jpg").exists()
+    assert prepare(tmp_path / "elsewhere", found) == found, "what is there is used"
+    assert len(list(repeated(found, tmp_path / "many", 11).rglob("*.jpg"))) == 12
+
+
+def test_photos_without_a_split_are_divided_the_same_way_every_time(tmp_path):
+    for number in range(20):
+        for label in ("cat", "dog"):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{label}.{number}.jpg")
+    found = divided(tmp_path)
+    assert {key: len(paths) for key, paths in found.items()} == {
+        ("test", "cat"): 3, ("train", "cat"): 17, ("test", "dog"): 3, ("train", "dog"): 17,
+    }  # fmt: skip
+    assert found == divided(tmp_path)
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    with pytest.raises(DarkroomError, match="fewer than two classes of photos; expected"):
+        divided(tmp_path)
+    with pytest.raises(DarkroomError, match="no folder of photos; name one: make bench PHOTOS=folder"):
+        prepare(tmp_path / "nothing", tmp_path / "made")
+
+
+def test_a_command_that_fails_tells_its_last_line(tmp_path):
+    with pytest.raises(Failed, match=r"^a reason$"):
+        timed([sys.executable, "-c", "print('first'); raise SystemExit('a reason')"], tmp_path, tmp_path / "log")
+    with pytest.raises(Failed, match="not done after 0 s"):
+        timed([sys.executable, "-c", "import time; time.sleep(9)"], tmp_path, tmp_path / "log", limit=0.1)
+    with pytest.raises(Failed, match="run `make bench-setup`"):
+        timed(["/no/such/program"], tmp_path, tmp_path / "log")
+
+
+def test_a_finished_measurement_is_not_made_again_and_a_failed_one_is(tmp_path):
+    store, calls = Store(tmp_path, {"epochs": 1}), []
+
+    def measure():
+        calls.append(1)
+        if len(calls) == 1:
+            raise Failed("no wheel")
+        return {"wall": 1.0}
+
+    assert store.measured("first", "peer", measure) == {"failed": "no wheel"}
+    assert store.measured("first", "peer", measure) == {"wall": 1.0}
+    assert store.measured("first", "peer", measure) == {"wall": 1.0}
+    assert len(calls) == 2
+    Store(tmp_path, {"epochs": 2}).measured("first", "peer", measure)
+    assert len(calls) == 3, "other settings, another measurement"
+
+
+def test_a_table_has_ratios_the_best_first_and_failures_last():
+    lines = report.table(PARTS["second"], ROWS)
+    assert lines[0] == "|  | seconds | × `dvc exp run` | × to accuracy | × train stage | accuracy | set up as |"
+    assert lines[2] == "| **Darkroom: train** | 0.50 | 0.2 | 0.3 | 1.0 | 0.950 | alone |"
+    assert lines[5] == "| quick | 20.0 | 10.0 | 13.3 | 40.0 | 0.960 | bfloat16 |"
+    assert lines[-1].startswith("| absent | not measured: no wheel |")
+
+
+def test_what_was_not_reached_is_said():
+    said = PARTS["second"].aim(ROWS)
+    assert "Darkroom: all is 10.0 times as fast as the fastest peer (quick) **at lower accuracy**; 20 was" in said
+    assert "behind" in said
+    assert "Darkroom: train is 40.0 times as fast" in said
+    assert "at least 20: met" in said
+    slower = [{"name": "Darkroom", "ours": True, "images_per_second": 30.0, "accuracy": 0.9}, *ROWS[3:]]
+    said = PARTS["finetune"].aim(slower)
+    assert "0.25 times as fast as the fastest peer (quick)" in said
+    assert "**behind**" in said
+    assert "**lower than** the best peer's (quick: 0.960)" in said
+
+
+def test_the_report_replaces_its_own_part_of_the_readme_alone(tmp_path):
+    readme, results = tmp_path / "README.md", tmp_path / "results"
+    results.mkdir()
+    readme.write_text("# Benchmarks\n\nBy hand.\n")
+    files.write_json(results / "second-bees.json", FOUND)
+    report.write(results, readme)
+    once = readme.read_text()
+    assert once.startswith("# Benchmarks\n\nBy hand.\n")
+    assert "### Time to the second experiment: bees" in once
+    assert "244 photos to learn from, 153 to test" in once
+    assert "(results/second-bees.png)" in once
+    with Image.open(results / "second-bees.png") as figure:
+        assert figure.size[0] > 500
+    readme.write_text(once + "\nBy hand, below.\n")
+    report.write(results, readme)
+    assert readme.read_text() == once + "\nBy hand, below.\n"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_a_table_when_nobody_could_take_part(part):
+    rows = [{"name": "Darkroom", "ours": True, "failed": "x"}, {"name": "peer", "failed": "y", "kind": "help"}]
+    assert len(report.table(PARTS[part], rows)) == 4
+    assert PARTS[part].aim(rows) == ""
+
+
+def test_parts_and_peers_that_do_not_exist_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        bench.parse(["--only", "second,third"])
+    assert "third: choose among second, first" in capsys.readouterr().err
+    assert bench.parse(["--only", "loading", "--peers", "timm,keras"]).peers == ["timm", "keras"]
+
+
+def test_absent_photos_or_weights_are_one_line(tmp_path, capsys):
+    assert bench.main(["--photos", str(tmp_path), "--weights", str(tmp_path / "none.pth")]) == 1
+    assert capsys.readouterr().err == f"bench: {tmp_path / 'none.pth'} is absent; run `make bench WEIGHTS=file`\n"
+
+
+def test_results_that_are_committed_have_the_shape_that_the_report_reads():
+    for path in sorted(bench.RESULTS.glob("*.json")):
+        found = json.loads(path.read_text())
+        assert set(FOUND) <= set(found), path.name
+        assert report.section(PARTS[path.stem.partition("-")[0]], found, "figure.png")
