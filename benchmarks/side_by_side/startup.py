@@ -64,7 +64,7 @@ def measure(settings: Settings, store: Store) -> list[Row]:
     _models(settings)
     rows = []
     for start in starts(settings):
-        row = store.measured("startup", f"{start.kind}-{start.name}".replace("/", ""), _timing(start, settings))
+        row = store.measured("startup", f"{start.kind} {start.name}", _timing(start, settings))
         ours = start.target is not None or start.name.startswith("Darkroom")
         rows.append({"kind": start.kind, "name": start.name, "ours": ours, "target": start.target} | row)
     return rows

@@ -1,6 +1,7 @@
 """Finished measurements, each a JSON file of its own: a run that was broken off goes on from here."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class Store:
 
     def measured(self, part: str, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `measure` gives, from the file if it was measured before. {"failed": reason} is told, and not kept."""
-        path = self.folder / part / f"{name}.json"
+        path = self.folder / part / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
         if path.exists():
             return files.read_json(path)
         print(f"{part}: {name} ", end="", flush=True)
