@@ -76,7 +76,7 @@ class Outcome:
 
     accuracy: float
     setup: str
-    seen: int = 0
+    seen: int | None = None
 
 
 Peer = Callable[[Asked, Clock], Outcome]
@@ -100,7 +100,7 @@ def main(run: Peer, packages: tuple[str, ...]) -> None:
     outcome = run(asked, clock)
     if asked.export and not Path("model.onnx").exists():
         raise SystemExit("no model.onnx was written")
-    seen = outcome.seen or asked.count("train") * asked.epochs
+    seen = asked.count("train") * asked.epochs if outcome.seen is None else outcome.seen
     facts = asdict(outcome) | {
         "images_per_second": seen / clock.seconds["train"],
         "seen": seen,

@@ -56,7 +56,7 @@ def test_a_peer_keeps_the_contract(module, photos, shared, tmp_path):
     assert found["n"] == 4
     assert found["seen"] == 8
     assert found["accuracy"] in (0.0, 0.25, 0.5, 0.75, 1.0)
-    assert set(found["seconds"]) == {"train", "evaluate", "export"}
+    assert {"train", "evaluate", "export"} <= set(found["seconds"])
     assert (tmp_path / "model.onnx").stat().st_size > 1e6
 
 
