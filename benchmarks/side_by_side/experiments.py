@@ -13,7 +13,7 @@ from benchmarks.side_by_side.store import Store
 
 # How peers learn where they are: the project's own modules, and no question to the net.
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "YOLO_OFFLINE": "true"}
-OURS_EVERY = {"first": 3, "second": 1, "finetune": 3}  # so many peers between two of Darkroom's turns
+OURS_EVERY = {"first": 3, "second": 2, "finetune": 3}  # so many peers between two of Darkroom's turns
 Row = dict[str, Any]
 
 

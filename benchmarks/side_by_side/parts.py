@@ -155,7 +155,7 @@ PARTS = {
     ),
     "startup": Part(
         "Import and start-up",
-        "Seconds of a fresh process, files in the page cache; medians of five.",
+        "Seconds of a fresh process, files in the page cache; medians of three.",
         "wall", "seconds",
         {"what": text("kind"), "seconds": seconds},
         _startup_aim,

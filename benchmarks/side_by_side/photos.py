@@ -15,16 +15,19 @@ TEST_SHARE = 0.15
 
 
 def prepare(source: Path, target: Path) -> Path:
-    """Fill `target` with links to the photos of `source`, and return it; once: what is there already is used.
+    """Fill `target` with links to the photos of `source`, and return it; what was made of this `source` is used again.
 
     `source` has train/ and val/ or test/ (then that is the split), or class folders, or files named CLASS.NUMBER.jpg;
     without an official split a seeded 15 % of each class is for the test. What cannot be decoded is left out, because
     most peers would stop at it.
     """
-    if (target / "test").exists():
-        return target
     if not source.is_dir():
         raise DarkroomError(f"{source} is no folder of photos; name one: make bench PHOTOS=folder")
+    origin = target.parent / "source.txt"
+    if (target / "test").exists() and origin.exists():
+        if origin.read_text() != str(source.resolve()):
+            raise DarkroomError(f"{target} was made of {origin.read_text()}; give the folder another name, or FRESH=1")
+        return target
     working = target.with_name(target.name + ".tmp")
     shutil.rmtree(working, ignore_errors=True)
     for (split, label), paths in divided(source).items():
@@ -32,7 +35,9 @@ def prepare(source: Path, target: Path) -> Path:
         folder.mkdir(parents=True)
         for path in paths:
             _link(path, folder / path.name)
+    shutil.rmtree(target, ignore_errors=True)
     working.rename(target)
+    origin.write_text(str(source.resolve()))
     return target
 
 

@@ -21,13 +21,13 @@ class Settings:
     photos: Path
     weights: Path
     epochs: int = 10
-    tuning_epochs: int = 3
+    tuning_epochs: int = 2
     lr: float = 1e-3
     second_lr: float = 2e-3
     tuning_lr: float = 1e-4
     batch_size: int = 32
     seed: int = 0
-    samples: int = 2000  # at least so many are loaded in an epoch of the loading part
+    samples: int = 1000  # at least so many are loaded in an epoch of the loading part
 
     @property
     def name(self) -> str:

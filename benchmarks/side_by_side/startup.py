@@ -13,7 +13,7 @@ from benchmarks.side_by_side.processes import Failed, timed
 from benchmarks.side_by_side.settings import PYTHON, ROOT, Settings
 from benchmarks.side_by_side.store import Store
 
-TURNS = 5
+TURNS = 3
 Row = dict[str, Any]
 DARKROOM = (sys.executable, "-m", "darkroom.cli")
 IMPORTS = {

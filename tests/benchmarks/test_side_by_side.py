@@ -46,7 +46,12 @@ def test_an_official_split_is_kept_and_what_cannot_be_decoded_left_out(shared, t
     assert sorted(path.name for path in found.iterdir()) == ["test", "train"]
     assert len(list(found.rglob("*.jpg"))) == 8
     assert not (found / "train/ants/broken.jpg").exists()
-    assert prepare(tmp_path / "elsewhere", found) == found, "what is there is used"
+    (found / "train/ants/mark").touch()
+    assert (prepare(source, found) / "train/ants/mark").exists(), "what is there is used"
+    (found / "train/ants/mark").unlink()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DarkroomError, match=r"was made of .*photos; give the folder another name, or FRESH=1"):
+        prepare(tmp_path / "other", found)
     assert len(list(repeated(found, tmp_path / "many", 11).rglob("*.jpg"))) == 12
 
 
