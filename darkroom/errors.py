@@ -17,6 +17,10 @@ class BadImage(DarkroomError):
     """One file cannot be turned into a picture; str(error) is the reason, short enough for a table."""
 
 
+class NoMemory(BadImage, MemoryError):
+    """A picture needs more memory than there is now; alone, or on another machine, it may do."""
+
+
 class WeightsError(DarkroomError):
     """A file of weights is damaged or does not fit the model."""
 

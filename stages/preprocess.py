@@ -46,7 +46,7 @@ def main(
         write_splits(prepared, scratch, shape, shards, {"flips": facts["flips"], "card": facts["card"]})
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
     draw_samples(shards / "train", samples)
-    draw_duplicates(indexed, divided, places, duplicates)
+    draw_duplicates(indexed, divided, prepared, places, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     return f"{parts} images of {shape.size} px ({len(prepared.rejects):,} set aside)"

@@ -11,7 +11,6 @@ from typing import Any
 
 from darkroom.app.pictures import Pictures
 from darkroom.app.predictor import Prediction, Predictor
-from darkroom.app.quiet import silence_decoders
 from darkroom.errors import BadImage
 from darkroom.progress import say
 
@@ -22,7 +21,6 @@ MAGIC = frozenset("*?[")
 def main(arguments: list[str]) -> int:
     """Print a line a picture; 1 at the end when any of them was bad."""
     options = _parser().parse_args(arguments)
-    silence_decoders()
     # Threads that wait busily would take the processors from those that decode.
     predictor = Predictor(options.model, spin=False)
     write = WRITERS[options.format](predictor.classes, options.top or len(predictor.classes))

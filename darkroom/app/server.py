@@ -14,7 +14,6 @@ from typing import Any
 
 from darkroom.app.envelope import JsonLines, State
 from darkroom.app.predictor import Predictor
-from darkroom.app.quiet import silence_decoders
 from darkroom.app.settings import Settings, read_keys
 from darkroom.errors import DarkroomError
 from darkroom.progress import say
@@ -153,7 +152,6 @@ def _log_as_json() -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("darkroom").setLevel(logging.INFO)
-    silence_decoders()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,17 +4,12 @@ JPEG goes through libjpeg-turbo, scaled while it is decoded; everything else thr
 answer is a picture or BadImage with a reason: no other exception, no warning, and no more than about 1 GB.
 """
 
-import ctypes
 import io
-import logging
 import math
 import struct
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +28,8 @@ from PIL import (  # the plugins are imported by name, so that Pillow does not l
 )
 
 from darkroom.data.diagnosis import what_is_wrong
-from darkroom.errors import BadImage
+from darkroom.data.quiet import quiet, silence_decoders
+from darkroom.errors import BadImage, NoMemory
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
@@ -55,19 +51,7 @@ TRANSPOSE = {
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with a file is in the reason, not in a log
-
-
-def _silence_libtiff() -> None:
-    """Keep libtiff from writing on standard error, in the wheels of Pillow that bring their own."""
-    root = Path(Image.__file__).parent
-    for path in (*root.parent.glob("pillow.libs/libtiff*"), *root.glob(".dylibs/libtiff*")):
-        library = ctypes.CDLL(str(path))  # the copy that Pillow has loaded, not a second one
-        library.TIFFSetErrorHandler(None)
-        library.TIFFSetWarningHandler(None)
-
-
-_silence_libtiff()
+silence_decoders()
 
 
 @dataclass(frozen=True)
@@ -89,6 +73,11 @@ class Framing:
 
 def decode(data: bytes, framing: Framing) -> np.ndarray:
     """RGB pixels, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
+    with _memory():
+        return _square(data, framing)
+
+
+def _square(data: bytes, framing: Framing) -> np.ndarray:
     image, orientation = _open(data, framing.short_side if framing.resize == "crop" else framing.size, framing.resize)
     image = _resample(image, framing)
     if image.mode != "RGB":
@@ -104,11 +93,20 @@ def decode(data: bytes, framing: Framing) -> np.ndarray:
 
 def decode_grey(data: bytes, side: int) -> np.ndarray:
     """Luminance, upright, both sides stretched to `side`: (side, side) uint8. Raises BadImage with the reason."""
-    image, orientation = _open(data, side, "stretch", grey=True)
-    image = image.convert("L").resize((side, side), Image.Resampling.BOX, reducing_gap=3.0)
-    if orientation in TRANSPOSE:
-        image = image.transpose(TRANSPOSE[orientation])
-    return np.asarray(image)
+    with _memory():
+        image, orientation = _open(data, side, "stretch", grey=True)
+        image = image.convert("L").resize((side, side), Image.Resampling.BOX, reducing_gap=3.0)
+        if orientation in TRANSPOSE:
+            image = image.transpose(TRANSPOSE[orientation])
+        return np.asarray(image)
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise NoMemory("not enough memory") from error
 
 
 def orientation_of(data: bytes) -> int:
@@ -192,7 +190,7 @@ def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Exception as error:
-            raise BadImage(_reason(data, error)) from error
+            raise _problem(data, error) from error
         limit = MAX_WIDE_PIXELS if image.format in WIDE or image.mode in WIDE else MAX_PIXELS
         if not 0 < image.width * image.height <= limit:
             raise BadImage(f"too large: {image.width} x {image.height} pixels")
@@ -201,7 +199,7 @@ def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
             orientation = _pillow_orientation(image)
             return _without_alpha(_eight_bits(image), side), orientation
         except Exception as error:
-            raise BadImage(_reason(data, error)) from error
+            raise _problem(data, error) from error
 
 
 def _pillow_orientation(image: Image.Image) -> int:
@@ -264,6 +262,10 @@ def _resample(image: Image.Image, framing: Framing) -> Image.Image:
     return image.resize(target, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
+def _problem(data: bytes, error: Exception) -> Exception:
+    return error if isinstance(error, MemoryError) else BadImage(_reason(data, error))
+
+
 def _reason(data: bytes, error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "too large: more pixels than fit in memory"
@@ -280,25 +282,3 @@ def _reason(data: bytes, error: Exception) -> str:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return f"damaged: {text[:100]}"
-
-
-_quiet_lock = threading.Lock()
-_quiet_state: dict[str, Any] = {"inside": 0, "catcher": None}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings from Pillow. The filters belong to the process: the first thread in sets them, the last restores."""
-    with _quiet_lock:
-        if _quiet_state["inside"] == 0:
-            _quiet_state["catcher"] = warnings.catch_warnings()
-            _quiet_state["catcher"].__enter__()
-            warnings.simplefilter("ignore")
-        _quiet_state["inside"] += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_state["inside"] -= 1
-            if _quiet_state["inside"] == 0:
-                _quiet_state["catcher"].__exit__(None, None, None)

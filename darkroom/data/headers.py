@@ -5,7 +5,8 @@ import struct
 
 from PIL import Image
 
-from darkroom.data.decode import FORMATS, orientation_of, quiet
+from darkroom.data.decode import FORMATS, orientation_of
+from darkroom.data.quiet import quiet
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
@@ -20,6 +21,8 @@ def upright_size(data: bytes) -> tuple[int, int]:
             return struct.unpack_from("<HH", data, 6)
         with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.size
+    except MemoryError:
+        raise
     except Exception:
         return 0, 0  # preprocess decodes the file and says why it cannot
 

@@ -21,6 +21,7 @@ from darkroom.runtime import Runtime
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
 Facts = tuple[int, str, str, int, int, str]  # bytes, sha256, phash, width, height, a known mistake
+UNREAD: Facts = (0, "", "", 0, 0, "")
 
 
 def write_index(samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True) -> int:
@@ -32,18 +33,30 @@ def write_index(samples: list[Sample], places: Places, path: Path, environment: 
     facts: dict[str, Facts] = {}
     tasks = places.extents([sample.location for sample in samples])
     results = run(partial(describe, hashing=hashing), tasks, environment)
-    for (location, extent), fact in progress(results, "indexing", total=len(samples)):
-        facts[location] = describe((location, extent), hashing=False) if isinstance(fact, Died) else fact
+    killers: list[tuple[str, Extent]] = []
+    for task, fact in progress(results, "indexing", total=len(samples)):
+        if isinstance(fact, Died):
+            killers.append(task)
+            say(f"note: {task[0]}: {fact.reason}; it is indexed by its bytes alone")
+        else:
+            facts[task[0]] = fact
+    for task, fact in run(partial(describe, looking=False), killers, environment):
+        facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[5] for fact in facts.values() if fact[5]))
     return files.write_csv(path, COLUMNS, _rows(samples, facts))
 
 
-def describe(task: tuple[str, Extent], hashing: bool = True) -> Facts:
-    """The facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash."""
+def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
+    """The facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash.
+
+    `looking` False counts and digests its bytes, and shows them to no decoder.
+    """
     try:
         data = task[1].read()
-    except BadImage:  # damaged in its archive: preprocess says so by name
-        return 0, "", "", 0, 0, ""
+    except (BadImage, FileNotFoundError, PermissionError):  # preprocess says why, by name
+        return UNREAD
+    if not looking:
+        return len(data), hashlib.sha256(data).hexdigest(), "", 0, 0, ""
     width, height = upright_size(data)
     phash = perceptual_hash(data) if hashing and width else ""
     mistake = "" if width else what_is_wrong(data)

@@ -1,7 +1,7 @@
 """What the data is: metrics/data.json, the contact sheet and the figure of copies."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,14 @@ def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
     save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)
 
 
-def draw_duplicates(index: Rows, split: Rows, places: Places, path: Path) -> None:
+def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Places, path: Path) -> None:
     """Pairs of copies side by side: label conflicts first, then those that differ most."""
     by_id = {row["id"]: row for row in index}
     pairs = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
     pairs.sort(key=lambda pair: (pair[0]["label"] == pair[1]["label"], -_bits(pair), pair[0]["id"]))
     shown = pairs[:PAIRS_SHOWN]
-    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, places)
+    bad = {by_id[name]["sha256"] for name in prepared.rejects}
+    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, bad, places)
     conflicts = sum(one["label"] != other["label"] for one, other in pairs)
     drawn = [
         Pair(
@@ -94,8 +95,11 @@ def draw_duplicates(index: Rows, split: Rows, places: Places, path: Path) -> Non
     save_pairs(path, title, drawn)
 
 
-def _thumbnails(rows: Mapping[str, Mapping[str, str]], places: Places) -> dict[str, np.ndarray]:
-    """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none."""
+def _thumbnails(rows: Mapping[str, Mapping[str, str]], bad: Collection[str], places: Places) -> dict[str, np.ndarray]:
+    """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none.
+
+    What is in `bad` by sha256, or was never seen as a picture, is not decoded: it may have killed a worker.
+    """
     found = {}
     for location, extent in places.extents(rows):
         square = np.full((SIDE, SIDE, 3), 255, np.uint8)
@@ -107,6 +111,8 @@ def _thumbnails(rows: Mapping[str, Mapping[str, str]], places: Places) -> dict[s
             slice((SIDE - across) // 2, (SIDE - across) // 2 + across),
         )
         try:
+            if rows[location]["sha256"] in bad or rows[location]["width"] == "0":
+                raise BadImage("not to be decoded again")
             square[part] = decode(extent.read(), Framing(SIDE, "pad", SIDE))[part]
         except BadImage:
             square[part] = 200

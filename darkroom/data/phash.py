@@ -7,7 +7,7 @@ the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64. 
 import numpy as np
 
 from darkroom.data.decode import decode_grey
-from darkroom.errors import BadImage
+from darkroom.errors import BadImage, NoMemory
 
 SIDE, FREQUENCIES, BITS = 32, 24, 256
 FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
@@ -32,6 +32,8 @@ def perceptual_hash(data: bytes) -> str:
     """64 hex digits (256 bits, low frequencies first) of an image file's bytes; "" for a flat or unreadable picture."""
     try:
         return hash_of(decode_grey(data, SIDE))
+    except NoMemory:
+        raise  # it is tried again when nothing else runs
     except BadImage:
         return ""
 

@@ -20,7 +20,7 @@ from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
 from darkroom.data.tasks import run
 from darkroom.data.trees import Extent
 from darkroom.data.workers import Died
-from darkroom.errors import BadImage, SourceError
+from darkroom.errors import BadImage, NoMemory, SourceError
 from darkroom.progress import progress
 from darkroom.runtime import Runtime
 
@@ -110,13 +110,17 @@ def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | 
     _, extent, sha256 = task
     try:
         data = extent.read()
+        if not sha256:
+            return "its reader died when it was indexed"
         if hashlib.sha256(data).hexdigest() != sha256:
             return CHANGED
         return np.ascontiguousarray(decode(data, framing))
+    except NoMemory:
+        raise  # it is tried again when nothing else runs
     except BadImage as error:
         return str(error)
-    except FileNotFoundError:
-        return CHANGED
+    except (FileNotFoundError, PermissionError) as error:
+        return CHANGED if sha256 else f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
 
 
 def write_row(scratch: str, rank: int, pixels: np.ndarray) -> str:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from darkroom import cluster
 from darkroom.data.trees import Extent
-from darkroom.data.workers import Died, run_tasks
+from darkroom.data.workers import OUT_OF_MEMORY, Died, run_tasks
 from darkroom.errors import BadImage
 from darkroom.runtime import Runtime
 
@@ -40,7 +41,10 @@ def run(function: Callable[[T], R], tasks: Iterable[T], environment: Runtime) ->
 
 
 def _each(function: Callable[[Any], Any], chunk: list[Any]) -> list[Any]:
-    return [function(task) for task in chunk]
+    try:
+        return [function(task) for task in chunk]
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # as a worker of this machine
 
 
 def _carrying(tasks: Iterable[T], unread: list[T]) -> Iterator[T]:

@@ -5,6 +5,7 @@ worker process reads by itself. A compressed tar has no such places: it is read 
 """
 
 import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -41,9 +42,10 @@ class Extent:
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """The bytes. Raises BadImage when an archive's member is damaged, OSError as `open` does."""
+        """The bytes. Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does."""
         if self.data is not None:
             return self.data
+        _check_file(self.path, self.size)
         with Path(self.path).open("rb", buffering=0) as file:
             if self.size < 0:
                 return file.read()
@@ -55,6 +57,15 @@ class Extent:
         if self.crc >= 0 and zlib.crc32(data) != self.crc:
             raise BadImage("damaged in the archive (its CRC does not match)")
         return data
+
+
+def _check_file(path: str, size: int) -> None:
+    """Raise BadImage for what would keep a reader waiting for ever, or fill its memory."""
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BadImage("a pipe, socket or device, no file")
+    if size < 0 and found.st_size > MAX_MEMBER_BYTES:
+        raise BadImage(f"too large: {found.st_size:,} bytes")
 
 
 class Tree(Protocol):

@@ -1,14 +1,15 @@
 """Worker processes that may die: a function over many tasks, where one that kills its worker costs only itself.
 
 `concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each
-worker has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more, alone
-(the machine may have been short of memory for a moment), and is then given up with the reason.
+worker has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more at the
+end, while nothing else runs (another may have taken the memory that it lacked), and is then given up with the reason.
 """
 
 import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ R = TypeVar("R")
 BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
 STILLBORN = 5  # workers in a row that may die before they begin
 NOT_BEGUN = -1
+OUT_OF_MEMORY = 86  # the status of a worker that memory was refused to
 PATIENCE = 300.0  # seconds that one task may take before its worker is taken for hung
 
 
@@ -46,20 +48,28 @@ class _Worker:
 
 @dataclass
 class _Queue:
-    """What is still to be done: new tasks, those of a lost batch, and those that are to be tried again, alone."""
+    """What is still to be done: new tasks, those of a lost batch, and those that are to be tried again.
+
+    The latter wait until all else is done. Side by side they could kill each other again, and which of two large files
+    is lost would be chance.
+    """
 
     source: Iterator[Any]
     rest: deque[Any] = field(default_factory=deque)
     again: deque[Any] = field(default_factory=deque)
     stillborn: int = 0  # workers in a row that died before they had begun
 
-    def batch(self) -> list[Any]:
-        """Up to BATCH pairs of a task and how often it was tried; [] when nothing is left."""
+    def batch(self, alone: bool) -> list[Any]:
+        """Up to BATCH pairs of a task and how often it was tried; [] when nothing is left that may run now."""
         if self.rest:
             return [self.rest.popleft() for _ in range(min(len(self.rest), BATCH))]
-        if self.again:
-            return [self.again.popleft()]
-        return [(task, 0) for task in itertools.islice(self.source, BATCH)]
+        batch = [(task, 0) for task in itertools.islice(self.source, BATCH)]
+        return [self.again.popleft()] if self.again and alone and not batch else batch
+
+    def put_back(self, batch: list[Any]) -> None:
+        """Tasks whose worker was lost before it came to them."""
+        for task, tries in batch:
+            (self.again if tries else self.rest).append((task, tries))
 
 
 def run_tasks(
@@ -78,9 +88,9 @@ def run_tasks(
     try:
         while True:
             for worker in [worker for worker in workers if not worker.batch]:
-                _send(worker, queue.batch())
+                _send(worker, queue.batch(alone=_idle(workers)))
             while len(workers) < count:
-                batch = queue.batch()
+                batch = queue.batch(alone=_idle(workers))
                 if not batch:
                     break
                 workers.append(_start(context, function))
@@ -95,6 +105,10 @@ def run_tasks(
             worker.process.kill() if worker.batch else None
         for worker in workers:
             worker.process.join()
+
+
+def _idle(workers: list[_Worker]) -> bool:
+    return not any(worker.batch for worker in workers)
 
 
 def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patience: float) -> Iterator[tuple[Any, Any]]:
@@ -120,21 +134,22 @@ def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patienc
 
 
 def _bury(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
-    """Queue a dead worker's other tasks; the one that it died at is tried again, alone, once."""
+    """Queue a dead worker's other tasks; the one that it died at is tried again once."""
     worker.process.join()
     worker.pipe.close()
     status = _status(worker.process.exitcode)
     if worker.place.value == NOT_BEGUN:
-        queue.rest.extend(worker.batch)
+        queue.put_back(worker.batch)
         queue.stillborn += 1
         if queue.stillborn > STILLBORN:
             raise DarkroomError(f"worker processes die before they begin ({status}); set DARKROOM_WORKERS=1, "
                                 "and look for what ends them: no memory, or a broken installation")  # fmt: skip
         return
     task, tries = worker.batch.pop(worker.place.value)
-    queue.rest.extend(worker.batch)
+    queue.put_back(worker.batch)
     if tries or hung:
-        yield task, Died(hung or f"decoder crashed ({status})")
+        short = worker.process.exitcode == OUT_OF_MEMORY
+        yield task, Died(hung or ("not enough memory" if short else f"decoder crashed ({status})"))
     else:
         queue.again.append((task, 1))
 
@@ -178,5 +193,7 @@ def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Conne
             pipe.send(answers)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has no more work, or is gone
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # at once, and all of its memory with it: the task may do better alone
     except Exception as error:
         pipe.send(error)

@@ -14,6 +14,8 @@ def work(task: str) -> str:
     if kind == "killed-once" and not Path(value).exists():
         Path(value).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "alone":
+        die_unless_alone(Path(value))
     if kind == "exit":
         os._exit(3)
     if kind == "hang":
@@ -24,3 +26,13 @@ def work(task: str) -> str:
         time.sleep(0.05)
         return str(os.getpid())
     return str(2 * int(value)) if kind == "double" else kind
+
+
+def die_unless_alone(folder: Path) -> None:
+    """What two large pictures do to each other where there is memory for one: all but the last to come die."""
+    for mark in folder.iterdir():
+        mark.unlink(missing_ok=True)
+    (folder / str(os.getpid())).touch()
+    time.sleep(0.3)
+    if {mark.name for mark in folder.iterdir()} != {str(os.getpid())}:
+        os.kill(os.getpid(), signal.SIGKILL)

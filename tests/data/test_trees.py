@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.data.trees import open_tree, read_one
+from darkroom.data.trees import MAX_MEMBER_BYTES, open_tree, read_one
 from darkroom.errors import BadImage, SourceError
 from tests.data.pictures import class_folders, encoded
 
@@ -177,6 +177,18 @@ def test_reading_one_file_of_a_packed_tar(tmp_path):
     assert read_one(open_tree(path), "pictures/flower/1.jpg") == encoded(19)
     with pytest.raises(SourceError, match="holds no absent"):
         read_one(open_tree(path), "absent")
+
+
+def test_what_is_no_file_or_too_large_for_an_image_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.tif").open("wb") as file:
+        file.truncate(MAX_MEMBER_BYTES + 1)
+    reasons = []
+    for _, extent in open_tree(tmp_path).extents(["huge.tif", "pipe.jpg"]):
+        with pytest.raises(BadImage) as caught:
+            extent.read()
+        reasons.append(str(caught.value))
+    assert reasons == ["too large: 536,870,913 bytes", "a pipe, socket or device, no file"]
 
 
 def test_a_folder_without_permission_is_an_os_error_with_its_name(tmp_path):

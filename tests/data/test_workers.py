@@ -48,6 +48,12 @@ def test_a_task_is_tried_again_when_its_worker_was_killed_for_another_reason(tmp
     assert results == expected(BATCH)
 
 
+def test_tasks_that_kill_each_other_are_all_done_alone(tmp_path):
+    tasks = [task for _ in range(4) for task in (f"alone {tmp_path}", *doubles(BATCH - 1))]
+    results = [result for task, result in run_tasks(work, tasks, 4) if task.startswith("alone")]
+    assert results == 4 * ["alone"]
+
+
 def test_a_task_that_hangs_is_given_up():
     results = dict(run_tasks(work, ["hang", *doubles(BATCH)], 2, patience=0.5))
     assert results.pop("hang") == Died("decoder hung for 0.5 s")

@@ -1,5 +1,6 @@
 """preprocess: shards that depend on the content alone, rejects that are named, and pictures of the data."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def test_what_cannot_be_decoded_is_set_aside_named_and_counted(pictures):
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures.rglob("*.*")} == before
 
 
+def test_a_link_to_nothing_and_a_pipe_are_set_aside(pictures):
+    (pictures / "china/gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(pictures / "flower/pipe.jpg")
+    run_all(max_rejects=0.1)
+    assert {row["location"]: row["reason"] for row in files.read_csv(Path("data/rejects.csv"))} == {
+        "china/gone.jpg": "cannot be read: No such file or directory",
+        "flower/pipe.jpg": "a pipe, socket or device, no file",
+    }
+
+
 def test_too_many_rejects_stop_the_run_with_their_list(pictures):
     for name, data in BAD.items():
         (pictures / "china" / name).write_bytes(data)
@@ -150,11 +161,14 @@ def test_digits_fill_the_whole_pipeline(monkeypatch):
     assert np.abs(np.array(middles) - 13.5).max() < 1.5  # as MNIST: the centre of mass in the centre
 
 
-def test_odd_images_make_rejects_and_shards(shared):
+def test_odd_images_make_rejects_and_shards_and_no_noise(shared, capfd):
     run_all(shared / "data/odd-images", image_size=64, max_rejects=0.5, duplicates="ignore", val_fraction=0.1)
     rejects = list(files.read_csv(Path("data/rejects.csv")))
     manifest = (shared / "data/odd-images/MANIFEST.tsv").read_text().splitlines()[1:]
     bad = {"/".join(line.split("\t")[:2]) for line in manifest if line.split("\t")[-1] != "ok"}
     assert {row["location"] for row in rejects} >= bad
     assert len(rejects) <= len(bad) + 1
-    assert shards("train").classes == sorted({row["label"] for row in index()} - {"bomb", "undecodable", "unopenable"})
+    lost = ("bomb", "undecodable", "unopenable")
+    assert shards("train").classes == sorted({row["label"] for row in index()} - set(lost))
+    notes = [f"note: no image of the class {name} can be decoded; it is left out" for name in lost]
+    assert [line for line in capfd.readouterr().err.splitlines() if "rows have no" not in line][-3:] == notes

@@ -1,0 +1,93 @@
+"""Real deaths of workers: whoever opens a file is killed by a signal, as the system does when memory is short."""
+
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+CHECKS = 0.002  # seconds
+
+
+def run_and_kill_readers(command: list[str], path: Path, how: signal.Signals, times: int, **options) -> tuple[int, str]:
+    """Run a stage, and kill its workers whenever one opens `path`, `times` times; how often, and what it printed.
+
+    A lease holds whoever opens the file until it is given up, and tells us. It does not tell who it is: all workers of
+    the moment are killed, which is worse for the stage. Without workers it is the stage's own process: a failure.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    kills = 0
+    with path.open("rb+") as file, subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as stage:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        deadline = time.monotonic() + 15
+        while stage.poll() is None:
+            if kills < times and fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+                assert kill_workers(stage.pid, how), "the stage's own process has opened what kills its readers"
+                kills += 1
+                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                if kills < times:
+                    lease_again(file.fileno())
+            if time.monotonic() > deadline:
+                stage.kill()
+            time.sleep(CHECKS)
+        assert stage.stderr is not None
+        said = stage.stderr.read()
+        assert stage.returncode == 0, said
+    return kills, said
+
+
+def can_lease(path: Path) -> bool:
+    """Whether files beside `path` can be held so; it is made."""
+    with path.open("wb") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            return False
+    return True
+
+
+def run_with_little_memory(command: list[str], limit: int, **options) -> tuple[int, str]:
+    """Run a stage whose workers get `limit` bytes of address space each; its status, and what it printed.
+
+    The limit is set on the server of forks, which starts workers only after it has imported what they need.
+    """
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as stage:
+        while stage.poll() is None:
+            for server in children(stage.pid):
+                resource.prlimit(server, resource.RLIMIT_AS, (limit, limit))
+            time.sleep(CHECKS)
+        assert stage.stderr is not None
+        return stage.returncode, stage.stderr.read()
+
+
+def lease_again(file: int) -> None:
+    """Take the lease as soon as the dead have closed the file."""
+    for _ in range(1000):
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            return
+        except BlockingIOError:
+            time.sleep(CHECKS)
+
+
+def kill_workers(stage: int, how: signal.Signals) -> list[int]:
+    """Kill the children of the stage's children: multiprocessing's server of forks has the workers below it."""
+    workers = [worker for server in children(stage) for worker in children(server)]
+    for worker in workers:
+        os.kill(worker, how)
+    return workers
+
+
+def children(process: int) -> list[int]:
+    """The processes that `process` has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == process:
+            found.append(int(stat.parent.name))
+    return found
