@@ -9,6 +9,7 @@ unrelated photos are compared, and MNIST, where all pictures are alike, is searc
 import argparse
 import io
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from darkroom.data import crops
 from darkroom.data.duplicates import MOST, as_bits, near_pairs, near_threshold
+from darkroom.data.fingerprints import fingerprints, perceptual_hash
 from darkroom.data.known import ARRAYS
-from darkroom.data.phash import perceptual_hash
 from darkroom.data.pictures import png
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -35,27 +37,39 @@ def main() -> None:
     asked = parser.parse_args()
     paths = sorted(path for root in asked.photos for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     with ProcessPoolExecutor() as pool:
-        hashes = list(pool.map(hashes_of, paths, chunksize=16))
-    bits = np.stack([as_bits(row) for row in hashes if all(row)], axis=1)  # (ways, photos, bytes)
+        hashed = [row for row in pool.map(hashes_of, paths, chunksize=16) if all(row[0])]
+    bits = np.stack([as_bits(row) for row, _ in hashed], axis=1)  # (ways, photos, bytes)
+    windows = crops.from_text([text for _, text in hashed])
     originals = bits[0]
     print(f"{len(originals)} photos; threshold {near_threshold(originals)} of 256 bits")
     print(f"{'altered copy':24} within the threshold   found among {asked.among:,}   seconds")
-    noise = np.random.default_rng(0).integers(0, 256, (asked.among - 2 * len(originals), bits.shape[2]), dtype=np.uint8)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (asked.among - 2 * len(originals), bits.shape[2]), dtype=np.uint8)
+    parts = random.integers(0, 256, (asked.among, *windows.shape[1:]), dtype=np.uint8)
+    parts[: len(originals)] = windows
     for name, altered in zip(WAYS, bits[1:], strict=True):
         near = distances(originals, altered) <= MOST
-        start = time.perf_counter()
-        pairs = near_pairs(np.concatenate([originals, altered, noise]), MOST)
-        took = time.perf_counter() - start
-        found = ((pairs[:, 1] - pairs[:, 0] == len(originals)) & (pairs[:, 0] < len(originals))).sum()
-        print(f"{name:24} {near.mean():20.1%} {found / len(originals):25.1%} {took:9.1f}")
-    false_positives(originals)
+        near |= (distances(windows, altered[:, None, : crops.BITS // 8]) <= crops.MOST).any(axis=1)
+        everything = np.concatenate([originals, altered, noise])
+        times = [time.perf_counter()]
+        alike_pairs = near_pairs(everything, MOST)
+        times.append(time.perf_counter())
+        cut_pairs = crops.crop_pairs(everything, parts, crops.MOST)
+        times.append(time.perf_counter())
+        pairs = np.concatenate([alike_pairs, cut_pairs])
+        right = pairs[(pairs[:, 1] - pairs[:, 0] == len(originals)) & (pairs[:, 0] < len(originals))]
+        whole, cut = np.diff(times)
+        print(f"{name:24} {near.mean():20.1%} {len(np.unique(right, axis=0)) / len(originals):25.1%} "
+              f"{whole:9.1f} + {cut:.1f}")  # fmt: skip
+    false_positives(originals, windows)
     alike(asked.mnist)
 
 
-def hashes_of(path: Path) -> list[str]:
-    """The hash of a photo and of each altered copy."""
+def hashes_of(path: Path) -> tuple[list[str], str]:
+    """The hashes of a photo and of each altered copy, and those of the photo's windows."""
     image = Image.open(path).convert("RGB")
-    return [perceptual_hash(path.read_bytes()), *(perceptual_hash(way(image)) for way in WAYS.values())]
+    whole, windows = fingerprints(path.read_bytes(), min(image.size))
+    return [whole, *(perceptual_hash(way(image)) for way in WAYS.values())], windows
 
 
 def saved(image: Image.Image, quality: int = 90) -> bytes:
@@ -70,6 +84,23 @@ def cropped(share: float, image: Image.Image) -> bytes:
     width, height = image.size
     left, top = round(width * (1 - share) / 2), round(height * (1 - share) / 2)
     return saved(image.crop((left, top, width - left, height - top)))
+
+
+def cut_anywhere(share: float, image: Image.Image) -> bytes:
+    """`share` of each side, from a place that the picture itself decides by chance."""
+    width, height = image.size
+    left, top = np.random.default_rng(zlib.crc32(image.tobytes())).uniform(0, 1 - share, 2)
+    return saved(image.crop((round(width * left), round(height * top), round(width * (left + share)),
+                             round(height * (top + share)))))  # fmt: skip
+
+
+def cut_off(part: float, image: Image.Image) -> bytes:
+    """The picture without `part` of it at one edge, which the picture itself decides by chance."""
+    box = [0.0, 0.0, 1.0, 1.0]
+    edge = zlib.crc32(image.tobytes()) % 4
+    box[edge] += part if edge < 2 else -part
+    return saved(image.crop((round(image.width * box[0]), round(image.height * box[1]), round(image.width * box[2]),
+                             round(image.height * box[3]))))  # fmt: skip
 
 
 def resized(factor: float, image: Image.Image) -> bytes:
@@ -87,7 +118,9 @@ WAYS: dict[str, Callable[[Image.Image], bytes]] = {
     **{f"JPEG quality {quality}": partial(saved, quality=quality) for quality in (75, 30, 10)},
     **{f"resized to {factor:.0%}": partial(resized, factor) for factor in (0.5, 0.25, 2.0)},
     **{f"brightness {factor:.0%}": partial(brightened, factor) for factor in (0.7, 1.3)},
-    **{f"cropped to {share:.0%}": partial(cropped, share) for share in (0.98, 0.95, 0.9, 0.8)},
+    **{f"cropped to {share:.0%}": partial(cropped, share) for share in (0.98, 0.95, 0.9, 0.85, 0.8, 0.7)},
+    **{f"{share:.0%}, anywhere": partial(cut_anywhere, share) for share in (0.95, 0.9, 0.85, 0.8)},
+    **{f"{part:.0%} off an edge": partial(cut_off, part) for part in (0.05, 0.1, 0.2)},
 }
 
 
@@ -96,8 +129,8 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
 
 
-def false_positives(originals: np.ndarray) -> None:
-    """All pairs of different photos."""
+def false_positives(originals: np.ndarray, windows: np.ndarray) -> None:
+    """All pairs of different photos, and all pairs of a photo's window and another photo."""
     places = np.triu_indices(len(originals), 1)
     apart = np.concatenate([
         distances(originals[one], originals[other])
@@ -105,6 +138,11 @@ def false_positives(originals: np.ndarray) -> None:
     ])  # fmt: skip
     close = int((apart <= MOST).sum())
     print(f"{len(apart):,} pairs of photos: {close} within {MOST} bits; the nearest are {np.sort(apart)[:6].tolist()}")
+    begins = originals[:, : crops.BITS // 8]
+    strangers = ~(distances(originals[:, None], originals[None]) <= MOST)
+    cut = np.concatenate([distances(windows[:, n, None], begins[None])[strangers] for n in range(windows.shape[1])])
+    print(f"{len(cut):,} pairs of a window and another photo: {(cut <= crops.MOST).sum()} within {crops.MOST} of "
+          f"{crops.BITS} bits; the nearest are {np.sort(cut)[:6].tolist()}")  # fmt: skip
 
 
 def alike(mnist: Path) -> None:

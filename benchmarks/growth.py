@@ -45,11 +45,12 @@ def split(folder: Path, count: int, classes: int) -> Callable[[], object]:
     hashes = random.integers(0, 256, (count, 32), np.uint8)
     copies = random.integers(0, count, count // 100)
     hashes[: len(copies)] = hashes[copies]  # one in a hundred is a copy
-    columns = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
+    columns = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
     rows = (
-        (f"{i:064x}", f"class {i % classes}", "", "", f"{i % classes}/{i}.jpg", 9, f"{i:064x}", bytes(h).hex(), 64, 64)
+        (f"{i:064x}", f"class {i % classes}", "", "", f"{i % classes}/{i}.jpg", 9, f"{i:064x}", bytes(h).hex(), "",
+         SIDE, SIDE)
         for i, h in enumerate(hashes)
-    )
+    )  # fmt: skip
     if not (folder / "index.csv").exists():
         files.write_csv(folder / "index.csv", columns, rows)
     options = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.data.crops import from_text
 from darkroom.data.duplicates import BITS, as_bits
 from darkroom.data.sorting import order_of_texts
 
-READ = ("id", "label", "split", "group", "location", "sha256", "phash", "width", "height")
+READ = ("id", "label", "split", "group", "location", "sha256", "phash", "windows", "width", "height")
 FEW = ("label", "split", "group")  # texts that many rows share
 AT_ONCE = 1 << 14  # rows that are texts at the same time
 NO_HASH = "0" * (BITS // 4)
@@ -35,7 +36,8 @@ class Columns:
     """The rows of an index in order of id.
 
     `ids` S (n,); `digests` S (n,), of each file's bytes, empty where it could not be read; `hashes` uint8 (n, BITS / 8)
-    perceptual hashes of the rows that are `hashed` bool (n,); `pixels` int64 (n,); `locations` where they are wanted.
+    perceptual hashes of the rows that are `hashed` bool (n,); `windows` as `crops.from_text` gives
+    them, (0, …) where no picture has any; `pixels` int64 (n,); `locations` where they are wanted.
     """
 
     ids: np.ndarray
@@ -45,6 +47,7 @@ class Columns:
     digests: np.ndarray
     hashes: np.ndarray
     hashed: np.ndarray
+    windows: np.ndarray
     pixels: np.ndarray
     locations: list[str]
 
@@ -64,7 +67,8 @@ def read_columns(path: Path, locations: bool = False) -> Columns:
 def columns(rows: Iterable[Sequence[str]], locations: bool = True) -> Columns:
     """The columns of rows, whose cells are those that READ names."""
     seen: dict[str, dict[str, int]] = {name: {} for name in FEW}
-    blocks: dict[str, list[np.ndarray]] = {name: [] for name in (*FEW, "id", "sha256", "phash", "hashed", "pixels")}
+    arrays = (*FEW, "id", "sha256", "phash", "hashed", "windows", "pixels")
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in arrays}
     found: list[str] = []
     source = iter(rows)
     while texts := list(itertools.islice(source, AT_ONCE)):
@@ -87,6 +91,7 @@ def _arrays(cells: Mapping[str, Sequence[str]], seen: Mapping[str, dict[str, int
         "sha256": np.array(cells["sha256"], np.bytes_),
         "phash": as_bits([text or NO_HASH for text in hexes]),
         "hashed": np.array([text != "" for text in hexes]),
+        "windows": from_text(cells["windows"] if any(cells["windows"]) else []),
         "pixels": np.array(cells["width"], np.bytes_).astype(np.int64)
         * np.array(cells["height"], np.bytes_).astype(np.int64),
     }
@@ -105,6 +110,13 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
         rank[[seen[name][text] for text in texts]] = np.arange(len(texts))
         return Names(texts, rank[ordered(name)])
 
+    # A block without any has none; where another has some, it gets zeros.
+    sizes = [len(block) for block in blocks["hashed"]]
+    windows = from_text([])
+    if any(map(len, blocks["windows"])):
+        pairs = zip(blocks.pop("windows"), sizes, strict=True)
+        windows = np.concatenate([block if len(block) else from_text([""] * size) for block, size in pairs])[order]
+
     return Columns(
         ids[order],
         names("label"),
@@ -113,6 +125,7 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
         ordered("sha256"),
         ordered("phash"),
         ordered("hashed"),
+        windows,
         ordered("pixels"),
         [found[place] for place in order.tolist()] if found else [],
     )
@@ -121,4 +134,5 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
 def _empty() -> Columns:
     none: Any = Names([], np.empty(0, np.int32))
     texts, numbers = np.empty(0, "S1"), np.empty(0, np.int64)
-    return Columns(texts, none, none, none, texts, np.empty((0, BITS // 8), np.uint8), numbers == 0, numbers, [])
+    return Columns(texts, none, none, none, texts, np.empty((0, BITS // 8), np.uint8), numbers == 0,
+                   from_text([]), numbers, [])  # fmt: skip

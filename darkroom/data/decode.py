@@ -91,14 +91,18 @@ def _square(data: bytes, framing: Framing) -> np.ndarray:
     return np.asarray(image)
 
 
-def decode_grey(data: bytes, side: int) -> np.ndarray:
-    """Luminance, upright, both sides stretched to `side`: (side, side) uint8. Raises BadImage with the reason."""
+def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
+    """Luminance, upright, stretched to each of `sides`, the first being the smallest: (side, side) uint8 each.
+
+    Raises BadImage with the reason.
+    """
     with _memory():
-        image, orientation = _open(data, side, "stretch", grey=True)
-        image = image.convert("L").resize((side, side), Image.Resampling.BOX, reducing_gap=3.0)
+        image, orientation = _open(data, sides[0], "stretch", grey=True)
+        image = image.convert("L")
+        found = [image.resize((side, side), Image.Resampling.BOX, reducing_gap=3.0) for side in sides]
         if orientation in TRANSPOSE:
-            image = image.transpose(TRANSPOSE[orientation])
-        return np.asarray(image)
+            found = [one.transpose(TRANSPOSE[orientation]) for one in found]
+        return [np.asarray(one) for one in found]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from darkroom.data import crops
 from darkroom.data.sorting import equal_neighbours, joined, order_by, order_of_texts
 
 BITS = 256  # of a perceptual hash, low frequencies first
@@ -91,10 +92,11 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return bits.sum(axis=0, dtype=np.uint16)
 
 
-def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray) -> np.ndarray:
+def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
     """The cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
 
-    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`.
+    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
+    `windows` as `crops.from_text` gives them, or none at all, by which crops are found.
     """
     read = np.flatnonzero(digests != b"")
     order = read[order_of_texts(digests[read])]
@@ -108,7 +110,10 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray) -> np.
     distinct = order[~again]  # in ascending order
     if len(distinct) > 1:
         bits = np.ascontiguousarray(hashes[distinct])
-        pairs.append(distinct[near_pairs(bits, near_threshold(bits))])
+        threshold = near_threshold(bits)
+        pairs.append(distinct[near_pairs(bits, threshold)])
+        if len(windows):
+            pairs.append(distinct[crops.crop_pairs(bits, windows[distinct], crops.MOST * threshold // MOST)])
     return joined(len(digests), np.concatenate(pairs))
 
 

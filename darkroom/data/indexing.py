@@ -8,9 +8,9 @@ from pathlib import Path
 
 from darkroom import files
 from darkroom.data.diagnosis import what_is_wrong
+from darkroom.data.fingerprints import fingerprints
 from darkroom.data.headers import upright_size
 from darkroom.data.layouts import Sample
-from darkroom.data.phash import perceptual_hash
 from darkroom.data.places import Places
 from darkroom.data.tasks import run
 from darkroom.data.trees import Extent
@@ -19,9 +19,9 @@ from darkroom.errors import BadImage, SourceError
 from darkroom.progress import progress, say
 from darkroom.runtime import Runtime
 
-COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "width", "height")
-Facts = tuple[int, str, str, int, int, str]  # bytes, sha256, phash, width, height, a known mistake
-UNREAD: Facts = (0, "", "", 0, 0, "")
+COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
+Facts = tuple[int, str, str, str, int, int, str]  # bytes, sha256, phash, windows, width, height, a known mistake
+UNREAD: Facts = (0, "", "", "", 0, 0, "")
 
 
 def write_index(samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True) -> int:
@@ -42,7 +42,7 @@ def write_index(samples: list[Sample], places: Places, path: Path, environment: 
             facts[task[0]] = fact
     for task, fact in run(partial(describe, looking=False), killers, environment):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
-    _check_mistakes(samples, Counter(fact[5] for fact in facts.values() if fact[5]))
+    _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
     return files.write_csv(path, COLUMNS, _rows(samples, facts))
 
 
@@ -56,11 +56,11 @@ def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = Tru
     except (BadImage, FileNotFoundError, PermissionError):  # preprocess says why, by name
         return UNREAD
     if not looking:
-        return len(data), hashlib.sha256(data).hexdigest(), "", 0, 0, ""
+        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, ""
     width, height = upright_size(data)
-    phash = perceptual_hash(data) if hashing and width else ""
+    phash, windows = fingerprints(data, min(width, height)) if hashing and width else ("", "")
     mistake = "" if width else what_is_wrong(data)
-    return len(data), hashlib.sha256(data).hexdigest(), phash, width, height, mistake
+    return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, mistake
 
 
 def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
@@ -74,8 +74,9 @@ def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
     seen: dict[str, int] = {}
     for sample in sorted(samples, key=lambda sample: sample.location):
-        size, sha256, phash, width, height, _ = facts[sample.location]
+        size, sha256, phash, windows, width, height, _ = facts[sample.location]
         identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
         seen[identity] = seen.get(identity, 0) + 1
         unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"
-        yield (unique, sample.label, sample.split, sample.group, sample.location, size, sha256, phash, width, height)
+        yield (unique, sample.label, sample.split, sample.group, sample.location, size, sha256, phash, windows, width,
+               height)  # fmt: skip

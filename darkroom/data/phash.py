@@ -6,9 +6,6 @@ the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64. 
 
 import numpy as np
 
-from darkroom.data.decode import decode_grey
-from darkroom.errors import BadImage, NoMemory
-
 SIDE, FREQUENCIES, BITS = 32, 24, 256
 FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
 ONE = 1 << 20  # cosines are whole numbers of this: sums are exact, and signs the same whatever the processor or BLAS
@@ -26,16 +23,6 @@ def _low_first() -> np.ndarray:
 
 
 COSINES, ORDER = _cosines(), _low_first()
-
-
-def perceptual_hash(data: bytes) -> str:
-    """64 hex digits (256 bits, low frequencies first) of an image file's bytes; "" for a flat or unreadable picture."""
-    try:
-        return hash_of(decode_grey(data, SIDE))
-    except NoMemory:
-        raise  # it is tried again when nothing else runs
-    except BadImage:
-        return ""
 
 
 def hash_of(grey: np.ndarray) -> str:

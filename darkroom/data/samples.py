@@ -101,7 +101,8 @@ def _copies(index: Columns, rows: np.ndarray, duplicates: str) -> np.ndarray:
     itself where there is no other."""
     if duplicates == "ignore":
         return rows
-    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows])
+    windows = index.windows[rows] if len(index.windows) else index.windows
+    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
     best = np.lexsort((-index.pixels[rows], found))  # stable: equally large ones stay in order of id
     first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
     original = np.empty(len(rows), np.int64)

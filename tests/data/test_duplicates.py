@@ -5,10 +5,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
+from scipy.fft import dctn
 
+from darkroom.data.crops import GRID, WINDOWS, as_text, crop_pairs, from_text, window_hashes
 from darkroom.data.digits import digits
 from darkroom.data.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
-from darkroom.data.phash import FREQUENCIES, ORDER, hash_of, perceptual_hash
+from darkroom.data.fingerprints import fingerprints, perceptual_hash
+from darkroom.data.phash import FREQUENCIES, ORDER, hash_of
 from darkroom.data.pictures import png
 from tests.data.pictures import encoded, photos
 
@@ -93,10 +96,11 @@ def test_the_threshold_is_wide_for_photos_and_narrow_where_all_are_alike():
     assert near_threshold(digit_bits) < 16
 
 
-def clustered(digests: list[str], hashes: list[str]) -> list[int]:
+def clustered(digests: list[str], hashes: list[str], windows: tuple[str, ...] = ()) -> list[int]:
     """The clusters of digests and hexadecimal hashes, "" where there is none."""
     bits = as_bits([text or "0" * 64 for text in hashes])
-    return clusters(np.array(digests, np.bytes_), bits, np.array([text != "" for text in hashes], bool)).tolist()
+    hashed = np.array([text != "" for text in hashes], bool)
+    return clusters(np.array(digests, np.bytes_), bits, hashed, from_text(windows)).tolist()
 
 
 def test_digits_are_not_chained_together():
@@ -128,6 +132,58 @@ def test_nothing_has_no_copies():
 
 def test_a_picture_whose_hash_is_zero_is_no_copy_of_one_without_a_hash():
     assert clustered(["a", "b", "c", "d"], ["0" * 64, "", "0" * 64, ""]) == [0, 1, 0, 3]
+
+
+CUTS = {
+    "2 % off": (0.01, 0.01, 0.99, 0.99), "10 % off": (0.05, 0.05, 0.95, 0.95), "20 % off": (0.1, 0.1, 0.9, 0.9),
+    "left edge": (0.1, 0, 1, 1), "right edge": (0, 0, 0.9, 1), "top edge": (0, 0.1, 1, 1), "caption": (0, 0, 1, 0.9),
+    "corner": (0.1, 0, 1, 0.9), "side": (0.05, 0.1, 0.95, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+def test_a_crop_is_joined_to_its_picture_and_to_no_other(cut):
+    pictures = [photo.resize((192, 192), Image.Resampling.BICUBIC) for photo in photos()]
+    prints = [fingerprints(saved(picture), 192) for picture in pictures]
+    cut_from = list(range(0, 36, 5))
+    for number in cut_from:
+        picture = pictures[number].crop(tuple(round(192 * edge) for edge in cut))
+        prints.append((perceptual_hash(saved(picture, 80)), ""))
+    hashes, windows = zip(*prints, strict=True)
+    found = clustered([str(number) for number in range(len(prints))], hashes, windows)
+    assert found[:36] == list(range(36))
+    joined = [place == number for place, number in zip(found[36:], cut_from, strict=True)]
+    assert sum(joined) >= 6
+    assert [place for place, yes in zip(found[36:], joined, strict=True) if not yes and place < 36] == []
+
+
+def test_crops_are_found_among_twenty_thousand_in_either_order():
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 256, (20_000, 32), np.uint8)
+    windows = random.integers(0, 256, (20_000, len(WINDOWS), 16), np.uint8)
+    windows[5:8] = 0  # flat, or too small a picture
+    for picture, crop, number in ((3, 19_999, 0), (19_000, 11, 13)):
+        bits = np.unpackbits(windows[picture, number])
+        bits[random.permutation(128)[:12]] ^= 1
+        hashes[crop, :16] = np.packbits(bits)
+    hashes[40, :16] = windows[40, 2]  # resembles a window of its own
+    hashes[50] = 0
+    assert crop_pairs(hashes, windows, 22).tolist() == [[3, 19_999], [19_000, 11]]
+
+
+def test_windows_are_told_as_they_are():
+    grey = np.random.default_rng(0).integers(0, 256, (GRID, GRID), dtype=np.uint8)
+    grey[:, 36:] = 128
+    hashes = window_hashes(grey)
+    assert hashes.shape == (len(WINDOWS), 16)
+    assert (from_text([as_text(hashes), ""]) == np.stack([hashes, np.zeros_like(hashes)])).all()
+    for (down, across), found in zip(WINDOWS, hashes, strict=True):
+        spectrum = dctn(grey[slice(*down), slice(*across)].astype(float))[:FREQUENCIES, :FREQUENCIES].ravel()
+        differ = (spectrum[ORDER[:128]] > 0) != np.unpackbits(found)
+        assert differ.sum() <= 1  # where a frequency is nearly zero, and cosines of 17 bits say otherwise
+    flat = np.full((GRID, GRID), 7, np.uint8)
+    flat[:, 38:] = 200
+    assert [hashes.any() for hashes in window_hashes(flat)] == [across[1] > 38 for _, across in WINDOWS]
 
 
 def test_the_hash_is_exact_so_that_every_processor_and_blas_agree():

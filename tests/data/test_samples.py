@@ -31,6 +31,7 @@ def index(count: int = 3000) -> list[tuple[str, ...]]:
             f"{number % 7}/{number}.jpg",
             "" if damaged else digest,
             "" if damaged or flat else bytes(hashes[number]).hex(),
+            "",
             str(64 + number % 3),
             "64",
         ))  # fmt: skip

@@ -12,7 +12,7 @@ from darkroom import files
 from darkroom.data.indexing import COLUMNS
 from darkroom.data.known import ARRAYS
 from darkroom.errors import ParamsError, SourceError
-from tests.data.pictures import class_folders, encoded
+from tests.data.pictures import class_folders, encoded, photos
 from tests.data.test_trees import packed
 from tests.stages.pipeline import index, run_fetch
 
@@ -48,7 +48,7 @@ def test_a_folder_of_class_folders_is_indexed():
         "96",
         "96",
     )
-    assert len(row["phash"]) == 64
+    assert (len(row["phash"]), len(row["windows"])) == (64, 300)
     assert files.read_json(Path("data/raw/source.json")) == {
         "card": {},
         "flips": True,
@@ -85,6 +85,14 @@ def test_copies_of_one_file_have_ids_of_their_own():
     ids = [row["id"] for row in index() if row["sha256"] == hashlib.sha256(encoded(0)).hexdigest()]
     assert [name[64:] for name in ids] == ["", "-2", "-3"]
     assert len({row["id"] for row in index()}) == 6
+
+
+def test_small_pictures_have_no_windows():
+    class_folders(Path("pictures"), each=2)
+    photos()[3].resize((80, 63)).save("pictures/china/small.png")
+    run_fetch()
+    row = next(row for row in index() if row["location"] == "china/small.png")
+    assert (len(row["phash"]), row["windows"]) == (64, "")
 
 
 def test_a_broken_file_is_indexed_without_size_and_hash():
