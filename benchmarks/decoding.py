@@ -3,7 +3,7 @@
     python -m benchmarks.decoding [--photos ../shared/data/dogs-vs-cats] [--rounds 3]
 
 Prints images a second side by side for 12-megapixel JPEGs (made from the photos) and for the photos as they are, then
-the whole stage with one worker and with as many as there are cores, and whether their bytes are the same.
+the whole stage on either with 1 worker to one a core, and whether the bytes are the same.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from torchvision import transforms
 
 from darkroom import files
 from darkroom.data.decode import Framing, decode
-from darkroom.data.layouts import Sample
 from darkroom.data.places import Places
 from darkroom.data.preparing import Row, decoded, write_splits
 from darkroom.data.trees import open_tree
@@ -31,6 +30,7 @@ from darkroom.runtime import from_environment
 FRAMING = Framing(224, "crop", 256)
 REFERENCE = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
 LARGE = (4000, 3000)
+LARGE_PHOTOS = 48
 
 
 def main() -> None:
@@ -47,7 +47,11 @@ def main() -> None:
         size = statistics.median(Image.open(io.BytesIO(one)).width * Image.open(io.BytesIO(one)).height for one in data)
         print(f"{title} ({size / 1e6:.2f} megapixels): {ours:.0f} images/s, torchvision {theirs:.0f}, "
               f"ratio {ours / theirs:.1f}")  # fmt: skip
-    scaling(asked.photos, names)
+    scaling("photos", asked.photos, names)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(small[:LARGE_PHOTOS]):
+            (Path(folder) / f"{number:03d}.jpg").write_bytes(enlarged(data))
+        scaling("photos of 12 megapixels", Path(folder), open_tree(Path(folder)).files)
 
 
 def enlarged(data: bytes) -> bytes:
@@ -75,34 +79,34 @@ def compared(data: list[bytes], rounds: int) -> tuple[float, float]:
     return statistics.median(speeds["ours"]), statistics.median(speeds["theirs"])
 
 
-def scaling(photos: Path, names: list[str]) -> None:
-    """The stage's own loop over all photos with 1 worker and with one a core."""
-    samples = [Sample(name, "cat" if i % 2 else "dog") for i, name in enumerate(names)]
+def scaling(title: str, photos: Path, names: list[str]) -> None:
+    """The stage's own loop over all photos with 1 worker, 2, and so on to one a core."""
     rows = [
-        {"id": f"{i:064d}", "label": sample.label, "location": sample.location, "width": "0", "height": "0",
-         "sha256": files.sha256(photos / sample.location)}
-        for i, sample in enumerate(samples)
+        {"id": f"{i:064d}", "label": "cat" if i % 2 else "dog", "location": name, "width": "0", "height": "0",
+         "sha256": files.sha256(photos / name)}
+        for i, name in enumerate(names)
     ]  # fmt: skip
     parts: dict[str, list[Row]] = {"train": list(rows), "val": [], "test": []}
-    results = {}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for workers in (1, cores):
+    digests, slowest = set(), 0.0
+    for workers in range(1, cores + 1):
         with tempfile.TemporaryDirectory() as folder:
-            shards = Path(folder) / "shards"
-            start = time.perf_counter()
-            places = Places(photos, Path(folder), None)
-            runtime = replace(from_environment(), workers=workers)
-            with decoded(parts, places, FRAMING, runtime, shards) as (
-                prepared,
-                scratch,
-            ):
-                write_splits(prepared, scratch, FRAMING, shards, {})
-            took = time.perf_counter() - start
-            digest = "".join(files.sha256(path) for path in sorted(shards.rglob("*")) if path.is_file())
-            results[workers] = (len(rows) / took, digest)
-    (one, first), (many, second) = results[1], results[cores]
-    print(f"the whole stage, {len(rows)} photos: 1 worker {one:.0f} images/s, {cores} workers {many:.0f}, "
-          f"ratio {many / one:.2f}, bytes {'equal' if first == second else 'DIFFER'}")  # fmt: skip
+            shards, runtime = Path(folder) / "shards", replace(from_environment(), workers=workers)
+            times, own = [time.perf_counter()], [os.times()]
+            with decoded(parts, Places(photos, Path(folder), None), FRAMING, runtime, shards) as (prepared, scratch):
+                times.append(time.perf_counter())
+                own.append(os.times())
+                write_splits(prepared, scratch, FRAMING, shards, {}, workers)
+            times.append(time.perf_counter())
+            own.append(os.times())
+            digests.add("".join(files.sha256(path) for path in sorted(shards.rglob("*")) if path.is_file()))
+        speed = len(rows) / (times[2] - times[0])
+        slowest = slowest or speed
+        in_one = sum(after - before for before, after in zip(own[0][:2], own[2][:2], strict=True))
+        print(f"the stage, {len(rows)} {title}, {workers} workers: {speed:.0f} images/s, ratio {speed / slowest:.2f}; "
+              f"decoding {times[1] - times[0]:.2f} s, shards {times[2] - times[1]:.2f} s; the stage's own process "
+              f"computes for {in_one:.2f} s, which no worker shares")  # fmt: skip
+    print(f"bytes {'equal' if len(digests) == 1 else 'DIFFER'} whatever the number of workers")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def preprocess(root: Path, workers: int, side: int) -> None:
         prepared,
         scratch,
     ):
-        write_splits(prepared, scratch, framing, root / "shards", {})
+        write_splits(prepared, scratch, framing, root / "shards", {}, workers)
 
 
 if __name__ == "__main__":

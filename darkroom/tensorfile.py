@@ -5,8 +5,11 @@ The format is an 8-byte little-endian length, a JSON header of that length, and 
 loads the file. Files made here are read by the library, and the other way round.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,26 @@ NAMES = {np.dtype(kind): name for name, kind in {
     "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
     "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
 }.items()}  # fmt: skip
+PIECE = 1 << 22
 TYPES = {name: kind for kind, name in NAMES.items()}
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> str:
-    """Write `tensors` atomically, `facts` as JSON in the header; returns the file's sha256.
+@dataclass(frozen=True)
+class Stream:
+    """A tensor to be written that memory need not hold: its bytes come in `blocks`, each used up before the next."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    blocks: Iterator[np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks together."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping[str, Any] | None = None) -> str:
+    """Write `tensors` atomically, `facts` as JSON in the header; returns the file's sha256, taken on the way.
 
     The bytes depend on the content alone: tensors are ordered by size of element and name, and there is one metadata
     key, since the format's readers and writers keep no order between several.
@@ -39,10 +57,21 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any
     text += b" " * (-len(text) % 8)  # so that the mapped tensors are aligned
     with files.atomic(path) as temporary:
         with temporary.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for _, array in ordered:
-                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return files.sha256(temporary)
+            digest = hashlib.sha256()
+            for piece in _pieces(len(text).to_bytes(8, "little") + text, (array for _, array in ordered)):
+                file.write(piece)
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, in pieces that are still in the processor's cache when they are used again."""
+    yield header
+    for tensor in tensors:
+        for block in tensor.blocks if isinstance(tensor, Stream) else [tensor]:
+            data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+            for first in range(0, len(data), PIECE):
+                yield data[first : first + PIECE]
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:

@@ -43,7 +43,8 @@ def main(
         check_rejects(prepared, params.max_rejects, rejects)
         for name in prepared.lost_classes():
             say(f"note: no image of the class {name} can be decoded; it is left out")
-        write_splits(prepared, scratch, shape, shards, {"flips": facts["flips"], "card": facts["card"]})
+        more = {"flips": facts["flips"], "card": facts["card"]}
+        write_splits(prepared, scratch, shape, shards, more, runtime.workers)
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
     draw_samples(shards / "train", samples)
     draw_duplicates(indexed, divided, prepared, places, duplicates)

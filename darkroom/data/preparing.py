@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from darkroom import files
+from darkroom.data.assembling import assemble
 from darkroom.data.decode import Framing, decode
 from darkroom.data.places import Places
 from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
@@ -26,7 +27,6 @@ from darkroom.runtime import Runtime
 
 SPLITS = ("train", "val", "test")
 REJECT_COLUMNS = ("location", "sha256", "reason")
-BLOCK_BYTES = 1 << 24  # rows are copied from the scratch file in blocks of this size
 CHANGED = "changed"
 Row = Mapping[str, str]
 
@@ -37,6 +37,7 @@ class Prepared:
 
     rows: dict[str, list[Row]]
     rejects: dict[str, str] = field(default_factory=dict)
+    colours: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))  # of train, as `colour_sums`
 
     def kept(self, split: str) -> list[Row]:
         """The rows of `split` that became pictures."""
@@ -85,24 +86,27 @@ def decoded(
         decoder = partial(decode_row, framing) if environment.ray else partial(decode_into, name, framing)
         results = run(decoder, tasks, environment)
         for (rank, _, _), said in progress(results, "decoding", total=len(everyone)):
+            if isinstance(said, np.ndarray):
+                if said.ndim == 3:  # the pixels, from a cluster
+                    said = keep_row(name, rank, said)
+                if rank < len(rows["train"]):
+                    prepared.colours += said
+                continue
             reason = said.reason if isinstance(said, Died) else said
-            if isinstance(reason, np.ndarray):
-                reason = write_row(name, rank, reason)
             if reason == CHANGED:
                 raise SourceError(
                     f"{everyone[rank]['location']} has changed since it was indexed; run `dvc repro fetch`"
                 )
-            if reason:
-                prepared.rejects[everyone[rank]["id"]] = reason
+            prepared.rejects[everyone[rank]["id"]] = reason
         yield prepared, Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> str:
-    """Decode one file and write its pixels at its rank; "" or the reason why there are none."""
+def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
+    """Decode one file and write its pixels at its rank; their `colour_sums`, or the reason why there are none."""
     pixels = decode_row(framing, task)
-    return pixels if isinstance(pixels, str) else write_row(scratch, task[0], pixels)
+    return pixels if isinstance(pixels, str) else keep_row(scratch, task[0], pixels)
 
 
 def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
@@ -123,15 +127,24 @@ def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | 
         return CHANGED if sha256 else f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
 
 
-def write_row(scratch: str, rank: int, pixels: np.ndarray) -> str:
-    """Write pixels (S, S, 3) at their rank; returns ""."""
+def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
+    """Write pixels (S, S, 3) at their rank; returns their `colour_sums`."""
     handle = os.open(scratch, os.O_WRONLY)
     try:
         if os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes) != pixels.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)  # a disk fills up in the middle of a write
     finally:
         os.close(handle)
-    return ""
+    return colour_sums(pixels)
+
+
+def colour_sums(pixels: np.ndarray) -> np.ndarray:
+    """The sums of the values (S, S, 3) of each channel, and of their squares: (2, 3) int64.
+
+    In float64, which is exact up to 2 ** 53, and without BLAS, whose threads would be in the other workers' way.
+    """
+    channels = [pixels[..., channel].ravel().astype(np.float64) for channel in range(3)]
+    return np.array([[c.sum() for c in channels], [np.einsum("i,i->", c, c) for c in channels]]).astype(np.int64)
 
 
 def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
@@ -149,50 +162,30 @@ def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
 
 
 def write_splits(
-    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any]
-) -> dict[str, list[float]]:
-    """Write the shards of each split into `folder`/train, /val and /test; returns mean and std of train, 0..1."""
+    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int
+) -> None:
+    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index."""
     classes = prepared.classes()
     untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
     if untaught:
         raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")
-    starts = dict(zip(SPLITS, np.cumsum([0] + [len(prepared.rows[split]) for split in SPLITS]).tolist(), strict=False))
-    colours: dict[str, list[float]] = {}
+    colours = _mean_and_std(prepared.colours, len(prepared.kept("train")) * framing.size**2)
+    number = {label: place for place, label in enumerate(classes)}
+    start = 0
     for split in SPLITS:
-        kept = [
-            (starts[split] + i, row) for i, row in enumerate(prepared.rows[split]) if row["id"] not in prepared.rejects
-        ]
-        values = np.zeros((3, 256), np.int64)  # how often each channel has each value: exact, and quick to count
+        kept = [(start + i, row) for i, row in enumerate(prepared.rows[split]) if row["id"] not in prepared.rejects]
+        start += len(prepared.rows[split])
+        ranks, rows = [rank for rank, _ in kept], [row for _, row in kept]
+        labels, ids = [number[row["label"]] for row in rows], [row["id"] for row in rows]
         with write_shards(folder / split, "images", classes) as writer:
-            for row, pixels in _pixels(kept, scratch, framing.size):
-                writer.add(pixels, classes.index(row["label"]), row["id"])
-                if split == "train":
-                    values += [np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(3)]
-            if split == "train":
-                colours = _colours(values)
+            assemble(writer, scratch, framing.size, ranks, labels, ids, workers)
             writer.close(image_size=framing.size, framing=framing.facts(), **colours, **facts)
-            samples = ([row[column] for column in SAMPLE_COLUMNS] for _, row in kept)
+            samples = ([row[column] for column in SAMPLE_COLUMNS] for row in rows)
             files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
-    return colours
 
 
-def _pixels(kept: Sequence[tuple[int, Row]], scratch: Path, size: int) -> Iterator[tuple[Row, np.ndarray]]:
-    """(row, pixels (S, S, 3)) of the rows at their ranks, which ascend."""
-    row_bytes = size * size * 3
-    at_once = max(BLOCK_BYTES // row_bytes, 1)
-    with scratch.open("rb") as file:
-        first, block = -at_once, np.empty((0, size, size, 3), np.uint8)
-        for rank, row in kept:
-            if rank >= first + at_once:
-                first = rank
-                data = os.pread(file.fileno(), at_once * row_bytes, rank * row_bytes)
-                block = np.frombuffer(data[: len(data) // row_bytes * row_bytes], np.uint8).reshape(-1, size, size, 3)
-            yield row, block[rank - first]
-
-
-def _colours(values: np.ndarray) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel, 0..1, from counts (3, 256) of values: the same on every machine."""
-    pixels, value = values.sum(axis=1), np.arange(256)
-    mean = (values * value).sum(axis=1) / pixels
-    std = np.sqrt(np.maximum((values * value * value).sum(axis=1) / pixels - mean * mean, 0.0))
+def _mean_and_std(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel, 0..1, from `colour_sums`: the same on every machine."""
+    mean = sums[0] / pixels
+    std = np.sqrt(np.maximum(sums[1] / pixels - mean * mean, 0.0))
     return {"mean": [round(float(m) / 255, 6) for m in mean], "std": [round(max(float(s) / 255, 1e-3), 6) for s in std]}

@@ -55,15 +55,16 @@ class _Queue:
     """
 
     source: Iterator[Any]
+    size: int
     rest: deque[Any] = field(default_factory=deque)
     again: deque[Any] = field(default_factory=deque)
     stillborn: int = 0  # workers in a row that died before they had begun
 
     def batch(self, alone: bool) -> list[Any]:
-        """Up to BATCH pairs of a task and how often it was tried; [] when nothing is left that may run now."""
+        """Up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
         if self.rest:
-            return [self.rest.popleft() for _ in range(min(len(self.rest), BATCH))]
-        batch = [(task, 0) for task in itertools.islice(self.source, BATCH)]
+            return [self.rest.popleft() for _ in range(min(len(self.rest), self.size))]
+        batch = [(task, 0) for task in itertools.islice(self.source, self.size)]
         return [self.again.popleft()] if self.again and alone and not batch else batch
 
     def put_back(self, batch: list[Any]) -> None:
@@ -73,9 +74,9 @@ class _Queue:
 
 
 def run_tasks(
-    function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE
+    function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE, batch: int = BATCH
 ) -> Iterator[tuple[T, R | Died]]:
-    """Yield (task, function(task)) in no fixed order, from `count` processes; memory holds `count` batches.
+    """Yield (task, function(task)) in no fixed order, from `count` processes; each gets `batch` tasks at a time.
 
     `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run. Raises
     DarkroomError when workers cannot be started.
@@ -83,18 +84,18 @@ def run_tasks(
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload([getattr(function, "func", function).__module__])  # also a partial's
-    queue = _Queue(iter(tasks))
+    queue = _Queue(iter(tasks), batch)
     workers: list[_Worker] = []
     try:
         while True:
             for worker in [worker for worker in workers if not worker.batch]:
                 _send(worker, queue.batch(alone=_idle(workers)))
             while len(workers) < count:
-                batch = queue.batch(alone=_idle(workers))
-                if not batch:
+                first = queue.batch(alone=_idle(workers))
+                if not first:
                     break
                 workers.append(_start(context, function))
-                _send(workers[-1], batch)
+                _send(workers[-1], first)
             busy = [worker for worker in workers if worker.batch]
             if not busy:
                 return

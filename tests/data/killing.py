@@ -24,11 +24,13 @@ def run_and_kill_readers(command: list[str], path: Path, how: signal.Signals, ti
         deadline = time.monotonic() + 15
         while stage.poll() is None:
             if kills < times and fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+                os.kill(stage.pid, signal.SIGSTOP)  # or it would start a worker before the lease is taken again
                 assert kill_workers(stage.pid, how), "the stage's own process has opened what kills its readers"
                 kills += 1
                 fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
                 if kills < times:
-                    lease_again(file.fileno())
+                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                os.kill(stage.pid, signal.SIGCONT)
             if time.monotonic() > deadline:
                 stage.kill()
             time.sleep(CHECKS)
@@ -62,21 +64,13 @@ def run_with_little_memory(command: list[str], limit: int, **options) -> tuple[i
         return stage.returncode, stage.stderr.read()
 
 
-def lease_again(file: int) -> None:
-    """Take the lease as soon as the dead have closed the file."""
-    for _ in range(1000):
-        try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            return
-        except BlockingIOError:
-            time.sleep(CHECKS)
-
-
 def kill_workers(stage: int, how: signal.Signals) -> list[int]:
-    """Kill the children of the stage's children: multiprocessing's server of forks has the workers below it."""
+    """Kill the children of the stage's children, and wait until they are gone: multiprocessing starts workers so."""
     workers = [worker for server in children(stage) for worker in children(server)]
     for worker in workers:
         os.kill(worker, how)
+    while {worker for server in children(stage) for worker in children(server)} & set(workers):
+        time.sleep(CHECKS)
     return workers
 
 
@@ -88,6 +82,6 @@ def children(process: int) -> list[int]:
             fields = stat.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == process:
+        if int(fields[1]) == process and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
