@@ -48,6 +48,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="steps of each in a round")
     asked = parser.parse_args()
     paths = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise SystemExit(f"finetune: --images {asked.images} holds no .jpg, .jpeg or .png; name a folder of photos")
     paths = paths[: asked.steps * RECIPE.batch_size]
     device = runtime.torch_device(runtime.from_environment())
     dtype = precision.choose("auto", device)

@@ -1,6 +1,7 @@
 """`darkroom report`: everything that a run has to say as one HTML file, which needs nothing else to be opened."""
 
 import argparse
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -27,10 +28,15 @@ def main(arguments: list[str]) -> int:
 def page(material: Material) -> str:
     """The whole HTML text."""
     sections = [(name, build(material)) for name, build in SECTIONS.items()]
-    present = [(name, f"s{place}", body) for place, (name, body) in enumerate(sections) if body]
+    present = [(name, slug(name), body) for name, body in sections if body]
     links = "".join(f'<a href="#{key}">{escape(name)}</a>' for name, key, _ in present)
     bodies = "".join(f'<section id="{key}"><h2>{escape(name)}</h2>{body}</section>' for name, key, body in present)
     return PAGE.format(title=escape(_title(material)), lead=_lead(material), links=links, body=bodies)
+
+
+def slug(name: str) -> str:
+    """A section's name as the part of an address after #: links to it say where they lead, and stay when others go."""
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def _title(material: Material) -> str:

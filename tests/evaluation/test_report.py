@@ -67,6 +67,16 @@ def test_the_report_is_one_file_without_an_address_outside(run_folder, monkeypat
     assert len(page.pictures) >= 6
 
 
+def test_links_to_sections_say_where_they_lead(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    report.main([])
+    text = (run_folder / "report.html").read_text(encoding="utf-8")
+    keys = re.findall(r'<section id="([^"]*)"><h2>([^<]+)<', text)
+    assert len({key for key, _ in keys}) == len(keys) > 5
+    assert all(key == "-".join(re.findall("[a-z0-9]+", name.lower())) for key, name in keys)
+    assert set(Page(text).addresses) <= {"#" + key for key, _ in keys}
+
+
 def test_the_report_shows_every_part_that_was_made(run_folder, monkeypatch):
     monkeypatch.chdir(run_folder)
     page = Page(report.page(Material(run_folder)))

@@ -82,6 +82,31 @@ def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(data, opti
         Fit([phase(data, network(), chosen)], chosen, CPU).run()
 
 
+def one_step(data, **changes) -> tuple[float, float]:
+    """How far a single step of plain descent with rate 0.5 goes from given weights, and the loss before it."""
+    chosen = recipe(epochs=1, batch_size=400, optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=0.5,
+                    schedule="constant", **changes)  # fmt: skip
+    module = network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    fitted = Fit([phase(data, module, chosen)], chosen, CPU).run()
+    learnt = [name for name, _ in module.named_parameters()]
+    squares = sum(float(((fitted.best[name] - before[name]) ** 2).sum()) for name in learnt)
+    return squares**0.5, fitted.history[0]["train_loss"]
+
+
+def test_grad_clip_is_the_largest_norm_of_a_steps_gradient(data):
+    free, _ = one_step(data)
+    assert one_step(data, grad_clip=0.25 * free / 0.5)[0] == pytest.approx(0.25 * free, rel=1e-3)
+    assert one_step(data, grad_clip=4 * free / 0.5)[0] == pytest.approx(free, rel=1e-5)
+
+
+def test_label_smoothing_reaches_the_loss(data):
+    """All else equal, before any step: smoothing s adds s times (the mean over all classes less that of the label)."""
+    plain, half, whole = (one_step(data, label_smoothing=share)[1] for share in (0.0, 0.4, 0.8))
+    assert whole - plain == pytest.approx(2 * (half - plain), rel=1e-3)
+    assert abs(half - plain) > 1e-4
+
+
 def test_not_a_number_stops_it(data):
     module = network()
     with torch.no_grad():

@@ -12,6 +12,16 @@ def test_weights_make_every_class_count_the_same():
     assert weights[[2, 4]].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_label_smoothing_spreads_its_share_over_all_classes(smoothing):
+    logits, labels = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 3.0, 1.0, 1.0]]), torch.tensor([0, 2])
+    targets = np.full((2, 4), smoothing / 4)
+    targets[[0, 1], [0, 2]] += 1 - smoothing
+    odds = np.exp(logits.numpy().astype(float))
+    by_hand = -(targets * np.log(odds / odds.sum(axis=1, keepdims=True))).sum(axis=1).mean()
+    assert cross_entropy(smoothing, None)(logits, labels).item() == pytest.approx(by_hand, rel=1e-6)
+
+
 def test_a_batch_in_parts_has_the_loss_of_the_whole():
     loss = cross_entropy(0.1, torch.tensor([1.0, 2.0, 0.5]))
     logits, labels = torch.randn(12, 3), torch.randint(0, 3, (12,))
