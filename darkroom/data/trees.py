@@ -5,67 +5,23 @@ worker process reads by itself. A compressed tar has no such places: it is read 
 """
 
 import os
-import stat
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from darkroom.data.extents import MAX_BYTES, Extent
 from darkroom.errors import BadImage, SourceError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and everything whose name starts with a dot
 MAX_MEMBERS = 20_000_000
-MAX_MEMBER_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Where some bytes are: `size` bytes of `path` from `start` on, or `data` itself.
-
-    `size` -1 means to the end of the file. `unpacked` >= 0 marks a deflated zip member and its real size; `crc` is
-    checked where it is known.
-    """
-
-    path: str
-    start: int = 0
-    size: int = -1
-    unpacked: int = -1
-    crc: int = -1
-    data: bytes | None = None
-
-    def read(self) -> bytes:
-        """The bytes. Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does."""
-        if self.data is not None:
-            return self.data
-        _check_file(self.path, self.size)
-        with Path(self.path).open("rb", buffering=0) as file:
-            if self.size < 0:
-                return file.read()
-            data = os.pread(file.fileno(), self.size, self.start)
-        if self.unpacked >= 0:
-            data = _inflate(data, self.unpacked)
-        if len(data) != max(self.size, self.unpacked) and self.unpacked < 0:
-            raise BadImage("truncated in the archive")
-        if self.crc >= 0 and zlib.crc32(data) != self.crc:
-            raise BadImage("damaged in the archive (its CRC does not match)")
-        return data
-
-
-def _check_file(path: str, size: int) -> None:
-    """Raise BadImage for what would keep a reader waiting for ever, or fill its memory."""
-    found = Path(path).stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise BadImage("a pipe, socket or device, no file")
-    if size < 0 and found.st_size > MAX_MEMBER_BYTES:
-        raise BadImage(f"too large: {found.st_size:,} bytes")
 
 
 class Tree(Protocol):
@@ -296,10 +252,8 @@ def _check_name(path: Path, name: str, mode: int) -> None:
 
 
 def _check_size(path: Path, name: str, size: int) -> None:
-    if size > MAX_MEMBER_BYTES:
-        raise SourceError(
-            f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are read of one file"
-        )
+    if size > MAX_BYTES:
+        raise SourceError(f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read of one file")
 
 
 def _check_bomb(path: Path, count: int, total: int) -> None:
@@ -312,17 +266,6 @@ def _check_bomb(path: Path, count: int, total: int) -> None:
 def _empty(folders: set[str], files: list[str]) -> list[str]:
     used = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     return sorted(folder for folder in folders if folder not in used and folder not in ("", "."))
-
-
-def _inflate(data: bytes, size: int) -> bytes:
-    try:
-        reader = zlib.decompressobj(-zlib.MAX_WBITS)
-        out = reader.decompress(data, size + 1)
-    except zlib.error as error:
-        raise BadImage("damaged in the archive (it does not unpack)") from error
-    if len(out) != size:
-        raise BadImage("damaged in the archive (it unpacks to another size)")
-    return out
 
 
 def _advice(path: Path) -> str:

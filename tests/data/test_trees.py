@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.data.trees import MAX_MEMBER_BYTES, open_tree, read_one
+from darkroom.data.extents import MAX_BYTES
+from darkroom.data.trees import open_tree, read_one
 from darkroom.errors import BadImage, SourceError
 from tests.data.pictures import class_folders, encoded
 
@@ -182,7 +183,7 @@ def test_reading_one_file_of_a_packed_tar(tmp_path):
 def test_what_is_no_file_or_too_large_for_an_image_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "huge.tif").open("wb") as file:
-        file.truncate(MAX_MEMBER_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     reasons = []
     for _, extent in open_tree(tmp_path).extents(["huge.tif", "pipe.jpg"]):
         with pytest.raises(BadImage) as caught:

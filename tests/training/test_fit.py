@@ -82,7 +82,7 @@ def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(data, opti
         Fit([phase(data, network(), chosen)], chosen, CPU).run()
 
 
-def one_step(data, **changes) -> tuple[float, float]:
+def one_step(data, **changes) -> tuple[float, Any]:
     """How far a single step of plain descent with rate 0.5 goes from given weights, and the loss before it."""
     chosen = recipe(epochs=1, batch_size=400, optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=0.5,
                     schedule="constant", **changes)  # fmt: skip
