@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from darkroom import files
 from darkroom.data.shards import Shards, write_shards
@@ -178,3 +179,13 @@ def test_before_training_means_the_untouched_body(tuned):
 
 def test_the_fine_tuned_figures_are_there(tuned):
     assert {f"{name}.png" for name in FIGURES} <= {path.name for path in (tuned.root / "plots/test").iterdir()}
+
+
+def test_a_body_without_a_map_is_looked_into_by_hiding_patches(tuned):
+    body = TorchBody(load_network(tuned.root / "models/classifier").body, torch.device("cpu"))
+    image = Shards(tuned.root / "data/shards/test").rows(np.arange(1))
+    assert body.features_and_maps(image)[1] is None
+    with Image.open(tuned.root / "plots/test/where_it_looks.png") as picture:
+        drawn = np.asarray(picture.convert("RGB")).astype(int)
+    glow = (drawn[..., 0] - drawn[..., 2] > 60) & (drawn[..., 1] > 100)  # orange and yellow: the scans are grey
+    assert glow.sum() > 500
