@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 CHECKS = 0.002  # seconds
+DEADLINE = 100  # seconds that a stage may take, on a machine that is busy with other tests
 
 
 def run_and_kill_readers(command: list[str], path: Path, how: signal.Signals, times: int, **options) -> tuple[int, str]:
@@ -21,22 +22,24 @@ def run_and_kill_readers(command: list[str], path: Path, how: signal.Signals, ti
     kills = 0
     with path.open("rb+") as file, subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as stage:
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        deadline = time.monotonic() + 15
-        while stage.poll() is None:
-            if kills < times and fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
-                os.kill(stage.pid, signal.SIGSTOP)  # or it would start a worker before the lease is taken again
-                assert kill_workers(stage.pid, how), "the stage's own process has opened what kills its readers"
-                kills += 1
-                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-                if kills < times:
-                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-                os.kill(stage.pid, signal.SIGCONT)
-            if time.monotonic() > deadline:
-                stage.kill()
-            time.sleep(CHECKS)
+        deadline = time.monotonic() + DEADLINE
+        try:
+            while stage.poll() is None:
+                if kills < times and fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+                    os.kill(stage.pid, signal.SIGSTOP)  # or it would start a worker before the lease is taken again
+                    assert kill_workers(stage.pid, how), "the stage's own process has opened what kills its readers"
+                    kills += 1
+                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                    if kills < times:
+                        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                    os.kill(stage.pid, signal.SIGCONT)
+                assert time.monotonic() < deadline, f"the stage hangs, after {kills} kills"
+                time.sleep(CHECKS)
+        finally:
+            stage.kill()  # also one that is stopped
         assert stage.stderr is not None
         said = stage.stderr.read()
-        assert stage.returncode == 0, said
+        assert stage.wait() == 0, said
     return kills, said
 
 
