@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from darkroom.data.phash import FLAT, FREQUENCIES, ORDER
+from darkroom.data.phash import FLAT, FREQUENCIES, ONE, ORDER
 
 GRID = 40  # cells of a side: a window of 90 % has 36, of 80 % has 32
 WHOLE, FIRST, MIDDLE, LAST, CORE = (0, 40), (0, 36), (2, 38), (4, 40), (4, 36)
@@ -25,8 +25,6 @@ MOST = 22  # bits: the nearest of 14 million pairs of a photo's window and anoth
 MIN_SIDE = 64  # pixels: nobody cuts smaller pictures
 ORDERS, NEIGHBOURS, KEY_BITS = 32, 2, 64
 BLOCK = 1 << 14
-# As in phash, but these sums stay below 2 ** 53, so that they are as exact in floating point, which is faster.
-ONE = 1 << 17
 
 
 def _cosines(first: int, last: int) -> np.ndarray:

@@ -8,12 +8,14 @@ import numpy as np
 
 SIDE, FREQUENCIES, BITS = 32, 24, 256
 FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
-ONE = 1 << 20  # cosines are whole numbers of this: sums are exact, and signs the same whatever the processor or BLAS
+# Cosines are whole numbers of this, and sums of their products with grey levels stay below 2 ** 53: in floating point
+# they are exact, so that signs are the same whatever the processor or BLAS.
+ONE = 1 << 17
 
 
 def _cosines() -> np.ndarray:
     frequency, place = np.arange(FREQUENCIES)[:, None], np.arange(SIDE)[None, :]
-    return np.rint(np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)) * ONE).astype(np.int64)
+    return np.rint(np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)) * ONE)
 
 
 def _low_first() -> np.ndarray:
@@ -30,5 +32,5 @@ def hash_of(grey: np.ndarray) -> str:
     levels = grey.astype(np.int64)
     if levels.size * (levels**2).sum() - levels.sum() ** 2 < (FLAT * levels.size) ** 2:
         return ""
-    spectrum = (COSINES @ levels @ COSINES.T).ravel()
+    spectrum = (COSINES @ levels.astype(np.float64) @ COSINES.T).ravel()
     return np.packbits(spectrum[ORDER] > 0).tobytes().hex()
