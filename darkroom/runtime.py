@@ -84,7 +84,7 @@ def torch_device(runtime: Runtime) -> Any:
     torch.set_deterministic_debug_mode("warn")
     # Otherwise every tensor is filled with NaN before an operator writes it, to show operators that read what they
     # have not written: none here does, and small networks would learn a fifth slower.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
