@@ -16,9 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from PIL import Image
-from torchvision import transforms
 
 from darkroom import files
 from darkroom.data.decode import Framing, decode
@@ -28,7 +26,6 @@ from darkroom.data.trees import open_tree
 from darkroom.runtime import from_environment
 
 FRAMING = Framing(224, "crop", 256)
-REFERENCE = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
 LARGE = (4000, 3000)
 LARGE_PHOTOS = 48
 
@@ -39,7 +36,6 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/dogs-vs-cats"))
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     names = open_tree(asked.photos).files
     small = [(asked.photos / name).read_bytes() for name in names if name.lower().endswith((".jpg", ".jpeg"))]
     for title, data in (("12 megapixels", [enlarged(one) for one in small[:12]]), ("as they are", small[:300])):
@@ -61,15 +57,23 @@ def enlarged(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def reference(data: bytes) -> torch.Tensor:
-    """What torchvision's reference training script does for evaluation."""
-    return REFERENCE(Image.open(io.BytesIO(data)).convert("RGB"))
+def reference() -> Callable[[bytes], object]:
+    """What torchvision's reference training script does for evaluation.
+
+    torch is imported here: workers import this module, as those of the stage import the stage's, which does without.
+    """
+    import torch
+    from torchvision import transforms
+
+    torch.set_num_threads(1)
+    steps = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
+    return lambda data: steps(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def compared(data: list[bytes], rounds: int) -> tuple[float, float]:
     """Images a second of ours and of the reference: medians over rounds in which they take turns."""
     speeds: dict[str, list[float]] = {"ours": [], "theirs": []}
-    functions: dict[str, Callable[[bytes], object]] = {"ours": lambda one: decode(one, FRAMING), "theirs": reference}
+    functions: dict[str, Callable[[bytes], object]] = {"ours": lambda one: decode(one, FRAMING), "theirs": reference()}
     for _ in range(rounds):
         for name, function in functions.items():
             start = time.perf_counter()
