@@ -1,5 +1,6 @@
 """Real deaths of workers: whoever opens a file is killed by a signal, as the system does when memory is short."""
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -61,7 +62,8 @@ def run_with_little_memory(command: list[str], limit: int, **options) -> tuple[i
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as stage:
         while stage.poll() is None:
             for server in children(stage.pid):
-                resource.prlimit(server, resource.RLIMIT_AS, (limit, limit))
+                with contextlib.suppress(ProcessLookupError):  # it ends with the stage, at any moment
+                    resource.prlimit(server, resource.RLIMIT_AS, (limit, limit))
             time.sleep(CHECKS)
         assert stage.stderr is not None
         return stage.returncode, stage.stderr.read()
@@ -71,7 +73,8 @@ def kill_workers(stage: int, how: signal.Signals) -> list[int]:
     """Kill the children of the stage's children, and wait until they are gone: multiprocessing starts workers so."""
     workers = [worker for server in children(stage) for worker in children(server)]
     for worker in workers:
-        os.kill(worker, how)
+        with contextlib.suppress(ProcessLookupError):  # it had nothing left to do
+            os.kill(worker, how)
     while {worker for server in children(stage) for worker in children(server)} & set(workers):
         time.sleep(CHECKS)
     return workers
