@@ -83,7 +83,8 @@ def network(backbone: str, device: torch.device) -> Network:
     """Body and head for two classes, weights of the seed, channels last."""
     net = backbones.build(backbone, SIZE, seed=0)
     features = backbones.features_of(net, SIZE)
-    head = heads.build(heads.Head("linear", 1, 0.0), features, 2, seed=0)
+    linear = heads.Head("linear", 1, 0.0)
+    head = heads.build(linear, heads.initial(linear, features, 2, seed=0))
     built = Network(Body(net, MEAN, STD), head, freezing.NOTHING)
     return built.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -136,6 +136,12 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
     write_json(RUN_RECORD, noted)
 
 
+def recorded(stage: str) -> dict[str, Any]:
+    """What metrics/run.json holds of the stage's last run; {} when there is none."""
+    noted = read_json(RUN_RECORD) if RUN_RECORD.exists() else {}
+    return noted.get("stages", {}).get(stage, {})
+
+
 def machine() -> dict[str, Any]:
     """The processor and the system: what makes bits differ between two machines."""
     flags: set[str] = set()

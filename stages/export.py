@@ -1,6 +1,5 @@
 """Export the classifier: models/classifier, test shards -> models/export, metrics/export.json; or fail."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,13 @@ import onnx
 
 from darkroom import files, runtime
 from darkroom.data.shards import Shards
-from darkroom.export import agreement, measure, provenance, quantize
+from darkroom.export import agreement, answers, measure, provenance, quantize
 from darkroom.export.card import model_card
 from darkroom.export.onnx import join, parse, read, write
-from darkroom.export.session import open_session, probabilities
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
 from darkroom.params import load, param
-from darkroom.progress import progress
 from darkroom.stage import note, run
-
-BATCH = 8  # as predict streams
 
 
 @dataclass(frozen=True)
@@ -45,18 +40,15 @@ def main(
     with files.fresh_folder(out) as folder:
         model = join(_body_graph(saved, body), saved.head, saved.temperature)
         write(model, folder / "model.onnx")
-        trained = _trained_probabilities(saved, test, features, machine)
-        exported = _exported_probabilities(folder / "model.onnx", test, machine)
-        found = agreement.compare(trained, exported)
-        agreement.require(found, trained, exported, test.ids())
+        found = answers.check(model, folder / "model.onnx", saved, test, features, machine)
         facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
-        cost = _measured(folder, test, machine)
         if params.quantize == "int8":
-            facts["quantize"] |= _try_int8(model, folder, Shards(shards / "val"), test, exported, cost, machine)
+            facts["quantize"] |= _try_int8(model, folder, Shards(shards / "val"), test, machine)
         about = (test.index.get("card") or {}) | {"counts": _counts(data)}
         _describe(folder, saved, body, test, about, files.read_json(scores), facts)
         facts["size_bytes"] = (folder / "model.onnx").stat().st_size
-    note(latency_ms=cost.latency_ms, model_peak_memory_mb=cost.peak_memory_mb)
+        cost, cost_of = _cost(folder / "model.onnx", saved, body, facts["quantize"]["kept"], test, machine)
+    note(latency_ms=cost.latency_ms, model_peak_memory_mb=cost.peak_memory_mb, cost_of=cost_of)
     files.write_json(report, facts)
     kept = "int8, " if facts["quantize"]["kept"] else ""
     return f"one ONNX file ({kept}{facts['size_bytes'] / 1e6:,.1f} MB) that agrees on {found.n:,} test images"
@@ -72,51 +64,24 @@ def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
     return parse(export(load_network(saved.folder).body, saved.facts["image_size"]), saved.folder.as_posix())
 
 
-def _trained_probabilities(
-    saved: SavedClassifier, test: Shards, features: Path, machine: runtime.Runtime
-) -> np.ndarray:
-    """What the trained classifier itself says of the test set: (n, K)."""
-    if saved.frozen:
-        rows = Shards(features / "test")
-        parts = [saved.probabilities(batch[:, 0]) for batch, _ in rows.batches(4096)]
-        return np.concatenate(parts) if parts else np.empty((0, len(saved.classes)))
-    import torch
-
-    from darkroom.model.classifier import softmax
-    from darkroom.model.network import load_network, pixels
-
-    device = runtime.torch_device(machine)
-    network = load_network(saved.folder).to(device)
-    with torch.inference_mode():
-        parts = [
-            softmax(network(pixels(images, device)).float().cpu().numpy(), saved.temperature)
-            for images in _images(test, "export: the trained model")
-        ]
-    return np.concatenate(parts) if parts else np.empty((0, len(saved.classes)))
-
-
-def _exported_probabilities(path: Path, test: Shards, machine: runtime.Runtime) -> np.ndarray:
-    session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
-    return probabilities(session, _images(test, "export: the exported model"), len(test.classes))
-
-
-def _images(shards: Shards, what: str) -> Iterator[np.ndarray]:
-    batches = progress(shards.batches(BATCH), what, total=-(-len(shards) // BATCH), unit="batch")
-    yield from (images for images, _ in batches)
-
-
-def _measured(folder: Path, test: Shards, machine: runtime.Runtime) -> measure.Cost:
-    return measure.measure(folder / "model.onnx", test.index["image_size"], machine.threads)
+def _cost(
+    path: Path, saved: SavedClassifier, body: Path, quantized: bool, test: Shards, machine: runtime.Runtime
+) -> tuple[measure.Cost, str]:
+    """What the model costs on this machine, and what that is a figure of: it is measured once for all heads on a
+    frozen body, whose values change nothing of it."""
+    cost_of = ""
+    if saved.frozen and not quantized:
+        head = {name: value.shape for name, value in saved.head.items()}
+        versions = runtime.versions()
+        cost_of = files.digest([files.sha256(body / "body.onnx"), head, runtime.machine(), machine.threads, versions])
+    known = runtime.recorded("export")
+    if cost_of and known.get("cost_of") == cost_of:
+        return measure.Cost(known["latency_ms"], known["model_peak_memory_mb"]), cost_of
+    return measure.measure(path, test.index["image_size"], machine.threads), cost_of
 
 
 def _try_int8(
-    model: onnx.ModelProto,
-    folder: Path,
-    val: Shards,
-    test: Shards,
-    full: np.ndarray,
-    cost: measure.Cost,
-    machine: runtime.Runtime,
+    model: onnx.ModelProto, folder: Path, val: Shards, test: Shards, machine: runtime.Runtime
 ) -> dict[str, Any]:
     """Put the 8-bit model in the place of the full one if it deserves it; the decision and what it rests on."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(val))[: quantize.CALIBRATION_IMAGES])
@@ -126,10 +91,10 @@ def _try_int8(
     )
     path, whole = folder / "int8.onnx", folder / "model.onnx"
     write(quantize.quantize(model, batches), path)
-    small = _exported_probabilities(path, test, machine)
-    small_cost = measure.measure(path, test.index["image_size"], machine.threads)
+    full, small = (answers.exported_answers(each, test, machine) for each in (whole, path))
+    costs = [measure.measure(each, test.index["image_size"], machine.threads) for each in (whole, path)]
     sizes = whole.stat().st_size, path.stat().st_size
-    decision = quantize.decide(test.labels, full, small, sizes, (cost, small_cost))
+    decision = quantize.decide(test.labels, full, small, sizes, (costs[0], costs[1]))
     path.replace(whole) if decision.kept else path.unlink()
     return {"kept": decision.kept, "reason": decision.reason, "figures": decision.figures}
 

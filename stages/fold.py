@@ -14,6 +14,7 @@ from darkroom.model.classifier import softmax
 from darkroom.params import load
 from darkroom.runtime import Runtime
 from darkroom.stage import note, run
+from darkroom.training.checkpoint import discard
 from darkroom.training.classifier import Trained, train
 from darkroom.training.folds import SCORES, Held, open_fold
 from darkroom.training.history import HistoryFile
@@ -35,7 +36,7 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
     data, held = open_fold(split, shards, features, number)
     with files.fresh_folder(out) as folder:
         curve = HistoryFile(folder / "history.csv")
-        trained, checkpoint = train(data, body, params, environment, curve.write)
+        trained = train(data, body, params, environment, curve.write)
         curve.close()
         probabilities = softmax(logits(trained, held, environment), trained.facts["temperature"])
         predictions = Predictions.of(held.ids, data.classes, held.labels, probabilities)
@@ -44,7 +45,7 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
         facts = {"fold": number, "n": len(predictions), "learnt_from": len(data.train_images)}
         facts |= {"best_epoch": trained.metrics["best_epoch"]}
         files.write_json(folder / "result.json", facts | {name: round(float(scores[name][0]), 6) for name in SCORES})
-    checkpoint.remove()
+    discard(environment.checkpoints, trained.checkpoint)
     note(**trained.ran)
     right = float(scores["accuracy"][0])
     return f"fold {number}: {right:.2%} of {len(predictions):,} images right, learnt from {len(data.train_images):,},"

@@ -7,6 +7,7 @@ from darkroom import files, runtime
 from darkroom.model import classifier as classifiers
 from darkroom.params import load
 from darkroom.stage import note, run
+from darkroom.training.checkpoint import discard
 from darkroom.training.history import HistoryFile
 from darkroom.training.launch import launch
 from darkroom.training.recipe import Recipe
@@ -22,11 +23,12 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     params = load(TrainParams)
     params.check()
     curve = HistoryFile(history)
-    trained, finish = launch(shards, features, body, params, runtime.from_environment(), curve.write)
+    environment = runtime.from_environment()
+    trained = launch(shards, features, body, params, environment, curve.write)
     curve.close()
     classifiers.save(classifier, trained.facts, trained.head, trained.body)
     files.write_json(metrics, trained.metrics)
-    finish()
+    discard(environment.checkpoints, trained.checkpoint)
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
     reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"

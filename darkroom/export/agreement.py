@@ -20,6 +20,15 @@ class Agreement:
     other_class: int
     ties: int
 
+    def worse(self, again: "Agreement") -> "Agreement":
+        """The worse of the two in each respect, where `again` compares some of the same pictures once more."""
+        return Agreement(
+            self.n,
+            max(self.max_difference, again.max_difference),
+            max(self.other_class, again.other_class),
+            max(self.ties, again.ties),
+        )
+
 
 def compare(trained: np.ndarray, exported: np.ndarray) -> Agreement:
     """Compare probabilities (n, K) of the trained and the exported model by rows. NaN is a difference of 1."""
@@ -35,10 +44,11 @@ def compare(trained: np.ndarray, exported: np.ndarray) -> Agreement:
     return Agreement(n, float(difference.max()), int(moved.sum()), int(ties.sum()))
 
 
-def require(found: Agreement, trained: np.ndarray, exported: np.ndarray, ids: Sequence[str]) -> None:
-    """Raise DarkroomError, naming the worst picture, unless the two models agree."""
+def require(trained: np.ndarray, exported: np.ndarray, ids: Sequence[str]) -> Agreement:
+    """Compare them, and raise DarkroomError, naming the worst picture, unless the two models agree."""
+    found = compare(trained, exported)
     if found.max_difference <= TOLERANCE and found.other_class == found.ties:
-        return
+        return found
     difference = np.nan_to_num(np.abs(trained.astype(np.float64) - exported), nan=1.0).max(1)
     worst = int(difference.argmax())
     raise DarkroomError(

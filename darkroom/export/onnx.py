@@ -62,6 +62,24 @@ def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: flo
     return tidy(model)
 
 
+def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K)."""
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    taken: list[onnx.NodeProto] = []
+    wanted = ["probabilities"]
+    while wanted:
+        name = wanted.pop()
+        if name != "features" and name in made_by:
+            taken.insert(0, made_by[name])
+            wanted += made_by[name].input
+    values = [tensor for tensor in model.graph.initializer if any(tensor.name in node.input for node in taken)]
+    width = next(tensor.dims[1] for tensor in values if tensor.name == "head.0.weight")
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", width])
+    probabilities = [output for output in model.graph.output if output.name == "probabilities"]
+    graph = helper.make_graph(taken, "head", [features], probabilities, values)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Take out of `model` (in place) what says where and how it was made: paths, stack traces, versions; check it."""
     model.producer_name, model.producer_version = PRODUCER, ""

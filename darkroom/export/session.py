@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(path: Path, threads: int = 0, spin: bool = True) -> "onnxruntime.InferenceSession":
-    """A session of the model file at `path`. Raises DarkroomError where it is missing or damaged.
+def open_session(path: Path | bytes, threads: int = 0, spin: bool = True) -> "onnxruntime.InferenceSession":
+    """A session of the model file at `path`, or of its bytes. Raises DarkroomError where it is missing or damaged.
 
     `threads` 0: one a core. `spin`: whether idle threads wait busily, which is faster for one caller and starves
     whatever else the process does (decoding, answering requests).
@@ -26,14 +26,14 @@ def open_session(path: Path, threads: int = 0, spin: bool = True) -> "onnxruntim
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise DarkroomError(f"{path} does not exist; run `dvc repro`, or name the exported model's folder")
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own classes, which share no public base
-        raise DarkroomError(
-            f"{path} cannot be loaded: {str(error).splitlines()[0]}; run `dvc repro -f export`"
-        ) from error
+        name = path.as_posix() if isinstance(path, Path) else "the exported graph"
+        reason = str(error).splitlines()[0]
+        raise DarkroomError(f"{name} cannot be loaded: {reason}; run `dvc repro -f export`") from error
 
 
 def cores() -> int:

@@ -6,16 +6,18 @@ backbones is the order in which an image passes through them.
 """
 
 import difflib
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from darkroom.errors import DarkroomError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EVERYTHING, NOTHING = "backbone", "none"
 CONTAINERS = ("features", "trunk_output", "blocks", "layers")
 
 
-def check(body: nn.Module, freeze: str) -> None:
+def check(body: "nn.Module", freeze: str) -> None:
     """Raise DarkroomError unless `freeze` is backbone, none, or the name of one of the body's modules."""
     if freeze in (EVERYTHING, NOTHING):
         return
@@ -27,7 +29,7 @@ def check(body: nn.Module, freeze: str) -> None:
     raise DarkroomError(f"freeze is {freeze!r}, expected backbone, none, or a block: {', '.join(blocks(body))}{hint}")
 
 
-def freeze_body(body: nn.Module, freeze: str) -> list[nn.Module]:
+def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":
     """Stop the gradients of what `freeze` names, and of nothing else; returns the modules that stay in eval mode.
 
     The caller puts them into eval mode again after each `.train()`: Network.train does.
@@ -53,14 +55,14 @@ def freeze_body(body: nn.Module, freeze: str) -> list[nn.Module]:
     return still
 
 
-def blocks(body: nn.Module) -> list[str]:
+def blocks(body: "nn.Module") -> list[str]:
     """The names of the body's blocks in order: its children, with what merely wraps other blocks opened up."""
     names: list[str] = []
     _collect("", body, sum(parameter.numel() for parameter in body.parameters()), names)
     return names
 
 
-def groups(body: nn.Module) -> list[list[nn.Parameter]]:
+def groups(body: "nn.Module") -> "list[list[nn.Parameter]]":
     """The body's parameters, block by block in order (layer groups for discriminative learning rates)."""
     named = dict(body.named_parameters())
     out: list[list[nn.Parameter]] = []
@@ -72,7 +74,7 @@ def groups(body: nn.Module) -> list[list[nn.Parameter]]:
     return out
 
 
-def _collect(prefix: str, module: nn.Module, total: int, names: list[str]) -> None:
+def _collect(prefix: str, module: "nn.Module", total: int, names: list[str]) -> None:
     for name, child in module.named_children():
         size = sum(parameter.numel() for parameter in child.parameters())
         if not size:
@@ -84,5 +86,5 @@ def _collect(prefix: str, module: nn.Module, total: int, names: list[str]) -> No
             names.append(prefix + name)
 
 
-def _leaves(module: nn.Module) -> list[nn.Module]:
+def _leaves(module: "nn.Module") -> "list[nn.Module]":
     return [part for part in module.modules() if not any(part.children())]

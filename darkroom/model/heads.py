@@ -1,14 +1,18 @@
-"""Classifier heads on a body's features: built in torch to be trained, computed in numpy once they are.
+"""Classifier heads on a body's features: as arrays, and in torch where they are trained there.
 
 The tensors of a head, whichever side made them: `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
 (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from darkroom.data.randomness import generator
+from darkroom.model.tensors import Tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,32 +33,33 @@ class Head:
         return asdict(self)
 
 
-def build(head: Head, features: int, classes: int, seed: int) -> "nn.Sequential":
-    """A torch head from `features` to `classes` logits; the weights are a function of `seed`."""
+def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
+    """The tensors to start from, from `features` to `classes`: weights uniform within 1/sqrt(inputs), biases zero.
+
+    A function of `seed` alone, the same for numpy and torch.
+    """
+    widths = [features, classes] if head.kind == "linear" else [features, head.hidden, classes]
+    values: Tensors = {}
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        bound = inputs**-0.5
+        drawn = generator(seed, "head", layer).uniform(-bound, bound, (outputs, inputs))
+        values |= {f"{layer}.weight": drawn.astype(np.float32), f"{layer}.bias": np.zeros(outputs, np.float32)}
+    return values
+
+
+def build(head: Head, values: Mapping[str, np.ndarray]) -> "nn.Sequential":
+    """The torch head that holds `values`."""
     from collections import OrderedDict
 
-    import torch
     from torch import nn
 
-    if head.kind == "linear":
-        layers: OrderedDict[str, nn.Module] = OrderedDict({"0": nn.Linear(features, classes)})
-    else:
-        layers = OrderedDict(
-            {
-                "0": nn.Linear(features, head.hidden),
-                "relu": nn.ReLU(),
-                "dropout": nn.Dropout(head.dropout),
-                "1": nn.Linear(head.hidden, classes),
-            }
-        )
+    outputs, inputs = values["0.weight"].shape
+    layers: OrderedDict[str, nn.Module] = OrderedDict({"0": nn.Linear(inputs, outputs)})
+    if head.kind == "mlp":
+        last = nn.Linear(outputs, len(values["1.bias"]))
+        layers |= {"relu": nn.ReLU(), "dropout": nn.Dropout(head.dropout), "1": last}
     network = nn.Sequential(layers)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for layer in network:
-            if isinstance(layer, nn.Linear):
-                bound = layer.in_features**-0.5
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.zero_()
+    fill(network, values)
     return network
 
 
@@ -79,26 +84,24 @@ def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray
 
 
 def keep_known_rows(
-    network: "nn.Module", classes: Sequence[str], known: Mapping[str, np.ndarray], known_classes: Sequence[str]
+    values: Tensors, classes: Sequence[str], known: Mapping[str, np.ndarray], known_classes: Sequence[str]
 ) -> list[str]:
-    """Start the head from another run's: copy the hidden layer, and the row of each class that the other run knew.
+    """Start the head `values` from another run's: copy the hidden layer, and the row of each class that it knew.
 
     Returns the classes that were known; nothing is copied, and it is empty, when the other head has another shape.
     """
-    mine = tensors(network)
-    if set(mine) != set(known):
+    if set(values) != set(known):
         return []
-    last = "1" if "1.weight" in mine else "0"
-    first_fits = last == "0" or mine["0.weight"].shape == known["0.weight"].shape
-    if not first_fits or mine[f"{last}.weight"].shape[1] != known[f"{last}.weight"].shape[1]:
+    last = "1" if "1.weight" in values else "0"
+    first_fits = last == "0" or values["0.weight"].shape == known["0.weight"].shape
+    if not first_fits or values[f"{last}.weight"].shape[1] != known[f"{last}.weight"].shape[1]:
         return []
     if last == "1":
-        mine |= {name: known[name] for name in ("0.weight", "0.bias")}
+        values |= {name: np.array(known[name]) for name in ("0.weight", "0.bias")}
     place = {name: row for row, name in enumerate(known_classes)}
     kept = [name for name in classes if name in place]
     for row, name in enumerate(classes):
         if name in place:
-            mine[f"{last}.weight"][row] = known[f"{last}.weight"][place[name]]
-            mine[f"{last}.bias"][row] = known[f"{last}.bias"][place[name]]
-    fill(network, mine)
+            values[f"{last}.weight"][row] = known[f"{last}.weight"][place[name]]
+            values[f"{last}.bias"][row] = known[f"{last}.bias"][place[name]]
     return kept

@@ -133,8 +133,7 @@ def load_network(folder: Path) -> Network:
     """The whole network of a run's models/classifier, in eval mode and with every parameter frozen."""
     saved = SavedClassifier.load(folder)
     body = _body(folder / "body.safetensors", saved.facts)
-    head = heads.build(heads.Head(**saved.facts["head"]), saved.facts["features"], len(saved.classes), seed=0)
-    heads.fill(head, saved.head)
+    head = heads.build(heads.Head(**saved.facts["head"]), saved.head)
     return Network(body, head, freezing.EVERYTHING).eval()
 
 

@@ -72,11 +72,14 @@ class Checkpoint:
     def _read(self) -> bytes | None:
         return self.path.read_bytes() if self.path.exists() else None
 
-    def remove(self) -> None:
-        """Delete the file, and what a killed writer left beside it: the training is done."""
-        self.path.unlink(missing_ok=True)
-        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
-            left.unlink(missing_ok=True)
+
+def discard(folder: Path, key: str) -> None:
+    """Delete the checkpoint of this key, and what a killed writer left beside it: the training is done and saved."""
+    if not key:
+        return
+    path = folder / f"{key}.ckpt"
+    for left in (path, *folder.glob(f".{path.name}.*.tmp")):
+        left.unlink(missing_ok=True)
 
 
 def code_digest() -> str:

@@ -7,11 +7,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Ema:
-    """`average` is a copy of `module` whose floating tensors follow with `decay`; BatchNorm's statistics too.
+def decay_at(decay: float, update: int) -> float:
+    """The decay of update number `update` (from 1): early ones decay faster, to forget the first weights."""
+    return min(decay, (1 + update) / (10 + update))
 
-    Early steps decay faster, min(decay, (1 + step) / (10 + step)), so that the first weights are soon forgotten.
-    """
+
+class Ema:
+    """`average` is a copy of `module` whose floating tensors follow with `decay`; BatchNorm's statistics too."""
 
     def __init__(self, module: "nn.Module", decay: float) -> None:
         import copy
@@ -36,7 +38,7 @@ class Ema:
         import torch
 
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = decay_at(self.decay, self.updates)
         with torch.no_grad():
             torch._foreach_lerp_([t for t, _ in self._pairs], [s for _, s in self._pairs], 1 - decay)
             for target, source in self._copied:

@@ -22,7 +22,7 @@ from darkroom.training import losses, optimizers, precision
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.ema import Ema
 from darkroom.training.group import Group
-from darkroom.training.history import Row, Watcher
+from darkroom.training.history import Row, Watcher, tell
 from darkroom.training.micro import Micro, is_out_of_memory
 from darkroom.training.monitor import Monitor
 from darkroom.training.phase import Fitted, Phase
@@ -31,7 +31,6 @@ from darkroom.training.schedules import Plateau, factor
 
 LOOK_EVERY = {"cpu": 1}  # steps between two looks at the loss; elsewhere a look waits for the device
 LOOK_SELDOM = 25
-EXPLODED = 1000.0  # times the loss of a guess
 
 
 class Fit:
@@ -131,8 +130,7 @@ class Fit:
                 self.best = {"phase": self.index, "best_epoch": epoch, "best": copy, "logits": logits}
             self._report(row, time.monotonic() - started)
             # The head alone always gets its epochs: patience decides when the last phase ends.
-            if self.index == last and self.monitor.gives_up(self.recipe.patience):
-                say(f"train: no better {self.monitor.name} for {self.recipe.patience} epochs; stops after {epoch + 1}")
+            if self.index == last and self.monitor.gives_up(self.recipe.patience, epoch):
                 return False
             if self.checkpoint and epoch + 1 < self.phase.last and self.checkpoint.due():
                 self._save(epoch + 1, 0, [0.0, 0, 0])
@@ -208,13 +206,9 @@ class Fit:
         """Add what steps returned to `sums`, and forget it. Raises TrainingError where a loss is no sensible number."""
         values = self.group.total(torch.stack([loss for _, loss, _, _ in unseen])).tolist()
         rights = self.group.total(torch.stack([right for _, _, right, _ in unseen])).tolist()
+        also = ", or precision: float32" if self.phase.dtype != torch.float32 else ""
         for (step, _, _, size), loss, right in zip(unseen, values, rights, strict=True):
-            if not math.isfinite(loss) or loss > EXPLODED * math.log(max(2, self.classes)):
-                raise TrainingError(
-                    f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}: training has run away. "
-                    f"Try a lower lr (it is {self.recipe.lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, "
-                    "or warmup_epochs: 1" + (", or precision: float32" if self.phase.dtype != torch.float32 else "")
-                )
+            losses.require_sensible(loss, self.classes, epoch, step, self.recipe.lr, also)
             sums[0] += loss * size
             sums[1] += right
             sums[2] += size
@@ -256,11 +250,7 @@ class Fit:
         self.after_epoch(self.history)
         for watch in self.watchers:
             watch(row, seconds)
-        if seconds > 1:
-            seen = ", ".join(
-                f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and value is not None
-            )
-            say(f"epoch {int(row['epoch'] or 0)} of {self.recipe.epochs}: {seen} ({seconds:.1f} s)")
+        tell(row, self.recipe.epochs, seconds)
 
     def _save(self, epoch: int, step: int, sums: list[float]) -> None:
         """Write a checkpoint from which `step` of `epoch` comes next."""

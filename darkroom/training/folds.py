@@ -11,7 +11,7 @@ from darkroom import files
 from darkroom.data.batches import Table
 from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
-from darkroom.training.classifier import Data
+from darkroom.training.data import Data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

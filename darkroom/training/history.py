@@ -6,6 +6,7 @@ from pathlib import Path
 
 from darkroom import files
 from darkroom.errors import DarkroomError
+from darkroom.progress import say
 
 Row = dict[str, float | None]
 COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")
@@ -32,6 +33,13 @@ class HistoryFile:
         shown = ([_text(row[name]) for name in COLUMNS] for row in self._rows)
         files.write_csv(self.path, COLUMNS, shown)
         self._last = time.monotonic()
+
+
+def tell(row: Row, epochs: int, seconds: float) -> None:
+    """Say an epoch's row, if it took long enough for a person to wait for it."""
+    if seconds > 1:
+        seen = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and value is not None)
+        say(f"epoch {int(row['epoch'] or 0)} of {epochs}: {seen} ({seconds:.1f} s)")
 
 
 def tensorboard(folder: Path) -> Watcher:

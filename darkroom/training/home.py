@@ -63,7 +63,7 @@ class Home:
         return self.rows
 
     def finish(self, result: bytes) -> None:
-        """The pickled result: (Trained, name of the checkpoint), or a DarkroomError."""
+        """The pickled result: what was trained, or a DarkroomError."""
         self.result = result
 
     def finished(self) -> bytes | None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from darkroom import runtime
 from darkroom.errors import DarkroomError
-from darkroom.model import freezing
 from darkroom.runtime import Runtime
-from darkroom.training.classifier import Trained, open_data, train
+from darkroom.training.classifier import Trained, train
+from darkroom.training.data import open_data
 from darkroom.training.group import Group, backend
 from darkroom.training.history import Row
 from darkroom.training.recipe import Recipe
@@ -29,29 +29,27 @@ AfterEpoch = Callable[[list[Row]], None]
 
 def launch(
     shards: Path, features: Path, body: Path, recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> tuple[Trained, Callable[[], None]]:
-    """Train where `environment` says. Returns what came of it, and what to call when that is saved.
+) -> Trained:
+    """Train where `environment` says.
 
     Under torchrun it returns in the first process alone; the others end here.
     """
     paths = (shards, features, body)
-    alone = recipe.freeze == freezing.EVERYTHING and not recipe.thaw_epoch
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return _in_torchrun(paths, recipe, environment, after_epoch)
-    if environment.ray is not None and (environment.processes == 1 or not alone):
+    if environment.ray is not None and (environment.processes == 1 or not recipe.only_head):
         from darkroom.training.on_cluster import train_on_cluster
 
         return train_on_cluster(paths, recipe, environment, after_epoch)
-    if (environment.processes or 1) > 1 and not alone:
+    if (environment.processes or 1) > 1 and not recipe.only_head:
         return _in_processes(paths, recipe, environment, after_epoch)
-    trained, checkpoint = train(open_data(shards, features), body, recipe, environment, after_epoch)
-    return trained, checkpoint.remove
+    return train(open_data(shards, features), body, recipe, environment, after_epoch)
 
 
 def in_group(
     paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch, group: Group,
     local_rank: int, **options: Any,
-) -> tuple[Trained, Callable[[], None]]:  # fmt: skip
+) -> Trained:  # fmt: skip
     """Train in this process of `group`, whose torch.distributed is up; on a GPU of its own where there are GPUs."""
     import torch
 
@@ -62,11 +60,8 @@ def in_group(
         # Where there is none, torch_device says so. Ray may show a process its own GPU alone, or those of its node.
         device = f"cuda:{local_rank % max(1, torch.cuda.device_count())}"
     shards, features, body = paths
-    trained, checkpoint = train(
-        open_data(shards, features), body, recipe, dataclasses.replace(environment, device=device), after_epoch, group,
-        **options,
-    )  # fmt: skip
-    return trained, checkpoint.remove
+    environment = dataclasses.replace(environment, device=device)
+    return train(open_data(shards, features), body, recipe, environment, after_epoch, group, **options)
 
 
 def check_gpus(device: str, processes: int) -> None:
@@ -89,7 +84,7 @@ def check_gpus(device: str, processes: int) -> None:
 
 def _in_torchrun(
     paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> tuple[Trained, Callable[[], None]]:
+) -> Trained:
     import torch
 
     check_gpus(environment.device, int(os.environ["LOCAL_WORLD_SIZE"]))
@@ -105,7 +100,7 @@ def _in_torchrun(
 
 def _in_processes(
     paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> tuple[Trained, Callable[[], None]]:
+) -> Trained:
     """Several processes on this machine, which share its processor cores."""
     size = environment.processes or 1
     runtime.torch_device(environment)  # a device that cannot be used is told before processes start
@@ -129,9 +124,9 @@ def _in_processes(
         finally:
             for process in processes:
                 process.kill()
-        trained, rows, finish = _answer(Path(folder))
+        trained, rows = _answer(Path(folder))
     after_epoch(rows)
-    return trained, finish
+    return trained
 
 
 def _wait(processes: list[Any]) -> None:
@@ -174,12 +169,12 @@ def _work(
         after_epoch(so_far)
 
     try:
-        trained, finish = in_group(paths, recipe, environment, reported, group, group.rank)
+        trained = in_group(paths, recipe, environment, reported, group, group.rank)
     except DarkroomError as error:
         (folder / f"error-{group.rank}").write_bytes(pickle.dumps(error))
         sys.exit(1)
     if group.leads:
-        (folder / "done.tmp").write_bytes(pickle.dumps((trained, rows, finish)))
+        (folder / "done.tmp").write_bytes(pickle.dumps((trained, rows)))
         (folder / "done.tmp").replace(folder / "done")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -1,5 +1,6 @@
 """What training makes smaller, and two ways of mixing samples before it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.data.randomness import generator
+from darkroom.errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+EXPLODED = 1000.0  # times the loss of a guess
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
@@ -40,6 +43,30 @@ def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
     return loss
 
 
+def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
+    """What softmax is to give for labels (b,), float32 (b, K): smoothed one-hot rows, times the class's weight (K,)."""
+    rows = np.full((len(labels), classes), smoothing / classes, np.float32)
+    rows[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+    return rows if weights is None else rows * weights[labels, None]
+
+
+def require_sensible(loss: float, classes: int, epoch: int, step: int, lr: float, also: str = "") -> None:
+    """Raise TrainingError where the loss of step `step` of `epoch` (both from 0) shows that training has run away.
+
+    `also`: one more thing to try.
+    """
+    if not math.isfinite(loss) or loss > EXPLODED * math.log(max(2, classes)):
+        raise TrainingError(
+            f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}: training has run away. Try a lower lr "
+            f"(it is {lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, or warmup_epochs: 1{also}"
+        )
+
+
+def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:
+    """What mixing draws for a batch of `count`: the share (0..1) that a sample keeps, and its partner's place (b,)."""
+    return float(random.beta(strength, strength)), random.permutation(count)
+
+
 @dataclass(frozen=True)
 class Mixed:
     """A batch after mixing: the loss is `share` of that against `first`, the rest of that against `second`."""
@@ -63,8 +90,8 @@ def mix(inputs: "Tensor", labels: "Tensor", mixup: float, cutmix: float, *path: 
     random = generator(*path, "mix")
     cut = bool(cutmix) and (not mixup or random.random() < 0.5)
     strength = cutmix if cut else mixup
-    share = float(random.beta(strength, strength))
-    other = torch.from_numpy(random.permutation(len(labels))).to(labels.device)
+    share, drawn = partners(random, strength, len(labels))
+    other = torch.from_numpy(drawn).to(labels.device)
     if not cut:
         return Mixed(torch.lerp(inputs[other], inputs, share), labels, labels[other], share)
     side = inputs.shape[-1]

@@ -16,10 +16,13 @@ from darkroom import files, runtime
 from darkroom.data.batches import order, steps
 from darkroom.errors import DarkroomError
 from darkroom.evaluation import figures
+from darkroom.model import heads
 from darkroom.params import load
 from darkroom.progress import progress
-from darkroom.training.classifier import make_phases, new_head, open_data
+from darkroom.training.classifier import first_head
+from darkroom.training.data import open_data
 from darkroom.training.fit import Fit
+from darkroom.training.in_torch import make_phases
 from darkroom.training.precision import choose
 from darkroom.training.recipe import Recipe
 
@@ -60,7 +63,8 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
     device = runtime.torch_device(environment)
     body = Path("models/body")
     data = open_data(Path("data/shards"), Path("data/features"))
-    head = new_head(recipe, files.read_json(body / "body.json"), data.classes, body).to(device)
+    first = first_head(recipe, files.read_json(body / "body.json")["features"], data.classes, body)
+    head = heads.build(recipe.head_facts, first).to(device)
     phases, _ = make_phases(data, body, recipe, head, device, choose(recipe.precision, device), environment.threads)
     fit = Fit(phases, recipe, device)
     fit.begin(len(phases) - 1)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from darkroom.progress import say
+
 # name: +1 where more is better, -1 where less is
 MONITORS = {"val_loss": -1, "val_accuracy": 1}
 
@@ -32,6 +34,9 @@ class Monitor:
         self.waited += 1
         return False
 
-    def gives_up(self, patience: int) -> bool:
-        """Whether `patience` epochs have passed without a better one; 0 never gives up."""
-        return 0 < patience <= self.waited
+    def gives_up(self, patience: int, epoch: int) -> bool:
+        """Whether `epoch` (from 0) is the last: `patience` epochs without a better one; 0 never gives up. Says so."""
+        if not 0 < patience <= self.waited:
+            return False
+        say(f"train: no better {self.name} for {patience} epochs; stops after {epoch + 1}")
+        return True

@@ -7,7 +7,6 @@ another node does again: so the trials of a sweep run side by side. The stage al
 import dataclasses
 import pickle
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,7 @@ from darkroom.training.recipe import Recipe
 FAILURES = 10  # lost processes and nodes that a training outlives
 
 
-def train_on_cluster(
-    paths: Paths, recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> tuple[Trained, Callable[[], None]]:
+def train_on_cluster(paths: Paths, recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch) -> Trained:
     """Train on the cluster that `environment.ray` names; see launch. Raises DarkroomError."""
     ray = cluster.connect(environment.ray or cluster.LOCAL)
     shape = cluster.shape(environment)
@@ -56,12 +53,12 @@ def train_on_cluster(
     say(f"train: {many} of {shape.cpus} threads{gpus} on the Ray cluster")
     run = _as_task if shape.processes == 1 else _together
     with following(ray, home, after_epoch):
-        trained, key = run(ray, config, shape)
+        trained = run(ray, config, shape)
     after_epoch(ray.get(home.reported.remote()))
-    return trained, Checkpoint(environment.checkpoints, key).remove
+    return trained
 
 
-def _as_task(ray: Any, config: dict[str, Any], shape: Shape) -> tuple[Trained, str]:
+def _as_task(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
     """Train in one process, as a task that is done again where its process or node is lost."""
     del ray
     address, gpus = config["environment"].ray or cluster.LOCAL, int(shape.on_gpu)
@@ -74,11 +71,11 @@ def _as_task(ray: Any, config: dict[str, Any], shape: Shape) -> tuple[Trained, s
     return done
 
 
-def _alone(config: dict[str, Any], _: None) -> tuple[Trained, str]:
+def _alone(config: dict[str, Any], _: None) -> Trained:
     return _train(config, Group(), 0)
 
 
-def _together(ray: Any, config: dict[str, Any], shape: Shape) -> tuple[Trained, str]:
+def _together(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
     """Train in several processes, which Ray Train starts again where one is lost."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -124,8 +121,7 @@ def _one_of_several(config: dict[str, Any]) -> None:
         ray.get(config["home"].finish.remote(pickle.dumps(done)))
 
 
-def _train(config: dict[str, Any], group: Group, local_rank: int) -> tuple[Trained, str]:
-    """What is trained, and the name of its checkpoint at home."""
+def _train(config: dict[str, Any], group: Group, local_rank: int) -> Trained:
     home = config["home"]
 
     def checkpoint(folder: Path, key: str, every: float) -> Checkpoint:
@@ -137,10 +133,9 @@ def _train(config: dict[str, Any], group: Group, local_rank: int) -> tuple[Train
         home.report.remote(list(rows))
 
     paths = homes.on_this_node(home, config["paths"])
-    trained, finish = in_group(
+    return in_group(
         paths, config["recipe"], config["environment"], report, group, local_rank, make_checkpoint=checkpoint
     )
-    return trained, finish.__self__.key  # type: ignore[attr-defined]
 
 
 def _last_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from darkroom.data.augment import STRENGTHS
 from darkroom.errors import ParamsError
+from darkroom.model.heads import Head
 from darkroom.params import param
 from darkroom.training.monitor import MONITORS
 from darkroom.training.optimizers import OPTIMIZERS
@@ -46,6 +47,16 @@ class Recipe:
     compile: str = param("torch.compile of the network: auto where the steps repay it",
                          choices=("auto", "never", "always"))  # fmt: skip
 
+    @property
+    def head_facts(self) -> Head:
+        """What the head is."""
+        return Head(self.head, self.hidden, self.dropout)
+
+    @property
+    def only_head(self) -> bool:
+        """Whether cached features are all that is learnt from, in every epoch."""
+        return self.freeze == "backbone" and not self.thaw_epoch
+
     def check(self) -> None:
         """Raise ParamsError for values that are allowed each, and contradict each other."""
         if self.thaw_epoch and self.freeze == "none":
@@ -58,12 +69,12 @@ class Recipe:
         if self.warmup_epochs >= self.epochs:
             raise ParamsError(f"params.yaml: warmup_epochs is {self.warmup_epochs:g}, "
                               f"expected less than epochs ({self.epochs})")  # fmt: skip
-        if self.cutmix and self.freeze == "backbone" and not self.thaw_epoch:
+        if self.cutmix and self.only_head:
             raise ParamsError(
                 "params.yaml: cutmix pastes images, and with freeze: backbone none are seen in training; "
                 "set cutmix: 0, use mixup (which mixes features), or freeze less"
             )
-        if self.lr_decay != 1 and self.freeze == "backbone" and not self.thaw_epoch:
+        if self.lr_decay != 1 and self.only_head:
             raise ParamsError(
                 "params.yaml: lr_decay acts on the backbone's layers, which freeze: backbone holds still; "
                 "set lr_decay: 1, or freeze less"

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from darkroom.errors import DarkroomError
-from darkroom.export.onnx import join, parse, read, write
+from darkroom.export.onnx import after_body, join, parse, read, write
 from darkroom.export.session import open_session, probabilities
 from darkroom.model import heads
 from darkroom.model.classifier import softmax
@@ -29,6 +29,16 @@ def test_a_joined_graph_computes_body_head_temperature_and_softmax(hidden, tmp_p
     parts = probabilities(session, iter([images(5)[:2], images(5)[2:]]), 4)
     assert parts.shape == (5, 4)
     assert probabilities(session, iter([]), 4).shape == (0, 4)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_the_part_after_the_body_answers_from_features_and_holds_nothing_else(hidden):
+    head = small.head(4, hidden=hidden)
+    part = after_body(join(small.body(), head, 0.7))
+    features = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+    answers = open_session(part.SerializeToString(), 1).run(["probabilities"], {"features": features})[0]
+    np.testing.assert_allclose(answers, softmax(heads.logits(features, head), 0.7), atol=1e-5)
+    assert {tensor.name for tensor in part.graph.initializer} == {*(f"head.{name}" for name in head), "temperature"}
 
 
 def test_where_and_how_it_was_made_leaves_no_trace_in_the_bytes(tmp_path):

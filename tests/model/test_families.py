@@ -64,7 +64,8 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     images, labels = photo_images(3, size)
     body = Body(backbones.build(backbone, size, seed=0), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
     features = backbones.features_of(body.net, size)
-    network = Network(body, heads.build(heads.Head("linear", 1, 0), features, 2, seed=0), "none").train()
+    linear = heads.Head("linear", 1, 0)
+    network = Network(body, heads.build(linear, heads.initial(linear, features, 2, seed=0)), "none").train()
 
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     functional.cross_entropy(network(pixels(images)), torch.from_numpy(labels)).backward()

@@ -11,8 +11,9 @@ from tests.model.samples import empty_backbone
 
 def network(backbone="small_cnn", size=28, freeze="backbone"):
     body = Body(backbones.build(backbone, size, seed=0), [0.5] * 3, [0.25] * 3)
-    head = heads.build(heads.Head("linear", 0, 0), backbones.features_of(body.net, size), 3, seed=0)
-    return Network(body, head, freeze)
+    linear = heads.Head("linear", 0, 0)
+    first = heads.initial(linear, backbones.features_of(body.net, size), 3, seed=0)
+    return Network(body, heads.build(linear, first), freeze)
 
 
 def one_step(network, size=28):

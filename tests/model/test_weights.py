@@ -30,8 +30,9 @@ def save_run(folder: Path, backbone="small_cnn", size=28, classes=("ant", "bee")
     facts = {"backbone": backbone, "image_size": size, "mean": MEAN, "std": STD, "classes": list(classes),
              "framing": {"size": size, "resize": "crop", "short_side": 32}, "head": head.facts(), "frozen": True,
              "features": backbones.features_of(net, size), "temperature": 1.5}  # fmt: skip
-    network = heads.build(head, facts["features"], len(classes), seed=5)
-    classifier.save(folder, facts, heads.tensors(network), Body(net, MEAN, STD).arrays())
+    classifier.save(
+        folder, facts, heads.initial(head, facts["features"], len(classes), seed=5), Body(net, MEAN, STD).arrays()
+    )
     return folder
 
 

@@ -145,7 +145,7 @@ def tuned(tmp_path_factory) -> Run:
     files.write_json(
         run.root / "models/body/body.json", {k: facts[k] for k in ("backbone", "image_size", "mean", "std")}
     )
-    head = heads.tensors(heads.build(heads.Head("linear", 0, 0.0), size, 10, seed=0))
+    head = heads.initial(heads.Head("linear", 0, 0.0), size, 10, seed=0)
     facts["head"] = {"kind": "linear", "hidden": 0, "dropout": 0.0}
     classifier.save(run.root / "models/classifier", facts, head, bodies[1].arrays())
     (run.root / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")

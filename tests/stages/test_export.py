@@ -14,11 +14,11 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from darkroom import files
-from darkroom.data.shards import write_shards
+from darkroom import files, runtime
+from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import DarkroomError
-from darkroom.export import provenance
-from darkroom.export.onnx import write
+from darkroom.export import answers, provenance
+from darkroom.export.onnx import join, read, write
 from darkroom.export.session import open_session
 from darkroom.model import classifier, tensors
 from stages import export as stage
@@ -144,6 +144,20 @@ def test_a_model_that_answers_otherwise_is_not_exported(root, monkeypatch):
     assert not (root / "metrics/export.json").exists()
 
 
+@pytest.mark.parametrize("wrong", ["graph", "file"])
+def test_of_a_frozen_body_the_head_is_checked_on_all_features_and_the_file_on_pictures(root, monkeypatch, wrong):
+    """Either of the two alone finds a temperature that is not the classifier's."""
+    monkeypatch.chdir(root)
+    saved, test = classifier.SavedClassifier.load(Path("models/classifier")), Shards(Path("data/shards/test"))
+    good, bad = (join(read(Path("models/body/body.onnx")), saved.head, t) for t in (saved.temperature, 3.0))
+    write(bad if wrong == "file" else good, Path("model.onnx"))
+    arguments = (Path("model.onnx"), saved, test, Path("data/features"), runtime.from_environment())
+    with pytest.raises(DarkroomError, match="disagrees with the trained one on the test set"):
+        answers.check(bad if wrong == "graph" else good, *arguments)
+    write(good, Path("model.onnx"))
+    assert answers.check(good, *arguments).n == len(test) > answers.WHOLE
+
+
 def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatch):
     run(root, monkeypatch)
     before = (root / "models/export/model.onnx").read_bytes()
@@ -161,17 +175,18 @@ def test_a_fine_tuned_network_is_exported_and_compared_with_torch(root, monkeypa
     folder = root / "models/classifier"
     body = Body(backbones.build("small_cnn", SIZE, seed=3), [0.2] * 3, [0.3] * 3)
     features = backbones.features_of(body.net, SIZE)
-    head = heads.build(heads.Head("linear", 1, 0.0), features, len(CLASSES), seed=4)
+    linear = heads.Head("linear", 1, 0.0)
+    head = heads.initial(linear, features, len(CLASSES), seed=4)
     facts = files.read_json(folder / "model.json") | {
         "backbone": "small_cnn", "frozen": False, "freeze": "none", "features": features, "mean": [0.2] * 3,
         "std": [0.3] * 3, "head": {"kind": "linear", "hidden": 1, "dropout": 0.0},
     }  # fmt: skip
-    classifier.save(folder, facts, heads.tensors(head), body.arrays())
+    classifier.save(folder, facts, head, body.arrays())
     (root / "models/body/body.onnx").unlink()
     run(root, monkeypatch)
     images, _ = pictures()
     answers = open_session(root / "models/export/model.onnx", 1).run(["probabilities"], {"images": images[400:]})[0]
-    logits = Network(body, head, "none").eval()(pixels(images[400:])).detach().numpy()
+    logits = Network(body, heads.build(linear, head), "none").eval()(pixels(images[400:])).detach().numpy()
     np.testing.assert_allclose(answers, classifier.softmax(logits, 1.25), atol=1e-4)
 
 
@@ -233,3 +248,32 @@ def test_the_closing_line_and_run_json_tell_what_it_cost(root):
     noted = json.loads((root / "metrics/run.json").read_text())["stages"]["export"]
     assert set(noted["latency_ms"]) == {"1", "32"}
     assert noted["model_peak_memory_mb"] > 0
+
+
+def test_the_cost_is_measured_once_for_all_heads_on_a_body(root):
+    """Another head: the figure of before. Another body: a new one."""
+
+    def noted(**changes: float) -> dict:
+        saved = classifier.SavedClassifier.load(root / "models/classifier")
+        head = {name: value * changes.get("head", 1.0) for name, value in saved.head.items()}
+        classifier.save(root / "models/classifier", saved.facts, head, {"weight": np.zeros((8, 3, 3, 3), np.float32)})
+        done = as_a_process(root, "-m", "stages.export", *ARGUMENTS)
+        assert done.returncode == 0, done.stderr
+        return json.loads((root / "metrics/run.json").read_text())["stages"]["export"]
+
+    first = noted()
+    again = noted(head=1.5)
+    assert {name: again[name] for name in ("latency_ms", "model_peak_memory_mb", "cost_of")} == {
+        name: first[name] for name in ("latency_ms", "model_peak_memory_mb", "cost_of")
+    }
+    record = json.loads((root / "metrics/run.json").read_text())
+    record["stages"]["export"] |= {"latency_ms": {"1": -1.0, "32": -1.0}}
+    files.write_json(root / "metrics/run.json", record)
+    assert noted(head=1.2)["latency_ms"] == {"1": -1.0, "32": -1.0}
+    body = onnx.load(root / "models/body/body.onnx")
+    body.graph.name = "another"
+    (root / "models/body/body.onnx").unlink()
+    write(body, root / "models/body/body.onnx")
+    after = noted()
+    assert after["cost_of"] != first["cost_of"]
+    assert after["latency_ms"]["1"] > 0

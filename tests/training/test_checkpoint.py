@@ -1,6 +1,6 @@
 import torch
 
-from darkroom.training.checkpoint import Checkpoint
+from darkroom.training.checkpoint import Checkpoint, discard
 
 STATE = {
     "epoch": 3,
@@ -49,7 +49,7 @@ def test_removing_takes_what_a_killed_writer_left(tmp_path):
     checkpoint.save(STATE)
     (tmp_path / ".key.ckpt.abc.tmp").write_bytes(b"half")
     (tmp_path / "other.ckpt").write_bytes(b"of another training")
-    checkpoint.remove()
+    discard(tmp_path, "key")
     assert [path.name for path in tmp_path.iterdir()] == ["other.ckpt"]
 
 

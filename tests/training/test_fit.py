@@ -237,7 +237,8 @@ def test_a_head_learns_the_same_from_features_as_through_the_network(data, tmp_p
     def parts() -> tuple[Body, nn.Module]:
         body = Body(backbones.build(backbone, SIZE, seed=3), [0.3] * 3, [0.35] * 3)
         features = backbones.features_of(body.net, SIZE)
-        return body, heads.build(heads.Head("linear", 1, 0.0), features, 10, seed=3)
+        linear = heads.Head("linear", 1, 0.0)
+        return body, heads.build(linear, heads.initial(linear, features, 10, seed=3))
 
     body, head = parts()
     cached = {}

@@ -22,9 +22,9 @@ def test_patience_counts_epochs_since_the_best():
     gave_up = []
     for epoch, loss in enumerate([1.0, 2.0, 0.5, 1.0, 1.0]):
         monitor.epoch_ended(epoch, row(loss, 0.5))
-        gave_up.append(monitor.gives_up(2))
+        gave_up.append(monitor.gives_up(2, epoch))
     assert gave_up == [False, False, False, False, True]
-    assert not monitor.gives_up(0)
+    assert not monitor.gives_up(0, 9)
 
 
 def test_without_validation_samples_the_last_epoch_is_kept():

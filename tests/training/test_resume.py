@@ -17,7 +17,8 @@ ARGUMENTS = (
 SCENARIOS = {
     "frozen": {"epochs": 20, "head": "mlp", "batch_size": 16},
     "frozen, sgd, plateau and ema": {
-        "epochs": 20, "optimizer": "sgd", "schedule": "plateau", "ema": 0.99, "batch_size": 16, "mixup": 0.2,
+        "epochs": 20, "head": "mlp", "optimizer": "sgd", "schedule": "plateau", "ema": 0.99, "batch_size": 16,
+        "mixup": 0.2,
     },
     "thawing": {"epochs": 10, "thaw_epoch": 4, "thaw_lr_factor": 0.3, "augment": "strong", "lr_decay": 0.7},
     "fine-tuning, ema, plateau, early stop": {

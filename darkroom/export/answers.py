@@ -1,0 +1,81 @@
+"""What the trained and the exported model say of the test set, and whether they say the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from darkroom import runtime
+from darkroom.data.shards import Shards
+from darkroom.export.agreement import Agreement, require
+from darkroom.export.onnx import after_body
+from darkroom.export.session import open_session, probabilities
+from darkroom.model.classifier import SavedClassifier
+from darkroom.progress import progress
+from darkroom.runtime import Runtime
+
+BATCH = 8  # as predict streams
+ROWS = 4096  # of features at once
+WHOLE = 32  # pictures that go through the whole exported model when its body is frozen
+
+
+def check(
+    model: onnx.ModelProto,
+    path: Path,
+    saved: SavedClassifier,
+    test: Shards,
+    features: Path,
+    machine: Runtime,
+) -> Agreement:
+    """Compare the exported model with the trained one on the whole test set. Raises DarkroomError.
+
+    Where the body is frozen, its half of the graph is the very file that gave embed the features, so that a new head
+    need not cost a run of the network over the test set: every picture's features go through the other half, and
+    WHOLE of the pictures, evenly spread, through the whole of it.
+    """
+    ids = test.ids()
+    if not saved.frozen:
+        trained = trained_answers(saved, test, machine)
+        return require(trained, exported_answers(path, test, machine), ids)
+    rows = Shards(features / "test")
+    trained = _joined([saved.probabilities(batch[:, 0]) for batch, _ in rows.batches(ROWS)], saved)
+    head = open_session(after_body(model).SerializeToString(), machine.threads, spin=False)
+    halves = [head.run(["probabilities"], {"features": batch[:, 0]})[0] for batch, _ in rows.batches(ROWS)]
+    found = require(trained, _joined(halves, saved), ids)
+    some = np.unique(np.linspace(0, len(test) - 1, min(WHOLE, len(test))).round().astype(np.int64))
+    exported = exported_answers(path, test, machine, some)
+    return found.worse(require(trained[some], exported, [ids[place] for place in some]))
+
+
+def _joined(parts: list[np.ndarray], saved: SavedClassifier) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty((0, len(saved.classes)))
+
+
+def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> np.ndarray:
+    """What the trained network itself says of the test set: (n, K)."""
+    import torch
+
+    from darkroom.model.classifier import softmax
+    from darkroom.model.network import load_network, pixels
+
+    device = runtime.torch_device(machine)
+    network = load_network(saved.folder).to(device)
+    with torch.inference_mode():
+        parts = [
+            softmax(network(pixels(images, device)).float().cpu().numpy(), saved.temperature)
+            for images in _images(test, np.arange(len(test)), "export: the trained model")
+        ]
+    return _joined(parts, saved)
+
+
+def exported_answers(path: Path, test: Shards, machine: Runtime, places: np.ndarray | None = None) -> np.ndarray:
+    """What the exported model says of the pictures at `places`; None: of the whole test set."""
+    places = np.arange(len(test)) if places is None else places
+    session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
+    return probabilities(session, _images(test, places, "export: the exported model"), len(test.classes))
+
+
+def _images(shards: Shards, places: np.ndarray, what: str) -> Iterator[np.ndarray]:
+    parts = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+    yield from (shards.rows(part) for part in progress(parts, what, total=len(parts), unit="batch"))

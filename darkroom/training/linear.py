@@ -1,0 +1,177 @@
+"""A linear head on cached features, learnt in numpy: importing torch takes longer than the whole training.
+
+This is softmax regression by mini-batches. With targets T (b, K), a batch's mean cross entropy has the gradient
+(P - T)ᵀX / b. All that a recipe says of a head means here what it means in darkroom.training.fit, for the same samples
+in the same order; a test holds the two to the same curve. One thread computes, so that the bits are the same whatever
+DARKROOM_THREADS is.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from darkroom.data.batches import Table, balanced_order, order, steps, views
+from darkroom.data.randomness import generator
+from darkroom.errors import TrainingError
+from darkroom.model import heads
+from darkroom.model.tensors import Tensors
+from darkroom.training import losses
+from darkroom.training.descent import RULES
+from darkroom.training.ema import decay_at
+from darkroom.training.history import Row, Watcher, tell
+from darkroom.training.learnt import Learnt
+from darkroom.training.monitor import Monitor
+from darkroom.training.recipe import Recipe
+from darkroom.training.schedules import Plateau, factor
+
+MOST_STEPS = 100_000
+MOST_PRODUCTS = 1e11  # multiplications: some ten seconds of one thread
+ROWS = 4096  # that are validated together
+DECAYED = "0.weight"  # biases neither decay nor have an l1 term
+
+
+def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
+    """Whether a training is one for `learn`, which takes seconds and so keeps no checkpoint.
+
+    What takes longer belongs to torch, with its threads, GPUs and checkpoints. A rule by counts alone: the same
+    everywhere.
+    """
+    count = recipe.epochs * -(-samples // recipe.batch_size)
+    products = 2.0 * recipe.epochs * samples * features * classes
+    alone = recipe.only_head and recipe.head == "linear"
+    return alone and count <= MOST_STEPS and products <= MOST_PRODUCTS
+
+
+def learn(
+    train: Table,
+    val: Table,
+    head: Tensors,
+    recipe: Recipe,
+    after_epoch: Callable[[list[Row]], None],
+    watchers: Sequence[Watcher] = (),
+) -> Learnt:
+    """The head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
+
+    Raises TrainingError when there is nothing to learn from, or the loss runs away.
+    """
+    if not len(train):
+        raise TrainingError("there is nothing to train on: the train split is empty; look at data/split.csv")
+    # A loss that is no number is told to the user by its step.
+    with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
+        return _Training(train, val, head, recipe).run(after_epoch, watchers)
+
+
+class _Training:
+    """The state of one training, and its parts."""
+
+    def __init__(self, train: Table, val: Table, head: Tensors, recipe: Recipe) -> None:
+        self.train, self.val, self.recipe = train, val, recipe
+        self.head = {name: np.array(value) for name, value in head.items()}
+        self.average = {name: value.copy() for name, value in self.head.items()} if recipe.ema else self.head
+        self.rule = RULES[recipe.optimizer](recipe.momentum)
+        self.plateau = Plateau()
+        self.updates = 0
+        self.views = train.row_shape[0]
+        self.classes = len(train.classes)
+        self.weights = losses.class_weights(train.labels, self.classes) if recipe.balance == "loss" else None
+
+    def run(self, after_epoch: Callable[[list[Row]], None], watchers: Sequence[Watcher]) -> Learnt:
+        """All epochs, or those that `patience` allows."""
+        recipe, monitor = self.recipe, Monitor(self.recipe.monitor)
+        history: list[Row] = []
+        seconds: list[float] = []
+        for epoch in range(recipe.epochs):
+            started = time.monotonic()
+            row = self.train_epoch(epoch)
+            val_loss, val_accuracy, logits = self.validate()
+            history.append(row | {"val_loss": val_loss, "val_accuracy": val_accuracy})
+            better = monitor.epoch_ended(epoch, history[-1])
+            if recipe.schedule == "plateau":
+                self.plateau.epoch_ended(better)
+            if better:
+                best = {name: value.copy() for name, value in self.average.items()}, logits, epoch
+            seconds.append(time.monotonic() - started)
+            after_epoch(history)
+            for watch in watchers:
+                watch(history[-1], seconds[-1])
+            tell(history[-1], recipe.epochs, seconds[-1])
+            if monitor.gives_up(recipe.patience, epoch):
+                break
+        head, logits, best_epoch = best
+        ran = {"engine": "numpy", "precision": "float32", "epoch_seconds": [round(each, 3) for each in seconds]}
+        return Learnt(head, None, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
+
+    def train_epoch(self, epoch: int) -> Row:
+        """All steps of an epoch; its row of the history, before validation."""
+        recipe, labels = self.recipe, self.train.labels
+        samples = (
+            balanced_order(labels, recipe.seed, epoch)
+            if recipe.balance == "sampler"
+            else order(len(labels), recipe.seed, epoch)
+        )
+        parts = steps(samples, recipe.batch_size)
+        warmup = min(recipe.warmup_epochs, recipe.epochs / 2)
+        total, right, lr = 0.0, 0, 0.0
+        for step, part in enumerate(parts):
+            share = factor(recipe.schedule, epoch + step / len(parts), recipe.epochs, warmup)
+            lr = recipe.lr * share * self.plateau.factor
+            loss, correct = self.step(part, lr, epoch, step)
+            losses.require_sensible(loss, self.classes, epoch, step, recipe.lr)
+            total, right = total + loss * len(part), right + correct
+        count = len(samples)
+        return {"epoch": epoch + 1, "train_loss": total / count, "train_accuracy": right / count, "lr": lr}
+
+    def step(self, part: np.ndarray, lr: float, epoch: int, step: int) -> tuple[float, int]:
+        """One step on samples `part` (b,); the batch's mean loss before it, and the number of right answers."""
+        recipe = self.recipe
+        inputs = self.train.features(part, views(part, self.views, recipe.seed, epoch))
+        labels = self.train.labels[part]
+        targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)
+        if recipe.mixup:
+            share, other = losses.partners(generator(recipe.seed, epoch, step, "mix"), recipe.mixup, len(part))
+            inputs = inputs[other] + np.float32(share) * (inputs - inputs[other])
+            targets = targets[other] + np.float32(share) * (targets - targets[other])
+        logits = heads.logits(inputs, self.head)
+        loss, gradient = cross_entropy(logits, targets)
+        gradients = {"0.weight": gradient.T @ inputs, "0.bias": gradient.sum(axis=0)}
+        if recipe.l1:
+            gradients[DECAYED] += np.float32(recipe.l1) * np.sign(self.head[DECAYED])
+        if recipe.grad_clip:
+            norm = float(np.sqrt(sum(np.vdot(value, value) for value in gradients.values())))
+            for value in gradients.values():
+                value *= np.float32(min(1.0, recipe.grad_clip / (norm + 1e-6)))
+        for name, value in self.head.items():
+            self.rule.step(name, value, gradients[name], lr, recipe.weight_decay if name == DECAYED else 0.0)
+        if recipe.ema:
+            self.updates += 1
+            for name, value in self.average.items():
+                value += np.float32(1 - decay_at(recipe.ema, self.updates)) * (self.head[name] - value)
+        return loss, int((logits.argmax(axis=1) == labels).sum())
+
+    def validate(self) -> tuple[float | None, float | None, np.ndarray]:
+        """Loss, accuracy and logits (n, K) of the validation samples, each as its view 0; None without any."""
+        places = np.arange(len(self.val))
+        parts = [places[start : start + ROWS] for start in range(0, len(places), ROWS)]
+        rows = [heads.logits(self.val.features(part, np.zeros(len(part), np.int64)), self.average) for part in parts]
+        if not rows:
+            return None, None, np.empty((0, self.classes), np.float32)
+        logits, labels = np.concatenate(rows), self.val.labels
+        loss = cross_entropy(logits, losses.targets(labels, self.classes))[0]
+        if not np.isfinite(loss):
+            loss = float(np.finfo(np.float32).max)  # a step of the next epoch says so, with its number
+        return loss, float((logits.argmax(axis=1) == labels).mean()), logits
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean loss of a batch of logits (b, K), and its gradient with respect to them, float32 (b, K).
+
+    Rows of `targets` (b, K) need not sum to one: the sum is the sample's weight.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    loss = -float(np.vdot(targets, shifted - np.log(sums))) / len(logits)
+    weight = targets.sum(axis=1, keepdims=True)
+    return loss, (exponentials / sums * weight - targets) / np.float32(len(logits))
