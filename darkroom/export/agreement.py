@@ -1,4 +1,4 @@
-"""Does the exported model say what the trained one says? Checked on every picture of the test set."""
+"""Does the exported model say what the trained one says? Answers compared row by row, and how far apart they may be."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ import numpy as np
 
 GRID = 8  # occlusion hides one of GRID × GRID patches at a time
 SHOWN = 448  # the shorter side of a drawn map at least, in pixels
+SHADES = 1024
 # Dark to bright, ordered by lightness, so that it reads in grey and with any colour vision: (position, r, g, b).
 COLOURS = np.array(
     [
@@ -63,7 +64,9 @@ def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     side = max(len(image), SHOWN)
     smooth = Image.fromarray(heat.astype(np.float32), "F").resize((side, side), Image.Resampling.BICUBIC)
     level = np.clip(np.asarray(smooth), 0, 1)[..., None]
-    colour = np.concatenate([np.interp(level, COLOURS[:, 0], COLOURS[:, 1 + c]) for c in range(3)], axis=2)
+    steps = np.linspace(0, 1, SHADES)
+    table = np.stack([np.interp(steps, COLOURS[:, 0], COLOURS[:, 1 + c]) for c in range(3)], axis=1)
+    colour = table.astype(np.float32)[np.rint(level[..., 0] * (SHADES - 1)).astype(np.int64)]
     # Small pictures are enlarged in blocks: their own pixels are what the model saw.
     how = Image.Resampling.NEAREST if len(image) * 4 <= side else Image.Resampling.BICUBIC
     base = np.asarray(Image.fromarray(image).resize((side, side), how), np.float32)
