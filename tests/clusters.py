@@ -46,7 +46,7 @@ def epochs(history: Path) -> int:
         return len(list(csv.DictReader(file)))
 
 
-def until(condition, seconds: float = 120) -> None:
+def until(condition, seconds: float = 400) -> None:
     """Wait for a condition; fail when it does not come about."""
     end = time.monotonic() + seconds
     while not condition():

@@ -100,7 +100,8 @@ class _Training:
             if monitor.gives_up(recipe.patience, epoch):
                 break
         head, logits, best_epoch = best
-        ran = {"engine": "numpy", "precision": "float32", "epoch_seconds": [round(each, 3) for each in seconds]}
+        took = [round(each, 3) for each in seconds]
+        ran = {"engine": "numpy", "precision": "float32", "epoch_seconds": took, "processes": 1}
         return Learnt(head, None, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
 
     def train_epoch(self, epoch: int) -> Row:

@@ -91,7 +91,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     trained = softmax(heads.logits(expected, head), 0.8)
     write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")
     exported = open_session(tmp_path / "model.onnx", 1).run(["probabilities"], {"images": images})[0]
-    agreement.require(agreement.compare(trained, exported), trained, exported, ["a", "b", "c"])
+    agreement.require(trained, exported, ["a", "b", "c"])
 
 
 def test_a_network_that_no_onnx_file_holds_is_refused_before_any_work():
