@@ -20,9 +20,9 @@ from PIL import Image
 
 from darkroom import files
 from darkroom.data.decode import Framing, decode
-from darkroom.data.places import Places
 from darkroom.data.preparing import Row, decoded, write_splits
-from darkroom.data.trees import open_tree
+from darkroom.data.sources.places import Places
+from darkroom.data.sources.trees import open_tree
 from darkroom.runtime import from_environment
 
 FRAMING = Framing(224, "crop", 256)

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from darkroom.data import crops
-from darkroom.data.duplicates import MOST, as_bits, near_pairs, near_threshold
-from darkroom.data.fingerprints import fingerprints, perceptual_hash
-from darkroom.data.known import ARRAYS
-from darkroom.data.pictures import png
+from darkroom.data.copies import crops
+from darkroom.data.copies.duplicates import MOST, as_bits, near_pairs, near_threshold
+from darkroom.data.copies.fingerprints import fingerprints, perceptual_hash
+from darkroom.data.sources.known import ARRAYS
+from darkroom.data.sources.pictures import png
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

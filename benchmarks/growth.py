@@ -25,9 +25,9 @@ import numpy as np
 
 from darkroom import files
 from darkroom.data.batches import Table, balanced_order, order, steps, views
-from darkroom.data.columns import read_columns
-from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.data.shards import ID_WIDTH, SHARD_BYTES, Shards, write_shards
+from darkroom.data.splits.columns import read_columns
+from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.evaluation.predictions import Predictions, read_predictions, write_predictions
 from darkroom.evaluation.summary import summarise
 

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from darkroom import files
-from darkroom.data.columns import read_columns
 from darkroom.data.decode import Framing
 from darkroom.data.indexing import write_index
-from darkroom.data.layouts import LayoutOptions, read_layout
-from darkroom.data.pictures import png
-from darkroom.data.places import Places
 from darkroom.data.preparing import decoded, rows_of_splits, write_splits
-from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
-from darkroom.data.trees import open_tree
+from darkroom.data.sources.layouts import LayoutOptions, read_layout
+from darkroom.data.sources.pictures import png
+from darkroom.data.sources.places import Places
+from darkroom.data.sources.trees import open_tree
+from darkroom.data.splits.columns import read_columns
+from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.runtime import from_environment
 
 OPTIONS = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from darkroom import files
 from darkroom.data.indexing import write_index
-from darkroom.data.layouts import LAYOUTS, LayoutOptions
-from darkroom.data.sources import Opened, open_source, write_facts
+from darkroom.data.sources.layouts import LAYOUTS, LayoutOptions
+from darkroom.data.sources.opening import Opened, open_source, write_facts
 from darkroom.params import load, param
 from darkroom.progress import say
 from darkroom.runtime import from_environment

@@ -6,8 +6,8 @@ from pathlib import Path
 from darkroom import files
 from darkroom.data.framing import RESIZES, framing
 from darkroom.data.overview import draw_duplicates, draw_samples, summary
-from darkroom.data.places import FACTS, Places
 from darkroom.data.preparing import check_rejects, decoded, rows_of_splits, write_splits
+from darkroom.data.sources.places import FACTS, Places
 from darkroom.model.catalog import BACKBONES, TIMM
 from darkroom.params import load, param
 from darkroom.progress import say

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom import files
-from darkroom.data.columns import read_columns
-from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
+from darkroom.data.splits.columns import read_columns
+from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
 from darkroom.params import load, param
 from darkroom.stage import run
 

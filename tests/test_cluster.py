@@ -14,7 +14,7 @@ import pytest
 from darkroom import files, runtime
 from darkroom.cluster import Shape, connect, shape
 from darkroom.data import tasks
-from darkroom.data.extents import Extent
+from darkroom.data.sources.extents import Extent
 from darkroom.data.workers import Died
 from darkroom.errors import DarkroomError
 from tests.clusters import MARKS, digests

@@ -27,8 +27,8 @@ from PIL import (  # the plugins are imported by name, so that Pillow does not l
     WebPImagePlugin,  # noqa: F401
 )
 
-from darkroom.data.diagnosis import what_is_wrong
 from darkroom.data.quiet import quiet, silence_decoders
+from darkroom.data.sources.diagnosis import what_is_wrong
 from darkroom.errors import BadImage, NoMemory
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")

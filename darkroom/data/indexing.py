@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from darkroom import files
-from darkroom.data.diagnosis import what_is_wrong
-from darkroom.data.extents import Extent
-from darkroom.data.fingerprints import fingerprints
+from darkroom.data.copies.fingerprints import fingerprints
 from darkroom.data.headers import upright_size
-from darkroom.data.layouts import Sample
-from darkroom.data.places import Places
+from darkroom.data.sources.diagnosis import what_is_wrong
+from darkroom.data.sources.extents import Extent
+from darkroom.data.sources.layouts import Sample
+from darkroom.data.sources.places import Places
 from darkroom.data.tasks import run
 from darkroom.data.workers import Died
 from darkroom.errors import BadImage, SourceError

@@ -10,9 +10,9 @@ import numpy as np
 from darkroom.data.augment import STRENGTHS, augmented
 from darkroom.data.decode import Framing, decode
 from darkroom.data.figures import SIDE, Pair, save_pairs, save_sheet
-from darkroom.data.places import Places
 from darkroom.data.preparing import SPLITS, Prepared
 from darkroom.data.shards import Shards
+from darkroom.data.sources.places import Places
 from darkroom.errors import BadImage
 
 CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24

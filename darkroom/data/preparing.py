@@ -16,9 +16,9 @@ import numpy as np
 from darkroom import files
 from darkroom.data.assembling import assemble
 from darkroom.data.decode import Framing, decode
-from darkroom.data.extents import Extent
-from darkroom.data.places import Places
 from darkroom.data.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.data.sources.extents import Extent
+from darkroom.data.sources.places import Places
 from darkroom.data.tasks import run
 from darkroom.data.workers import Died
 from darkroom.errors import BadImage, NoMemory, SourceError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from darkroom import cluster
-from darkroom.data.extents import Extent
+from darkroom.data.sources.extents import Extent
 from darkroom.data.workers import OUT_OF_MEMORY, Died, run_tasks
 from darkroom.errors import BadImage
 from darkroom.runtime import Runtime

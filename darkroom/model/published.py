@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from darkroom import runtime
-from darkroom.data.download import FIRST_WAIT, Remote, obtain
+from darkroom.data.sources.download import FIRST_WAIT, Remote, obtain
 from darkroom.errors import SourceError, WeightsError
 from darkroom.model import catalog, timm_models
 

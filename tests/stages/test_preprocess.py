@@ -12,9 +12,9 @@ from darkroom import files
 from darkroom.data.decode import Framing, decode
 from darkroom.data.shards import Shards
 from darkroom.errors import SourceError
+from tests.data.copies.test_duplicates import ALTERED, photos
 from tests.data.pictures import class_folders, encoded
-from tests.data.test_duplicates import ALTERED, photos
-from tests.data.test_trees import packed
+from tests.data.sources.test_trees import packed
 from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_preprocess, run_split
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from darkroom import files
 from darkroom.errors import ParamsError, SourceError
+from tests.data.copies.test_duplicates import ALTERED, photos
 from tests.data.pictures import class_folders, encoded
-from tests.data.test_duplicates import ALTERED, photos
 from tests.stages.pipeline import index, run_fetch, run_split, splits
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.crops import from_text
-from darkroom.data.duplicates import BITS, as_bits
-from darkroom.data.sorting import order_of_texts
+from darkroom.data.copies.crops import from_text
+from darkroom.data.copies.duplicates import BITS, as_bits
+from darkroom.data.splits.sorting import order_of_texts
 
 READ = ("id", "label", "split", "group", "location", "sha256", "phash", "windows", "width", "height")
 FEW = ("label", "split", "group")  # texts that many rows share

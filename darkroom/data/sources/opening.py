@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import files
-from darkroom.data.cards import Card, archive_remote, load_card
-from darkroom.data.digits import digits
-from darkroom.data.download import obtain, obtain_all, place_in
-from darkroom.data.known import ARRAYS
-from darkroom.data.known_images import IMAGES
-from darkroom.data.layouts import LayoutOptions, Sample, read_layout
-from darkroom.data.pictures import write_pictures
-from darkroom.data.places import DOWNLOADS, FACTS, MEMBER, RAW, Places
-from darkroom.data.tables import TABLES
-from darkroom.data.trees import Folder, open_tree
+from darkroom.data.sources.cards import Card, archive_remote, load_card
+from darkroom.data.sources.digits import digits
+from darkroom.data.sources.download import obtain, obtain_all, place_in
+from darkroom.data.sources.known import ARRAYS
+from darkroom.data.sources.known_images import IMAGES
+from darkroom.data.sources.layouts import LayoutOptions, Sample, read_layout
+from darkroom.data.sources.pictures import write_pictures
+from darkroom.data.sources.places import DOWNLOADS, FACTS, MEMBER, RAW, Places
+from darkroom.data.sources.tables import TABLES
+from darkroom.data.sources.trees import Folder, open_tree
 from darkroom.errors import SourceError
 from darkroom.runtime import Runtime
 

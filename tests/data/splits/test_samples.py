@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from darkroom import files
-from darkroom.data.columns import columns
-from darkroom.data.samples import SPLIT_COLUMNS, SplitOptions, divide
+from darkroom.data.splits.columns import columns
+from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
 
 
 def index(count: int = 3000) -> list[tuple[str, ...]]:

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 
-from darkroom.data.crops import GRID, WINDOWS, as_text, crop_pairs, from_text, window_hashes
-from darkroom.data.digits import digits
-from darkroom.data.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
-from darkroom.data.fingerprints import fingerprints, perceptual_hash
-from darkroom.data.phash import FREQUENCIES, ORDER, hash_of
-from darkroom.data.pictures import png
+from darkroom.data.copies.crops import GRID, WINDOWS, as_text, crop_pairs, from_text, window_hashes
+from darkroom.data.copies.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
+from darkroom.data.copies.fingerprints import fingerprints, perceptual_hash
+from darkroom.data.copies.phash import FREQUENCIES, ORDER, hash_of
+from darkroom.data.sources.digits import digits
+from darkroom.data.sources.pictures import png
 from tests.data.pictures import encoded, photos
 
 

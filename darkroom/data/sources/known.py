@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.download import Remote
+from darkroom.data.sources.download import Remote
 from darkroom.errors import SourceError
 
 Pictures = Iterable[tuple[str, np.ndarray]]  # (split/class/number, pixels (h, w) or (h, w, 3) uint8)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darkroom.data import splitting
-from darkroom.data.splitting import ANY, SPLITS, Samples, seats
+from darkroom.data.splits import splitting
+from darkroom.data.splits.splitting import ANY, SPLITS, Samples, seats
 from darkroom.errors import SourceError
 
 

@@ -13,14 +13,14 @@ import pytest
 from scipy.io import savemat
 from torchvision import datasets
 
-from darkroom.data.cards import load_card
-from darkroom.data.known import ARRAYS
-from darkroom.data.known_images import EUROSAT, GTSRB, GTSRB_FILES, IMAGES
-from darkroom.data.layouts import Sample
+from darkroom.data.sources.cards import load_card
+from darkroom.data.sources.known import ARRAYS
+from darkroom.data.sources.known_images import EUROSAT, GTSRB, GTSRB_FILES, IMAGES
+from darkroom.data.sources.layouts import Sample
 from darkroom.errors import SourceError
 from tests.data.pictures import encoded, photos
 
-SOURCES = Path(__file__).parents[2] / "sources"
+SOURCES = Path(__file__).parents[3] / "sources"
 
 
 def colours(count: int, side: int) -> np.ndarray:

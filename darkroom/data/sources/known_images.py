@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from darkroom.data.download import Remote
-from darkroom.data.known import remote
-from darkroom.data.layouts import SUFFIXES, Sample
-from darkroom.data.places import MEMBER, RAW
-from darkroom.data.trees import open_tree
+from darkroom.data.sources.download import Remote
+from darkroom.data.sources.known import remote
+from darkroom.data.sources.layouts import SUFFIXES, Sample
+from darkroom.data.sources.places import MEMBER, RAW
+from darkroom.data.sources.trees import open_tree
 from darkroom.errors import SourceError
 
 EUROSAT = (

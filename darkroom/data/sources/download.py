@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import files
-from darkroom.data.diagnosis import describe_file
+from darkroom.data.sources.diagnosis import describe_file
 from darkroom.errors import SourceError
 from darkroom.progress import progress_bytes, say
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from darkroom.data.download import Remote
-from darkroom.data.layouts import LayoutOptions
+from darkroom.data.sources.download import Remote
+from darkroom.data.sources.layouts import LayoutOptions
 from darkroom.errors import SourceError
 from darkroom.params import read_yaml
 

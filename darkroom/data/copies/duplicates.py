@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkroom.data import crops
-from darkroom.data.sorting import equal_neighbours, joined, order_by, order_of_texts
+from darkroom.data.copies import crops
+from darkroom.data.splits.sorting import equal_neighbours, joined, order_by, order_of_texts
 
 BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for collections whose pictures are all alike

@@ -7,8 +7,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from darkroom.data.extents import Extent
-from darkroom.data.trees import Tree, open_tree
+from darkroom.data.sources.extents import Extent
+from darkroom.data.sources.trees import Tree, open_tree
 from darkroom.errors import SourceError
 
 RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from darkroom.data.layouts import LayoutOptions, Sample, read_layout
-from darkroom.data.trees import open_tree
+from darkroom.data.sources.layouts import LayoutOptions, Sample, read_layout
+from darkroom.data.sources.trees import open_tree
 from darkroom.errors import SourceError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkroom.data.download import Remote, obtain, place_in
+from darkroom.data.sources.download import Remote, obtain, place_in
 from darkroom.errors import SourceError
 
 DATA = np.random.default_rng(0).bytes(3_000_000)

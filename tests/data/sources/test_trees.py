@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.data.extents import MAX_BYTES
-from darkroom.data.trees import open_tree, read_one
+from darkroom.data.sources.extents import MAX_BYTES
+from darkroom.data.sources.trees import open_tree, read_one
 from darkroom.errors import BadImage, SourceError
 from tests.data.pictures import class_folders, encoded
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from darkroom.data.diagnosis import what_is_wrong
-from darkroom.data.tables import find_table, read_table
-from darkroom.data.trees import Tree
+from darkroom.data.sources.diagnosis import what_is_wrong
+from darkroom.data.sources.tables import find_table, read_table
+from darkroom.data.sources.trees import Tree
 from darkroom.errors import SourceError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",

@@ -1,6 +1,6 @@
 """What copies of a picture are known by, read off one small decoding of it."""
 
-from darkroom.data import crops, phash
+from darkroom.data.copies import crops, phash
 from darkroom.data.decode import decode_grey
 from darkroom.errors import BadImage, NoMemory
 

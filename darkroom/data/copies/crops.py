@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from darkroom.data.phash import FLAT, FREQUENCIES, ONE, ORDER
+from darkroom.data.copies.phash import FLAT, FREQUENCIES, ONE, ORDER
 
 GRID = 40  # cells of a side: a window of 90 % has 36, of 80 % has 32
 WHOLE, FIRST, MIDDLE, LAST, CORE = (0, 40), (0, 36), (2, 38), (4, 40), (4, 36)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from darkroom.data.extents import MAX_BYTES, Extent
+from darkroom.data.sources.extents import MAX_BYTES, Extent
 from darkroom.errors import BadImage, SourceError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -269,7 +269,7 @@ def _empty(folders: set[str], files: list[str]) -> list[str]:
 
 
 def _advice(path: Path) -> str:
-    from darkroom.data.diagnosis import what_is_wrong
+    from darkroom.data.sources.diagnosis import what_is_wrong
 
     with path.open("rb") as file:
         known = what_is_wrong(file.read(4096))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkroom.data.columns import Columns
-from darkroom.data.duplicates import clusters
-from darkroom.data.sorting import joined
-from darkroom.data.splitting import ANY, DROPPED, EXCLUDED, SPLITS, Samples, assign, folds, limited
+from darkroom.data.copies.duplicates import clusters
+from darkroom.data.splits.columns import Columns
+from darkroom.data.splits.sorting import joined
+from darkroom.data.splits.splitting import ANY, DROPPED, EXCLUDED, SPLITS, Samples, assign, folds, limited
 from darkroom.errors import ParamsError
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")

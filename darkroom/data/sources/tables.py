@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from darkroom.data.trees import Tree, read_one
+from darkroom.data.sources.trees import Tree, read_one
 from darkroom.errors import SourceError
 
 TABLES = (".csv", ".tsv")
