@@ -90,12 +90,11 @@ def _beats(value: str, less: bool, what: str) -> Callable[[list[Row]], str]:
         ratio = rival[value] / mine[value] if less else mine[value] / rival[value]
         verdict = "met" if ratio >= 1 else "**behind**"
         said = f"- Darkroom is {ratio:.2f} times as fast as the fastest peer ({rival['name']}); {what}: {verdict}."
-        if "accuracy" in mine:
-            best = max(
-                (row for row in rows if "accuracy" in row and not row.get("ours")), key=lambda row: row["accuracy"]
-            )
-            order = "no lower than" if mine["accuracy"] >= best["accuracy"] else "**lower than**"
-            said += f"\n- Its accuracy, {mine['accuracy']:.3f}, is {order} the best peer's "
+        peers = [row for row in rows if "accuracy" in row and not row.get("ours")]
+        for row in (row for row in rows if row.get("ours") and "accuracy" in row):
+            best = max(peers, key=lambda peer: peer["accuracy"])
+            order = "no lower than" if row["accuracy"] >= best["accuracy"] else "**lower than**"
+            said += f"\n- {row['name']}: its accuracy, {row['accuracy']:.3f}, is {order} the best peer's "
             said += f"({best['name']}: {best['accuracy']:.3f})."
         return said
 
