@@ -14,7 +14,6 @@ from benchmarks.side_by_side.store import Store
 # How peers learn where they are: the project's own modules, and no question to the net.
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "YOLO_OFFLINE": "true"}
 OURS_EVERY = {"first": 3, "second": 2, "finetune": 3}  # so many peers between two of Darkroom's turns
-THAW_FACTOR = 0.1  # params.yaml's own
 Row = dict[str, Any]
 
 
@@ -58,16 +57,13 @@ def peer(part: str, rival: Rival, settings: Settings) -> Row:
     return {"wall": wall} | json.loads(result.read_text())
 
 
-def params(settings: Settings, tuning: bool = False, thawing: bool = False) -> dict[str, Any]:
+def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
     """params.yaml for this comparison: all train photos learn, none of them is held back for validation."""
     shared = {
         "source": str(settings.photos), "backbone": "mobilenet_v2", "weights": str(settings.weights), "image_size": 224,
         "val_fraction": 0.0, "patience": 0, "seed": settings.seed, "batch_size": settings.batch_size, "views": 1,
     }  # fmt: skip
-    if thawing:  # of as many epochs, the first is the head's alone, on cached features; then the peers' learning rate
-        own = {"freeze": "backbone", "thaw_epoch": 1, "augment": "light", "epochs": settings.tuning_epochs,
-               "lr": settings.tuning_lr / THAW_FACTOR, "thaw_lr_factor": THAW_FACTOR}  # fmt: skip
-    elif tuning:
+    if tuning:
         own = {"freeze": "none", "augment": "light", "epochs": settings.tuning_epochs, "lr": settings.tuning_lr}
     else:
         own = {"freeze": "backbone", "augment": "none", "epochs": settings.epochs, "lr": settings.lr}
@@ -100,21 +96,18 @@ def second(settings: Settings, turn: int) -> Row:
 
 
 def finetune(settings: Settings, turn: int) -> Row:
-    """`dvc repro evaluate` with `freeze: none`, and with `thaw_epoch: 1`: images a second of the training loop, and the
-    accuracy."""
-    return _tuned(settings, turn, "finetune") | {"thawed": _tuned(settings, turn, "thaw", thawing=True)}
-
-
-def _tuned(settings: Settings, turn: int, name: str, thawing: bool = False) -> Row:
-    project = Project(settings.work / f"darkroom-{name}", params(settings, tuning=True, thawing=thawing))
-    log = settings.work / f"darkroom/{name}.log"
+    """`dvc repro evaluate` with `freeze: none`: images a second of the training loop, and the accuracy."""
+    project = Project(settings.work / "darkroom-finetune", params(settings, tuning=True))
+    log = settings.work / "darkroom/finetune.log"
     project.dvc(log, "repro", "embed")  # nothing to do but in the first turn
-    project.set({"lr": params(settings, True, thawing)["lr"] * (1 + turn / 1000)})
+    project.set({"lr": settings.tuning_lr * (1 + turn / 1000)})
     wall = project.dvc(log, "repro", "evaluate")
-    epochs = project.stages["train"]["epoch_seconds"][int(thawing) :]  # those in which the network learns
-    rate = settings.count("train") * len(epochs) / sum(epochs)
-    found = {"wall": wall, "accuracy": project.scores["accuracy"], "images_per_second": rate}
-    return found | {"stages": _seconds(project)}
+    loop = sum(project.stages["train"]["epoch_seconds"])
+    seen = settings.count("train") * settings.tuning_epochs
+    return {
+        "wall": wall, "accuracy": project.scores["accuracy"], "images_per_second": seen / loop,
+        "stages": _seconds(project),
+    }  # fmt: skip
 
 
 def _seconds(project: Project) -> dict[str, float]:
@@ -150,11 +143,7 @@ def _second_rows(turns: list[Row]) -> list[Row]:
 
 def _finetune_rows(turns: list[Row]) -> list[Row]:
     rate = {"images_per_second": "images_per_second"}
-    thawed = [turn.get("thawed", turn) for turn in turns]
-    return [
-        _row("Darkroom: `freeze: none`", turns, "wall", "`dvc repro evaluate`, augment: light", **rate),
-        _row("Darkroom: `thaw_epoch: 1`", thawed, "wall", "the first epoch is the head's, on cached features", **rate),
-    ]
+    return [_row("Darkroom: `dvc repro evaluate`", turns, "wall", "precision: auto, augment: light", **rate)]
 
 
 OURS: dict[str, Callable[[Settings, int], Row]] = {"first": first, "second": second, "finetune": finetune}
