@@ -9,22 +9,26 @@ A folder of shards holds
 - `samples.csv`: id, label, location, width, height of each row, for people and figures.
 """
 
+import functools
 import io
 import itertools
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darkroom import files, tensorfile
+from darkroom import files, runtime, tensorfile
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
 MAPPED_BYTES = 256_000_000  # of images or features in one folder: no more than that may count as our memory
+PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is read before another thread has woken
+MOST_THREADS = 4  # that read a batch together
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
 
@@ -137,8 +141,7 @@ class Shards:
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
         if self._files:
-            shard = np.searchsorted(self._starts, places, side="right") - 1
-            self._read(shard, places - self._starts[shard], out)
+            _share(lambda piece: self._read(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
             return out
         order = np.argsort(places)
         ordered = places.take(order)
@@ -150,23 +153,23 @@ class Shards:
         back[order] = np.arange(len(order))
         return out.take(back, axis=0)
 
-    def _read(self, shard: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-        """Read row `rows[i]` of shard `shard[i]` into `out[i]`.
+    def _read(self, places: np.ndarray, out: np.ndarray) -> None:
+        """Read the rows at `places`, which are there, into `out`.
 
         A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
         back from time to time costs a page fault a row, which takes longer than the call that reads it.
         """
         size, raw = out[:1].nbytes, out.reshape(-1).view(np.uint8).data
+        shards = np.searchsorted(self._starts, places, side="right") - 1
+        shard, row = shards.tolist(), (places - self._starts[shards]).tolist()
         # Rows that follow one another in a file are read together.
-        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shard) != 0)) + 1
-        begins = np.concatenate([[0], breaks])[: len(rows)]
-        ends = np.concatenate([breaks, [len(rows)]])[: len(begins)]
-        runs = (begins, ends, shard[begins], rows[begins])
-        for begin, end, part, row in zip(*(numbers.tolist() for numbers in runs), strict=True):
-            file, start = self._files[part]
-            piece = raw[begin * size : end * size]
-            if os.preadv(file.fileno(), [piece], start + row * size) != len(piece):
-                raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
+        begins = [at for at in range(len(row)) if not at or row[at] != row[at - 1] + 1 or shard[at] != shard[at - 1]]
+        runs = [raw[begin * size : end * size] for begin, end in itertools.pairwise([*begins, len(row)])]
+        opened = [self._files[shard[begin]] for begin in begins]
+        offsets = [start + row[begin] * size for (_, start), begin in zip(opened, begins, strict=True)]
+        # No Python between two calls: threads that share a batch would wait for one another there.
+        if sum(map(os.preadv, [file.fileno() for file, _ in opened], zip(runs), offsets)) != len(raw):
+            raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
 
     def ids(self) -> list[str]:
         """The id of every row, in order."""
@@ -178,6 +181,39 @@ class Shards:
         for start in range(0, len(self), size):
             places = np.arange(start, min(start + size, len(self)))
             yield self.rows(places), self.labels[places]
+
+
+def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
+    """`work(piece)` for each of so many pieces of 0..count, by this thread and helpers; raises what one of them raised.
+
+    Whoever is free takes the next piece, so a helper that wakes late or shares its core holds up no more than its own.
+    """
+    pieces = max(1, min(pieces, count))
+    waiting = iter([slice(count * at // pieces, count * (at + 1) // pieces) for at in range(pieces)])
+
+    def go() -> None:
+        for piece in waiting:
+            work(piece)
+
+    helpers = [_helpers().submit(go) for _ in range(min(_threads(), pieces) - 1)] if pieces > 1 else []
+    go()
+    for helper in helpers:
+        if not helper.cancel():  # one that had not begun has nothing left to do
+            helper.result()
+
+
+@functools.cache
+def _threads() -> int:
+    return min(MOST_THREADS, runtime.from_environment().threads)
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads() - 1, "shards")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has its parent's pool without the threads in it
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 def _close(opened: list[tuple[io.FileIO, int]]) -> None:

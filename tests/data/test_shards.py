@@ -1,14 +1,18 @@
 """Shards give back what was written, in any order, across files, from the mapped bytes; damage is found."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from darkroom import files
+from darkroom.data import shards as module
 from darkroom.data.shards import ID_WIDTH, Shards, write_shards
 from darkroom.errors import DarkroomError
 
@@ -53,6 +57,73 @@ def test_batches_are_all_rows_in_order(written, mapped_bytes):
     batches = list(Shards(folder, mapped_bytes).batches(60))
     assert [len(labels) for _, labels in batches] == [60, 60, 60, 20]
     assert np.array_equal(np.concatenate([rows for rows, _ in batches]), images)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Three threads read a batch, ten rows of `written` at a time."""
+    monkeypatch.setenv("DARKROOM_THREADS", "3")
+    monkeypatch.setattr(module, "PIECE_BYTES", 480)
+    for cached in (module._threads, module._helpers):
+        cached.cache_clear()
+    yield
+    for cached in (module._threads, module._helpers):
+        cached.cache_clear()
+
+
+def test_threads_that_share_a_batch_keep_its_order(written, shared):
+    folder, images = written
+    shards = Shards(folder, mapped_bytes=0)
+    for places in (np.random.default_rng(1).permutation(200), np.arange(200), np.arange(200)[::-1], np.full(50, 7)):
+        assert np.array_equal(shards.rows(places), images[places])
+    assert shards.rows(np.arange(0)).shape == (0, 4, 4, 3)
+    with pytest.raises(IndexError, match="holds 200 rows; asked for 0 to 200"):
+        shards.rows(np.arange(201))
+
+
+def test_several_shards_are_read_by_several_threads_at_once(written, shared):
+    folder, images = written
+    opened = [Shards(folder, mapped_bytes=0) for _ in range(4)]
+    orders = [np.random.default_rng(number).permutation(200) for number in range(200)]
+    with ThreadPoolExecutor(8) as callers:
+        for places, rows in zip(orders, callers.map(lambda k: opened[k % 4].rows(orders[k]), range(200)), strict=True):
+            assert np.array_equal(rows, images[places])
+
+
+def test_what_a_helping_thread_finds_wrong_is_raised(written, shared, monkeypatch):
+    folder, _ = written
+    shards, main, arrived = Shards(folder, mapped_bytes=0), threading.current_thread(), threading.Event()
+    os.truncate(folder / "shard-00003.safetensors", 700)
+    real = shards._read
+
+    def read(places, out):
+        if threading.current_thread() is main:
+            assert arrived.wait(10)  # and reads nothing: what is raised is the helper's
+        else:
+            arrived.set()
+            real(places, out)
+
+    monkeypatch.setattr(shards, "_read", read)
+    with pytest.raises(DarkroomError, match=r"a shard has become shorter; run `dvc repro -f`"):
+        shards.rows(np.arange(192, 200).repeat(3))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(("threads", "helpers"), [("1", [0]), ("2", [1]), ("99", [1, 2, 3])])
+def test_as_many_threads_read_as_the_environment_allows_also_in_a_forked_process(written, threads, helpers):
+    code = (
+        "import os, sys, threading; from pathlib import Path; import numpy as np; from darkroom.data import shards;"
+        "shards.PIECE_BYTES = 480; table = shards.Shards(Path(sys.argv[1]), mapped_bytes=0);"
+        "read = lambda: [int(table.rows(np.arange(200)).sum()) for _ in range(50)]; first = read();"
+        "count = lambda: sum(thread.name.startswith('shards') for thread in threading.enumerate()); here = count();"
+        "child = os.fork(); same = read() == first; child or os._exit(10 * same + count());"
+        "print(here, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 10)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(written[0])], check=True, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"DARKROOM_THREADS": threads},
+    )  # fmt: skip
+    assert [int(number) in helpers for number in done.stdout.split()] == [True, True], done.stdout
 
 
 def test_the_index_says_classes_counts_and_digests(written):
