@@ -1,7 +1,6 @@
-"""Train without one fold and answer that fold: split, shards or features, and a body -> scores and predictions."""
+"""Train without one fold and answer that fold: recipe, split, shards or features, a body -> scores, predictions."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from darkroom.evaluation.predictions import Predictions, write_predictions
 from darkroom.model import classifier as classifiers
 from darkroom.model import heads
 from darkroom.model.classifier import softmax
-from darkroom.params import load
 from darkroom.runtime import Runtime
 from darkroom.stage import note, run
 from darkroom.training.checkpoint import discard
@@ -23,15 +21,9 @@ from darkroom.training.recipe import Recipe
 BATCH = 64
 
 
-@dataclass(frozen=True)
-class FoldParams(Recipe):
-    """All that shapes training."""
-
-
-def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out: Path) -> str:
-    """Hold out fold number FOLD of SPLIT; write its scores, predictions and training curve into OUT."""
-    params = load(FoldParams)
-    params.check()
+def main(fold: Path, recipe: Path, split: Path, shards: Path, features: Path, body: Path, out: Path) -> str:
+    """Hold out fold number FOLD of SPLIT, train by RECIPE; write scores, predictions and training curve into OUT."""
+    params = Recipe(**files.read_json(recipe)["params"])
     number, environment = int(fold.name), runtime.from_environment()
     data, held = open_fold(split, shards, features, number)
     with files.fresh_folder(out) as folder:

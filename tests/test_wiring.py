@@ -15,6 +15,13 @@ def test_code_deps_equal_imports(name, folder, body):
     assert wiring.declared_code_deps(body) == wiring.code_deps(name, folder), "run `make wire`"
 
 
+def test_a_stage_whose_code_another_one_carries_reads_what_that_one_writes():
+    bodies = {name: body for name, _, body in wiring.stages()}
+    for carrier, scripts in wiring.CARRIED.items():
+        for name in {*scripts} - {carrier}:
+            assert next(iter(bodies[carrier]["outs"][0])) in bodies[name]["deps"]
+
+
 @pytest.mark.parametrize(("name", "folder", "body"), STAGES)
 def test_params_equal_the_fields_of_the_params_class(name, folder, body):
     assert body.get("params", []) == (wiring.params_of(name, folder) if wiring.fields(name) else []), "run `make wire`"

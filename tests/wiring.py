@@ -1,7 +1,8 @@
 """What dvc.yaml must say about code deps and params, read off the stages; `python -m tests.wiring` writes it.
 
 A stage's code deps are the project's own modules that it reaches by imports, also late ones. Its params are the fields
-of the `…Params` class in its module.
+of the `…Params` class in its module. The code of a stage in a matrix is carried by another one (CARRIED), because DVC
+reads every dep of every entry of a matrix in each of its commands.
 """
 
 import ast
@@ -18,6 +19,7 @@ from darkroom.params import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP_BEGINS, MAP_ENDS = "<!-- file map, written by `make wire` -->", "<!-- end of the file map -->"
+CARRIED = {"recipe": ("recipe", "fold"), "fold": ()}  # whose code a stage has as deps, where not its own alone
 PIPELINES = (Path("dvc.yaml"), Path("crossval/dvc.yaml"))
 
 
@@ -53,7 +55,8 @@ def stages() -> Iterator[tuple[str, Path, dict[str, Any]]]:
 def code_deps(stage: str, folder: Path) -> list[str]:
     """The own modules that a stage's script reaches by imports, itself included, as paths relative to `folder`."""
     prefix = "" if folder == ROOT else "../"
-    return [prefix + path.relative_to(ROOT).as_posix() for path in sorted(_reached(ROOT / f"stages/{stage}.py"))]
+    reached = set().union(*(_reached(ROOT / f"stages/{script}.py") for script in CARRIED.get(stage, (stage,))))
+    return [prefix + path.relative_to(ROOT).as_posix() for path in sorted(reached)]
 
 
 def declared_code_deps(body: dict[str, Any]) -> list[str]:

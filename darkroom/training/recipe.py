@@ -1,4 +1,4 @@
-"""How a classifier is trained: the params that stages/train.py and stages/crossval.py share."""
+"""How a classifier is trained: the params that stages/train.py and the folds share."""
 
 from dataclasses import dataclass
 
