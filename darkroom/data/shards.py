@@ -27,7 +27,7 @@ from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
 MAPPED_BYTES = 256_000_000  # of images or features in one folder: no more than that may count as our memory
-PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is read before another thread has woken
+PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
 MOST_THREADS = 4  # that read a batch together
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
@@ -135,13 +135,12 @@ class Shards:
         """The rows at `places` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
         if not len(self):
             raise IndexError(f"{self.folder} is empty")
-        if len(self._tensors) == 1:
-            return np.take(self._tensors[0], places, axis=0)
         if len(places) and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
-        if self._files:
-            _share(lambda piece: self._read(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
+        if self._files or len(self._tensors) == 1:
+            get = self._read if self._files else self._copy
+            _share(lambda piece: get(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
             return out
         order = np.argsort(places)
         ordered = places.take(order)
@@ -152,6 +151,10 @@ class Shards:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return out.take(back, axis=0)
+
+    def _copy(self, places: np.ndarray, out: np.ndarray) -> None:
+        """Copy the rows at `places`, which are there, from the only shard into `out`."""
+        self._tensors[0].take(places, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
 
     def _read(self, places: np.ndarray, out: np.ndarray) -> None:
         """Read the rows at `places`, which are there, into `out`.
