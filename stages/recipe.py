@@ -22,10 +22,10 @@ def main(pipeline: Path, out: Path) -> str:
     """
     params = load(RecipeParams)
     params.check()
-    deps = [pipeline.parent / dep for dep in read_yaml(pipeline)["stages"]["recipe"]["deps"]]
-    code = {dep.resolve().relative_to(Path().resolve()).as_posix(): files.sha256(dep) for dep in deps}
-    files.write_json(out, {"params": asdict(params), "code": files.digest(code)})
-    return f"{len(asdict(params))} params and {len(code)} files shape every fold, noted"
+    shaping = asdict(params)
+    code = {dep: files.sha256(pipeline.parent / dep) for dep in read_yaml(pipeline)["stages"]["recipe"]["deps"]}
+    files.write_json(out, {"params": shaping, "code": files.digest(code)})
+    return f"{len(shaping)} params and {len(code)} files shape every fold, noted"
 
 
 if __name__ == "__main__":

@@ -138,29 +138,25 @@ class Shards:
         if len(places) and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
-        if self._files or len(self._tensors) == 1:
-            get = self._read if self._files else self._copy
-            _share(lambda piece: get(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
-            return out
-        order = np.argsort(places)
-        ordered = places.take(order)
-        ends = np.searchsorted(ordered, self._starts).tolist()
-        for part, (first, last) in enumerate(itertools.pairwise(ends)):  # each shard once, from its beginning on
-            if first < last:
-                out[first:last] = self._tensors[part].take(ordered[first:last] - self._starts[part], axis=0)
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return out.take(back, axis=0)
+        get = self._read if self._files else self._copy
+        _share(lambda piece: get(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
+        return out
 
     def _copy(self, places: np.ndarray, out: np.ndarray) -> None:
-        """Copy the rows at `places`, which are there, from the only shard into `out`."""
-        self._tensors[0].take(places, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
+        """Copy the rows at `places`, which are there, from the mapped shards into `out`."""
+        if len(self._tensors) == 1:
+            self._tensors[0].take(places, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
+            return
+        shards = np.searchsorted(self._starts, places, side="right") - 1
+        for shard in np.unique(shards).tolist():
+            mine = np.flatnonzero(shards == shard)
+            out[mine] = self._tensors[shard].take(places[mine] - self._starts[shard], axis=0)
 
     def _read(self, places: np.ndarray, out: np.ndarray) -> None:
         """Read the rows at `places`, which are there, into `out`.
 
         A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
-        back from time to time costs a page fault a row, which takes longer than the call that reads it.
+        back from time to time costs page faults instead of calls, and memory grows in between.
         """
         size, raw = out[:1].nbytes, out.reshape(-1).view(np.uint8).data
         shards = np.searchsorted(self._starts, places, side="right") - 1
