@@ -1,14 +1,17 @@
 """Where some bytes are: a file, a part of an archive, or memory. A worker process reads them by itself."""
 
+import errno
+import io
 import os
 import stat
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from darkroom.errors import BadImage
 
 MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe opens, and is then refused
+NO_FILE = "a pipe, socket or device, no file"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Extent:
         """The bytes. Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does."""
         if self.data is not None:
             return self.data
-        _check_file(self.path, self.size)
-        with Path(self.path).open("rb", buffering=0) as file:
+        with _opened(self.path) as file:
+            _check_file(os.fstat(file.fileno()), self.size)
             if self.size < 0:
                 return file.read()
             data = os.pread(file.fileno(), self.size, self.start)
@@ -44,11 +47,19 @@ class Extent:
         return data
 
 
-def _check_file(path: str, size: int) -> None:
+def _opened(path: str) -> io.FileIO:
+    try:
+        return io.FileIO(os.open(path, READING))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise BadImage(NO_FILE) from error
+        raise
+
+
+def _check_file(found: os.stat_result, size: int) -> None:
     """Raise BadImage for what would keep a reader waiting for ever, or fill its memory."""
-    found = Path(path).stat()
     if not stat.S_ISREG(found.st_mode):
-        raise BadImage("a pipe, socket or device, no file")
+        raise BadImage(NO_FILE)
     if size < 0 and found.st_size > MAX_BYTES:
         raise BadImage(f"too large: {found.st_size:,} bytes")
 

@@ -19,9 +19,10 @@ class Places:
     """Finds the bytes of locations; opens each archive once."""
 
     def __init__(self, source: Path, raw: Path, downloads: Path | None) -> None:
-        self._bases = {RAW: raw, "": source if source.is_dir() else source.parent}
+        # As text: a Path a file would take as long as reading the file.
+        self._bases = {RAW: str(raw), "": str(source if source.is_dir() else source.parent)}
         if downloads:
-            self._bases[DOWNLOADS] = downloads
+            self._bases[DOWNLOADS] = str(downloads)
         self._trees: dict[Path, Tree] = {}
 
     def know(self, tree: Tree) -> None:
@@ -37,18 +38,18 @@ class Places:
         for container, names in sorted(containers.items()):
             if not container:
                 for name in sorted(names):
-                    yield name, Extent(str(self._path(name)))
+                    yield name, Extent(self._path(name))
                 continue
-            path = self._path(container.removesuffix(MEMBER))
+            path = Path(self._path(container.removesuffix(MEMBER)))
             if path.absolute() not in self._trees:
                 self._trees[path.absolute()] = open_tree(path)
             for name, extent in self._trees[path.absolute()].extents(names):
                 yield container + name, extent
 
-    def _path(self, location: str) -> Path:
+    def _path(self, location: str) -> str:
         for prefix, base in self._bases.items():
             if prefix and location.startswith(prefix):
-                return base / location.removeprefix(prefix)
+                return f"{base}/{location.removeprefix(prefix)}"
         if location.startswith(DOWNLOADS):
             raise SourceError(f"{location} lies in a folder that DARKROOM_DOWNLOADS should name; set it as in fetch")
-        return self._bases[""] / location
+        return f"{self._bases['']}/{location}"

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -182,14 +183,16 @@ def test_reading_one_file_of_a_packed_tar(tmp_path):
 
 def test_what_is_no_file_or_too_large_for_an_image_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
+    os.mknod(tmp_path / "socket.jpg", stat.S_IFSOCK | 0o600)
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     with (tmp_path / "huge.tif").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     reasons = []
-    for _, extent in open_tree(tmp_path).extents(["huge.tif", "pipe.jpg"]):
+    for _, extent in open_tree(tmp_path).extents(["huge.tif", "pipe.jpg", "socket.jpg", "zero.jpg"]):
         with pytest.raises(BadImage) as caught:
             extent.read()
         reasons.append(str(caught.value))
-    assert reasons == ["too large: 536,870,913 bytes", "a pipe, socket or device, no file"]
+    assert reasons == ["too large: 536,870,913 bytes"] + ["a pipe, socket or device, no file"] * 3
 
 
 def test_a_folder_without_permission_is_an_os_error_with_its_name(tmp_path):
