@@ -64,7 +64,11 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
         "val_fraction": 0.0, "patience": 0, "seed": settings.seed, "batch_size": settings.batch_size, "views": 1,
     }  # fmt: skip
     if tuning:
-        own = {"freeze": "none", "augment": "light", "epochs": settings.tuning_epochs, "lr": settings.tuning_lr}
+        # docs/experiments.md: a few photos like those that the weights know.
+        own = {
+            "freeze": "none", "batch_norm": "frozen", "augment": "light", "epochs": settings.tuning_epochs,
+            "lr": settings.tuning_lr,
+        }  # fmt: skip
     else:
         own = {"freeze": "backbone", "augment": "none", "epochs": settings.epochs, "lr": settings.lr}
     return shared | own
@@ -142,7 +146,7 @@ def _second_rows(turns: list[Row]) -> list[Row]:
 
 def _finetune_rows(turns: list[Row]) -> list[Row]:
     rate = {"images_per_second": "images_per_second"}
-    return [_row("Darkroom: `dvc repro evaluate`", turns, "wall", "precision: auto, augment: light", **rate)]
+    return [_row("Darkroom: `dvc repro evaluate`", turns, "wall", "batch_norm: frozen, augment: light", **rate)]
 
 
 OURS: dict[str, Callable[[Settings, int], Row]] = {"first": first, "second": second, "finetune": finetune}

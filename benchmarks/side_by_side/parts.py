@@ -10,14 +10,15 @@ Cell = Callable[[Row, list[Row]], str]
 
 @dataclass(frozen=True)
 class Part:
-    """A table and a figure: `value` is what is compared, in `unit`; `aim` says in words how Darkroom did."""
+    """A table and a figure: `value` is what is compared, in `unit`; `aim` says in words how Darkroom did, by the rows
+    and the number of test images."""
 
     title: str
     says: str
     value: str
     unit: str
     columns: dict[str, Cell]
-    aim: Callable[[list[Row]], str]
+    aim: Callable[[list[Row], int], str]
     less_is_better: bool = True
 
 
@@ -65,7 +66,28 @@ def text(key: str) -> Cell:
     return lambda row, _: str(row.get(key, ""))
 
 
-def _second_aim(rows: list[Row]) -> str:
+def as_accurate(mine: Row, best: Row, count: int) -> str:
+    """How the accuracy of one row compares with that of the best peer, and whether `count` test images can tell."""
+    ours, theirs = round(mine["accuracy"] * count), round(best["accuracy"] * count)
+    said = f"{mine['name']}: its accuracy, {mine['accuracy']:.3f}, is "
+    if ours >= theirs:
+        return f"{said}no lower than the best peer's ({best['name']}: {best['accuracy']:.3f})."
+    from scipy.stats import fisher_exact
+
+    chance = fisher_exact([[ours, count - ours], [theirs, count - theirs]]).pvalue
+    verdict = "no difference that can be told" if chance >= 0.05 else "a real difference"
+    return (
+        f"{said}**lower than** the best peer's ({best['name']}: {best['accuracy']:.3f}): {ours} right against {theirs} "
+        f"of {count} images, {verdict} (p = {chance:.2g}, Fisher's exact test)."
+    )
+
+
+def most_accurate(rows: list[Row]) -> Row:
+    """The peer with the highest accuracy."""
+    return max((row for row in rows if "accuracy" in row and not row.get("ours")), key=lambda row: row["accuracy"])
+
+
+def _second_aim(rows: list[Row], count: int) -> str:
     rival = fastest(rows, "wall")
     if rival is None:
         return ""
@@ -73,35 +95,27 @@ def _second_aim(rows: list[Row]) -> str:
     for row in (row for row in rows if row.get("ours") and "wall" in row):
         ratio = rival["wall"] / row["wall"]
         enough = "at least 20: met" if ratio >= 20 else "20 was aimed at: behind"
-        lower = " **at lower accuracy**" if row["accuracy"] < rival["accuracy"] else ""
-        said.append(
-            f"- {row['name']} is {ratio:.1f} times as fast as the fastest peer ({rival['name']}){lower}; {enough}."
-        )
-    best = max((row for row in rows if "accuracy" in row and not row.get("ours")), key=lambda row: row["accuracy"])
-    said.append(f"- The most accurate peer is {best['name']}: {best['accuracy']:.3f}.")
+        said.append(f"- {row['name']} is {ratio:.1f} times as fast as the fastest peer ({rival['name']}); {enough}.")
+    said.append(f"- {as_accurate(ours(rows), most_accurate(rows), count)}")
     return "\n".join(said)
 
 
-def _beats(value: str, less: bool, what: str) -> Callable[[list[Row]], str]:
-    def aim(rows: list[Row]) -> str:
+def _beats(value: str, less: bool, what: str) -> Callable[[list[Row], int], str]:
+    def aim(rows: list[Row], count: int) -> str:
         rival, mine = fastest(rows, value, less), ours(rows)
         if rival is None or value not in mine:
             return ""
         ratio = rival[value] / mine[value] if less else mine[value] / rival[value]
         verdict = "met" if ratio >= 1 else "**behind**"
         said = f"- Darkroom is {ratio:.2f} times as fast as the fastest peer ({rival['name']}); {what}: {verdict}."
-        peers = [row for row in rows if "accuracy" in row and not row.get("ours")]
         for row in (row for row in rows if row.get("ours") and "accuracy" in row):
-            best = max(peers, key=lambda peer: peer["accuracy"])
-            order = "no lower than" if row["accuracy"] >= best["accuracy"] else "**lower than**"
-            said += f"\n- {row['name']}: its accuracy, {row['accuracy']:.3f}, is {order} the best peer's "
-            said += f"({best['name']}: {best['accuracy']:.3f})."
+            said += f"\n- {as_accurate(row, most_accurate(rows), count)}"
         return said
 
     return aim
 
 
-def _startup_aim(rows: list[Row]) -> str:
+def _startup_aim(rows: list[Row], _: int) -> str:
     said = [
         f"- {row['name']}: {row['wall']:.2f} s, under {row['target']} s wanted: "
         f"{'met' if row['wall'] < row['target'] else '**behind**'}."

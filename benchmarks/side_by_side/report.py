@@ -34,7 +34,7 @@ def section(part: Part, found: dict[str, Any], figure: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = [f"### {part.title}: {facts['photos']}", "", f"{part.says.format(**facts)} {counted}", ""]
     lines += table(part, rows)
-    aim = part.aim(rows)
+    aim = part.aim(rows, facts["test"])
     lines += ["", aim] if aim else []
     lines += ["", f"![{part.title.lower()}, {part.unit}]({figure})", ""]
     return "\n".join([*lines, f"{found['machine']}; {versions}. `{found['command']}`, {found['date']}."])

@@ -55,6 +55,13 @@ def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":
     return still
 
 
+def batch_norms(body: "nn.Module") -> "list[nn.Module]":
+    """The layers that normalise with the statistics of a batch in training, and with a running mean of them after."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return [module for module in body.modules() if isinstance(module, _BatchNorm)]
+
+
 def blocks(body: "nn.Module") -> list[str]:
     """The names of the body's blocks in order: its children, with what merely wraps other blocks opened up."""
     names: list[str] = []

@@ -93,11 +93,16 @@ class Body(nn.Module):
 
 
 class Network(nn.Module):
-    """Body and head; `freeze` says what of the body stays as it is (see darkroom.model.freezing)."""
+    """Body and head; `freeze` says what of the body stays as it is (see darkroom.model.freezing).
 
-    def __init__(self, body: Body, head: nn.Module, freeze: str) -> None:
+    `frozen_statistics`: the body's BatchNorm layers normalise with the statistics that they have, also while their
+    scale and shift learn.
+    """
+
+    def __init__(self, body: Body, head: nn.Module, freeze: str, frozen_statistics: bool = False) -> None:
         super().__init__()
         self.body, self.head = body, head
+        self._norms = freezing.batch_norms(body.net) if frozen_statistics else []
         self.freeze(freeze)
 
     def freeze(self, freeze: str) -> None:
@@ -108,7 +113,7 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> "Network":
         """Training mode for what learns; what is frozen stays in eval mode."""
         super().train(mode)
-        for module in self._still:
+        for module in (*self._still, *self._norms):
             module.training = False
         return self
 

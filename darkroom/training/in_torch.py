@@ -10,8 +10,9 @@ import torch
 
 from darkroom import files, runtime
 from darkroom.data.augment import STRENGTHS
+from darkroom.errors import ParamsError
 from darkroom.model import freezing, heads
-from darkroom.model.network import Body, Network, load_body
+from darkroom.model.network import Network, load_body
 from darkroom.model.tensors import Tensors
 from darkroom.runtime import Runtime
 from darkroom.training import precision
@@ -119,8 +120,12 @@ def _part(
 
 
 def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:
-    loaded: Body = load_body(body)[0]
-    return Network(loaded, head, recipe.freeze).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loaded, facts = load_body(body)
+    frozen = recipe.batch_norm == "frozen"
+    if frozen and facts["weights"] == "none":
+        raise ParamsError("params.yaml: batch_norm: frozen keeps the statistics of the weights, and weights: none has "
+                          "none; set batch_norm: batch, or start from weights")  # fmt: skip
+    return Network(loaded, head, recipe.freeze, frozen).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _key(data: Data, body: Path, recipe: Recipe, environment: Runtime, device: Any, dtype: Any, processes: int) -> str:

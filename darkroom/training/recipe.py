@@ -41,6 +41,8 @@ class Recipe:
     augment: str = param("How far training images are changed", choices=STRENGTHS)
     thaw_epoch: int = param("Epochs of the head alone, before all weights learn; 0 never thaws", at_least=0)
     thaw_lr_factor: float = param("Times lr, after the thaw", above=0)
+    batch_norm: str = param("What BatchNorm normalises with in training: the batch's statistics, or the weights' own",
+                            choices=("batch", "frozen"))  # fmt: skip
     lr_decay: float = param("Times the learning rate, for each layer group further from the head", above=0, at_most=1)
     precision: str = param("auto: bfloat16 where the hardware is fast at it, else float32",
                            choices=("auto", "float32", "bfloat16"))  # fmt: skip

@@ -108,16 +108,19 @@ def test_a_table_has_ratios_the_best_first_and_failures_last():
 
 
 def test_what_was_not_reached_is_said():
-    said = PARTS["second"].aim(ROWS)
-    assert "Darkroom: all is 10.0 times as fast as the fastest peer (quick) **at lower accuracy**; 20 was" in said
+    said = PARTS["second"].aim(ROWS, 100)
+    assert "Darkroom: all is 10.0 times as fast as the fastest peer (quick); 20 was" in said
+    assert "**lower than** the best peer's (quick: 0.960): 95 right against 96 of 100 images, no difference" in said
     assert "behind" in said
     assert "Darkroom: train is 40.0 times as fast" in said
     assert "at least 20: met" in said
     slower = [{"name": "Darkroom", "ours": True, "images_per_second": 30.0, "accuracy": 0.9}, *ROWS[3:]]
-    said = PARTS["finetune"].aim(slower)
+    said = PARTS["finetune"].aim(slower, 1000)
     assert "0.25 times as fast as the fastest peer (quick)" in said
     assert "**behind**" in said
-    assert "**lower than** the best peer's (quick: 0.960)" in said
+    assert "(quick: 0.960): 900 right against 960 of 1000 images, a real difference (p = 1" in said
+    even = [ROWS[0] | {"accuracy": 0.96}, *ROWS[1:]]
+    assert "0.960, is no lower than the best peer's (quick: 0.960)." in PARTS["second"].aim(even, 100)
 
 
 def test_the_report_replaces_its_own_part_of_the_readme_alone(tmp_path):
@@ -142,7 +145,7 @@ def test_the_report_replaces_its_own_part_of_the_readme_alone(tmp_path):
 def test_every_part_has_a_table_when_nobody_could_take_part(part):
     rows = [{"name": "Darkroom", "ours": True, "failed": "x"}, {"name": "peer", "failed": "y", "kind": "help"}]
     assert len(report.table(PARTS[part], rows)) == 4
-    assert PARTS[part].aim(rows) == ""
+    assert PARTS[part].aim(rows, 100) == ""
 
 
 def test_parts_and_peers_that_do_not_exist_are_refused(capsys):

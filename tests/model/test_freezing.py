@@ -9,11 +9,11 @@ from darkroom.model.network import Body, Network
 from tests.model.samples import empty_backbone
 
 
-def network(backbone="small_cnn", size=28, freeze="backbone"):
+def network(backbone="small_cnn", size=28, freeze="backbone", frozen_statistics=False):
     body = Body(backbones.build(backbone, size, seed=0), [0.5] * 3, [0.25] * 3)
     linear = heads.Head("linear", 0, 0)
     first = heads.initial(linear, backbones.features_of(body.net, size), 3, seed=0)
-    return Network(body, heads.build(linear, first), freeze)
+    return Network(body, heads.build(linear, first), freeze, frozen_statistics)
 
 
 def one_step(network, size=28):
@@ -48,6 +48,18 @@ def test_batchnorm_of_a_frozen_body_stays_in_eval_mode_after_train():
     assert norms
     assert not any(norm.training for norm in norms)
     assert model.head.training
+
+
+def test_frozen_statistics_stay_while_all_weights_learn_and_make_a_batch_the_sum_of_its_parts():
+    model = network(freeze="none", frozen_statistics=True)
+    before = {name: value.clone() for name, value in model.body.net.state_dict().items()}
+    one_step(model)
+    changed = {name for name, value in model.body.net.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed == {name for name, _ in model.body.net.named_parameters()}  # norms' scale and shift among them
+    images = torch.rand(4, 3, 28, 28)
+    torch.testing.assert_close(model(images), torch.cat([model(images[:1]), model(images[1:])]))
+    model.freeze("block1")
+    assert not any(norm.training for norm in freezing.batch_norms(model.train().body))
 
 
 def test_dropout_inside_a_frozen_body_is_off():

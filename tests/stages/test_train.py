@@ -93,6 +93,21 @@ def test_a_block_stays_as_it_was(run, data):
     assert not {name for name in changed if name.startswith(f"{first}.")}
 
 
+def test_frozen_statistics_are_those_of_the_weights(run, data, tmp_path):
+    from darkroom.model import tensors
+
+    with pytest.raises(ParamsError, match="batch_norm: frozen keeps the statistics of the weights"):
+        run(freeze="none", epochs=1, batch_norm="frozen")  # the body that the tests learn from has no weights' name
+    body = tmp_path / "body"
+    shutil.copytree(data / "models/body", body)
+    files.write_json(body / "body.json", files.read_json(body / "body.json") | {"weights": "mnist.safetensors"})
+    folder = run(body=body, freeze="none", epochs=2, lr=0.003, batch_norm="frozen")
+    before, after = (tensors.load(place / "body.safetensors") for place in (body, folder / "classifier"))
+    same = {name for name in before if np.array_equal(before[name], after[name])}
+    assert same == {name for name in before if "running" in name or "num_batches" in name}
+    assert same
+
+
 def test_the_head_first_and_then_everything(run):
     folder = run(thaw_epoch=2, epochs=5, lr=0.02, thaw_lr_factor=0.1, schedule="constant")
     rates = [float(row["lr"]) for row in files.read_csv(folder / "history.csv")]

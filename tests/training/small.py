@@ -17,7 +17,7 @@ RECIPE = {
     "optimizer": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.01, "l1": 0.0, "schedule": "cosine",
     "warmup_epochs": 0.0, "grad_clip": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0, "ema": 0.0,
     "balance": "none", "patience": 0, "monitor": "val_loss", "augment": "none", "thaw_epoch": 0, "thaw_lr_factor": 0.1,
-    "lr_decay": 1.0, "precision": "float32", "compile": "never",
+    "batch_norm": "batch", "lr_decay": 1.0, "precision": "float32", "compile": "never",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def project(tmp_path_factory):
     """Digits to learn from: neither the batches of 29 nor the 101 validation samples can be divided by two or three."""
     folder = tmp_path_factory.mktemp("train")
     write_data(folder, train=400, val=101, test=10)
-    write_params(folder, freeze="none", epochs=8, batch_size=29, augment="light")
+    write_params(folder, freeze="none", epochs=6, batch_size=29, augment="light")
     return folder
 
 
@@ -57,7 +57,7 @@ def test_one_of_three_nodes_that_is_killed_costs_steps_and_no_bit(cluster, proje
     process = train(project, "killed", DARKROOM_RAY=cluster.address, DARKROOM_CHECKPOINT_SECONDS="0")
     until(lambda: epochs(project / "killed/history.csv") >= 1)
     cluster.add_node(**ONE_CPU)
-    assert epochs(project / "killed/history.csv") < 8
+    assert epochs(project / "killed/history.csv") < 6
     cluster.remove_node(cluster.second, allow_graceful=False)
     assert process.wait() == 0
     noted = read_json(project / "metrics/run.json")["stages"]["train"]

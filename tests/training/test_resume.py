@@ -22,11 +22,11 @@ SCENARIOS = {
     },
     "thawing": {"epochs": 10, "thaw_epoch": 4, "thaw_lr_factor": 0.3, "augment": "strong", "lr_decay": 0.7},
     "fine-tuning, ema, plateau, early stop": {
-        "epochs": 8, "freeze": "none", "lr": 0.003, "schedule": "plateau", "ema": 0.9, "augment": "light",
+        "epochs": 6, "freeze": "none", "lr": 0.003, "schedule": "plateau", "ema": 0.9, "augment": "light",
         "patience": 4, "mixup": 0.2, "cutmix": 1.0, "grad_clip": 1.0,
     },
     "fine-tuning, rmsprop, bfloat16": {
-        "epochs": 7, "freeze": "none", "lr": 0.001, "optimizer": "rmsprop", "schedule": "onecycle",
+        "epochs": 4, "freeze": "none", "lr": 0.001, "optimizer": "rmsprop", "schedule": "onecycle",
         "precision": "bfloat16", "balance": "sampler", "l1": 1e-5,
     },
 }  # fmt: skip
