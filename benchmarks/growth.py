@@ -10,19 +10,19 @@ of it. It takes about forty times as long.
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.growth_figures import draw, table
 from darkroom import files
 from darkroom.data.batches import Table, balanced_order, order, steps, views
 from darkroom.data.shards import ID_WIDTH, SHARD_BYTES, Shards, write_shards
@@ -36,7 +36,6 @@ CLASSES = (2, 10, 100, 1_000)
 MANY, FEW = 100_000, 10  # images of the sweep over classes, classes of the sweep over images
 SIDE, TEST_SHARE, EPOCHS, BATCH = 8, 0.15, 5, 256
 FIGURE = Path("benchmarks/growth.png")
-SMALLEST = 0.05  # seconds; what is faster is mostly start-up, and no basis for an exponent
 
 
 def split(folder: Path, count: int, classes: int) -> Callable[[], object]:
@@ -205,65 +204,6 @@ def measure(stage: str, count: int, classes: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def exponent(counts: Sequence[int], values: Sequence[float], smallest: float) -> float:
-    """p of values ~ counts**p: the slope of the last two sizes in logarithms, where both are large enough to tell."""
-    pairs = [(count, value) for count, value in zip(counts, values, strict=True) if value >= smallest]
-    if len(pairs) < 2:
-        return math.nan
-    (n1, v1), (n2, v2) = pairs[-2:]
-    return math.log(v2 / v1) / math.log(n2 / n1)
-
-
-def draw(results: dict[str, dict[int, dict[str, float]]], over_classes: dict[str, dict[int, dict[str, float]]]) -> None:
-    """Seconds and MB against images, seconds against classes, with slopes of n and n log n to compare."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
-    for axis, table, what, name in (
-        (axes[0], results, "seconds", f"images ({FEW} classes)"),
-        (axes[1], results, "megabytes", f"images ({FEW} classes)"),
-        (axes[2], over_classes, "seconds", f"classes ({MANY:,} images)"),
-    ):
-        for stage, points in table.items():
-            axis.plot(
-                list(points),
-                [max(p[what], 0.1 if what == "megabytes" else 1e-3) for p in points.values()],
-                marker="o",
-                markersize=4,
-                label=stage,
-            )
-        axis.set(xscale="log", yscale="log", xlabel=name, ylabel=what)
-        axis.grid(alpha=0.3)
-    counts = np.array(list(next(iter(results.values()))), float)
-    guide = counts * np.log(counts)
-    axes[0].plot(counts, guide / guide[-1] * 20, color="grey", linestyle=":", label="n log n")
-    axes[1].plot(counts, counts / counts[-1] * 1000, color="grey", linestyle=":", label="n")
-    axes[0].legend(fontsize=8)
-    axes[1].legend(fontsize=8)
-    figure.savefig(FIGURE, dpi=110, metadata={"Software": None})
-
-
-def table(title: str, results: dict[str, dict[int, dict[str, float]]]) -> list[str]:
-    """A Markdown table: seconds and MB of each stage and size, and the exponents of the last two sizes."""
-    counts = list(next(iter(results.values())))
-    counted = any("instructions" in point for points in results.values() for point in points.values())
-    head = ["time ~", "memory ~", *(["instructions ~"] if counted else [])]
-    lines = [f"| {title} | " + " | ".join([f"{count:,}" for count in counts] + head) + " |",
-             "|---" * (len(counts) + 1 + len(head)) + "|"]  # fmt: skip
-    for stage, points in results.items():
-        cells = [f"{p['seconds']:.2f} s, {p['megabytes']:.0f} MB" for p in points.values()]
-        powers = [
-            exponent(counts, [p.get(what, 0.0) for p in points.values()], least)
-            for what, least in (("seconds", SMALLEST), ("megabytes", 10.0), ("instructions", 1.0))[: len(head)]
-        ]
-        shown = ["small" if math.isnan(p) else "flat" if p < 0.15 else f"n^{p:.2f}" for p in powers]
-        lines.append(f"| {stage} | " + " | ".join([*cells, *shown]) + " |")
-    return lines
-
-
 def main() -> None:
     """Measure, print the tables, draw the figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
@@ -294,7 +234,7 @@ def main() -> None:
     }
     print("\n" + "\n".join(table(f"classes, {MANY:,} images", over_classes)))
     if asked.stages == list(STAGES):
-        draw(results, over_classes)
+        draw(FIGURE, (results, f"images ({FEW} classes)"), (over_classes, f"classes ({MANY:,} images)"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from darkroom.errors import BadImage
 
 MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
-READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe opens, and is then refused
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then refused
 NO_FILE = "a pipe, socket or device, no file"
 
 
@@ -49,6 +50,8 @@ class Extent:
 
 def _opened(path: str) -> io.FileIO:
     try:
+        return io.FileIO(os.open(path, READING | AT_ONCE))
+    except BlockingIOError:  # another program holds a lease on the file: it is asked to give it up, and waited for
         return io.FileIO(os.open(path, READING))
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
