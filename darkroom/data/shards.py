@@ -26,7 +26,7 @@ from darkroom import files, runtime, tensorfile
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
-MAPPED_BYTES = 256_000_000  # of images or features in one folder: no more than that may count as our memory
+MAPPED_BYTES = 512_000_000  # of images or features in one folder: no more than that may count as our memory
 PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
 MOST_THREADS = 4  # that read a batch together
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
