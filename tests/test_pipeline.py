@@ -121,18 +121,26 @@ def restored(developed):
     developed.dvc("checkout", "--force")
 
 
-def test_another_lr_runs_the_head_alone(restored):
-    done = experiment(restored, "lr=1e-5")  # a text to YAML 1.1, a number to everyone else
+@pytest.mark.parametrize("lr", ["1e-4", "1e-5"])
+def test_another_lr_runs_the_head_alone(restored, lr):
+    done = experiment(restored, f"lr={lr}")
     assert stages_run(done.stdout) == ["train", "evaluate", "export"]
-    assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == 1e-5
+    assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == float(lr)
 
 
-def test_a_wrong_value_stops_before_any_work(restored):
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr=fast", "params.yaml: lr is 'fast', expected a number above 0"),
+        ("epochs=0", "params.yaml: epochs is 0, expected a whole number at least 1"),
+        ("backbone=resnet19", "did you mean `resnet18`?"),
+    ],
+)
+def test_a_wrong_value_stops_before_any_work(restored, override, message):
     # image_size makes preprocess the first stage to run: it must already refuse a key of train.
-    failed = experiment(restored, "backbone=resnet19", "image_size=30", check=False)
+    failed = experiment(restored, override, "image_size=30", check=False)
     assert failed.returncode != 0
-    assert "backbone is 'resnet19'" in failed.stderr
-    assert "did you mean `resnet18`?" in failed.stderr
+    assert message in failed.stderr
     assert "Traceback" not in failed.stderr
     assert len(stages_run(failed.stdout)) == 1
 

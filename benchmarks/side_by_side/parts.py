@@ -28,7 +28,7 @@ def ours(rows: list[Row], place: int = 0) -> Row:
 
 
 def fastest(rows: list[Row], value: str, less: bool = True) -> Row | None:
-    """The best of the peers that took part."""
+    """The best of the peers that took part, by `value`."""
     able = [row for row in rows if not row.get("ours") and value in row]
     return (min if less else max)(able, key=lambda row: row[value], default=None)
 
@@ -66,25 +66,23 @@ def text(key: str) -> Cell:
     return lambda row, _: str(row.get(key, ""))
 
 
-def as_accurate(mine: Row, best: Row, count: int) -> str:
-    """How the accuracy of one row compares with that of the best peer, and whether `count` test images can tell."""
-    ours, theirs = round(mine["accuracy"] * count), round(best["accuracy"] * count)
-    said = f"{mine['name']}: its accuracy, {mine['accuracy']:.3f}, is "
-    if ours >= theirs:
-        return f"{said}no lower than the best peer's ({best['name']}: {best['accuracy']:.3f})."
+def _accuracy_aim(rows: list[Row], count: int) -> list[str]:
+    """How Darkroom's accuracy compares with the best peer's, and whether `count` test images can tell; [] without."""
+    mine = next((row for row in rows if row.get("ours") and "accuracy" in row), None)
+    best = fastest(rows, "accuracy", less=False)
+    if mine is None or best is None:
+        return []
+    right, theirs = round(mine["accuracy"] * count), round(best["accuracy"] * count)
+    said = f"- {mine['name']}: its accuracy, {mine['accuracy']:.3f}, is "
+    rival = f"the best peer's ({best['name']}: {best['accuracy']:.3f})"
+    if right >= theirs:
+        return [f"{said}no lower than {rival}."]
     from scipy.stats import fisher_exact
 
-    chance = fisher_exact([[ours, count - ours], [theirs, count - theirs]]).pvalue
+    chance = fisher_exact([[right, count - right], [theirs, count - theirs]]).pvalue
     verdict = "no difference that can be told" if chance >= 0.05 else "a real difference"
-    return (
-        f"{said}**lower than** the best peer's ({best['name']}: {best['accuracy']:.3f}): {ours} right against {theirs} "
-        f"of {count} images, {verdict} (p = {chance:.2g}, Fisher's exact test)."
-    )
-
-
-def most_accurate(rows: list[Row]) -> Row:
-    """The peer with the highest accuracy."""
-    return max((row for row in rows if "accuracy" in row and not row.get("ours")), key=lambda row: row["accuracy"])
+    return [f"{said}**lower than** {rival}: {right} right against {theirs} of {count} images, {verdict} "
+            f"(p = {chance:.2g}, Fisher's exact test)."]  # fmt: skip
 
 
 def _second_aim(rows: list[Row], count: int) -> str:
@@ -96,8 +94,7 @@ def _second_aim(rows: list[Row], count: int) -> str:
         ratio = rival["wall"] / row["wall"]
         enough = "at least 20: met" if ratio >= 20 else "20 was aimed at: behind"
         said.append(f"- {row['name']} is {ratio:.1f} times as fast as the fastest peer ({rival['name']}); {enough}.")
-    said.append(f"- {as_accurate(ours(rows), most_accurate(rows), count)}")
-    return "\n".join(said)
+    return "\n".join(said + _accuracy_aim(rows, count))
 
 
 def _beats(value: str, less: bool, what: str) -> Callable[[list[Row], int], str]:
@@ -108,9 +105,7 @@ def _beats(value: str, less: bool, what: str) -> Callable[[list[Row], int], str]
         ratio = rival[value] / mine[value] if less else mine[value] / rival[value]
         verdict = "met" if ratio >= 1 else "**behind**"
         said = f"- Darkroom is {ratio:.2f} times as fast as the fastest peer ({rival['name']}); {what}: {verdict}."
-        for row in (row for row in rows if row.get("ours") and "accuracy" in row):
-            said += f"\n- {as_accurate(row, most_accurate(rows), count)}"
-        return said
+        return "\n".join([said, *_accuracy_aim(rows, count)])
 
     return aim
 

@@ -125,7 +125,7 @@ def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:
     if frozen and facts["weights"] == "none":
         raise ParamsError("params.yaml: batch_norm: frozen keeps the statistics of the weights, and weights: none has "
                           "none; set batch_norm: batch, or start from weights")  # fmt: skip
-    return Network(loaded, head, recipe.freeze, frozen).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Network(loaded, head, recipe.freeze, frozen).to(device).to(memory_format=torch.channels_last)
 
 
 def _key(data: Data, body: Path, recipe: Recipe, environment: Runtime, device: Any, dtype: Any, processes: int) -> str:

@@ -146,21 +146,19 @@ READERS: dict[str, Callable[[Tree, list[str], LayoutOptions], Labelled]] = {
 }
 
 
-def _parts(name: str, shared: int) -> tuple[str, ...]:
-    """The path below the folders that all images share (`images/`, `dogs-vs-cats/train/`)."""
-    return _folders_and_name(name)[shared:]
+def _parts(name: str, shared: int = 0) -> tuple[str, ...]:
+    """The path below the folders that all images share (`images/`, `dogs-vs-cats/train/`).
 
-
-def _folders_and_name(name: str) -> tuple[str, ...]:
-    """What PurePosixPath calls parts, for a tenth of the time."""
-    return tuple([part for part in name.split("/") if part not in ("", ".")])
+    Split as PurePosixPath splits it, for a tenth of the time.
+    """
+    return tuple([part for part in name.split("/") if part not in ("", ".")][shared:])
 
 
 def _shared_depth(images: list[str]) -> int:
     """How many leading folders all images share: in a sorted list the first and the last name tell."""
     if not images:
         return 0
-    first, last = (_folders_and_name(name)[:-1] for name in (images[0], images[-1]))
+    first, last = (_parts(name)[:-1] for name in (images[0], images[-1]))
     return next((depth for depth, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]),
                 min(len(first), len(last)))  # fmt: skip
 
