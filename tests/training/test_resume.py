@@ -26,7 +26,7 @@ SCENARIOS = {
         "patience": 4, "mixup": 0.2, "cutmix": 1.0, "grad_clip": 1.0,
     },
     "fine-tuning, rmsprop, bfloat16": {
-        "epochs": 4, "freeze": "none", "lr": 0.001, "optimizer": "rmsprop", "schedule": "onecycle",
+        "epochs": 2, "freeze": "none", "lr": 0.001, "optimizer": "rmsprop", "schedule": "onecycle",
         "precision": "bfloat16", "balance": "sampler", "l1": 1e-5,
     },
 }  # fmt: skip
@@ -46,7 +46,7 @@ def train_in(folder: Path) -> None:
 def processes():
     """Starts processes from one that has imported torch and has no threads: a start takes milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stages.train"])
+    context.set_forkserver_preload([__name__, "stages.train", "darkroom.training.in_torch"])
     return context
 
 
