@@ -11,13 +11,13 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from darkroom import runtime
 from darkroom.errors import DarkroomError
 
 T = TypeVar("T")
@@ -81,9 +81,7 @@ def run_tasks(
     `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run. Raises
     DarkroomError when workers cannot be started.
     """
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        context.set_forkserver_preload([getattr(function, "func", function).__module__])  # also a partial's
+    context = runtime.processes_with(getattr(function, "func", function).__module__)  # also a partial's
     queue = _Queue(iter(tasks), batch)
     workers: list[_Worker] = []
     try:

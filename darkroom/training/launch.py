@@ -6,7 +6,6 @@ Ray cluster DARKROOM_PROCESSES=1 sends it to a node all the same, which is what 
 """
 
 import dataclasses
-import multiprocessing
 import os
 import pickle
 import sys
@@ -107,10 +106,7 @@ def _in_processes(
     check_gpus(environment.device, size)
     environment = dataclasses.replace(environment, threads=max(1, environment.threads // size))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns that unused parameters are looked for
-    # Of a process that has imported torch once: the start of each takes milliseconds, and they share its code's memory.
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        context.set_forkserver_preload(["darkroom.training.in_torch"])
+    context = runtime.processes_with("darkroom.training.in_torch")
     with tempfile.TemporaryDirectory(prefix="darkroom-train-") as folder:
         processes = [
             context.Process(
