@@ -8,7 +8,9 @@ loads the file. Files made here are read by the library, and the other way round
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,20 +67,31 @@ def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping
 
 
 def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[bytes | memoryview]:
-    """The bytes of a file, in pieces that are still in the processor's cache when they are used again."""
+    """The bytes of a file, in pieces that are still in the processor's cache when they are used again.
+
+    A piece ends where a multiple of PIECE bytes of the file does: the system then keeps the file in large pages, where
+    it can (ext4 since Linux 6.16, XFS), and a mapped file's rows are found in random order as fast as rows in memory.
+    """
     yield header
+    at = len(header)
     for tensor in tensors:
         for block in tensor.blocks if isinstance(tensor, Stream) else [tensor]:
             data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
-            for first in range(0, len(data), PIECE):
-                yield data[first : first + PIECE]
+            while data:
+                piece, data = data[: PIECE - at % PIECE], data[PIECE - at % PIECE :]
+                yield piece
+                at += len(piece)
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a file as read-only views of its mapped bytes. Raises OSError, or ValueError if it is damaged."""
     tensors, start = _header(path)
     tensors.pop("__metadata__", None)
-    raw = np.memmap(path, np.uint8, mode="r", offset=start) if path.stat().st_size > start else np.empty(0, np.uint8)
+    with path.open("rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with suppress(AttributeError, OSError):  # where the system knows of no large pages for files
+        whole.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(whole, np.uint8)[start:]
     try:
         return {
             name: raw[slice(*facts["data_offsets"])].view(TYPES[facts["dtype"]]).reshape(facts["shape"])

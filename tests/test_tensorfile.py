@@ -1,6 +1,7 @@
 """safetensors files: exact bytes, read by the library, mapped without a copy, damage found."""
 
 import hashlib
+import mmap
 
 import numpy as np
 import pytest
@@ -44,9 +45,26 @@ def test_the_library_reads_what_is_written_and_the_other_way_round(tmp_path):
 def test_reading_maps_the_file_read_only(tmp_path):
     tensorfile.write(tmp_path / "a", TENSORS)
     images = tensorfile.mapped(tmp_path / "a")["images"]
-    assert isinstance(images, np.memmap)
+    base = images
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base.obj, mmap.mmap)
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
+
+
+@pytest.mark.parametrize("piece", [1, 7, 16, 1 << 22])
+def test_pieces_end_where_a_multiple_of_their_size_does(piece, monkeypatch):
+    monkeypatch.setattr(tensorfile, "PIECE", piece)
+    header, tensors = b"header", [np.arange(50, dtype=np.uint8), np.arange(0), np.arange(9, dtype=np.int16)]
+    first, *pieces = [bytes(part) for part in tensorfile._pieces(header, tensors)]
+    assert first + b"".join(pieces) == header + b"".join(tensor.tobytes() for tensor in tensors)
+    ends = {6, 56, 74}  # of the header and of each tensor
+    at = 6
+    for part in pieces:
+        at += len(part)
+        assert 0 < len(part) <= piece
+        assert at in ends or at % piece == 0
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 60, -1])

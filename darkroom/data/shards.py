@@ -12,6 +12,7 @@ A folder of shards holds
 import functools
 import io
 import itertools
+import math
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from darkroom import files, runtime, tensorfile
+from darkroom.data.span import Span
 from darkroom.errors import DarkroomError
 
 SHARD_BYTES = 256_000_000
@@ -112,16 +114,18 @@ class Shards:
             raise DarkroomError(f"{folder}: the shards do not hold the rows that index.json counts; run `dvc repro -f`")
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.labels = np.concatenate([np.array(part["labels"]) for part in parts] or [np.empty(0, np.int64)])
-        # Without numpy's class for mapped arrays, which costs more than reading a small row.
-        self._tensors = [np.asarray(part[self.index["tensor"]]) for part in parts]
-        self._nothing = self._tensors[0][:0].copy() if parts else np.empty(0)
+        tensors = [part[self.index["tensor"]] for part in parts]
+        self._nothing = tensors[0][:0].copy() if parts else np.empty(0)
+        self._row_bytes = self._nothing.itemsize * math.prod(self.row_shape)
+        self._mapped: Span | None = None
         self._files: list[tuple[io.FileIO, int]] = []
-        if sum(tensor.nbytes for tensor in self._tensors) > mapped_bytes:
-            self._tensors = []
+        if sum(tensor.nbytes for tensor in tensors) > mapped_bytes:
             for shard in self.index["shards"]:
                 path = folder / shard["file"]
                 self._files.append((path.open("rb", buffering=0), tensorfile.where(path, self.index["tensor"])))
             weakref.finalize(self, _close, self._files)
+        elif tensors:
+            self._mapped = Span(tensors)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -137,20 +141,13 @@ class Shards:
             raise IndexError(f"{self.folder} is empty")
         if len(places) and not 0 <= places.min() <= places.max() < len(self):
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
+        pieces = len(places) * self._row_bytes // PIECE_BYTES
+        if self._mapped and pieces <= 1:
+            return self._mapped.rows(places)
         out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
-        get = self._read if self._files else self._copy
-        _share(lambda piece: get(places[piece], out[piece]), len(places), out.nbytes // PIECE_BYTES)
+        get = self._mapped.copy if self._mapped else self._read
+        _share(lambda piece: get(places[piece], out[piece]), len(places), pieces)
         return out
-
-    def _copy(self, places: np.ndarray, out: np.ndarray) -> None:
-        """Copy the rows at `places`, which are there, from the mapped shards into `out`."""
-        if len(self._tensors) == 1:
-            self._tensors[0].take(places, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
-            return
-        shards = np.searchsorted(self._starts, places, side="right") - 1
-        for shard in np.unique(shards).tolist():
-            mine = np.flatnonzero(shards == shard)
-            out[mine] = self._tensors[shard].take(places[mine] - self._starts[shard], axis=0)
 
     def _read(self, places: np.ndarray, out: np.ndarray) -> None:
         """Read the rows at `places`, which are there, into `out`.
@@ -158,7 +155,7 @@ class Shards:
         A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
         back from time to time costs page faults instead of calls, and memory grows in between.
         """
-        size, raw = out[:1].nbytes, out.reshape(-1).view(np.uint8).data
+        size, raw = self._row_bytes, out.reshape(-1).view(np.uint8).data
         shards = np.searchsorted(self._starts, places, side="right") - 1
         shard, row = shards.tolist(), (places - self._starts[shards]).tolist()
         # Rows that follow one another in a file are read together.
