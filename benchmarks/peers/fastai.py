@@ -59,14 +59,21 @@ def run(asked: Asked, clock: Clock) -> Outcome:
     learn = learner(asked).to_channelslast(use_amp=False)
     with learn.no_bar(), learn.no_logging():
         with clock("train"):
-            learn.fit_one_cycle(asked.epochs, asked.lr, cbs=Unvalidated())
+            if asked.frozen:
+                learn.fit_one_cycle(asked.epochs, asked.lr, cbs=Unvalidated())
+            else:  # what its documentation uses: an epoch of the head alone, then all of it at lower rates
+                learn.add_cb(Unvalidated())
+                learn.fine_tune(asked.epochs, asked.lr)
+                learn.remove_cb(Unvalidated)
         with clock("evaluate"):
             scores = learn.validate()
     if asked.export:
         with clock("export"):
             export_onnx(learn.model)
-    seen = len(learn.dls.train) * asked.batch_size * asked.epochs  # its loader leaves out what fills no batch
-    return Outcome(float(scores[1]), "fit_one_cycle, channels_last, float32 (its mixed precision needs CUDA)", seen)
+    epochs = asked.epochs if asked.frozen else asked.epochs + 1
+    seen = len(learn.dls.train) * asked.batch_size * epochs  # its loader leaves out what fills no batch
+    how = "fit_one_cycle" if asked.frozen else "fine_tune: one epoch more, of the head"
+    return Outcome(float(scores[1]), f"{how}; channels_last, float32 (its mixed precision needs CUDA)", seen)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def run(asked: Asked, clock: Clock) -> Outcome:
             optimizer="AdamW", lr0=asked.lr, weight_decay=0.01, workers=WORKERS, project=str(Path.cwd()), name="run",
             exist_ok=True, pretrained=True,
             freeze=1 if asked.frozen else None,  # the TorchVision backbone is its layer 0
+            warmup_epochs=0.0,  # by default biases learn at up to 0.1 for a hundred steps, more than two epochs have
             nbs=asked.batch_size,  # no gradients gathered over two batches, which it does for 64 at a time
             cache="ram",  # decoded once a run
             val=False, plots=False, verbose=False, deterministic=False,
