@@ -8,16 +8,30 @@ import pytest
 from tests.clusters import two_nodes
 
 ROOT = Path(__file__).resolve().parents[1]
+CLUSTER = "cluster"
 LONGEST = (
-    "training/test_on_cluster.py", "test_pipeline.py", "training/test_resume.py", "model/test_families.py",
-    "search/test_sweep_on_cluster.py", "training/test_launch.py", "stages/test_worker_death.py", "search/test_sweep.py",
+    CLUSTER, "test_pipeline.py", "training/test_resume.py", "model/test_families.py", "training/test_launch.py",
+    "stages/test_worker_death.py", "search/test_sweep.py",
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes begin first, so that no worker is left alone with one of them at the end."""
-    turn = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: turn.get(item.path, len(turn)))
+    """A file's tests run in one process, and in one all that use the cluster, which takes long to start.
+
+    What takes minutes begins first, so that no process is left alone with it at the end. Tests that add nodes to the
+    cluster and leave them there come last of those that use it.
+    """
+    turn = {name: number for number, name in enumerate(LONGEST)}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: (turn.get(_group(item), len(turn)), "on_cluster" in item.path.name))
+
+
+def _group(item: pytest.Item) -> str:
+    if CLUSTER in getattr(item, "fixturenames", ()):
+        return CLUSTER
+    return item.path.relative_to(ROOT / "tests").as_posix()
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +43,7 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster():
     """A Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
     with two_nodes() as started:

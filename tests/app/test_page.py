@@ -10,10 +10,7 @@ from tests.app.conftest import CLASSES, Running, serve
 from tests.export import small
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium"),
-    pytest.mark.xdist_group("chromium"),  # one browser at a time
-]
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")

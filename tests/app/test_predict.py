@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -99,15 +98,18 @@ def test_odd_images_get_a_line_each_and_nothing_else(exported, shared):
     assert last.startswith("darkroom predict: ")
 
 
-def test_the_first_answer_comes_within_a_second(exported, photos):
-    # Counted in processor time, which other work on the machine does not lengthen.
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run(photos / "china.jpg", "--model", exported).returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 1.0
+def test_the_first_answer_waits_for_no_library_that_it_does_not_need(exported, photos):
+    # What makes a cold start take a quarter of a second; benchmarks/predicting.py measures it.
+    heavy = {"torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "onnx", "dvc", "fastapi"}
+    code = (
+        "import sys; from darkroom.cli import main; status = main(sys.argv[1:]);"
+        f"print(status, *sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", photos / "china.jpg", "--model", exported], capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    assert done.stderr == b"0\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(exported, photos):

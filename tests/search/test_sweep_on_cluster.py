@@ -19,7 +19,7 @@ pytestmark = MARKS
 MAKE = """
 from pathlib import Path
 from tests.training.small import write_data
-write_data(Path(), train=400, val=101, test=10)
+write_data(Path(), train=200, val=101, test=10)
 """
 OUTPUTS = ("models/classifier", "plots/history.csv", "metrics/train.json")
 TRAIN = f"-m stages.train data/shards data/features models/body {' '.join(OUTPUTS)}"
@@ -102,7 +102,7 @@ def test_a_sweep_on_a_cluster_gives_the_same_trials_and_a_killed_node_costs_a_re
 
     until(both_under_way)
     cluster.remove_node(cluster.second, allow_graceful=False)
-    cluster.add_node(**ONE_CPU)
+    cluster.second = cluster.add_node(**ONE_CPU)
     said = started.communicate()[0]
     assert "room for 2 trials at a time" in said, said
     assert "2 complete, 0 pruned, 1 failed" in said, said

@@ -57,8 +57,8 @@ def test_one_of_three_nodes_that_is_killed_costs_steps_and_no_bit(cluster, proje
     process = train(project, "killed", DARKROOM_RAY=cluster.address, DARKROOM_CHECKPOINT_SECONDS="0")
     until(lambda: epochs(project / "killed/history.csv") >= 1)
     cluster.remove_node(cluster.second, allow_graceful=False)
+    cluster.second = cluster.add_node(**ONE_CPU)
     assert epochs(project / "killed/history.csv") < 6
-    cluster.add_node(**ONE_CPU)
     assert process.wait() == 0
     noted = read_json(project / "metrics/run.json")["stages"]["train"]
     assert noted["processes"] == 3
