@@ -15,10 +15,11 @@ from darkroom import files
 
 # Read when Ray is imported: it listens on every interface, and talks to nobody without the token.
 SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-# Three helpers less for each training, 3 s of a processor each, and a watch that looks twice a second.
+# Without processes that these tests do not need, of 3 s each, and with a look at the workers twice a second.
 LEAN = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_prestart_worker_first_driver": "0",
+    "RAY_TQDM_PATCH_PRINT": "0",  # Ray's own print would stay in the tests' process
 }  # fmt: skip
 MARKS = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
 ONE_CPU = {"num_cpus": 1, "object_store_memory": 200_000_000}

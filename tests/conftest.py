@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,23 +16,32 @@ LONGEST = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def _room(path: str) -> str:
+    """What is tested in one process: a file, and all files that use the cluster, which takes long to start."""
+    return CLUSTER if path.endswith("cluster.py") else path.removeprefix("tests/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, and in one all that use the cluster, which takes long to start.
-
-    What takes minutes begins first, so that no process is left alone with it at the end. Tests that add nodes to the
-    cluster and leave them there come last of those that use it.
-    """
+    """What takes minutes begins first, so that no process is left alone with it at the end."""
     turn = {name: number for number, name in enumerate(LONGEST)}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: (turn.get(_group(item), len(turn)), "on_cluster" in item.path.name))
+    # Of those on the cluster, the file that leaves a third node there comes last.
+    items.sort(
+        key=lambda item: (
+            turn.get(_room(item.path.relative_to(ROOT).as_posix()), len(turn)), item.path.name == "test_on_cluster.py",
+        )
+    )  # fmt: skip
 
 
-def _group(item: pytest.Item) -> str:
-    if CLUSTER in getattr(item, "fixturenames", ()):
-        return CLUSTER
-    return item.path.relative_to(ROOT / "tests").as_posix()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """pytest-xdist's way of giving out files, with rooms in place of files."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _room(nodeid.partition("::")[0])
+
+    return Rooms(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +54,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def nodes():
     """A Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
     with two_nodes() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes):
+    """The cluster, which this process leaves when the module's tests have ended."""
+    yield nodes
+    import ray
+
+    ray.shutdown()
