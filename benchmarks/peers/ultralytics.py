@@ -54,7 +54,8 @@ def run(asked: Asked, clock: Clock) -> Outcome:
             optimizer="AdamW", lr0=asked.lr, weight_decay=0.01, workers=WORKERS, project=str(Path.cwd()), name="run",
             exist_ok=True, pretrained=True,
             freeze=1 if asked.frozen else None,  # the TorchVision backbone is its layer 0
-            warmup_epochs=0.0,  # by default biases learn at up to 0.1 for a hundred steps, more than two epochs have
+            # Biases learn at up to 0.1 for a hundred steps or more: good for a head, not for two epochs of all.
+            warmup_epochs=3.0 if asked.frozen else 0.0,
             nbs=asked.batch_size,  # no gradients gathered over two batches, which it does for 64 at a time
             cache="ram",  # decoded once a run
             val=False, plots=False, verbose=False, deterministic=False,

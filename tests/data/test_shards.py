@@ -71,9 +71,10 @@ def shared(monkeypatch):
         cached.cache_clear()
 
 
-def test_threads_that_share_a_batch_keep_its_order(written, shared):
+@pytest.mark.parametrize("mapped_bytes", [10_000, 0], ids=["mapped", "read"])
+def test_threads_that_share_a_batch_keep_its_order(written, shared, mapped_bytes):
     folder, images = written
-    shards = Shards(folder, mapped_bytes=0)
+    shards = Shards(folder, mapped_bytes)
     for places in (np.random.default_rng(1).permutation(200), np.arange(200), np.arange(200)[::-1], np.full(50, 7)):
         assert np.array_equal(shards.rows(places), images[places])
     assert shards.rows(np.arange(0)).shape == (0, 4, 4, 3)
