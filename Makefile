@@ -30,7 +30,7 @@ install:
 	cp $(LOCK) .venv/$(STAMP)
 
 test: setup-dev ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup-dev ## Check style and types
 	ruff check .

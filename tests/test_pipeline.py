@@ -125,16 +125,18 @@ def restored(developed):
     developed.dvc("checkout", "--force")
 
 
-def test_another_lr_runs_the_head_alone(restored):
-    done = experiment(restored, "lr=1e-5")  # which DVC writes as 1e-05, text to a reader of YAML 1.1
+@pytest.mark.parametrize("lr", ["1e-4", "1e-5"])
+def test_another_lr_runs_the_head_alone(restored, lr):
+    done = experiment(restored, f"lr={lr}")
     assert stages_run(done.stdout) == ["train", "evaluate", "export"]
-    assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == 1e-5
+    assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == float(lr)
 
 
 @pytest.mark.parametrize(
     ("override", "messages"),
     [
         ("lr=fast", ["params.yaml: lr is 'fast', expected a number above 0"]),
+        ("epochs=0", ["params.yaml: epochs is 0, expected a whole number at least 1"]),
         ("backbone=resnet19", ["params.yaml: backbone is 'resnet19'", "did you mean `resnet18`?"]),
     ],
 )

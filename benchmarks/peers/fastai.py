@@ -59,12 +59,9 @@ def run(asked: Asked, clock: Clock) -> Outcome:
     learn = learner(asked).to_channelslast(use_amp=False)
     with learn.no_bar(), learn.no_logging():
         with clock("train"):
-            if asked.frozen:
-                learn.fit_one_cycle(asked.epochs, asked.lr, cbs=Unvalidated())
-            else:  # what its documentation uses: an epoch of the head alone, then all of it at lower rates
-                learn.add_cb(Unvalidated())
-                learn.fine_tune(asked.epochs, asked.lr)
-                learn.remove_cb(Unvalidated)
+            # Its documentation tunes by fine_tune: an epoch of the head alone, then all of it at lower rates.
+            fit = learn.fit_one_cycle if asked.frozen else learn.fine_tune
+            fit(asked.epochs, asked.lr, cbs=Unvalidated())
         with clock("evaluate"):
             scores = learn.validate()
     if asked.export:

@@ -54,7 +54,7 @@ def test_a_lone_picture_waits_only_a_few_milliseconds():
         await batcher.submit([picture(1)])
         started = time.monotonic()
         await batcher.submit([picture(1)])
-        assert time.monotonic() - started < 2  # far more than a busy machine needs
+        assert time.monotonic() - started < 0.1
 
     asyncio.run(with_batcher(work))
 

@@ -48,7 +48,8 @@ def shards() -> dict[str, str]:
     return {name: digest for name, digest in outputs().items() if name.startswith("data/shards")}
 
 
-@pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGKILL), (2, signal.SIGSEGV)])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_file_that_kills_every_reader_is_set_aside_by_preprocess_and_the_rest_is_as_without_it(workers, how):
     run_fetch()
     run_split()
@@ -84,10 +85,11 @@ def test_workers_that_are_killed_once_cost_nothing(workers):
     assert outputs() == before
 
 
-def test_a_file_that_kills_its_decoder_is_indexed_by_its_bytes_alone():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_kills_its_decoder_is_indexed_by_its_bytes_alone(workers):
     run_fetch()
     before = {row["location"]: row for row in index()}
-    kills, said = run(FETCH, 2, signal.SIGSEGV, times=2)
+    kills, said = run(FETCH, workers, signal.SIGSEGV, times=2)
     assert kills == 2
     assert "note: china/3.jpg: decoder crashed (SIGSEGV); it is indexed by its bytes alone" in said
     after = {row["location"]: row for row in index()}
@@ -121,13 +123,14 @@ def test_copies_of_a_file_that_kills_are_not_decoded_to_be_shown():
     assert rejects() == {"china/3.jpg": "decoder crashed (SIGSEGV)"}
 
 
-def test_a_picture_that_memory_is_refused_to_costs_itself_alone():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_picture_that_memory_is_refused_to_costs_itself_alone(workers):
     Image.new("RGBA", (8900, 8900)).save("pictures/china/large.png", compress_level=1)
     run_fetch()
     run_split()
     write_params(preprocess)
     command = [sys.executable, "-m", *PREPROCESS]
-    status, said = run_with_little_memory(command, 600_000_000, env=environment(2))
+    status, said = run_with_little_memory(command, 600_000_000, env=environment(workers))
     assert (status, said) == (0, "")
     assert rejects() == {"china/large.png": "not enough memory"}
     assert sum(1 for _ in files.read_csv(Path("data/shards/train/samples.csv"))) > 20
