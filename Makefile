@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro setup setup-dev test lint format wire lock
 
 repro: setup ## Run the pipeline: only what changed
+	@$(BIN)/python -m darkroom.reproduction.lock
 	dvc repro
 
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
@@ -63,6 +64,7 @@ lock-check: setup ## Check, without data, that dvc.lock fits the code and the pa
 	$(BIN)/python -m darkroom.ci.lock_check
 
 repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
+	@$(BIN)/python -m darkroom.reproduction.lock
 	test -z "$$(dvc remote list)" || dvc pull --allow-missing
 	dvc repro
 	git diff --exit-code --stat HEAD -- dvc.lock || $(BIN)/python -m darkroom.cli verify .

@@ -16,6 +16,7 @@ import pytest
 from tests.project import STAGES, Project, stages_run
 
 pytestmark = pytest.mark.slow
+MEND = (sys.executable, "-m", "darkroom.reproduction.lock")  # what `make repro` does before `dvc repro`
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,7 @@ def test_another_folder_gives_the_same_bytes_though_it_is_killed_again_and_again
     project = Project(tmp_path / "another place" / "with a much longer name" / "darkroom")
     rng = random.Random(0)
     for _ in range(6):
+        project.run(*MEND)
         # SIGKILL of DVC and all its children, or an interrupt as Ctrl-C sends it, after a moment drawn at random.
         process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"],
@@ -108,8 +110,19 @@ def test_another_folder_gives_the_same_bytes_though_it_is_killed_again_and_again
         except subprocess.TimeoutExpired:  # DVC can lose an interrupt that comes at an odd moment, and go on
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    project.run(*MEND)
     project.dvc("repro")
     assert project.hashes() == developed.hashes()
+
+
+def test_a_kill_while_dvc_writes_its_lock_costs_nothing(restored):
+    os.truncate(restored.folder / "dvc.lock", 0)
+    assert "dvc.lock' validation failed" in restored.dvc("repro", check=False).stderr
+    recipe = restored.run("make", "-n", "-o", "setup", "repro").stdout.splitlines()
+    assert recipe[-2:] == [f".venv/bin/python -m {MEND[-1]}", "dvc repro"]
+    assert "dvc.lock was half written" in restored.run(*MEND).stderr
+    assert stages_run(restored.dvc("repro").stdout) == []
+    assert restored.git("status", "--porcelain") == ""
 
 
 def experiment(project, *overrides, check=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 from darkroom.params import read_yaml
 from darkroom.progress import say
+from darkroom.reproduction import lock
 from darkroom.runtime import from_environment
 from darkroom.search import results
 from darkroom.search.choosing import choose, count, hopeless
@@ -118,6 +119,8 @@ def spread() -> tuple[dict[str, str], int]:
 
 def prepare(root: Path) -> None:
     """Bring everything before train up to date, once: trials that run at the same time would each do it again."""
+    for line in lock.mend(root):
+        say(f"sweep: {line}")
     dry = subprocess.run([*dvc(), "repro", "--dry", "embed"], cwd=root, capture_output=True, text=True)
     if dry.returncode == 0 and "Running stage" not in dry.stdout:
         return

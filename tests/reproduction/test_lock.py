@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import pytest
+from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from darkroom.reproduction import lock
+from tests.evaluation.project import make_project, run
+
+
+@pytest.fixture
+def project(tmp_path):
+    return make_project(tmp_path / "project")
+
+
+def truncate(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+
+
+def test_whatever_part_of_a_lock_is_there_dvc_can_read_what_is_put_back(project):
+    path, said = project / "dvc.lock", []
+    text = path.read_bytes()
+    with Repo(str(project)) as repo:
+        for length in range(len(text)):
+            path.write_bytes(text[:length])
+            try:
+                Lockfile(repo, str(path)).load()
+            except DvcException:
+                said += lock.mend(project)
+                assert path.read_bytes() == text
+            else:  # whole as far as it goes: DVC sees which stage is not done
+                assert lock.mend(project) == []
+    assert len(said) > 100
+    line = "dvc.lock was half written, as a kill of DVC leaves it: put back from Git's index"
+    assert set(said) == {f"{line} (kept as .dvc/tmp/dvc.lock.broken)"}
+
+
+def test_what_the_last_command_wrote_comes_back_though_it_is_in_no_commit(project):
+    (project / "params.yaml").write_text("seed: 1\nskill: 2.5\n")
+    run(project, "dvc", "repro", "-q")
+    text = (project / "dvc.lock").read_bytes()
+    truncate(project / "dvc.lock", 0)
+    lock.mend(project)
+    assert (project / "dvc.lock").read_bytes() == text
+    assert "up to date" in run(project, "dvc", "repro")
+
+
+def test_a_lock_that_git_never_had_is_made_again_from_the_run_cache(project):
+    text = (project / "dvc.lock").read_bytes()
+    run(project, "git", "rm", "-q", "--cached", "dvc.lock")
+    truncate(project / "dvc.lock", 100)
+    assert "dvc.lock was half written" in lock.mend(project)[0]
+    assert not (project / "dvc.lock").exists()
+    assert "is cached - skipping run" in run(project, "dvc", "repro")
+    assert (project / "dvc.lock").read_bytes() == text
+
+
+def test_a_broken_lock_in_the_index_is_no_help(project):
+    truncate(project / "dvc.lock", 100)
+    run(project, "git", "add", "dvc.lock")
+    assert "removed, and Git's is broken, too" in lock.mend(project)[0]
+    assert "is cached - skipping run" in run(project, "dvc", "repro")
+
+
+def test_the_lock_of_another_pipeline_would_stop_this_one(project):
+    (project / "folds").mkdir()
+    (project / "folds/dvc.yaml").write_text("stages: {}\n")
+    (project / "folds/dvc.lock").write_text("schema: '2.0'\nstages:\n  a:\n    c")
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True)
+    assert "folds/dvc.lock" in done.stderr
+    assert "folds/dvc.lock was half written" in lock.mend(project)[0]
+    assert "up to date" in run(project, "dvc", "repro")
+
+
+def test_a_conflict_is_the_users_to_solve(project):
+    text = "<<<<<<< HEAD\nschema: '2.0'\n=======\n"
+    (project / "dvc.lock").write_text(text)
+    assert lock.mend(project) == []
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + text)
+    assert lock.mend(project) == []
+    assert (project / "dvc.lock").read_text().endswith(text)
