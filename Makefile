@@ -73,7 +73,7 @@ repro-check: setup ## Pull or run the pipeline; the same hashes as in the commit
 
 bench: setup bench-setup ## Measure against other projects, in an environment of its own: PHOTOS=folder WEIGHTS=file ONLY=second,loading
 	$(BIN)/python -m benchmarks.side_by_side $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(WEIGHTS),--weights $(WEIGHTS)) \
-		$(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(FRESH),--fresh)
+		$(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh)
 
 # The lock is complete and --no-deps keeps it: pip would refuse mosaicml-streaming's caps on numpy and transformers.
 bench-setup:

@@ -1,6 +1,6 @@
 """`make bench`: Darkroom beside what a user would pick instead, on the same photos, in turns, on this machine.
 
-    python -m benchmarks.side_by_side --photos FOLDER --weights FILE [--only second,loading] [--peers timm,keras]
+    python -m benchmarks.side_by_side --photos FOLDER --weights FILE [--only second,loading] [--seeds 3]
 
 Every finished measurement is kept in .bench/: a run that was broken off goes on, `--fresh` measures anew.
 """
@@ -53,6 +53,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=_among(names), default=names, help="peers, with commas: " + ", ".join(names))
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--tuning-epochs", type=int, default=Settings.tuning_epochs)
+    parser.add_argument("--seeds", type=int, default=Settings.seeds, help="runs of each with other seeds")
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     parser.add_argument("--report", action="store_true", help="only write tables and figures of what was measured")
     return parser.parse_args(arguments)
@@ -71,7 +72,7 @@ def run(asked: argparse.Namespace) -> None:
     if asked.fresh:
         shutil.rmtree(WORK / name, ignore_errors=True)
     photos = prepare(asked.photos, WORK / name / name)
-    settings = Settings(photos, asked.weights.resolve(), asked.epochs, asked.tuning_epochs)
+    settings = Settings(photos, asked.weights.resolve(), asked.epochs, asked.tuning_epochs, seeds=asked.seeds)
     store = Store(WORK / name / "kept", settings.facts() | {"weights": files.sha256(settings.weights)})
     for part in asked.only:
         rows = measure(part, settings, store, asked.peers)
@@ -97,13 +98,13 @@ def record(
     versions = {name: version for name, version in runtime.versions().items() if name in ("dvc", "onnxruntime")}
     for row in rows:
         versions |= row.get("versions", {})
-    command = f"make bench ONLY={part} PHOTOS=…/{settings.name}"
+    command = f"make bench ONLY={part} PHOTOS=…/{settings.name}" + (f" SEEDS={asked.seeds}" if asked.seeds > 1 else "")
     for name in ("epochs", "tuning_epochs"):
         if getattr(asked, name) != getattr(Settings, name):
             command += f" ({name.replace('_', '-')} {getattr(asked, name)})"
     return {
         "rows": rows,
-        "settings": settings.facts(),
+        "settings": settings.facts() | {"seeds": asked.seeds},
         "versions": versions,
         "machine": machine(),
         "command": command,

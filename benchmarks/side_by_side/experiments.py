@@ -3,6 +3,8 @@
 import json
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from benchmarks.side_by_side.darkroom import Project
@@ -18,18 +20,18 @@ Row = dict[str, Any]
 
 
 def measure(part: str, settings: Settings, store: Store, peers: tuple[Rival, ...] = PEERS) -> list[Row]:
-    """A row for each of Darkroom's figures and for each peer."""
+    """A row for each of Darkroom's figures and for each peer: medians of the time, means of the accuracy."""
     ours: list[Row] = []
-    rows: list[Row] = []
-    for turn, rival in enumerate(peers):
-        row = store.measured(part, rival.module, lambda rival=rival: peer(part, rival, settings))  # type: ignore[misc]
-        rows.append({"name": rival.label} | row)
-        if turn % OURS_EVERY[part] == 0:
-            take = OURS[part]
-            ours.append(
-                store.measured(part, f"darkroom-{turn}", lambda turn=turn, take=take: take(settings, turn))  # type: ignore[misc]
-            )
-    return [*TABLED[part](ours), *rows]
+    theirs: dict[str, list[Row]] = {rival.label: [] for rival in peers}
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        seeded = replace(settings, seed=seed)
+        suffix = f"-seed-{seed}" if seed else ""
+        for turn, rival in enumerate(peers):
+            run = partial(peer, part, rival, seeded)
+            theirs[rival.label].append(store.measured(part, f"{rival.module}{suffix}", run))
+            if turn % OURS_EVERY[part] == 0:
+                ours.append(store.measured(part, f"darkroom-{turn}{suffix}", partial(OURS[part], seeded, turn)))
+    return [*TABLED[part](ours), *({"name": label} | _over_seeds(rows) for label, rows in theirs.items())]
 
 
 def peer(part: str, rival: Rival, settings: Settings) -> Row:
@@ -78,7 +80,7 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
 
 def first(settings: Settings, turn: int) -> Row:
     """`dvc repro` in a fresh clone: from photos to metrics, figures and the exported model."""
-    project = Project(settings.work / f"darkroom-first-{turn}", params(settings))
+    project = Project(settings.work / f"darkroom-first-{settings.seed}-{turn}", params(settings))
     try:
         wall = project.dvc(settings.work / "darkroom/first.log", "repro")
         return {"wall": wall, "accuracy": project.scores["accuracy"], "stages": _seconds(project)}
@@ -88,7 +90,7 @@ def first(settings: Settings, turn: int) -> Row:
 
 def second(settings: Settings, turn: int) -> Row:
     """`dvc exp run -S lr=…` after that: all of it, up to the accuracy, and the train stage's process by itself."""
-    project = Project(settings.work / "darkroom-second", params(settings))
+    project = Project(settings.work / f"darkroom-second-{settings.seed}", params(settings))
     log = settings.work / "darkroom/second.log"
     project.dvc(log, "repro")  # nothing to do but in the first turn
     project.commit()
@@ -103,7 +105,7 @@ def second(settings: Settings, turn: int) -> Row:
 def finetune(settings: Settings, turn: int) -> Row:
     """`dvc repro evaluate` with a thaw: images a second of the training loop, the head's epochs included, and the
     accuracy. The seconds in all include embed, which runs in the first turn alone."""
-    project = Project(settings.work / "darkroom-finetune", params(settings, tuning=True))
+    project = Project(settings.work / f"darkroom-finetune-{settings.seed}", params(settings, tuning=True))
     log = settings.work / "darkroom/finetune.log"
     project.dvc(log, "repro", "embed")  # nothing to do but in the first turn
     project.set({"lr": settings.second_lr * (1 + turn / 1000)})
@@ -124,12 +126,22 @@ def _median(turns: list[Row], key: str) -> float:
     return statistics.median(turn[key] for turn in turns)
 
 
+def _over_seeds(runs: list[Row]) -> Row:
+    """One row of a peer's runs, one a seed. Which photos are right is luck by one or two: the mean tells more."""
+    done = [run for run in runs if "failed" not in run]
+    if len(done) < 2:
+        return (done or runs)[0]
+    row = done[0] | {"wall": _median(done, "wall"), "images_per_second": _median(done, "images_per_second")}
+    return row | {"accuracy": statistics.fmean(run["accuracy"] for run in done), "turns": done}
+
+
 def _row(name: str, turns: list[Row], key: str, setup: str, **more: Any) -> Row:
     """One of Darkroom's rows: medians over its turns."""
     done = [turn for turn in turns if "failed" not in turn]
     if not done:
         return {"name": name, "ours": True, "failed": turns[0]["failed"] if turns else "not measured"}
-    row = {"name": name, "ours": True, "wall": _median(done, key), "accuracy": _median(done, "accuracy")}
+    accuracy = statistics.fmean(turn["accuracy"] for turn in done)
+    row = {"name": name, "ours": True, "wall": _median(done, key), "accuracy": accuracy}
     for extra, of in more.items():
         row[extra] = _median(done, of)
     return row | {"setup": f"{setup}; median of {len(done)}", "turns": done}

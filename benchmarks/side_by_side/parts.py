@@ -72,17 +72,21 @@ def _accuracy_aim(rows: list[Row], count: int) -> list[str]:
     best = fastest(rows, "accuracy", less=False)
     if mine is None or best is None:
         return []
-    right, theirs = round(mine["accuracy"] * count), round(best["accuracy"] * count)
     said = f"- {mine['name']}: its accuracy, {mine['accuracy']:.3f}, is "
     rival = f"the best peer's ({best['name']}: {best['accuracy']:.3f})"
-    if right >= theirs:
+    if mine["accuracy"] >= best["accuracy"] - 1e-9:
         return [f"{said}no lower than {rival}."]
     from scipy.stats import fisher_exact
 
-    chance = fisher_exact([[right, count - right], [theirs, count - theirs]]).pvalue
+    right, theirs = mine["accuracy"] * count, best["accuracy"] * count  # over seeds: means, with a part of an image
+    chance = fisher_exact([[round(n), count - round(n)] for n in (right, theirs)]).pvalue
     verdict = "no difference that can be told" if chance >= 0.05 else "a real difference"
-    return [f"{said}**lower than** {rival}: {right} right against {theirs} of {count} images, {verdict} "
-            f"(p = {chance:.2g}, Fisher's exact test)."]  # fmt: skip
+    return [f"{said}**lower than** {rival}: {_images(right)} right against {_images(theirs)} of {count} images, "
+            f"{verdict} (p = {chance:.2g}, Fisher's exact test)."]  # fmt: skip
+
+
+def _images(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _second_aim(rows: list[Row], count: int) -> str:

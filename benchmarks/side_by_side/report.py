@@ -31,6 +31,8 @@ def section(part: Part, found: dict[str, Any], figure: str) -> str:
     """One part as Markdown: what was done, the table, how it compares with the aim, the figure, how to repeat it."""
     facts, rows = found["settings"], found["rows"]
     counted = f"{facts['photos']}: {facts['train']:,} photos to learn from, {facts['test']:,} to test."
+    if facts.get("seeds", 1) > 1:
+        counted += f" {facts['seeds']} runs of each, one a seed: medians of the time, means of the accuracy."
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = [f"### {part.title}: {facts['photos']}", "", f"{part.says.format(**facts)} {counted}", ""]
     lines += table(part, rows)

@@ -27,6 +27,7 @@ class Settings:
     tuning_lr: float = 1e-4
     batch_size: int = 32
     seed: int = 0
+    seeds: int = 1  # runs of each, with this seed and those after it
     samples: int = 1000  # at least so many are loaded in an epoch of the loading part
 
     @property
@@ -40,8 +41,9 @@ class Settings:
         return WORK / self.name
 
     def facts(self) -> dict[str, Any]:
-        """All of it without paths, which differ between machines, and how many photos there are."""
+        """What a measurement depends on, without paths (they differ between machines), and how many photos there are."""
         numbers = {name: value for name, value in asdict(self).items() if not isinstance(value, Path)}
+        del numbers["seeds"]  # a run with one seed is the same however many there are
         return numbers | {"photos": self.name, "train": self.count("train"), "test": self.count("test")}
 
     def count(self, split: str) -> int:

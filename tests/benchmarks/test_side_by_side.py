@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.side_by_side import __main__ as bench
-from benchmarks.side_by_side import report
+from benchmarks.side_by_side import experiments, report
 from benchmarks.side_by_side.parts import PARTS
 from benchmarks.side_by_side.photos import divided, prepare, repeated
 from benchmarks.side_by_side.processes import Failed, timed
+from benchmarks.side_by_side.rivals import PEERS
+from benchmarks.side_by_side.settings import Settings
 from benchmarks.side_by_side.store import Store
 from darkroom import files
 from darkroom.errors import DarkroomError
@@ -123,6 +125,38 @@ def test_what_was_not_reached_is_said():
     assert PARTS["second"].aim(failed, 100) == "", "nothing to compare, and no crash"
     even = [ROWS[0] | {"accuracy": 0.96}, *ROWS[1:]]
     assert "0.960, is no lower than the best peer's (quick: 0.960)." in PARTS["second"].aim(even, 100)
+
+
+def test_several_seeds_give_medians_of_the_time_and_means_of_the_accuracy(tmp_path, monkeypatch):
+    seen = []
+
+    def run(part, rival, settings):
+        seen.append((rival.module, settings.seed))
+        if (rival.module, settings.seed) == ("timm", 1):
+            raise Failed("killed")
+        number = len(seen)
+        return {"wall": float(number), "images_per_second": 10.0 * number, "accuracy": 0.9 + settings.seed / 100}
+
+    def ours(settings, turn):
+        return {"wall": 1.0 + settings.seed, "accuracy": 0.95 + settings.seed / 100}
+
+    monkeypatch.setattr(experiments, "peer", run)
+    monkeypatch.setitem(experiments.OURS, "first", ours)
+    peers = tuple(rival for rival in PEERS if rival.module in ("timm", "keras"))
+    settings = Settings(tmp_path, tmp_path, seeds=3)
+    rows = experiments.measure("first", settings, Store(tmp_path, settings.facts()), peers)
+    assert seen == [(module, seed) for seed in range(3) for module in ("timm", "keras")]
+    keys = ("name", "wall", "images_per_second", "accuracy")
+    assert [[row.get(key) for key in keys] for row in rows] == [
+        ["Darkroom: `dvc repro`", 2.0, None, pytest.approx(0.96)],
+        ["timm", 3.0, 30.0, pytest.approx(0.91)],  # of the two seeds that did not fail
+        ["Keras 3 on torch", 4.0, 40.0, pytest.approx(0.91)],
+    ]
+    found = FOUND | {"settings": FOUND["settings"] | {"seeds": 3}}
+    assert "3 runs of each, one a seed: medians of the time" in report.section(PARTS["second"], found, "figure.png")
+    assert "mean" not in report.section(PARTS["second"], FOUND, "figure.png")
+    close = [row | {"accuracy": value} for row, value in zip(rows, (0.9586, 0.9608, 0.9), strict=True)]
+    assert "146.7 right against 147 of 153 images, no difference" in PARTS["first"].aim(close, 153)
 
 
 def test_the_report_replaces_its_own_part_of_the_readme_alone(tmp_path):
