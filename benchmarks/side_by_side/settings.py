@@ -41,7 +41,7 @@ class Settings:
         return WORK / self.name
 
     def facts(self) -> dict[str, Any]:
-        """What a measurement depends on, without paths (they differ between machines), and how many photos there are."""
+        """What a measurement depends on, without paths (they differ elsewhere), and how many photos there are."""
         numbers = {name: value for name, value in asdict(self).items() if not isinstance(value, Path)}
         del numbers["seeds"]  # a run with one seed is the same however many there are
         return numbers | {"photos": self.name, "train": self.count("train"), "test": self.count("test")}
