@@ -118,7 +118,7 @@ def test_another_folder_gives_the_same_bytes_though_it_is_killed_again_and_again
 def test_a_kill_while_dvc_writes_its_lock_costs_nothing(restored):
     os.truncate(restored.folder / "dvc.lock", 0)
     assert "dvc.lock' validation failed" in restored.dvc("repro", check=False).stderr
-    recipe = restored.run("make", "-n", "-o", "setup", "repro").stdout.splitlines()
+    recipe = restored.run("make", "--no-print-directory", "-n", "-o", "setup", "repro").stdout.splitlines()
     assert recipe[-2:] == [f".venv/bin/python -m {MEND[-1]}", "dvc repro"]
     assert "dvc.lock was half written" in restored.run(*MEND).stderr
     assert stages_run(restored.dvc("repro").stdout) == []

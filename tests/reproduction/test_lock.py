@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -15,8 +16,9 @@ def project(tmp_path):
     return make_project(tmp_path / "project")
 
 
-def truncate(path, length):
-    path.write_bytes(path.read_bytes()[:length])
+def truncate(path):
+    """As it is between DVC's opening of the file and its first write."""
+    os.truncate(path, 0)
 
 
 def test_whatever_part_of_a_lock_is_there_dvc_can_read_what_is_put_back(project):
@@ -41,7 +43,7 @@ def test_what_the_last_command_wrote_comes_back_though_it_is_in_no_commit(projec
     (project / "params.yaml").write_text("seed: 1\nskill: 2.5\n")
     run(project, "dvc", "repro", "-q")
     text = (project / "dvc.lock").read_bytes()
-    truncate(project / "dvc.lock", 0)
+    truncate(project / "dvc.lock")
     lock.mend(project)
     assert (project / "dvc.lock").read_bytes() == text
     assert "up to date" in run(project, "dvc", "repro")
@@ -50,7 +52,7 @@ def test_what_the_last_command_wrote_comes_back_though_it_is_in_no_commit(projec
 def test_a_lock_that_git_never_had_is_made_again_from_the_run_cache(project):
     text = (project / "dvc.lock").read_bytes()
     run(project, "git", "rm", "-q", "--cached", "dvc.lock")
-    truncate(project / "dvc.lock", 100)
+    truncate(project / "dvc.lock")
     assert "dvc.lock was half written" in lock.mend(project)[0]
     assert not (project / "dvc.lock").exists()
     assert "is cached - skipping run" in run(project, "dvc", "repro")
@@ -58,7 +60,7 @@ def test_a_lock_that_git_never_had_is_made_again_from_the_run_cache(project):
 
 
 def test_a_broken_lock_in_the_index_is_no_help(project):
-    truncate(project / "dvc.lock", 100)
+    truncate(project / "dvc.lock")
     run(project, "git", "add", "dvc.lock")
     assert "removed, and Git's is broken, too" in lock.mend(project)[0]
     assert "is cached - skipping run" in run(project, "dvc", "repro")

@@ -144,7 +144,7 @@ def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
     first.stderr.close()
     done = trials(project)
     assert [trial["number"] for trial in done] == [0]
-    os.truncate(project / "dvc.lock", 100)  # as a kill leaves it that hits DVC while it writes
+    os.truncate(project / "dvc.lock", 0)  # as a kill leaves it that hits DVC while it writes
     assert sweep.main([space, "--no-test"]) == 0
     assert trials(project)[0] == done[0]
     assert sorted(trial["number"] for trial in trials(project)) == [0, 1, 2]
