@@ -108,10 +108,10 @@ def torch_device(runtime: Runtime) -> Any:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # what dropout draws from is seeded on the current device alone
-        else:
+        if device.type == "cpu":
             _keep_freed_memory()
+        elif device.index is not None:  # torch refuses one without, which is the current device anyway
+            torch.cuda.set_device(device)  # what dropout draws from is seeded on the current device alone
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DarkroomError(f"DARKROOM_DEVICE={name} cannot be used: {reason}; unset it, or use cpu") from error
@@ -133,7 +133,7 @@ def _keep_freed_memory() -> None:
 
 def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) -> None:
     """Note in metrics/run.json how `stage` ran: seconds since `started` (time.monotonic), peak memory, machine."""
-    noted = read_json(RUN_RECORD) if RUN_RECORD.exists() else {}
+    noted = _run_record()
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     stages = noted.setdefault("stages", {})
     for name, now in (("machine", machine()), ("versions", versions())):
@@ -152,8 +152,15 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
 
 def recorded(stage: str) -> dict[str, Any]:
     """What metrics/run.json holds of the stage's last run; {} when there is none."""
-    noted = read_json(RUN_RECORD) if RUN_RECORD.exists() else {}
+    noted = _run_record()
     return noted.get("stages", {}).get(stage, {})
+
+
+def _run_record() -> dict[str, Any]:
+    try:
+        return read_json(RUN_RECORD)
+    except (FileNotFoundError, ValueError):  # a merge leaves its conflict marks here, and nothing depends on the file
+        return {}
 
 
 def machine() -> dict[str, Any]:

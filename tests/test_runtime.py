@@ -33,6 +33,24 @@ def test_a_device_that_is_not_there_says_so(monkeypatch):
         runtime.torch_device(runtime.from_environment())
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch, name):
+    """torch's own check of what it is given comes before the driver, for which a stand-in is enough."""
+    monkeypatch.setenv("DARKROOM_DEVICE", name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *_shape, **_options: None)
+    assert runtime.torch_device(runtime.from_environment()) == torch.device("cuda")
+
+
+def test_a_record_with_the_marks_of_a_merge_is_begun_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runtime.RUN_RECORD.parent.mkdir()
+    runtime.RUN_RECORD.write_text('<<<<<<< HEAD\n{"stages": {}}\n=======\n')
+    assert runtime.recorded("train") == {}
+    runtime.record("train", 0.0, runtime.from_environment(), {"epochs": 3})
+    assert runtime.recorded("train")["epochs"] == 3
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_a_chosen_gpu_is_the_one_whose_random_numbers_are_seeded(monkeypatch):
     monkeypatch.setenv("DARKROOM_DEVICE", "cuda:1")
