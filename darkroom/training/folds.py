@@ -63,7 +63,7 @@ def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Dat
         table(cached, *learn) if has_features else empty,
         table(cached, *choose) if has_features else empty,
         facts=images[0].index,
-        chosen=f"without fold {fold}",
+        chosen=files.digest([fold, *(np.flatnonzero(rows).tolist() for rows in out)]),  # of this very division
     )
     held_ids = [
         name for names, rows in zip(ids, out, strict=True) for name, mine in zip(names, rows, strict=True) if mine

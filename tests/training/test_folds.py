@@ -49,6 +49,20 @@ def test_images_features_and_ids_are_of_the_same_samples(data):
     assert held.images.labels.tolist() == held.features.labels.tolist() == held.labels.tolist()
 
 
+def test_another_division_is_another_training(data, tmp_path):
+    """Otherwise a fold would go on from the checkpoint of one that has learnt from what is held out now."""
+    rows = [list(row.values()) for row in files.read_csv(data / "split.csv")]
+    other = [
+        [name, split, fold and str((int(fold) + place // 5) % 5)] for place, (name, split, fold) in enumerate(rows)
+    ]
+    files.write_csv(tmp_path / "split.csv", ("id", "split", "fold"), other)
+    folders = (data / "shards", data / "features")
+    chosen = [open_fold(path, *folders, fold)[0].chosen for path in (data / "split.csv", tmp_path / "split.csv")
+              for fold in (0, 1)]  # fmt: skip
+    assert len(set(chosen)) == 4
+    assert open_fold(data / "split.csv", *folders, 0)[0].chosen == chosen[0]
+
+
 def test_a_fold_that_is_not_there_says_what_to_do(data):
     with pytest.raises(DarkroomError, match=r"no sample of fold 5; set `folds` in params\.yaml to more than 5"):
         open_fold(data / "split.csv", data / "shards", data / "features", 5)
