@@ -6,10 +6,12 @@ Ray cluster DARKROOM_PROCESSES=1 sends it to a node all the same, which is what 
 """
 
 import dataclasses
+import multiprocessing
 import os
 import pickle
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,9 @@ def _in_torchrun(
     check_gpus(environment.device, int(os.environ["LOCAL_WORLD_SIZE"]))
     torch.distributed.init_process_group(backend(environment.device))
     group = Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    environment = dataclasses.replace(
+        environment, threads=max(1, environment.threads // int(os.environ["LOCAL_WORLD_SIZE"]))
+    )
     done = in_group(paths, recipe, environment, after_epoch, group, int(os.environ["LOCAL_RANK"]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -128,6 +133,21 @@ def _in_processes(
     return trained
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that asked for it is gone: an orphan would go on writing beside the next run.
+
+    The system cannot be asked for that here: this process is the child of a server of processes.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch-parent", daemon=True).start()
+
+
 def _wait(processes: list[Any]) -> None:
     """Until all have ended, or one has failed: the others would wait for it."""
     from multiprocessing.connection import wait
@@ -157,6 +177,7 @@ def _work(
 ) -> None:  # fmt: skip
     import torch
 
+    _end_with_parent()
     store = f"file://{(folder / 'store').as_posix()}"
     torch.distributed.init_process_group(
         backend(environment.device), init_method=store, rank=group.rank, world_size=group.size

@@ -96,7 +96,8 @@ def _together(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
         try:
             trainer.fit()
         except Exception as error:
-            raise TrainingError(f"training on the Ray cluster failed: {_last_line(error)}") from error
+            if ray.get(config["home"].finished.remote()) is None:
+                raise TrainingError(f"training on the Ray cluster failed: {_last_line(error)}") from error
     result = ray.get(config["home"].finished.remote())
     if result is None:
         raise TrainingError("the Ray cluster ended the training without a result; look at Ray's logs of the nodes")
@@ -107,18 +108,26 @@ def _together(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
 
 
 def _one_of_several(config: dict[str, Any]) -> None:
-    """What each of several processes does. What a user caused is a result: after an exception Ray would start again."""
+    """What each of several processes does.
+
+    What a user caused is a result. It is raised as well: the others may wait for this process, and Ray ends them. Ray
+    then starts all again, and they find that there is nothing left to do.
+    """
     import ray
     from ray.train import get_context
 
+    home = config["home"]
+    if ray.get(home.finished.remote()) is not None:
+        return
     context = get_context()
     group = Group(context.get_world_rank(), context.get_world_size())
     try:
-        done: Any = _train(config, group, context.get_local_rank())
+        done = _train(config, group, context.get_local_rank())
     except DarkroomError as error:
-        done = error
-    if group.leads or isinstance(done, DarkroomError):
-        ray.get(config["home"].finish.remote(pickle.dumps(done)))
+        ray.get(home.finish.remote(pickle.dumps(error)))
+        raise
+    if group.leads:
+        ray.get(home.finish.remote(pickle.dumps(done)))
 
 
 def _train(config: dict[str, Any], group: Group, local_rank: int) -> Trained:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from darkroom.training.group import Group
 from darkroom.training.launch import check_gpus
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
+from tests.clusters import until
 from tests.conftest import ROOT
 from tests.training.small import RECIPE, SIZE, write_data, write_params
 
@@ -141,11 +143,33 @@ def test_two_and_three_processes_learn_what_one_learns_and_torchrun_gives_the_sa
             assert several[split]["loss"] == pytest.approx(one[split]["loss"], rel=1e-3)
             assert several[split]["accuracy"] == pytest.approx(one[split]["accuracy"], abs=0.01)
     torchrun = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2")
-    done = train(project, "torchrun", *torchrun, DARKROOM_THREADS="1")
+    done = train(project, "torchrun", *torchrun, DARKROOM_THREADS="2")  # of all processes together, as above
     assert done.returncode == 0, done.stderr
     written = ("classifier/head.safetensors", "classifier/body.safetensors", "history.csv", "train.json")
     for name in written:
         assert files.sha256(project / "torchrun" / name) == files.sha256(project / "two" / name)
+
+
+@pytest.mark.slow
+def test_processes_whose_stage_is_killed_end_too(project):
+    """An orphan would go on writing the history, beside the next run."""
+    write_params(project, freeze="none", epochs=1000, batch_size=29)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
+    outputs = ("orphans/classifier", "orphans/history.csv", "orphans/train.json")
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "stages.train", *INPUTS, *outputs], cwd=project, stderr=subprocess.DEVNULL,
+        env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_PROCESSES": "2", "DARKROOM_CHECKPOINTS": "orphans"},
+    )  # fmt: skip
+    history = project / "orphans/history.csv"
+    until(lambda: history.exists() and len(history.read_text().splitlines()) > 2)
+    children = psutil.Process(stage.pid).children(recursive=True)
+    stage.kill()
+    stage.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    for process in alive:
+        process.kill()
+    assert len(children) >= 2
+    assert not alive
 
 
 @pytest.mark.slow
