@@ -1,6 +1,7 @@
 """Where a body's numbers come from: chance, a published file, another file, or an earlier run; checked before use."""
 
 import re
+import struct
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -21,7 +22,12 @@ from darkroom.model import backbones, catalog, published, tensors
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
 
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
+# What wrong bytes make of zipfile and of the unpickler.
+DAMAGED = (
+    AssertionError, AttributeError, EOFError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
 # Classifiers of other label sets, and the auxiliary ones that only help a training from scratch: never part of a body.
 NOT_BODY = re.compile(r"^(fc|classifier|head|heads|head\.fc|heads\.head|aux1|aux2|AuxLogits)\.")
@@ -75,8 +81,8 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
         return _safetensors(path)
     if path.suffix not in PICKLED:
         raise WeightsError(f"weights: {path} is no file of weights; expected .safetensors or {', '.join(PICKLED)}")
-    _refuse_torchscript(path)
     try:
+        _refuse_torchscript(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -85,7 +91,7 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
             f"weights: {path} holds more than tensors, or is no state_dict; it is not read, because such a file can "
             "run code; where it was made, save `model.state_dict()` and use that"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except DAMAGED as error:
         raise WeightsError(f"weights: {path} is damaged or cut short; fetch it again") from error
     return _state_dict(state, path)
 

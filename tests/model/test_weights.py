@@ -1,5 +1,6 @@
 """Weights come from many places; what is damaged, of another model or of another kind is one clear error."""
 
+import contextlib
 import shutil
 import warnings
 from functools import partial
@@ -56,6 +57,28 @@ def test_squeezenet_s_classifier_is_a_convolution_and_its_weights_fit_all_the_sa
 def test_a_truncated_download_does_not_match_its_name(shared):
     with pytest.raises(WeightsError, match=r"its sha256 begins with \w{8}, its name says f37072fd; .* fetch it again"):
         resolve("resnet18", shared / "weights/broken/resnet18-f37072fd.pth")
+
+
+def test_a_date_in_a_name_is_no_digest(tmp_path):
+    from darkroom.model import backbones, tensors
+
+    net = backbones.build("lenet", 28, seed=1)
+    path = tmp_path / "lenet-20240131.safetensors"
+    tensors.save(path, {name: value.numpy() for name, value in net.state_dict().items()})
+    assert weights.resolve("lenet", str(path), 28, 0, [0.5] * 3, [0.2] * 3).facts["weights"] == path.name
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_file_with_wrong_bytes_in_it_is_one_line(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    torch.save({"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(3)}, tmp_path / "mine.pth",
+               _use_new_zipfile_serialization=bool(seed % 2))  # fmt: skip
+    data = bytearray((tmp_path / "mine.pth").read_bytes())
+    for place in random.integers(0, len(data), 1 + seed // 4):
+        data[place] = random.integers(0, 256)
+    (tmp_path / "mine.pth").write_bytes(data)
+    with contextlib.suppress(WeightsError):  # or a number was hit, which cannot be told
+        assert weights.read(tmp_path / "mine.pth")
 
 
 def test_a_truncated_file_of_any_name_is_damaged(shared, tmp_path):
