@@ -79,7 +79,8 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
 def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """As many draws as there are samples, each class equally likely, int64 (n,), that belongs to (seed, epoch).
 
-    A class is gone through in a shuffled order before any of its samples comes twice.
+    A class is gone through in a shuffled order before any of its samples comes twice. A sample that comes for the k-th
+    time again is told as its number + k * n, so that it is augmented otherwise than before.
     """
     classes = _members(labels)
     random = generator(seed, "balance", epoch)
@@ -87,7 +88,7 @@ def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     share[random.permutation(len(classes))[: len(labels) - share.sum()]] += 1
     drawn = []
     for members, wanted in zip(classes, share, strict=True):
-        rounds = [random.permutation(members) for _ in range(-(-wanted // len(members)))]
+        rounds = [random.permutation(members) + again * len(labels) for again in range(-(-wanted // len(members)))]
         drawn.append(np.concatenate(rounds)[:wanted])
     return random.permutation(np.concatenate(drawn))
 

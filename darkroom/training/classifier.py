@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from darkroom import files
+from darkroom.errors import ParamsError
 from darkroom.evaluation.calibration import fit_temperature
 from darkroom.model import heads, tensors
 from darkroom.progress import say
@@ -52,6 +53,9 @@ def train(
     With a `group`, together with its other processes. Raises DarkroomError.
     """
     recipe.check()
+    if recipe.schedule == "plateau" and not len(data.val_images):
+        raise ParamsError("params.yaml: schedule: plateau looks at the validation images, and there are none; "
+                          "use another schedule, or set val_fraction")  # fmt: skip
     group = group or Group()
     facts = files.read_json(body / "body.json")
     head = first_head(recipe, facts["features"], data.classes, body)

@@ -60,15 +60,23 @@ class Fit:
         if not len(labels):
             raise TrainingError("there is nothing to train on: the train split is empty; look at data/split.csv")
         self.classes = len(self.phases[0].train.table.classes)
-        weights = None
+        weights, self.heaviest = None, 1.0
         if recipe.balance == "loss":
             weights = torch.from_numpy(losses.class_weights(labels, self.classes)).to(device)
+            self.heaviest = float(weights.max())
         self.loss = losses.cross_entropy(recipe.label_smoothing, weights)
 
     def run(self) -> Fitted:
         """Train, from the checkpoint where there is one. Raises TrainingError."""
         try:
             return self._run()
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "BatchNorm has a single value of each channel to normalise, since a single image goes through the "
+                "network: use a larger batch_size or image_size, or batch_norm: frozen"
+            ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -208,7 +216,7 @@ class Fit:
         rights = self.group.total(torch.stack([right for _, _, right, _ in unseen])).tolist()
         also = ", or precision: float32" if self.phase.dtype != torch.float32 else ""
         for (step, _, _, size), loss, right in zip(unseen, values, rights, strict=True):
-            losses.require_sensible(loss, self.classes, epoch, step, self.recipe.lr, also)
+            losses.require_sensible(loss, self.classes, epoch, step, self.recipe.lr, also, self.heaviest)
             sums[0] += loss * size
             sums[1] += right
             sums[2] += size

@@ -21,7 +21,10 @@ class Inputs(Protocol):
     table: Table
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
-        """For each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,)."""
+        """For each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,).
+
+        A number of n or more is a sample that comes again in this epoch, drawn anew: see `balanced_order`.
+        """
         ...
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
@@ -39,8 +42,8 @@ class FeatureInputs:
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
         """(b, D) float32 and labels (b,) int64 of each part."""
         for samples in parts:
-            shown = views(samples, self._views, self.seed, epoch)
-            yield _tensor(self.table.features(samples, shown), self.device), _labels(self, samples)
+            places, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
+            yield _tensor(self.table.features(places, shown), self.device), _labels(self, places)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, D) float32 of view 0, in order."""
@@ -65,12 +68,13 @@ class ImageInputs:
         """(b, 3, S, S) float32 and labels (b,) int64 of each part."""
         import torch
 
-        for samples, rows in zip(parts, read_ahead(parts, self.table.rows), strict=True):
+        places = [samples % len(self.table) for samples in parts]
+        for samples, mine, rows in zip(parts, places, read_ahead(places, self.table.rows), strict=True):
             images = self._pixels(rows)
             if self.strength is not None:
                 draws = augment.draw(self.strength, self.flips, samples, self.seed, epoch)
                 images = augment.apply(images, draws)
-            yield images.contiguous(memory_format=torch.channels_last), _labels(self, samples)
+            yield images.contiguous(memory_format=torch.channels_last), _labels(self, mine)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, 3, S, S) float32, in order."""

@@ -76,6 +76,7 @@ class _Training:
         self.views = train.row_shape[0]
         self.classes = len(train.classes)
         self.weights = losses.class_weights(train.labels, self.classes) if recipe.balance == "loss" else None
+        self.heaviest = 1.0 if self.weights is None else float(self.weights.max())
 
     def run(self, after_epoch: Callable[[list[Row]], None], watchers: Sequence[Watcher]) -> Learnt:
         """All epochs, or those that `patience` allows."""
@@ -119,7 +120,7 @@ class _Training:
             share = factor(recipe.schedule, epoch + step / len(parts), recipe.epochs, warmup)
             lr = recipe.lr * share * self.plateau.factor
             loss, correct = self.step(part, lr, epoch, step)
-            losses.require_sensible(loss, self.classes, epoch, step, recipe.lr)
+            losses.require_sensible(loss, self.classes, epoch, step, recipe.lr, heaviest=self.heaviest)
             total, right = total + loss * len(part), right + correct
         count = len(samples)
         return {"epoch": epoch + 1, "train_loss": total / count, "train_accuracy": right / count, "lr": lr}
@@ -127,8 +128,9 @@ class _Training:
     def step(self, part: np.ndarray, lr: float, epoch: int, step: int) -> tuple[float, int]:
         """One step on samples `part` (b,); the batch's mean loss before it, and the number of right answers."""
         recipe = self.recipe
-        inputs = self.train.features(part, views(part, self.views, recipe.seed, epoch))
-        labels = self.train.labels[part]
+        places = part % len(self.train)
+        inputs = self.train.features(places, views(part, self.views, recipe.seed, epoch))
+        labels = self.train.labels[places]
         targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)
         if recipe.mixup:
             share, other = losses.partners(generator(recipe.seed, epoch, step, "mix"), recipe.mixup, len(part))

@@ -50,12 +50,14 @@ def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0, weights: n
     return rows if weights is None else rows * weights[labels, None]
 
 
-def require_sensible(loss: float, classes: int, epoch: int, step: int, lr: float, also: str = "") -> None:
+def require_sensible(
+    loss: float, classes: int, epoch: int, step: int, lr: float, also: str = "", heaviest: float = 1.0
+) -> None:
     """Raise TrainingError where the loss of step `step` of `epoch` (both from 0) shows that training has run away.
 
-    `also`: one more thing to try.
+    `also`: one more thing to try. `heaviest`: the weight of the class that counts most.
     """
-    if not math.isfinite(loss) or loss > EXPLODED * math.log(max(2, classes)):
+    if not math.isfinite(loss) or loss > EXPLODED * max(1.0, heaviest) * math.log(max(2, classes)):
         raise TrainingError(
             f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}: training has run away. Try a lower lr "
             f"(it is {lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, or warmup_epochs: 1{also}"

@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> int:
 def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Rates (s,), each a constant factor above the one before, and the loss (s,) of the step that was made with each.
 
-    Learns from the training samples as the first epochs would; ends early when the loss is far above its lowest.
+    Learns from the training samples as the last phase's first epochs would; ends early when the loss is far above its
+    lowest. Rates are those of params.yaml: a thawed network learns at `thaw_lr_factor` times as much.
     """
     environment = runtime.from_environment()
     device = runtime.torch_device(environment)
@@ -82,7 +83,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
     for place, (rate, (inputs, labels)) in enumerate(
         progress(zip(rates, batches, strict=False), "lr-find", count, "step")
     ):
-        loss = float(fit.step(inputs, labels, float(rate), 0, place)[0])
+        loss = float(fit.step(inputs, labels, float(rate) * fit.phase.lr / recipe.lr, 0, place)[0])
         losses.append(loss)
         if not math.isfinite(loss) or (place > 10 and smooth(losses)[-1] > WORSE * lowest):
             break

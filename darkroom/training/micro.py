@@ -1,6 +1,7 @@
 """Out of memory: do a step again in smaller parts whose gradients add up to the whole batch's."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Micro:
         statistics = [(buffer, buffer.clone()) for buffer in module.buffers()]
         while True:
             size = min(self.size or count, count)
-            parts = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+            parts = _parts(count, -(-count // size))
             try:
                 results = [forward_backward(part) for part in parts]
             except (RuntimeError, MemoryError) as error:
@@ -63,6 +64,12 @@ class Micro:
         if len(results) == 1:
             return results[0]
         return torch.stack([loss for loss, _ in results]).sum(), torch.stack([right for _, right in results]).sum()
+
+
+def _parts(count: int, parts: int) -> list[slice]:
+    """`count` samples in `parts` whose sizes differ by one at most: BatchNorm cannot do with a single left-over."""
+    ends = [count * number // parts for number in range(parts + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from darkroom.model.heads import Head
 from darkroom.params import param
 from darkroom.training.monitor import MONITORS
 from darkroom.training.optimizers import OPTIMIZERS
-from darkroom.training.schedules import SCHEDULES
+from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,16 @@ class Recipe:
                 f"params.yaml: thaw_epoch is {self.thaw_epoch}, expected less than epochs ({self.epochs}), "
                 "so that thawed epochs are left"
             )
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs > self.epochs / 2:
             raise ParamsError(f"params.yaml: warmup_epochs is {self.warmup_epochs:g}, "
-                              f"expected less than epochs ({self.epochs})")  # fmt: skip
+                              f"expected at most half of epochs ({self.epochs})")  # fmt: skip
+        if self.warmup_epochs and self.schedule == "onecycle":
+            raise ParamsError("params.yaml: schedule: onecycle rises from a low rate by itself; set warmup_epochs: 0")
+        if self.schedule == "plateau" and 0 < self.patience <= PLATEAU_PATIENCE + 1:
+            raise ParamsError(
+                f"params.yaml: patience: {self.patience} ends the training before schedule: plateau cuts the rate, "
+                f"after {PLATEAU_PATIENCE + 1} epochs without a better one; set patience to more than that, or to 0"
+            )
         if self.cutmix and self.only_head:
             raise ParamsError(
                 "params.yaml: cutmix pastes images, and with freeze: backbone none are seen in training; "

@@ -13,8 +13,10 @@ from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import ParamsError, TrainingError
 from darkroom.model import backbones, heads
 from darkroom.model.network import Body, Network, pixels
+from darkroom.training import losses
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import FeatureInputs, ImageInputs
+from darkroom.training.micro import _parts
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
 from tests.training.small import CLASSES, RECIPE, SIZE, write_data
@@ -217,7 +219,15 @@ def test_balance_lifts_a_rare_class(data):
     [
         ({"freeze": "none", "thaw_epoch": 1}, "thaw_epoch has nothing to thaw"),
         ({"thaw_epoch": 4}, "thaw_epoch is 4, expected less than epochs"),
-        ({"warmup_epochs": 4.0}, "warmup_epochs is 4, expected less than epochs"),
+        ({"warmup_epochs": 2.5}, r"warmup_epochs is 2.5, expected at most half of epochs \(4\)"),
+        (
+            {"warmup_epochs": 1.0, "schedule": "onecycle"},
+            "onecycle rises from a low rate by itself",
+        ),
+        (
+            {"patience": 3, "schedule": "plateau"},
+            "patience: 3 ends the training before schedule: plateau",
+        ),
         ({"cutmix": 1.0}, "cutmix pastes images, and with freeze: backbone none are seen"),
         ({"lr_decay": 0.5}, "lr_decay acts on the backbone's layers"),
     ],
@@ -226,6 +236,39 @@ def test_settings_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(ParamsError, match=message):
         recipe(**changes).check()
     assert dataclasses.asdict(recipe(**changes))
+
+
+def test_rare_classes_may_weigh_a_lot_and_a_loss_that_runs_away_is_still_seen(data):
+    """Of a batch that holds the one rare sample, the loss is hundreds of times that of a guess, and in order."""
+    features = Table([Shards(data / "data/features/train")])
+    one = np.flatnonzero(features.labels == 3)[:1]
+    rare = Table(features.parts, [np.concatenate([one, *[np.flatnonzero(features.labels == 5)] * 90])])
+    inputs = FeatureInputs(rare, CPU, 0)
+
+    def fitted(**changes):
+        chosen = recipe(balance="loss", epochs=1, batch_size=1, **changes)
+        module = nn.Linear(features.row_shape[1], 10)
+        return Fit([Phase(module, [list(module.parameters())], inputs, inputs, 0, 1, chosen.lr)], chosen, CPU).run()
+
+    assert losses.class_weights(rare.labels, 10).max() > 1000
+    assert fitted(lr=1e-6).history
+    with pytest.raises(TrainingError, match="training has run away"):
+        fitted(lr=1e9, optimizer="sgd")
+
+
+def test_batch_norm_with_a_single_value_is_one_line(data):
+    chosen = recipe(batch_size=1, epochs=1)
+    module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(768), nn.Linear(768, 10))
+    with pytest.raises(TrainingError, match="a single image goes through the network: use a larger batch_size"):
+        Fit([phase(data, module, chosen)], chosen, CPU).run()
+
+
+@pytest.mark.parametrize(("count", "size"), [(65, 32), (5, 2), (64, 32), (7, 7), (1, 1)])
+def test_parts_of_a_batch_leave_no_single_image_over(count, size):
+    parts = [part.stop - part.start for part in _parts(count, -(-count // size))]
+    assert sum(parts) == count
+    assert max(parts) <= size
+    assert max(parts) - min(parts) <= 1
 
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "simple_cnn"])

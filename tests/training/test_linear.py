@@ -72,7 +72,8 @@ def in_torch(folder: Path, chosen: Recipe):
 SETTINGS: dict[str, dict[str, Any]] = {
     "adamw, cosine": {},
     "adam, step": {"optimizer": "adam", "schedule": "step", "weight_decay": 0.1},
-    "sgd, onecycle, warm-up": {"optimizer": "sgd", "schedule": "onecycle", "lr": 0.1, "warmup_epochs": 1.5},
+    "sgd, onecycle": {"optimizer": "sgd", "schedule": "onecycle", "lr": 0.1},
+    "sgd, cosine, warm-up": {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 1.5},
     "sgd without momentum, constant": {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "lr": 0.1},
     "rmsprop, decay": {"optimizer": "rmsprop", "weight_decay": 0.1},
     "rmsprop without momentum": {"optimizer": "rmsprop", "momentum": 0.0},

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from darkroom.errors import DarkroomError
+from darkroom.params import load
 from darkroom.training import lr_find
 from darkroom.training.lr_find import valley
+from darkroom.training.recipe import Recipe
 from tests.training.small import write_data, write_params
 
 
@@ -26,6 +28,18 @@ def test_it_suggests_a_rate_and_draws_the_curve(project, changes, capsys):
     assert 1e-5 < suggested < 3
     assert f"dvc exp run -S lr={suggested:.1e}" in said
     assert (project / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_thawed_network_is_tested_at_the_rate_that_it_would_have(project):
+    """The last phase learns at lr times thaw_lr_factor: a tenth of the factor is the same as ten times the rate."""
+
+    def curve(factor, low, high):
+        write_params(project, thaw_epoch=2, thaw_lr_factor=factor)
+        return lr_find.range_test(load(Recipe), 20, low, high)
+
+    (rates, losses), (scaled, same) = curve(1.0, 1e-4, 1e-2), curve(0.1, 1e-3, 1e-1)
+    np.testing.assert_allclose(scaled, 10 * rates)
+    np.testing.assert_allclose(same, losses, rtol=1e-4)
 
 
 def test_the_suggestion_lies_where_the_loss_falls():
