@@ -43,7 +43,7 @@ def main(shards: Path, features: Path, body: Path) -> str:
     name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"
     if not frozen:
         for split in SPLITS:
-            write_features(features / split, splits[split], [])
+            write_features(features / split, splits[split], [], "")
         return f"{name}, to be trained with the head: no features"
     environment = runtime.from_environment()
     started, done = time.monotonic(), 0
@@ -52,7 +52,8 @@ def main(shards: Path, features: Path, body: Path) -> str:
         copies = Copies(count, params.augment, bool(splits[split].index["flips"]), params.seed)
         rows = embedded(splits[split], body, copies, environment)
         batches = -(-len(splits[split]) // engine.batch_size(splits[split]))
-        write_features(features / split, splits[split], progress(rows, f"embed {split}", batches, "batch"))
+        shown = progress(rows, f"embed {split}", batches, "batch")
+        write_features(features / split, splits[split], shown, engine_name(environment))
         done += len(splits[split]) * (1 + count)
     seconds = time.monotonic() - started
     note(engine=engine_name(environment), images_per_second=round(done / seconds, 1))
@@ -83,8 +84,13 @@ def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
             tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)
 
 
-def write_features(folder: Path, shards: Shards, batches: Iterator[np.ndarray] | list[np.ndarray]) -> None:
-    """Write a table of features with the labels and ids of `shards`, in its order; no batches: an empty table."""
+def write_features(
+    folder: Path, shards: Shards, batches: Iterator[np.ndarray] | list[np.ndarray], made_by: str
+) -> None:
+    """Write a table of features with the labels and ids of `shards`, in its order; no batches: an empty table.
+
+    `made_by`: what computed them, as `engine_name` says; export asks whether it was what will be served.
+    """
     ids = shards.ids()
     with write_shards(folder, "features", shards.classes) as writer:
         place = 0
@@ -96,7 +102,7 @@ def write_features(folder: Path, shards: Shards, batches: Iterator[np.ndarray] |
             for row in batch:
                 writer.add(row, int(shards.labels[place]), ids[place])
                 place += 1
-        writer.close()
+        writer.close(engine=made_by)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,6 @@ def _made(
     facts = {**facts, **facts.get("params", {})}
     other = sorted(key for key in facts if key not in SETTINGS and key not in ELSEWHERE)
     rows = [(f"`{key}`", f"`{_value(facts[key])}`") for key in (*SETTINGS, *other) if key in facts]
-    agreement = export["agreement"]
     inputs = "\n".join(f"- `{path}`: md5 `{digest}`" for path, digest in made_from.items())
     first = next(iter(made_from.values()))
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
@@ -164,14 +163,31 @@ def _made(
 
 {_table(("fact", "value"), rows)}
 
-The exported model was compared with the trained one on all {agreement["n"]:,} test pictures: probabilities differ by at
-most {agreement["max_difference"]:g}, and {agreement["other_class"]} got another class.
+{_compared(export)}
 
 Its inputs, by the digests in `dvc.lock`; `git log -S {first} -- dvc.lock` names the commit that made it:
 
 {inputs}
 
 Versions: {versions}."""
+
+
+def _compared(export: Mapping[str, Any]) -> str:
+    agreement, quantize = export["agreement"], export.get("quantize", {})
+    exported = "The float32 model that it was quantised from" if quantize.get("kept") else "The exported model"
+    said = (
+        f"{exported} was compared with the trained one on all {agreement['n']:,} test pictures: probabilities differ "
+        f"by at\nmost {agreement['max_difference']:g}, and {agreement['other_class']} got another class."
+    )
+    if quantize.get("kept"):
+        found = quantize["figures"]
+        accuracy = found["accuracy"]
+        said += (
+            f" With 8-bit weights and activations {found['same_class']:.2%} of them\nget the same class as before, "
+            f"probabilities differ by up to {found['max_difference']:g}, and the accuracy is {accuracy['int8']:.4f} "
+            f"instead of\n{accuracy['float32']:.4f}: the metrics above are those of the float32 model."
+        )
+    return said
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -56,9 +56,9 @@ def extractor(body: Path, environment: Runtime) -> Features:
 
 
 def engine_name(environment: Runtime) -> str:
-    """What computes the features: onnxruntime, or the device on which torch does."""
+    """What computes the features: engine.ONNX, or the device on which torch does."""
     device = cluster.device(environment) if environment.ray else str(runtime.torch_device(environment))
-    return "onnxruntime" if device == "cpu" else device
+    return engine.ONNX if device == "cpu" else device
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
 
+ONNX = "onnxruntime"  # what data/features says of what made them
 PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
 PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
 

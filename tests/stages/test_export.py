@@ -17,10 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from darkroom import files, runtime
 from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import DarkroomError
-from darkroom.export import answers, provenance
+from darkroom.export import answers, card, provenance
 from darkroom.export.onnx import join, read, write
 from darkroom.export.session import open_session
 from darkroom.model import classifier, tensors
+from darkroom.model.engine import ONNX
 from stages import export as stage
 from tests.export import small
 
@@ -59,7 +60,7 @@ def make_run(root: Path, maps: bool = True) -> Path:
         with write_shards(root / "data/features" / split, "features", CLASSES) as shards:
             for place, row in zip(range(*rows.indices(600)), features_of(body, images[rows]), strict=True):
                 shards.add(row[None], int(labels[place]), f"{place:064x}")
-            shards.close()
+            shards.close(engine=ONNX)
     fitted = LogisticRegression(max_iter=2000).fit(features_of(body, images[:300]), labels[:300])
     head = {"0.weight": fitted.coef_.astype(np.float32), "0.bias": fitted.intercept_.astype(np.float32)}
     model = {
@@ -158,6 +159,29 @@ def test_of_a_frozen_body_the_head_is_checked_on_all_features_and_the_file_on_pi
     assert answers.check(good, *arguments).n == len(test) > answers.WHOLE
 
 
+def test_features_of_another_engine_are_compared_picture_by_picture(root, monkeypatch):
+    """One picture on which a GPU's features and the body's graph part is found, wherever it is in the test set."""
+    monkeypatch.chdir(root)
+    saved, test = classifier.SavedClassifier.load(Path("models/classifier")), Shards(Path("data/shards/test"))
+    write(join(read(Path("models/body/body.onnx")), saved.head, saved.temperature), Path("model.onnx"))
+    rows = [row[0].copy() for batch, _ in Shards(Path("data/features/test")).batches(64) for row in batch]
+    rows[3] = rows[3][::-1]  # not among those that go through the whole model
+    found = {}
+    for engine in (ONNX, "cuda"):
+        shutil.rmtree("data/features/test")
+        with write_shards(Path("data/features/test"), "features", CLASSES) as shards:
+            for place, row in enumerate(rows):
+                shards.add(row[None], int(test.labels[place]), f"{place + 400:064x}")
+            shards.close(engine=engine)
+        arguments = (read(Path("model.onnx")), Path("model.onnx"), saved, test, Path("data/features"))
+        try:
+            found[engine] = answers.check(*arguments, runtime.from_environment()).n
+        except DarkroomError as error:
+            found[engine] = str(error)
+    assert found[ONNX] == len(test)
+    assert f"most for {403:064x}" in str(found["cuda"])
+
+
 def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatch):
     run(root, monkeypatch)
     before = (root / "models/export/model.onnx").read_bytes()
@@ -207,6 +231,16 @@ def test_asking_for_int8_records_the_decision_and_the_figures_behind_it(root, mo
     assert decided["figures"]["peak_memory_mb"]["float32"] > 0
     nodes = onnx.load(root / "models/export/model.onnx").graph.node
     assert any(node.op_type == "DequantizeLinear" for node in nodes) == decided["kept"]
+
+
+def test_the_card_of_a_quantised_model_says_which_model_the_figures_are_of():
+    figures = {"same_class": 0.995, "max_difference": 0.08, "accuracy": {"float32": 0.97, "int8": 0.965}}
+    export = {"agreement": {"n": 200, "max_difference": 1e-6, "other_class": 0}}
+    assert "The exported model was compared" in card._compared(export | {"quantize": {"kept": False}})
+    said = " ".join(card._compared(export | {"quantize": {"kept": True, "figures": figures}}).split())
+    assert "The float32 model that it was quantised from was compared" in said
+    assert "99.50% of them get the same class as before, probabilities differ by up to 0.08" in said
+    assert "accuracy is 0.9650 instead of 0.9700" in said
 
 
 def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypatch):
