@@ -5,9 +5,11 @@ import contextlib
 import csv
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
@@ -26,39 +28,70 @@ SHOWN = 20
 
 def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> tuple[str, bool]:
     """The Markdown, and whether the gate lets the change pass. What cannot be compared is said in it."""
+    start, notes = fork(root, base)
     try:
         new = load_run(None, root)
-        old, note = _base(root, base, run_base)
+        old, note = _base(root, base, start, run_base)
         found = compare(old, new, locations(root), margin)
-        parts, passes = [as_markdown(found, SHOWN), note], not GATES[gate](found)
+        parts, passes = [as_markdown(found, SHOWN), notes, note], not GATES[gate](found)
     except DarkroomError as error:
-        parts, passes = [f"### ⚪ Not compared\n\n{error}"], gate == "never"
-    parts += [curves(root, base), metrics(root, base), _links()]
+        parts, passes = [f"### ⚪ Not compared\n\n{error}", notes], gate == "never"
+    parts += [curves(root, base, start), metrics(root, start), _links()]
     return "\n\n".join(part for part in parts if part) + "\n", passes
 
 
-def _base(root: Path, base: str, run_base: bool) -> tuple[Run, str]:
-    """The base's run; run again in a temporary clone where its predictions are nowhere to be had."""
+def fork(root: Path, base: str) -> tuple[str, str]:
+    """The commit at which the change left `base`, and what to say where Git does not know it: then it is `base` itself.
+
+    What has come to `base` since is none of the change's doing.
+    """
     try:
-        return load_run(base, root), ""
+        tip = git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+    except DarkroomError:
+        return base, ""  # an experiment, or nothing at all
+    try:
+        start = git(root, "merge-base", tip, "HEAD")
+    except DarkroomError:
+        why = "has no commit in common with this change"
+        if git(root, "rev-parse", "--is-shallow-repository") == "true":
+            why += " in this shallow clone (`git fetch --unshallow` gets them all)"
+        return base, f"{base} {why}: this compares with its tip, and what it gained meanwhile counts as the change's."
+    return (base if start == tip else start), ""
+
+
+def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
+    """The run at `start`; run again in a temporary clone where its predictions are nowhere to be had."""
+    name = "" if start == base else f"{start[:7]}, where the change left {base[:12] if _is_sha(base) else base}"
+    try:
+        run = load_run(start, root)
+        return replace(run, name=name or run.name), ""
     except CompareError:
-        commit = git(root, "rev-parse", f"{base}^{{commit}}") if run_base else None
-        if commit is None:
+        if not run_base:
             raise
-    say(f"pr-report: running {base} again, because its predictions are in no cache or remote")
+        try:
+            commit = git(root, "rev-parse", "--verify", "--quiet", f"{start}^{{commit}}")
+        except DarkroomError:
+            commit = ""
+        if not commit:
+            raise  # there is no such base: what was said of it first says so
+    say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
     folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
     try:
         run = load_run(None, rerun(root, commit, folder / "clone"))
-        note = "The base was run again on this machine: its predictions are in no cache or remote."
-        return Run(f"{base} ({commit[:7]})", run.params, run.metrics, run.predictions), note
+        note = "The base was run again on this machine: its predictions cannot be had from a cache or remote."
+        return replace(run, name=name or f"{base} ({commit[:7]})"), note
     finally:
         remove(folder)
 
 
-def curves(root: Path, base: str) -> str:
-    """The validation loss of both runs as a line of bars each, as far as it is known."""
+def _is_sha(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{40}", text) is not None
+
+
+def curves(root: Path, base: str, start: str) -> str:
+    """The validation loss of the runs at `start` of `base` and here as a line of bars each, as far as it is known."""
     lines = []
-    for name, rev in ((base, base), ("this change", None)):
+    for name, rev in ((base[:12] if _is_sha(base) else base, start), ("this change", None)):
         try:
             rows = list(csv.DictReader(io.StringIO(Revision(rev, root).text(HISTORY))))
         except CompareError:
@@ -78,10 +111,10 @@ def sparkline(values: list[float], most: int = 60) -> str:
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in shown)
 
 
-def metrics(root: Path, base: str) -> str:
+def metrics(root: Path, start: str) -> str:
     """`dvc metrics diff`, folded away, without the ends of intervals and the numbers of each class."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", base],
+        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", start],
         cwd=root,
         capture_output=True,
         text=True,
@@ -113,7 +146,7 @@ def _links() -> str:
 def main() -> int:
     """Write pr-report.md, print it, and add it to the job's summary; 1 when the gate closes."""
     parser = argparse.ArgumentParser(prog="pr-report", description="Compare the workspace with a base, for a reviewer.")
-    parser.add_argument("base", help="a branch, tag or commit")
+    parser.add_argument("base", help="a branch, tag or commit; compared is where the change left it")
     parser.add_argument("--out", type=Path, default=Path("pr-report.md"), help="(default: %(default)s)")
     parser.add_argument("--run-base", action="store_true", help="run the base where its predictions are not at hand")
     parser.add_argument("--fail-on", choices=sorted(GATES), default="never", help="as in darkroom compare")

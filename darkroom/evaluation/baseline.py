@@ -27,10 +27,13 @@ def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarra
 def balanced_places(labels: np.ndarray, classes: int, most: int = MEAN_IMAGES) -> np.ndarray:
     """At most `most` rows, as many of each class as there are, the first ones of each: int64, ascending.
 
-    Rows are ordered by content, so the first ones are no special ones.
+    Rows are ordered by content, so the first ones are no special ones. Of more classes than `most`, every so many.
     """
     share = max(1, most // max(1, classes))
-    return np.sort(np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)]))
+    found = np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)])
+    if len(found) > most:
+        found = found[np.linspace(0, len(found) - 1, most).astype(int)]
+    return np.sort(found)
 
 
 def nearest_mean(

@@ -1,6 +1,7 @@
 """Line charts and interval charts as SVG text: sharp on any screen, small, and without a plotting library."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -81,7 +82,7 @@ def interval_chart(rows: Sequence[Interval], label: str) -> str:
     rows = [row for row in rows if row.value is not None]
     if not rows:
         return ""
-    name_width = min(170, 14 + 7.8 * max(len(row.name) for row in rows))
+    name_width = min(170, 14 + 7.8 * max(columns(row.name) for row in rows))
     width, height = 460, 26 * len(rows) + 34
     room = width - name_width - 14 - 7.6 * max(len(row.note) for row in rows)
 
@@ -95,14 +96,27 @@ def interval_chart(rows: Sequence[Interval], label: str) -> str:
     for number, row in enumerate(rows):
         y = 18 + 26 * number
         most = int((name_width - 10) / 7.6)
-        name = row.name if len(row.name) <= most else row.name[: most - 1] + "…"
-        parts.append(_text(name_width - 10, y + 4, name, "end", INK))
+        parts.append(_text(name_width - 10, y + 4, _cut(row.name, most), "end", INK))
         if row.low is not None and row.high is not None:
             ends = f"M{at(row.low)} {y}H{at(row.high)}"
             parts.append(f'<path d="{ends}" stroke="{ACCENT}" stroke-width="3" opacity=".4"/>')
         parts.append(f'<circle cx="{at(row.value or 0.0)}" cy="{y}" r="4.5" fill="{ACCENT}"/>')
         parts.append(_text(width, y + 4, row.note, "end", PALE))
     return _svg((width, height), "".join(parts), label)
+
+
+def columns(text: str) -> int:
+    """How many columns a text takes: a wide character (Chinese, Japanese, Korean, an emoji) takes two."""
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, its end replaced by an ellipsis when it takes more than `most` columns."""
+    if columns(text) <= most:
+        return text
+    while text and columns(text) > most - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 def _line(line: Line, colour: str, axes: Axes) -> str:

@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="a difference in accuracy that does not matter, 0..1 (default: %(default)s)",
     )
-    parser.add_argument("--show", type=int, default=20, help="classes and images to list (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--show", type=_count, default=20, help="classes and images to list (default: %(default)s)")
+    parser.add_argument("--seed", type=_count, default=0, help="of the bootstrap (default: %(default)s)")
     return parser
 
 
@@ -78,4 +78,11 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is no share; 0.01 is one point of accuracy")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value

@@ -1,6 +1,7 @@
 """A comparison in words and tables: for a terminal, and as Markdown for a pull request."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from darkroom.evaluation.comparison import BETTER, UNCLEAR, WORSE, Comparison, Row
@@ -8,6 +9,9 @@ from darkroom.evaluation.comparison import BETTER, UNCLEAR, WORSE, Comparison, R
 LABELS = {"top5_accuracy": "top-5 accuracy", "roc_auc": "ROC AUC", "brier": "Brier score", "ece": "ECE",
           "macro_f1": "macro F1"}  # fmt: skip
 SIGNS = {BETTER: "🟢", WORSE: "🔴", UNCLEAR: "⚪"}
+MARKUP = re.compile(r"[\\&<>`*_\[\]~#|$]|(?<=\bwww)\.|:(?=//)")  # also what begins a link by itself
+# At the end of a cell even an escaped backslash would escape the | behind it.
+ENTITIES = {"\\": "&#92;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 PLOT = 33  # characters of an interval's drawing
 
 
@@ -37,7 +41,7 @@ def as_markdown(found: Comparison, show: int) -> str:
         f"{_escape(found.old)} → {_escape(found.new)}, on the same {found.n:,} test images: {_escape(found.sentence)}.",
     ]
     if found.params:
-        rows = [(f"`{k}`", f"`{_value(a)}`", f"`{_value(b)}`") for k, a, b in found.params]
+        rows = [(_code(k), _code(_value(a)), _code(_value(b))) for k, a, b in found.params]
         parts.append(_markdown(("param", "old", "new"), rows))
     else:
         parts.append("No param differs.")
@@ -47,10 +51,10 @@ def as_markdown(found: Comparison, show: int) -> str:
         parts.append(f"```text\n{drawn}\n```")
     parts.append(_flipped(found))
     if found.classes:
-        table = _markdown(CLASS_HEAD, [_class(row) for row in found.classes[:show]]) + _more(found.classes, show)
+        table = _markdown(CLASS_HEAD, _escaped(map(_class, found.classes[:show]))) + _more(found.classes, show)
         parts.append(_folded(f"Classes that changed ({len(found.classes)})", table))
     if found.flips:
-        table = _markdown(FLIP_HEAD, [_flip(flip) for flip in found.flips[:show]]) + _more(found.flips, show)
+        table = _markdown(FLIP_HEAD, _escaped(map(_flip, found.flips[:show]))) + _more(found.flips, show)
         parts.append(_folded(f"Images that flipped ({len(found.flips)})", table))
     return "\n\n".join(parts)
 
@@ -119,7 +123,7 @@ def _signed(value: float | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else str(value) or "(empty)"
 
 
 def _more(rows: Sequence[Any], show: int) -> str:
@@ -143,8 +147,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
     numeric = [i > 0 and all(_is_number(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["|".join(["", *map(_escape, row), ""]) for row in (head, *rows)]
+    lines = ["|".join(["", *row, ""]) for row in (head, *rows)]
     lines.insert(1, "|".join(["", *("--:" if right else ":--" for right in numeric), ""]))
     return "\n".join(lines)
 
@@ -153,8 +158,24 @@ def _is_number(text: str) -> bool:
     return not text.strip("+−-–.,0123456789e")
 
 
+def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    return [[_escape(cell) for cell in row] for row in rows]
+
+
 def _escape(text: str) -> str:
-    """Text that Markdown and HTML show as it is: a class or a file may be called anything."""
-    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(sign, instead)
+    """Text that Markdown shows as it is, also in a table: a class or a file may be called anything."""
+    text = MARKUP.sub(lambda sign: ENTITIES.get(sign[0], f"\\{sign[0]}"), _in_one_line(text))
     return text.replace("@", "@\u200b")  # nobody is to be notified because a file is called so
+
+
+def _code(text: str) -> str:
+    """Text as a code span, in which nothing is markup but a fence such as its own, and a table's |."""
+    text = _in_one_line(text).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    # Markdown takes one blank off both ends, which a backtick at an end needs.
+    edge = " " if text.strip(" ") and (text[0] in " `" or text[-1] in " `") else ""
+    return f"{fence}{edge}{text}{edge}{fence}"
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.splitlines())

@@ -9,6 +9,7 @@ import numpy as np
 from darkroom import files
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -102,23 +103,27 @@ def map_figure(places: np.ndarray, labels: np.ndarray, right: np.ndarray, classe
     axes = figure.add_subplot()
     present = np.unique(labels)
     few = len(present) <= 20
+    # Handed over by themselves: matplotlib leaves a label that begins with "_" out of the legend that it collects.
+    shown: list[Artist] = []
+    names: list[str] = []
     for order, label in enumerate(present):
         mine = labels == label
         marker = MARKERS[(order // 10 + order) % 10 if few else 0]
-        name, colour = shortened(classes[label], 22), PALETTE[order % 10]
+        size, colour = 26 if few else 14, PALETTE[order % 10]
         x, y = places[mine].T
-        axes.scatter(x, y, s=26 if few else 14, alpha=0.75, linewidths=0, marker=marker, color=colour, label=name)
+        shown.append(axes.scatter(x, y, s=size, alpha=0.75, linewidths=0, marker=marker, color=colour))
+        names.append(shortened(classes[label], 22))
     if (~right).any():
         x, y = places[~right].T
-        axes.scatter(
-            x, y, s=90 if few else 46, facecolors="none", edgecolors="#be123c", linewidths=1.4, label="wrong answer"
-        )
+        size = 90 if few else 46
+        shown.append(axes.scatter(x, y, s=size, facecolors="none", edgecolors="#be123c", linewidths=1.4))
+        names.append("wrong answer")
     if few:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
+        axes.legend(shown, names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
     else:
         _name_groups(axes, places, labels, classes)
         if (~right).any():
-            axes.legend(*[part[-1:] for part in axes.get_legend_handles_labels()], loc="upper right", fontsize=9)
+            axes.legend(shown[-1:], names[-1:], loc="upper right", fontsize=9)
     axes.set(xticks=[], yticks=[])
     axes.set_title("Alike to the model: t-SNE of the features of test images", fontsize=11)
     for spine in axes.spines.values():
@@ -140,6 +145,8 @@ def _name_groups(axes: "Axes", places: np.ndarray, labels: np.ndarray, classes: 
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, its middle replaced by an ellipsis when it is longer than `most` characters; `$` stays a dollar."""
+    """The text in one line, its middle replaced by an ellipsis when it is longer than `most` characters; `$` stays a
+    dollar."""
+    text = " ".join(text.split())
     short = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
     return short.replace("$", r"\$")

@@ -54,6 +54,21 @@ def percentile_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float
     return float(low), float(high)
 
 
+def without_bias(values: np.ndarray, score: float, level: float = LEVEL) -> tuple[float, float] | tuple[None, None]:
+    """The interval of a `score` in 0..1 that noise can only raise, such as ECE, from its bootstrap values (b,).
+
+    The mean of the values less the score is the bootstrap's estimate of the bias (B. Efron and R. Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 10): what a resample adds to the sample's score, and about what the
+    sample's adds to the truth. Both ends lose the first, so that the score lies between them, and the lower end the
+    second as well, because the truth may lie so much lower.
+    """
+    low, high = percentile_interval(values, level)
+    if low is None or high is None or not np.isfinite(score):
+        return None, None
+    bias = max(0.0, float(values.mean()) - score)
+    return max(0.0, min(score, low - 2 * bias)), min(1.0, max(score, high - bias))
+
+
 def can_vary(labels: np.ndarray) -> bool:
     """Whether a stratified resample can differ from the sample: some class has at least two images."""
     return len(labels) > 0 and int(np.bincount(labels).max()) > 1

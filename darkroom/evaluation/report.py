@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from darkroom import files
+from darkroom.errors import DarkroomError
 from darkroom.evaluation.report_material import Material
 from darkroom.evaluation.report_page import PAGE, share
 from darkroom.evaluation.report_sections import SECTIONS
@@ -19,6 +20,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file (default: %(default)s)")
     asked = parser.parse_args(arguments)
+    if asked.out.is_dir():
+        raise DarkroomError(f"--out {asked.out} is a folder; name a file, such as {asked.out / 'report.html'}")
     files.write_text(asked.out, page(Material(Path())))
     size = asked.out.stat().st_size / 1e6
     print(f"report: {asked.out} ({size:.1f} MB), one file that opens without a network", file=sys.stderr)

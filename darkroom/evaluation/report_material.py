@@ -31,8 +31,16 @@ class Material:
         self.predictions = self._predictions()
 
     def json(self, path: str) -> dict[str, Any]:
-        """A JSON file's value; {} where there is none."""
-        return files.read_json(self.root / path) if (self.root / path).exists() else {}
+        """A JSON file's mapping; {} where there is none. Raises DarkroomError when it is no such file."""
+        try:
+            found = files.read_json(self.root / path) if (self.root / path).exists() else {}
+        except ValueError as error:
+            raise DarkroomError(
+                f"{self.root / path} is not valid JSON: {error}; solve the conflict, or run `dvc repro` with -f"
+            ) from error
+        if not isinstance(found, dict):
+            raise DarkroomError(f"{self.root / path}: expected a mapping, found {found!r:.40}; run `dvc repro` with -f")
+        return found
 
     def _predictions(self) -> Predictions | None:
         path = self.root / "plots/predictions.csv"

@@ -38,8 +38,10 @@ def _bought(material: Material) -> str:
     rows = [
         Interval(name, row["accuracy"], row["accuracy_low"], row["accuracy_high"], share(row["accuracy"]))
         for name, row in known
-        if row
+        if row.get("accuracy") is not None
     ]
+    if not rows:
+        return ""
     words = (
         "Accuracy with its 95 % interval: answering always with the commonest class; the network before training, which"
         " answers with the class whose mean feature is nearest; and this classifier."

@@ -1,6 +1,7 @@
 """A run as it can be found again: params, metrics and predictions, from the workspace, Git, DVC's cache or its
 remote."""
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -34,8 +35,7 @@ def load_run(rev: str | None, root: Path) -> Run:
     reader = Revision(rev, root)
     predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
     params = flatten(reader.mapping(PARAMS)) | used_params(reader.mapping(LOCK))
-    metrics = reader.optional(METRICS)
-    return Run(reader.name, params, json.loads(metrics) if metrics else {}, predictions)
+    return Run(reader.name, params, reader.metrics(), predictions)
 
 
 def used_params(lock: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +45,17 @@ def used_params(lock: dict[str, Any]) -> dict[str, Any]:
         for values in stage.get("params", {}).values():
             found |= flatten(values)
     return found
+
+
+def locked_md5(lock: dict[str, Any], path: str) -> str | None:
+    """The MD5 that a dvc.lock has of an output; None where it has none."""
+    outs = [out for stage in (lock.get("stages") or {}).values() for out in stage.get("outs") or []]
+    return next((out.get("md5") for out in outs if out["path"] == path), None)
+
+
+def md5(data: bytes) -> str:
+    """The hex MD5 of a file's bytes, as DVC takes it."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -66,13 +77,17 @@ class Revision:
     text."""
 
     def __init__(self, rev: str | None, root: Path) -> None:
-        from dvc.exceptions import NotDvcRepoError
+        from dvc.exceptions import DvcException, NotDvcRepoError
         from dvc.repo import Repo
 
         try:
             self.repo = Repo(str(root))
         except NotDvcRepoError as error:
             raise CompareError(f"{root} is no DVC project; run from the project's root") from error
+        except DvcException as error:
+            raise CompareError(f"{root} cannot be read as a DVC project in Git: {_last_line(error)}") from error
+        if Path(self.repo.root_dir).resolve() != root.resolve():
+            raise CompareError(f"{root} lies inside a project; run from the project's root, {self.repo.root_dir}")
         self.root, self.rev, self.name = Path(self.repo.root_dir), rev, rev or "workspace"
         self.commit = "workspace" if rev is None else self._resolved(rev)
 
@@ -82,7 +97,9 @@ class Revision:
 
         try:
             commit = resolve_rev(self.repo.scm, rev)
-        except DvcException as error:
+            self.repo.scm.resolve_commit(commit)
+        # AttributeError: scmrepo's, of a tree or a file (main^{tree}); NotImplementedError: of core.no_scm
+        except (DvcException, AttributeError, NotImplementedError) as error:
             raise CompareError(
                 f"{rev} is no branch, tag, commit or experiment here; `git branch -a` and `dvc exp list` name them,"
                 " `git fetch` and `dvc exp pull` get them"
@@ -92,19 +109,43 @@ class Revision:
         return commit
 
     def text(self, path: str) -> str:
-        """A file's text. Raises CompareError when it cannot be had."""
+        """A file's text. Raises CompareError when it cannot be had, or in the workspace is not what dvc.lock says."""
         from dvc.exceptions import DvcException
         from dvc.repo.brancher import switch
 
         if self.rev is None and (self.root / path).exists():
-            return (self.root / path).read_text(encoding="utf-8")
+            return self._here(path)
         remotes = self.repo.config  # today's: a remote may have been added, or have moved, since that commit
         with switch(self.repo, self.commit):
             self.repo.__dict__["config"] = remotes
             try:
                 return self.repo.dvcfs.read_text(path, encoding="utf-8")
-            except (OSError, DvcException) as error:
+            except (FileNotFoundError, DvcException) as error:
                 raise CompareError(self._why_absent(path)) from error
+            except Exception as error:  # a remote's own: no credentials, no plugin, no network
+                raise CompareError(
+                    f"{path} of {self.name} cannot be read: {_last_line(error)}; make `dvc fetch {path}` work first"
+                ) from error
+
+    def _here(self, path: str) -> str:
+        """The text of a file of the workspace."""
+        data = (self.root / path).read_bytes()
+        # An output that `dvc checkout` has not brought along is the answer of another commit. METRICS is in Git.
+        wanted = None if path in (LOCK, METRICS) else locked_md5(self.mapping(LOCK), path)
+        if wanted and md5(data) != wanted:
+            raise CompareError(f"{path} is not what dvc.lock says: run `dvc checkout` or `dvc repro`")
+        return data.decode("utf-8")
+
+    def metrics(self) -> dict[str, Any]:
+        """metrics/test.json; empty where there is none."""
+        text = self.optional(METRICS)
+        try:
+            found = json.loads(text or "{}")
+        except json.JSONDecodeError as error:
+            raise CompareError(
+                f"{METRICS} of {self.name} is not valid JSON: {error}; solve the conflict, or run `dvc repro` with -f"
+            ) from error
+        return found if isinstance(found, dict) else {}
 
     def optional(self, path: str) -> str | None:
         """A file's text, or None where there is none."""
@@ -130,8 +171,15 @@ class Revision:
         lock = self.repo.dvcfs.read_text(LOCK) if self.repo.dvcfs.exists(LOCK) else ""
         if path not in lock:
             return f"{self.name} has no {path}: it holds no finished run of this pipeline"
-        known = "the remote does not hold it" if self.repo.config["core"].get("remote") else "there is no remote"
+        known, push = "the remote does not hold it", "`dvc push`"
+        if not self.repo.config["core"].get("remote"):
+            known, push = "there is no remote", "add one (docs/ci.md) and `dvc push`"
         return (
-            f"{path} of {self.name} is not in the DVC cache and {known}; in the clone that ran it: `dvc push`,"
+            f"{path} of {self.name} is not in the DVC cache and {known}; in the clone that ran it: {push},"
             f" or here: `git checkout {self.rev} && dvc repro`"
         )
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

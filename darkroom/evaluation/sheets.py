@@ -122,7 +122,8 @@ def _font(size: int, bold: bool = False) -> "FreeTypeFont":
 
 
 def _fitted(text: str, font: "FreeTypeFont", room: int) -> str:
-    """The text, shortened in its middle until it fits: the ends of names and paths tell them apart."""
+    """The text in one line, shortened in its middle until it fits: the ends of names and paths tell them apart."""
+    text = " ".join(text.split())  # a name may hold any line end, and Pillow refuses some of them
     if font.getlength(text) <= room:
         return text
     kept = len(text)

@@ -5,12 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.evaluation.intervals import RESAMPLES, can_vary, percentile_interval, resamples, wilson
+from darkroom.evaluation.intervals import (
+    RESAMPLES,
+    can_vary,
+    percentile_interval,
+    resamples,
+    wilson,
+    without_bias,
+)
 from darkroom.evaluation.predictions import Predictions
 from darkroom.evaluation.scores import Scorer
 
 DIGITS = 6
 PROPORTIONS = ("accuracy", "top5_accuracy")
+BIASED = ("ece",)  # a resample's is larger than the sample's: the percentiles alone can miss the score
 RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores may cost: about a second
 FEWEST_RESAMPLES = 100
 MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
@@ -20,8 +28,8 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
     """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
 
     Accuracy, top-5 and each class's precision and recall have Wilson's interval, the others the percentiles
-    of `count` stratified resamples drawn from `seed`. Ranking scores cost a sort a class: large tables get
-    fewer resamples, and no interval where even 100 would cost too much.
+    of `count` stratified resamples drawn from `seed`, ECE without their bias. Ranking scores cost a sort a class:
+    large tables get fewer resamples, and no interval where even 100 would cost too much.
     """
     scorer, n = predictions.scorer, len(predictions)
     once = np.ones((1, n))
@@ -33,6 +41,8 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
     for name, score in scores.items():
         if name in PROPORTIONS:
             low, high = wilson(round(score * n), n)
+        elif name in BIASED:
+            low, high = without_bias(drawn.get(name, np.empty(0)), score)
         else:
             low, high = percentile_interval(drawn.get(name, np.empty(0)))
         exists = np.isfinite(score)

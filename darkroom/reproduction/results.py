@@ -1,6 +1,5 @@
 """What a run left behind: its dvc.lock, its metrics, its answers on the test set, and how it was run."""
 
-import hashlib
 import io
 import json
 import subprocess
@@ -10,7 +9,7 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.evaluation.predictions import Predictions, read_predictions
-from darkroom.evaluation.runs import LOCK, METRICS, PREDICTIONS, Revision
+from darkroom.evaluation.runs import LOCK, METRICS, PREDICTIONS, CompareError, Revision, locked_md5, md5
 
 RUN = "metrics/run.json"
 
@@ -18,13 +17,14 @@ RUN = "metrics/run.json"
 @dataclass(frozen=True)
 class Results:
     """One run. `stages`: dvc.lock's; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when
-    absent; `predictions`: None where the file is neither here nor in DVC's cache or remote."""
+    absent; `predictions`: None where the file is neither here nor in DVC's cache or remote; `absent`: why."""
 
     name: str
     stages: dict[str, dict[str, Any]]
     metrics: dict[str, Any]
     run: dict[str, Any]
     predictions: Predictions | None
+    absent: str = ""
 
 
 def of_folder(folder: Path, name: str) -> Results:
@@ -32,7 +32,8 @@ def of_folder(folder: Path, name: str) -> Results:
     if not (folder / LOCK).exists():
         raise DarkroomError(f"{folder / LOCK} does not exist; expected a project that was run with `dvc repro`")
     lock, metrics, run, answers = (_read(folder / path) for path in (LOCK, METRICS, RUN, PREDICTIONS))
-    return _results(name, lock or "", metrics, run, answers)
+    absent = f"{folder / PREDICTIONS} does not exist; `dvc pull {PREDICTIONS}` there" if answers is None else ""
+    return _results(name, lock or "", metrics, run, (answers, absent))
 
 
 def of_revision(revision: str, root: Path) -> Results:
@@ -45,7 +46,7 @@ def of_revision(revision: str, root: Path) -> Results:
     lock, metrics, run = (reader.optional(path) for path in (LOCK, METRICS, RUN))
     if lock is None:
         raise DarkroomError(f"{revision} ({sha}) holds no {LOCK}; run `dvc repro` there, and commit what it wrote")
-    return _results(sha, lock, metrics, run, _answers(reader, _stages(lock, sha)))
+    return _results(sha, lock, metrics, run, _answers(reader, lock))
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -56,14 +57,14 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.rstrip("\n")
 
 
-def _results(name: str, lock: str, metrics: str | None, run: str | None, answers: str | None) -> Results:
-    stages = _stages(lock, name)
-    wanted = _locked_md5(stages)
-    if answers is not None and wanted and _md5(answers.encode()) != wanted:
-        answers = None  # of another run than the lock's
+def _results(name: str, lock: str, metrics: str | None, run: str | None, found: tuple[str | None, str]) -> Results:
+    stages, (answers, absent) = _stages(lock, name), found
+    wanted = locked_md5({"stages": stages}, PREDICTIONS)
+    if answers is not None and wanted and md5(answers.encode()) != wanted:
+        answers, absent = None, f"{PREDICTIONS} is not what dvc.lock says; `dvc checkout` or `dvc repro` there"
     predictions = read_predictions(io.StringIO(answers, newline=""), f"{PREDICTIONS} of {name}") if answers else None
     try:
-        return Results(name, stages, json.loads(metrics or "{}"), json.loads(run or "{}"), predictions)
+        return Results(name, stages, json.loads(metrics or "{}"), json.loads(run or "{}"), predictions, absent)
     except json.JSONDecodeError as error:
         raise DarkroomError(f"{METRICS} or {RUN} of {name} is not valid JSON: {error}") from error
 
@@ -79,22 +80,18 @@ def _stages(lock: str, name: str) -> dict[str, dict[str, Any]]:
         raise DarkroomError(f"{LOCK} of {name} is no DVC lock: {' '.join(str(error).split())}") from error
 
 
-def _answers(reader: Revision, stages: dict[str, Any]) -> str | None:
-    """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote."""
+def _answers(reader: Revision, lock: str) -> tuple[str | None, str]:
+    """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote; and
+    where it is in none of them, why."""
     here = reader.root / PREDICTIONS
-    if here.exists() and _md5(here.read_bytes()) == _locked_md5(stages):
-        return here.read_text(encoding="utf-8")
-    return reader.optional(PREDICTIONS)
+    if here.exists() and md5(here.read_bytes()) == locked_md5({"stages": _stages(lock, reader.name)}, PREDICTIONS):
+        return _read(here), ""
+    try:
+        return reader.text(PREDICTIONS), ""
+    except CompareError as error:
+        return None, str(error)
 
 
 def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def _locked_md5(stages: dict[str, Any]) -> str | None:
-    outs = [out for stage in stages.values() for out in stage.get("outs", []) if out["path"] == PREDICTIONS]
-    return outs[0].get("md5") if outs else None
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    # Not read_text: it would turn line ends inside a class's name into others, and the MD5 with them.
+    return path.read_bytes().decode("utf-8") if path.exists() else None

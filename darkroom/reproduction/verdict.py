@@ -57,6 +57,9 @@ def judge(reference: Results, other: Results, tolerance: float = TOLERANCE) -> V
     changed = outputs(reference.stages, other.stages)
     count = sum(len(stage.get("outs", [])) for stage in reference.stages.values())
     answers, why_not = compare(reference.predictions, other.predictions, reference.name, other.name)
+    absent = reference.absent or other.absent
+    if absent:
+        why_not = f"{why_not}: {absent}. Without them only equal hashes count as the same"
     inside, outside = metrics_inside(reference.metrics, other.metrics)
     if not changed:
         word = IDENTICAL
@@ -71,7 +74,7 @@ def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tu
     """The difference of two runs' answers, or None and the reason why they cannot be compared."""
     for predictions, name in zip((one, two), names, strict=True):
         if predictions is None:
-            return None, f"the predictions of {name} are not at hand; `dvc pull plots/predictions.csv` there"
+            return None, f"the predictions of {name} are not at hand"
     assert one is not None
     assert two is not None
     if one.classes != two.classes:
@@ -88,13 +91,16 @@ def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tu
 
 
 def metrics_inside(reference: dict[str, Any], other: dict[str, Any]) -> tuple[int, dict[str, tuple[Any, float, float]]]:
-    """How many of `other`'s metrics lie in `reference`'s intervals, and those that do not, by name."""
+    """How many of `other`'s metrics lie in `reference`'s intervals, and those that do not, by name.
+
+    An interval is taken to hold its own value: a bootstrap's need not, and a run is never outside of itself.
+    """
     inside, outside = 0, {}
     for name, value in reference.items():
         low, high = reference.get(f"{name}_low"), reference.get(f"{name}_high")
         if value is None or low is None or high is None:
             continue
-        got = other.get(name)
+        low, high, got = min(low, value), max(high, value), other.get(name)
         if got is not None and low <= got <= high:
             inside += 1
         else:

@@ -58,3 +58,10 @@ def test_the_workflow_that_writes_never_checks_out_the_pull_request():
     comment = load(ROOT / ".github/workflows/comment.yml")
     assert all("ref" not in step.get("with", {}) for step in steps(comment))
     assert list(comment["on"]) == ["workflow_run"]
+
+
+def test_the_report_is_uploaded_also_when_its_gate_closes_and_knows_the_whole_history():
+    checkout, *_, upload = steps(load(ROOT / ".github/workflows/report.yml"))
+    assert checkout["with"]["fetch-depth"] == 0
+    assert upload["if"] == "always()"
+    assert {"pr-report.md", "pr-number.txt"} <= set(upload["with"]["path"].split())

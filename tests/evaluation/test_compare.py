@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import shutil
 
@@ -75,6 +76,8 @@ def test_an_edited_params_file_is_not_taken_for_the_run_that_was_made(inside, ca
     [
         (["nowhere"], "nowhere is no branch, tag, commit or experiment here"),
         (["before"], "has no plots/predictions.csv: it holds no finished run of this pipeline"),
+        (["main^{tree}"], "main^{tree} is no branch, tag, commit or experiment here"),
+        (["main:params.yaml"], "main:params.yaml is no branch, tag, commit or experiment here"),
         (["main", "other-images"], "not tested on the same images: 0 in both, 400 only in main"),
     ],
 )
@@ -127,3 +130,74 @@ def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, _, err = asked(capsys, "main")
     assert (status, "is no DVC project; run from the project's root" in err) == (2, True)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A project that a test may change."""
+    monkeypatch.chdir(make_project(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def test_answers_that_are_another_commits_are_not_taken_for_this_ones(own, capsys):
+    run(own, "git", "checkout", "-q", "other-images")
+    status, out, err = asked(capsys, "main")
+    assert (status, out) == (2, "")
+    assert "plots/predictions.csv is not what dvc.lock says: run `dvc checkout` or `dvc repro`" in err
+    run(own, "dvc", "checkout", "-q")
+    assert "not tested on the same images" in asked(capsys, "main")[2]
+    assert "0 fixed, 0 broken" in asked(capsys, "other-images")[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "plugin", "reason"),
+    [
+        ("s3://photos/darkroom", True, "cannot be read: Unable to locate credentials"),
+        ("ssh://user@127.0.0.1/darkroom", False, "cannot be read: ssh is supported, but requires 'dvc-ssh'"),
+    ],
+)
+def test_a_remote_that_cannot_be_asked_is_one_line(inside, tmp_path, monkeypatch, capsys, url, plugin, reason):
+    if (importlib.util.find_spec(f"dvc_{url[: url.index(':')]}") is not None) != plugin:
+        pytest.skip(f"needs dvc_{url[: url.index(':')]} to be {'there' if plugin else 'absent'}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(inside, "git", "clone", "-q", str(inside), str(tmp_path / "clone"))
+    run(tmp_path / "clone", "dvc", "remote", "add", "-q", "-d", "store", url)
+    monkeypatch.chdir(tmp_path / "clone")
+    status, _, err = asked(capsys, "HEAD", "HEAD")
+    assert (status, err.count("\n")) == (2, 1)
+    assert reason in err
+    assert "make `dvc fetch plots/predictions.csv` work first" in err
+
+
+def test_a_conflict_in_the_metrics_is_said(own, capsys):
+    path = own / "metrics/test.json"
+    path.write_text(f"<<<<<<< HEAD\n{path.read_text()}\n=======\n")
+    status, _, err = asked(capsys, "main")
+    assert (status, "metrics/test.json of workspace is not valid JSON" in err) == (2, True)
+
+
+def test_a_folder_inside_a_project_is_not_its_root(inside, monkeypatch, capsys):
+    monkeypatch.chdir(inside / "plots")
+    status, _, err = asked(capsys, "main")
+    assert (status, f"run from the project's root, {inside}" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"), [("", "is not a git repository"), ("[core]\nno_scm = true\n", "main is")]
+)
+def test_a_project_without_git_has_nothing_to_compare_with(own, capsys, settings, reason):
+    shutil.rmtree(own / ".git")
+    (own / ".dvc/config").write_text(settings)
+    status, _, err = asked(capsys, "main")
+    assert (status, reason in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--seed", "--show"])
+def test_numbers_below_zero_are_refused(inside, capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        compare.main(["main", option, "-1"])
+    assert stopped.value.code == 2
+    assert f"argument {option}: -1 is below 0" in capsys.readouterr().err

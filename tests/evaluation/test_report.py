@@ -110,3 +110,38 @@ def test_charts_of_any_range_have_a_few_round_ticks(points):
     labels = re.findall(r'fill="#71717a">([^<]+)<', svg)
     assert 4 <= len(labels) <= 14
     assert "nan" not in svg
+
+
+def test_a_run_without_a_test_image_is_reported(tmp_path, monkeypatch):
+    run = make_run(tmp_path, ["cat", "dog"], (100, 40, 0))
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(*run.arguments)
+    assert report.main([]) == 0
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Params" in page.headings
+    assert "What training bought" not in page.headings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("<<<<<<< HEAD\n{}\n", r"metrics/test\.json is not valid JSON"), ("[1]", "expected a mapping, found \\[1\\]")],
+)
+def test_metrics_that_cannot_be_read_are_said(tmp_path, text, message):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/test.json").write_text(text)
+    with pytest.raises(DarkroomError, match=message):
+        Material(tmp_path)
+
+
+def test_a_folder_is_no_file_to_write_to(run_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(run_folder)
+    with pytest.raises(DarkroomError, match=r"is a folder; name a file, such as .*report\.html"):
+        report.main(["--out", str(tmp_path)])
+
+
+def test_wide_characters_take_two_columns_of_a_chart():
+    rows = [Interval(name, 0.5, 0.4, 0.6) for name in ("猫猫猫猫猫", "abcdefghij")]
+    wide, narrow = (interval_chart([row], "x") for row in rows)
+    assert wide.replace("猫猫猫猫猫", "abcdefghij") == narrow
+    cut = interval_chart([Interval("犬" * 40, 0.5, 0.4, 0.6)], "x")
+    assert re.findall("犬+…?", cut) == ["犬" * 10 + "…"]

@@ -75,3 +75,20 @@ def test_a_confusion_matrix_of_any_size_is_drawn(classes, tmp_path):
     with Image.open(tmp_path / "c.png") as image:
         assert min(image.size) > 300
         assert max(image.size) < 2600
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_line_end_in_a_name_is_drawn_as_a_blank(end):
+    def sheet(sign: str) -> Image.Image:
+        tile = sheets.Tile([np.zeros((16, 16, 3), np.uint8)], [(f"a{sign}cat", sheets.INK)])
+        return sheets.draw_sheet(f"of a{sign}cat", [sheets.Group([tile], f"a{sign}cat")])
+
+    assert sheet(end).tobytes() == sheet(" ").tobytes()
+
+
+def test_a_class_that_begins_with_an_underscore_is_in_the_legend():
+    labels, names = np.arange(30) % 3, ["_cat", "__dog", "owl"]
+    places, right = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) > 3
+    legend = figures.map_figure(places, labels, right, names).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [*names, "wrong answer"]

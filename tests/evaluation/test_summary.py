@@ -20,9 +20,20 @@ def test_every_score_lies_in_its_interval():
                  "cohen_kappa", "log_loss", "brier", "ece", "balanced_accuracy", "macro_recall"):  # fmt: skip
         assert table[f"{name}_low"] <= table[name] + 0.02, name
         assert table[f"{name}_low"] < table[f"{name}_high"], name
+    assert table["ece_low"] <= table["ece"] <= table["ece_high"]
     f1 = table["per_class"]["class 3"]
     assert f1["f1_low"] < f1["f1"] < f1["f1_high"]
     assert table["n"] == 400
+
+
+def test_the_ece_of_a_calibrated_classifier_lies_in_its_interval():
+    """Of such a one every resample's is larger, and the percentiles of the resamples alone would not hold it."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shares = rng.dirichlet([0.3] * 4, 300)
+        labels = (shares.cumsum(axis=1) < rng.random((300, 1))).sum(axis=1)
+        table = summarise(predictions(labels, shares), seed=0, count=200)
+        assert table["ece_low"] <= table["ece"] < table["ece_high"]
 
 
 def test_the_same_seed_gives_the_same_table_and_six_digits():

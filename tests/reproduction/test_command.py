@@ -124,3 +124,17 @@ def test_what_cannot_be_verified_ends_with_status_2_and_the_reason(verify):
     assert verify("no-such-revision") == (
         2, "darkroom verify: no-such-revision is neither a folder nor a revision of this repository\n",
     )  # fmt: skip
+
+
+def test_a_clone_without_a_remote_is_told_what_it_lacks(verify, project, tmp_path, monkeypatch, capfd):
+    clone = tmp_path / "clone"
+    call(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    (clone / "photos").mkdir()
+    (clone / "photos/a.txt").write_text("")
+    monkeypatch.setenv("DARKROOM_THREADS", "3")
+    call(clone, sys.executable, "-m", "dvc", "repro")
+    monkeypatch.chdir(clone)
+    assert main(["."]) == 1
+    said = capfd.readouterr().out
+    assert "is not in the DVC cache and there is no remote; in the clone that ran it: add one (docs/ci.md)" in said
+    assert "Without them only equal hashes count as the same" in said

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,19 @@ def test_near_probabilities_with_a_metric_outside_its_interval_are_different():
 
 def test_a_metric_that_is_absent_is_not_inside():
     assert metrics_inside(METRICS, {}) == (0, {"accuracy": (None, 0.2, 0.9)})
+
+
+def test_a_run_is_inside_its_own_intervals_also_where_the_bootstrap_does_not_hold_the_value():
+    biased = {"ece": 0.007468, "ece_low": 0.007827, "ece_high": 0.02346}
+    assert metrics_inside(biased, biased) == (1, {})
+    assert metrics_inside(biased, {"ece": 0.0076}) == (1, {})
+    assert metrics_inside(biased, {"ece": 0.0074}) == (0, {"ece": (0.0074, 0.007468, 0.02346)})
+
+
+def test_why_the_predictions_are_absent_and_what_follows_is_said():
+    lost = replace(run("one", "1", None), absent="it is in no remote")
+    verdict = judge(lost, run("two", "2", answers()))
+    assert verdict.word == "different"
+    assert verdict.why_not_compared == (
+        "the predictions of one are not at hand: it is in no remote. Without them only equal hashes count as the same"
+    )
