@@ -11,7 +11,8 @@ repro: setup ## Run the pipeline: only what changed
 	dvc repro
 
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
-	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
+	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-serve.lock .venv/installed-serve.lock \
+		|| cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements.lock STAMP=installed.lock
 
 .PHONY: setup-serve
@@ -23,9 +24,11 @@ setup-dev:
 	@cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements-dev.lock STAMP=installed-dev.lock
 
+# What another lock installed is not what is there any more: every stamp goes before pip begins.
 .PHONY: install
 install:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	rm -f .venv/installed*.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	cp $(LOCK) .venv/$(STAMP)
