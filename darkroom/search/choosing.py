@@ -44,8 +44,8 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
         import optuna
     except ImportError as error:
         raise SweepError(
-            "method is tpe, and Optuna is not installed; run `.venv/bin/pip install 'darkroom[search]'`,"
-            " or use method: random"
+            "method is tpe, and Optuna is not installed; run `.venv/bin/pip install -e '.[search]'`, or use"
+            " method: random"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kinds = {key: _distribution(value) for key, value in space.params.items()}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from darkroom.search.space import Params, SweepError
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
+PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes to stay one
 
 
 class Experiment:
@@ -43,8 +45,8 @@ class Experiment:
         """
         if self.commit():
             # Left by a sweep that was killed before it could note it, or was begun again. DVC's run cache knows whether
-            # its result still holds.
-            subprocess.run([*dvc(), "exp", "remove", self.name], cwd=self.root, capture_output=True)
+            # its result still holds. `dvc exp remove` would take those of this name that other commits have as well.
+            git(self.root, "update-ref", "-d", self._ref)
         rows, stopped = 0, False
         with self.log.open("wb") as log:
             process = subprocess.Popen(
@@ -71,11 +73,15 @@ class Experiment:
                     self._stop(process)
         return None if stopped else process.returncode
 
+    @cached_property
+    def _ref(self) -> str:
+        """Where DVC keeps it: below the commit that was checked out when it was begun; others may have its name."""
+        head = git(self.root, "rev-parse", "HEAD").strip()
+        return f"refs/exps/{head[:2]}/{head[2:]}/{self.name}"
+
     def commit(self) -> str | None:
-        """The experiment's commit; None where there is none of this name."""
-        refs = git(self.root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
-        found = [ref.split()[1] for ref in refs if ref.split()[0].rpartition("/")[2] == self.name]
-        return found[-1] if found else None
+        """The experiment's commit; None where there is none of this name on the commit that it was begun on."""
+        return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref).strip() or None
 
     def read(self, commit: str, path: str) -> Any:
         """A JSON file of the experiment."""
@@ -119,8 +125,14 @@ def setting(value: Any) -> str:
         return str(value).lower()
     if value is None:
         return "null"
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return text if re.fullmatch(r"[\w./:+-]+", text) else "'" + text.replace("'", "\\'") + "'"
+    if isinstance(value, list):
+        return f"[{','.join(map(setting, value))}]"
+    if not isinstance(value, str):
+        return f"{value:.10g}" if isinstance(value, float) else str(value)
+    if PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
+        return value
+    # Hydra, which reads it, takes a backslash for what it is unless a quote follows.
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), value) + "'"
 
 
 def dvc() -> list[str]:

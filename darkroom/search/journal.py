@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from darkroom import files
 from darkroom.search.space import Params, Space, SweepError
 
 COMPLETE, FAILED, PRUNED = "complete", "failed", "pruned"
+SHOWN = 5  # differences to another state that a refusal names
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,37 @@ class Trial:
 
 
 class Journal:
-    """The folder of a sweep: `space.json`, `trials.jsonl`, `logs/`."""
+    """The folder of a sweep: `space.json`, `trials.jsonl`, `logs/`.
 
-    def __init__(self, folder: Path, space: Space) -> None:
+    `state`: what decides a trial beside its own params, by name: other params, data and code.
+    """
+
+    def __init__(self, folder: Path, space: Space, state: Mapping[str, str]) -> None:
         self.folder = folder
         self.path = folder / "trials.jsonl"
         facts = folder / "space.json"
-        if facts.exists() and files.read_json(facts)["digest"] != space.digest:
-            raise SweepError(
-                f"{folder} holds a sweep over another space; give this one another name with --name,"
-                f" or remove that folder to begin again"
-            )
+        if facts.exists():
+            self._check(files.read_json(facts), space, state)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        files.write_json(facts, {"digest": space.digest, "name": space.name})
+        files.write_json(facts, {"digest": space.digest, "name": space.name, "state": dict(state)})
         self.trials = self._read()
+
+    def _check(self, facts: dict[str, Any], space: Space, state: Mapping[str, str]) -> None:
+        known = facts.get("state", {})
+        differs = sorted(name for name in {*known, *state} if known.get(name) != state.get(name))
+        if facts["digest"] != space.digest:
+            what = "over another space"
+        elif "state" not in facts:
+            what = "that has not noted which state of the project it searches"
+        elif differs:
+            more = f" and {len(differs) - SHOWN} more" if len(differs) > SHOWN else ""
+            what = f"of another state of the project ({', '.join(differs[:SHOWN])}{more} changed since)"
+        else:
+            return
+        raise SweepError(
+            f"{self.folder} holds a sweep {what}; give this one another name with --name,"
+            f" or remove that folder to begin again"
+        )
 
     def _read(self) -> dict[int, Trial]:
         if not self.path.exists():

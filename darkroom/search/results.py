@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from darkroom import files
 from darkroom.evaluation.figures import save
@@ -24,8 +25,13 @@ def line(trial: Trial, space: Space, done: int, total: int, leader: Trial | None
     return f"{done}/{total}  trial {trial.number}  {words(trial)}  {said}{ahead}  {trial.seconds:.1f} s"
 
 
-def conclude(space: Space, journal: Journal, root: Path, test: bool, environment: Mapping[str, str]) -> int:
-    """Print and write everything; run the best trial once more, with evaluate and export. The exit status."""
+def conclude(
+    space: Space, journal: Journal, root: Path, state: Mapping[str, str] | None, environment: Mapping[str, str]
+) -> int:
+    """Print and write everything; run the best trial once more, with evaluate and export. The exit status.
+
+    `state`: what decides the whole pipeline's result beside the space's params; None leaves out the run of the best.
+    """
     trials, leader = journal.ordered(), best(journal.ordered(), space)
     files.write_csv(journal.folder / "trials.csv", *_csv(space, trials))
     print(table(space, trials))
@@ -40,18 +46,19 @@ def conclude(space: Space, journal: Journal, root: Path, test: bool, environment
     params = space.fixed | leader.params
     print(f"\nfigure: {(journal.folder / 'sweep.png').relative_to(root)}")
     print(f"best: trial {leader.number}, {space.metric} {number(leader.value)}; to repeat it:")
-    print("  dvc exp run " + " ".join(f"-S {key}={setting(value)}" for key, value in params.items()))
-    return _final(space, journal, root, params, environment) if test else 0
+    print("  dvc exp run " + " ".join(f"-S {quote(f'{key}={setting(value)}')}" for key, value in params.items()))
+    return 0 if state is None else _final(space, journal, root, params, files.digest(dict(state)), environment)
 
 
 def _final(
-    space: Space, journal: Journal, root: Path, params: dict[str, object], environment: Mapping[str, str]
+    space: Space, journal: Journal, root: Path, params: dict[str, object], state: str, environment: Mapping[str, str]
 ) -> int:
-    """The one look at the test set; it is not repeated when the sweep is concluded again with the same best."""
+    """The one look at the test set; it is not repeated when the sweep is concluded again with the same best and the
+    same state of the project."""
     kept = journal.folder / "test.json"
     known = files.read_json(kept) if kept.exists() else {}
     name = f"{space.name}-best"
-    if known.get("params") != params:
+    if (known.get("params"), known.get("state")) != (params, state):
         say("sweep: evaluating the best trial on the test set")
         experiment = Experiment(root, name, params, None, journal.folder / "logs" / "best.log", environment)
         status = experiment.run(lambda _: False, threading.Event())
@@ -59,7 +66,7 @@ def _final(
         if status or commit is None:
             print(f"the final evaluation failed: {experiment.last_words()}  ({experiment.log})")
             return 1
-        known = {"params": params, "test": experiment.read(commit, "metrics/test.json")}
+        known = {"params": params, "state": state, "test": experiment.read(commit, "metrics/test.json")}
         files.write_json(kept, known)
     found = known["test"]
     print(

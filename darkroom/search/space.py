@@ -30,6 +30,7 @@ PRUNING = ("none", "median")
 GOALS = ("minimize", "maximize")
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
 DIGITS = 4  # of a drawn number: a param is to be read and typed
+PLAIN = "a text, a finite number, true, false or null"
 Params = dict[str, Any]
 
 
@@ -106,6 +107,8 @@ class Space:
 
 def read_space(path: Path, known: Params) -> Space:
     """The sweep in a YAML file. `known`: the project's params, which it may set. Raises SweepError."""
+    if path.is_dir():
+        raise SweepError(f"{path} is a folder; the sweeps in it are {_here(path)}")
     if not path.exists():
         raise SweepError(f"{path} does not exist; the sweeps here are {_here(path.parent)}")
     values = read_yaml(path)
@@ -117,6 +120,11 @@ def read_space(path: Path, known: Params) -> Space:
     if not isinstance(params, dict) or not params:
         raise SweepError(f"{path}: `params` must name at least one param to search")
     fixed = values.get("fixed") or {}
+    if not isinstance(fixed, dict):
+        raise SweepError(f"{path}: fixed is {fixed!r}, expected a mapping such as {{epochs: 10}}")
+    for key, value in fixed.items():
+        if not all(map(_plain, value if isinstance(value, list) else [value])):
+            raise SweepError(f"{path}: fixed: {key} is {value!r}, expected {PLAIN}, or a list of these")
     for key in (*params, *fixed):
         if key not in known:
             raise SweepError(f"{path}: `{key}` is no key of params.yaml")
@@ -154,20 +162,30 @@ def _whole(path: Path, values: Params, key: str, default: int, least: int) -> in
 
 def _range(path: Path, key: str, value: Any) -> Range | list[Any]:
     if isinstance(value, list) and value and not any(isinstance(choice, dict | list) for choice in value):
+        if wrong := [choice for choice in value if not _plain(choice)]:
+            raise SweepError(f"{path}: {key} has the choice {wrong[0]!r}, expected {PLAIN}")
         return list(value)
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= set(Range.__dataclass_fields__):
         raise SweepError(
             f"{path}: {key} is {value!r}, expected a list of choices, or {{low: …, high: …}} with log, integer, points"
         )
-    numbers = [value["low"], value["high"], value.get("points", GRID_POINTS)]
-    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
-        raise SweepError(f"{path}: {key}: low, high and points must be numbers, found {value!r}")
+    if any(type(value[end]) not in (int, float) or not math.isfinite(value[end]) for end in ("low", "high")):
+        raise SweepError(f"{path}: {key}: low and high must be numbers, found {value!r}")
+    if wrong := [name for name in ("log", "integer") if type(value.get(name, False)) is not bool]:
+        raise SweepError(f"{path}: {key}: {wrong[0]} is {value[wrong[0]]!r}, expected true or false")
     found = Range(**value)
-    if not found.low < found.high or found.points < 1:
-        raise SweepError(f"{path}: {key}: low must be below high and points at least 1, found {value!r}")
+    if type(found.points) is not int or found.points < 1:
+        raise SweepError(f"{path}: {key}: points is {found.points!r}, expected a whole number of at least 1")
+    if not found.low < found.high:
+        raise SweepError(f"{path}: {key}: low must be below high, found {value!r}")
     if found.log and found.low <= 0:
         raise SweepError(f"{path}: {key}: log needs a low above 0, found {value['low']!r}")
     return found
+
+
+def _plain(value: Any) -> bool:
+    """Whether `-S` can set a param to it; a date, which YAML also knows, is none of these."""
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _here(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """`darkroom sweep SPACE`: search params, every trial a DVC experiment, on the validation set alone."""
 
 import argparse
+import json
 import subprocess
 import threading
 import time
@@ -117,10 +118,38 @@ def spread() -> tuple[dict[str, str], int]:
     return {"DARKROOM_RAY": ray.get_runtime_context().gcs_address, "DARKROOM_PROCESSES": str(processes)}, room
 
 
+def state(root: Path, space: Space, params: Params, target: str | None) -> dict[str, str]:
+    """What decides a trial beside its own params, by name: the other `params`, and for the stages up to `target` (None:
+    for all) their commands and the hash of each dep that no stage makes, code or data. Raises SweepError."""
+    from dvc.dependency import ParamsDependency
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from networkx import descendants  # type: ignore[import-untyped]
+
+    path = root.resolve() / "dvc.yaml"
+    own = space.fixed.keys() | space.params.keys()
+    found = {f"param {key}": json.dumps(value, default=str) for key, value in params.items() if key not in own}
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph
+            ends = [stage for stage in graph if Path(stage.path) == path and target in (None, stage.name)]
+            stages = [stage for stage in {*ends}.union(*(descendants(graph, end) for end in ends)) if stage.cmd]
+            made = [out.fs_path for stage in stages for out in stage.outs]
+            found |= {f"command of {stage.addressing}": str(stage.cmd) for stage in stages}
+            for dep in [dep for stage in stages for dep in stage.deps]:
+                if not isinstance(dep, ParamsDependency) and not any(_overlap(dep.fs_path, out) for out in made):
+                    found.setdefault(dep.def_path, dep.get_hash().value if dep.exists else "absent")
+    except DvcException as error:
+        raise SweepError(f"DVC cannot read the pipeline: {error}; make `dvc status` work first") from error
+    return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
 def prepare(root: Path) -> None:
     """Bring everything before train up to date, once: trials that run at the same time would each do it again."""
-    for line in lock.mend(root):
-        say(f"sweep: {line}")
     dry = subprocess.run([*dvc(), "repro", "--dry", "embed"], cwd=root, capture_output=True, text=True)
     if dry.returncode == 0 and "Running stage" not in dry.stdout:
         return
@@ -139,7 +168,9 @@ def main(arguments: list[str]) -> int:
         space = Space(**vars(space) | {"name": asked.name})
     if asked.trials:
         space = Space(**vars(space) | {"trials": asked.trials})
-    journal = Journal(root / FOLDER / space.name, space)
+    for line in lock.mend(root):
+        say(f"sweep: {line}")
+    journal = Journal(root / FOLDER / space.name, space, state(root, space, defaults, "train"))
     if asked.retry:
         journal.forget(FAILED)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
@@ -153,7 +184,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"sweep: stopped after {len(journal.trials)} of {sweep.total} trials; the same command goes on from here")
         return INTERRUPTED
-    return results.conclude(space, journal, root, not asked.no_test, environment)
+    # The test also depends on how evaluate judges, which no trial does.
+    whole = None if asked.no_test else state(root, space, defaults, None)
+    return results.conclude(space, journal, root, whole, environment)
 
 
 def _parser() -> argparse.ArgumentParser:

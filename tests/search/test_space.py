@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,16 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
         ("params: {lr: 3}", "expected a list of choices"),
         ("params: {lr: {low: 1}}", "expected a list of choices"),
         ("params: {lr: {low: 1, high: big}}", "must be numbers"),
+        ("params: {lr: {low: 1, high: .inf}}", "must be numbers"),
+        ("params: {lr: {low: 1, high: 2, points: 2.5}}", "points is 2.5, expected a whole number of at least 1"),
+        ("params: {lr: {low: 1, high: 2, points: 0}}", "points is 0, expected a whole number of at least 1"),
+        ("params: {lr: {low: 1, high: 2, log: maybe}}", "log is 'maybe', expected true or false"),
+        ("params: {lr: [.nan, 0.1]}", "lr has the choice nan, expected a text, a finite number"),
+        ("params: {lr: [2024-01-31]}", "lr has the choice datetime.date"),
+        ("params: {lr: [1]}\nfixed: [epochs]", r"fixed is \['epochs'\], expected a mapping such as {epochs: 10}"),
+        ("params: {lr: [1]}\nfixed: 5", "fixed is 5, expected a mapping"),
+        ("params: {lr: [1]}\nfixed: {epochs: 2024-01-31}", "fixed: epochs is datetime.date"),
+        ("params: {lr: [1]}\nfixed: {head: {a: 1}}", r"fixed: head is {'a': 1}, expected .* or a list of these"),
         ("params: {lr: {low: 2, high: 1}}", "low must be below high"),
         ("params: {lr: {low: 0, high: 1, log: true}}", "log needs a low above 0"),
         ("params: {lr: [1]}\nmetric: test.accuracy", "a search that sees the test set spoils it"),
@@ -119,3 +130,16 @@ def test_the_projects_own_sweeps_can_be_searched(path):
     found = read_space(path, read_yaml(ROOT / "params.yaml"))
     assert count(found) >= 5
     assert choose(found, 0, [], {}).keys() == found.params.keys()
+
+
+def test_a_folder_is_no_sweep_and_its_sweeps_are_named(tmp_path):
+    (tmp_path / "head.yaml").write_text("")
+    with pytest.raises(SweepError, match=r"is a folder; the sweeps in it are .*head\.yaml"):
+        read_space(tmp_path, KNOWN)
+
+
+def test_without_optuna_the_way_to_install_it_is_this_projects_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    drawn = space(tmp_path, "tpe")
+    with pytest.raises(SweepError, match=r"run `\.venv/bin/pip install -e '\.\[search\]'`, or use method: random"):
+        choose(drawn, 9, finished(space(tmp_path), 9), {})

@@ -6,13 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import to_hydra_overrides
+from ruamel.yaml import YAML
 
+from darkroom.params import read_yaml
 from darkroom.search import figure, results, sweep
 from darkroom.search.experiment import setting
 from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
 from darkroom.search.space import Range, Space, SweepError, read_space
 from tests.evaluation.project import run
 
+# DVC's own, when it works out its graph in this process.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
 
 PIPELINE = """
@@ -156,7 +161,9 @@ def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
         project, "method: grid\npruning: median\nfixed: {nap: 1.0, epochs: 12}\nparams: {lr: [1, 2, 3, 4, 5, 0.3]}"
     )
     space = read_space(Path(path), {"lr": 1, "nap": 0, "epochs": 1})
-    journal = Journal(project / ".darkroom/sweeps/sweeps", space)
+    run(project, "dvc", "repro", "-q", "embed")
+    state = sweep.state(project, space, read_yaml(project / "params.yaml"), "train")
+    journal = Journal(project / ".darkroom/sweeps/sweeps", space, state)
     for number in range(5):
         journal.add(Trial(number, {"lr": number + 1}, COMPLETE, 0.5, [1.0 / epoch for epoch in range(1, 13)]))
     assert sweep.main([path, "--no-test"]) == 0
@@ -168,25 +175,87 @@ def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
     assert "sweeps-0005" not in run(project, "dvc", "exp", "list", "--name-only")
 
 
+CHANGES = [
+    ("params.yaml", "nap: 0.0", "nap: 0.1", "param nap"),
+    ("stages/train.py", "1 / epoch", "2 / epoch", "stages/train.py"),
+    ("stages/embed.py", '"features")', '"other features")', "stages/embed.py"),
+    ("dvc.yaml", "-m stages.train", "-m  stages.train", "command of train"),
+]
+
+
+def test_a_sweep_of_another_state_of_the_project_is_not_taken_for_this_ones(project, capsys):
+    space = write_space(project, "method: grid\nfixed: {epochs: 3}\nparams: {lr: [0.1]}\n")
+    assert sweep.main([space]) == 0
+    before = trials(project)
+    for path, old, new, changed in CHANGES:
+        file = project / path
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+        message = (
+            rf"of another state of the project \({changed} changed since\); give this one another name with --name"
+        )
+        with pytest.raises(SweepError, match=message):
+            sweep.main([space])
+        file.write_text(text)
+    # What the space sets itself may change, and what no trial runs; but the test is taken again then.
+    (project / "params.yaml").write_text("lr: 0.2\nepochs: 9\nnap: 0.0\n")
+    evaluate = project / "stages/evaluate.py"
+    evaluate.write_text(evaluate.read_text().replace('"accuracy": 0.9,', '"accuracy": 0.85,'))
+    capsys.readouterr()
+    assert sweep.main([space]) == 0
+    assert "test: accuracy 0.8500" in capsys.readouterr().out
+    assert trials(project) == before
+
+
+def test_experiments_of_the_same_name_on_another_commit_are_neither_taken_nor_removed(project):
+    space = write_space(project, "method: grid\nparams: {lr: [0.1, 0.5]}\n")
+    assert sweep.main([space, "--no-test"]) == 0
+    run(project, "dvc", "exp", "run", "-q", "--temp", "-n", "sweeps-0001", "-S", "lr=0.01", "train")
+    before = run(project, "git", "for-each-ref", "refs/exps").splitlines()
+    path = project / "stages/train.py"
+    path.write_text(path.read_text().replace("1 / epoch", "2 / epoch"))
+    run(project, "git", "commit", "-q", "-a", "-m", "another way to train")
+    (project / ".darkroom/sweeps/sweeps").rename(project / ".darkroom/sweeps/earlier")
+    assert sweep.main([space, "--no-test"]) == 0
+    assert [trial["state"] for trial in trials(project)] == [COMPLETE, FAILED]
+    after = run(project, "git", "for-each-ref", "refs/exps").splitlines()
+    assert {ref for ref in before if "sweeps-" in ref} <= set(after)
+    assert trials(project)[0]["value"] == pytest.approx(1.5)  # the new way's
+    # What this commit's own earlier run has left is replaced.
+    (project / ".darkroom/sweeps/sweeps").rename(project / ".darkroom/sweeps/second")
+    assert sweep.main([space, "--no-test"]) == 0
+    names = [line.split("refs/exps/")[1] for line in run(project, "git", "for-each-ref", "refs/exps").splitlines()]
+    assert sum(name.endswith("/sweeps-0000") for name in names) == 2
+
+
+def test_a_fixed_list_reaches_the_trial_as_a_list(project):
+    (project / "params.yaml").write_text("lr: 0.1\nepochs: 4\nnap: 0.0\nexclude: []\n")
+    space = write_space(project, "method: grid\nfixed: {exclude: [a, 'b c/*']}\nparams: {lr: [0.1]}\n")
+    assert sweep.main([space, "--no-test"]) == 0
+    text = run(project, "git", "show", f"{trials(project)[0]['commit']}:params.yaml")
+    assert YAML(typ="safe").load(text)["exclude"] == ["a", "b c/*"]
+
+
 def test_another_space_under_the_same_name_is_refused(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("params: {lr: [1, 2]}")
-    Journal(tmp_path / "folder", read_space(path, {"lr": 1}))
+    Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {})
     path.write_text("params: {lr: [1, 3]}")
     with pytest.raises(SweepError, match="holds a sweep over another space; give this one another name"):
-        Journal(tmp_path / "folder", read_space(path, {"lr": 1}))
+        Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {})
 
 
 def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
     space = Space("a", "random", "val.loss", "minimize", 5, 0, "none", {}, {"lr": [1, 2]})
-    journal = Journal(tmp_path, space)
+    journal = Journal(tmp_path, space, {})
     journal.add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
     with journal.path.open("a") as file:
         file.write('{"number": 1, "par')
-    again = Journal(tmp_path, space)
+    again = Journal(tmp_path, space, {})
     assert list(again.trials) == [0]
     again.add(Trial(1, {"lr": 2}, COMPLETE, 0.4))
-    assert list(Journal(tmp_path, space).trials) == [0, 1]
+    assert list(Journal(tmp_path, space, {}).trials) == [0, 1]
     assert best(again.ordered(), space) == again.trials[1]
 
 
@@ -206,7 +275,12 @@ def test_importance_finds_the_param_that_matters():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e-5, "1e-05"), (True, "true"), (None, "null"), ("a b", "'a b'"), ("w/x.pth", "w/x.pth"), (3, "3")],
-)
+    [
+        (1e-5, "1e-05"), (True, "true"), (None, "null"), ("a b", "'a b'"), ("w/x.pth", "w/x.pth"), (3, "3"),
+        (["a", "b"], "[a,b]"), (["cats/*", "it's", "a,b"], "['cats/*','it\\'s','a,b']"), ([], "[]"), ("1", "'1'"),
+        ("true", "'true'"), ("end\\", "'end\\\\'"), (["1", 1, None], "['1',1,null]"), ("^(\\w+)", "'^(\\w+)'"),
+    ],
+)  # fmt: skip
 def test_settings_are_written_as_dvc_reads_them(value, text):
     assert setting(value) == text
+    assert to_hydra_overrides([f"key={text}"])[0].value() == value
