@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 CHUNK = 1 << 20
 
@@ -59,12 +59,24 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] |
     """Write rows (sequences in the order of `columns`, or mappings) atomically; returns how many there were."""
     count = 0
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow(columns)
         for row in rows:
             writer.writerow([row[column] for column in columns] if isinstance(row, Mapping) else row)
             count += 1
     return count
+
+
+class _Lines:
+    """Rows that end in a line feed, from a csv.writer that is told of "\\r\\n": it quotes what its line ends contain,
+    and a reader takes a bare carriage return for one."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write one row."""
+        return self._file.write(row[:-2] + "\n")
 
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:

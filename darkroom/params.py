@@ -158,7 +158,7 @@ def _allowed(spec: dict[str, Any]) -> str:
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)  # YAML also has keys that are no texts
     return f"did you mean `{near[0]}`?" if near else "the keys are " + ", ".join(sorted(known))
 
 

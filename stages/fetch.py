@@ -8,6 +8,7 @@ from darkroom import files
 from darkroom.data.indexing import write_index
 from darkroom.data.sources.layouts import LAYOUTS, LayoutOptions
 from darkroom.data.sources.opening import Opened, open_source, write_facts
+from darkroom.errors import SourceError
 from darkroom.params import load, param
 from darkroom.progress import say
 from darkroom.runtime import from_environment
@@ -40,7 +41,10 @@ def main(source: Path, raw: Path, index: Path) -> str:
     """Index every labelled image of SOURCE; a card's files come to RAW."""
     params, runtime = load(FetchParams), from_environment()
     with files.fresh_folder(raw) as folder:
-        opened = open_source(source, folder, params.options(), runtime)
+        try:
+            opened = open_source(source, folder, params.options(), runtime)
+        except SourceError as error:  # a temporary folder's name says nothing to a person
+            raise SourceError(str(error).replace(str(folder), str(raw))) from error
         _say_what_was_found(source, opened)
         write_facts(opened, folder)
         count = write_index(opened.samples, opened.places, index, runtime)

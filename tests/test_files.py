@@ -80,3 +80,10 @@ def test_a_fresh_folder_replaces_the_old_one_only_when_whole(tmp_path):
         (temporary / "three").write_text("3")
     assert os.listdir(folder) == ["three"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_csv_keeps_every_kind_of_line_end_in_a_cell(tmp_path):
+    rows = [{"path": text, "n": "1"} for text in ("a\rb.jpg", "\r", "a\r\nb", "a\nb", "plain")]
+    files.write_csv(tmp_path / "a.csv", ["path", "n"], rows)
+    assert list(files.read_csv(tmp_path / "a.csv")) == rows
+    assert (tmp_path / "a.csv").read_bytes().startswith(b'path,n\n"a\rb.jpg",1\n')

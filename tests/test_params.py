@@ -65,6 +65,7 @@ def test_a_whole_number_does_for_a_float(tmp_path):
         ({"nesterov": "maybe"}, r"nesterov is 'maybe', expected true or false$"),
         ({"exclude": "[1]"}, r"exclude is \[1\], expected a list$"),
         ({"epochs": None, "epoch": "3"}, r"there is no key `epoch`; did you mean `epochs`\?$"),
+        ({"5": "3"}, r"there is no key `5`; the keys are "),
         ({"epochs": None}, r"the key `epochs` is missing \(passes over the training set\); add `epochs: …`$"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The size of a picture from its first bytes, without decoding: indexing keeps up with hashing."""
+"""The size of a picture from its header, without decoding: indexing keeps up with hashing."""
 
 import io
 import struct
@@ -15,16 +15,28 @@ def upright_size(data: bytes) -> tuple[int, int]:
         if data[:2] == b"\xff\xd8":
             width, height = _jpeg_size(data)
             return (height, width) if orientation_of(data) >= 5 else (width, height)
-        if data[:8] == b"\x89PNG\r\n\x1a\n":
+        if data[:8] == b"\x89PNG\r\n\x1a\n" and b"eXIf" not in data:
             return struct.unpack_from(">II", data, 16)
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", data, 6)
         with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.size
+            return _turned(image)
     except MemoryError:
         raise
     except Exception:
         return 0, 0  # preprocess decodes the file and says why it cannot
+
+
+def _turned(image: Image.Image) -> tuple[int, int]:
+    """The size, turned as `decode` turns the picture: of a TIFF Pillow tells the turned one already."""
+    width, height = image.size
+    try:
+        turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except MemoryError:
+        raise
+    except Exception:
+        turned = False  # a broken block of metadata
+    return (height, width) if turned else (width, height)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

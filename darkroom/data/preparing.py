@@ -166,6 +166,11 @@ def write_splits(
 ) -> None:
     """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index."""
     classes = prepared.classes()
+    if len(classes) < 2:
+        total = sum(map(len, prepared.rows.values()))
+        what = f"only those of the class {classes[0]!r}" if classes else "none"
+        raise SourceError(f"of {total} images {what} can be decoded, and a classifier needs two classes; "
+                          "data/rejects.csv says what is wrong with the others")  # fmt: skip
     untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
     if untaught:
         raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")

@@ -1,6 +1,7 @@
 """fetch: one row a file, whatever the source is; what is wrong with a source is said by name."""
 
 import hashlib
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -202,3 +203,115 @@ def test_nothing_in_the_users_folder_changes(project):
     before = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in folder.rglob("*")}
     run_fetch()
     assert {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"bundled": "digits", "read": "{layout: folder}"},
+            "toy.yaml: read: layout is 'folder', expected one of auto, fo",
+        ),
+        ({"bundled": "digits", "read": ""}, "toy.yaml: read is None, expected keys such as"),
+        ({"bundled": "digits", "read": "{label_pattern: 5}"}, "toy.yaml: read: label_pattern is 5, expected a text"),
+        (
+            {"bundled": "digits", "class_names": "[zero, one]"},
+            r"toy.yaml: class_names is \['zero', 'one'\], expected lin",
+        ),
+        ({"bundled": "digits", "class_names": "{0: }"}, "toy.yaml: class_names: None is no text"),
+        ({"torchvision": "[MNIST]"}, r"toy.yaml: torchvision is \['MNIST'\], expected a name"),
+        ({"folder": ""}, "toy.yaml: folder is None, expected a name"),
+        ({"archive": "https://x/y.zip"}, "toy.yaml: archive is 'https://x/y.zip', expected `{url: …, sha256: …}`"),
+        (
+            {"archive": f"{{url: 'https://x/y.zip', sha256: {'a' * 64}, mirror: }}"},
+            "toy: archive: mirror is None, expected",
+        ),
+        ({"archive": f"{{url: 5, sha256: {'a' * 64}}}"}, "toy: archive: url is 5, expected an address"),
+        ({"archive": f"{{url: 'https://x/', sha256: {'a' * 64}}}"}, "toy: archive: file is '', expected the name"),
+        (
+            {"archive": f"{{url: 'https://x/y', sha256: {'a' * 64}, file: ../y}}"},
+            "toy: archive: file is '../y', expected",
+        ),
+        (
+            {"archive": "{url: 'https://x/y', 5: 6}"},
+            "archive has the keys url, sha256, and if need be mirror and file, not 5",
+        ),
+    ],
+)
+def test_a_value_of_a_card_that_cannot_be_meant_is_named(keys, message):
+    with pytest.raises(SourceError, match=message):
+        run_fetch(card("toy", **keys))
+
+
+def test_class_names_of_numbers_are_names_and_those_of_no_class_are_reported():
+    run_fetch(card("toy", bundled="digits", class_names="{0: zero, '1': one, 11: eleven}"))
+    assert {row["label"] for row in index()} == {"zero", "one", *"23456789"}
+    assert files.read_json(Path("data/raw/source.json"))["notes"] == ["class_names: no class is called 11"]
+
+
+def toy_archive() -> Path:
+    """A card of an archive that is downloaded, and whose origin is gone after that."""
+    path = packed(class_folders(Path("pictures"), each=2), ".zip")
+    return card("toy", archive=f"{{url: '{path.absolute().as_uri()}', sha256: {files.sha256(path)}}}")
+
+
+def test_a_verified_download_outlives_a_run_that_fails_and_one_with_other_params():
+    path = toy_archive()
+    with pytest.raises(SourceError, match="label_pattern: ") as caught:
+        run_fetch(path, layout="names", label_pattern="'cat'")
+    Path("pictures.zip").unlink()
+    with pytest.raises(SourceError, match=r"downloads/pictures.zip: layout names finds no labelled image") as caught:
+        run_fetch(path, layout="names", label_pattern="'(cat)'")
+    assert ".tmp" not in str(caught.value)
+    assert run_fetch(path) == "4 images of 2 classes"
+    shutil.rmtree("data")  # as DVC does before it runs a stage again
+    assert run_fetch(path, group_by=r"'(\d)\.jpg'") == "4 images of 2 classes"
+
+
+def test_a_message_names_no_temporary_folder():
+    with pytest.raises(SourceError, match=r"^data/raw/digits.zip holds no .csv"):
+        run_fetch(card("toy", bundled="digits", read="{layout: csv}"))
+
+
+def test_names_that_look_like_other_places_are_names():
+    class_folders(Path("pictures"), ("raw:x", "a::b"), each=1)
+    Path("pictures/downloads:y").mkdir()
+    Path("pictures/downloads:y/0.jpg").write_bytes(encoded(3))
+    Path("pictures/raw:x/1::2.jpg").write_bytes(encoded(5))
+    assert run_fetch() == "4 images of 3 classes"
+    assert all(row["width"] == "96" for row in index())
+    source = packed(Path("pictures"), ".zip").rename("raw:a::b.zip")
+    assert run_fetch(source) == "4 images of 3 classes"
+    assert all(row["width"] == "96" for row in index())
+
+
+def test_a_carriage_return_in_a_name_is_kept():
+    class_folders(Path("pictures"), each=1)
+    Path("pictures/china/Icon\r.jpg").write_bytes(encoded(5))
+    run_fetch()
+    assert [row["location"] for row in index()][1] == "china/Icon\r.jpg"
+
+
+def test_a_table_in_the_projects_root_does_not_see_what_a_run_draws():
+    class_folders(Path("photos"), each=2)
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path("labels.csv").write_text("image,label\nphotos/china/0.jpg,a\n1,a\nphotos/flower/0.jpg,b\n9,b\n")
+    Path("photos/flower/1.jpg").rename("photos/flower/2.jpg")
+    run_fetch("labels.csv")
+    first = files.read_json(Path("data/raw/source.json"))
+    assert first["notes"] == ["1 rows have no file: 9", "1 files have no row: photos/flower/2.jpg"]
+    for name in ("plots/samples.png", "plots/test/1.png", "venv/lib/9.png", "docs/images/9.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(encoded(1, "PNG"))
+    Path("venv/pyvenv.cfg").touch()
+    run_fetch("labels.csv")
+    assert files.read_json(Path("data/raw/source.json")) == first
+
+
+def test_a_link_in_a_circle_is_set_aside_and_a_name_that_is_no_text_is_reported():
+    class_folders(Path("pictures"), each=2)
+    Path("pictures/china/loop.jpg").symlink_to("loop.jpg")
+    Path("pictures/china", os.fsdecode(b"caf\xe9.jpg")).write_bytes(encoded(5))
+    assert run_fetch() == "5 images of 2 classes"
+    assert [row["bytes"] for row in index() if row["location"] == "china/loop.jpg"] == ["0"]
+    assert "1 images have names that are not UTF-8" in files.read_json(Path("data/raw/source.json"))["notes"][0]

@@ -172,3 +172,17 @@ def test_odd_images_make_rejects_and_shards_and_no_noise(shared, capfd):
     assert shards("train").classes == sorted({row["label"] for row in index()} - set(lost))
     notes = [f"note: no image of the class {name} can be decoded; it is left out" for name in lost]
     assert [line for line in capfd.readouterr().err.splitlines() if "rows have no" not in line][-3:] == notes
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [(("china", "flower"), "of 36 images none can be decoded"), (("china",), "only those of the class 'flower' can")],
+)
+def test_fewer_than_two_classes_that_can_be_decoded_are_refused(pictures, broken, message):
+    for name in broken:
+        for path in (pictures / name).iterdir():
+            path.write_bytes(path.read_bytes()[:700] + path.name.encode())
+    run_fetch()
+    run_split()
+    with pytest.raises(SourceError, match=f"{message}.*data/rejects.csv says what is wrong"):
+        run_preprocess(max_rejects=1)

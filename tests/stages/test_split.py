@@ -141,3 +141,37 @@ def test_a_class_with_one_image_is_named(pictures):
     run_fetch()
     with pytest.raises(SourceError, match="the class 'fox' has 1 image"):
         run_split()
+
+
+def test_an_official_test_image_is_kept_when_copies_are_dropped_also_a_small_one(pictures):
+    for part in ("train", "val", "test"):
+        shutil.copytree(pictures, Path("official") / part)
+        for path in sorted(Path("official", part).rglob("*.jpg")):
+            if (int(path.stem) % 3) != ("train", "val", "test").index(part):
+                path.unlink()
+    for number, part in ((2, "test"), (1, "val")):  # 2 is of test, 1 of val, and train has a copy of each
+        Path(f"official/train/china/large{number}.jpg").write_bytes(encoded(number, quality=80))
+        Path(f"official/{part}/china/{number}.jpg").write_bytes(ALTERED["half the size"](photos()[number]))
+    run_fetch("official")
+    run_split(duplicates="drop")
+    split = by_location()
+    assert (split["test/china/2.jpg"], split["train/china/large2.jpg"]) == ("test", "dropped")
+    assert (split["val/china/1.jpg"], split["train/china/large1.jpg"]) == ("val", "dropped")
+
+
+@pytest.mark.parametrize(
+    ("exclude", "message"),
+    [
+        ("['*']", r"of 2 classes no image is left, and a classifier needs two; exclude is \['\*'\] in params.yaml"),
+        ("['flower/*']", "of 2 classes only the class 'china' is left, and a classifier needs two"),
+    ],
+)
+def test_excluding_all_classes_but_one_is_refused(exclude, message):
+    with pytest.raises(SourceError, match=message):
+        run_split(exclude=exclude)
+
+
+def test_a_group_that_holds_a_whole_class_names_group_by():
+    run_fetch(group_by="'(jpg)'")
+    with pytest.raises(SourceError, match=r"has 36 image\(s\) in one group, which `group_by` or copies hold together"):
+        run_split()

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from darkroom.data.sources.download import Remote
-from darkroom.data.sources.layouts import LayoutOptions
+from darkroom.data.sources.layouts import LAYOUTS, LayoutOptions
 from darkroom.errors import SourceError
 from darkroom.params import read_yaml
 
@@ -55,19 +55,52 @@ def load_card(path: Path) -> Card:
             raise SourceError(f"{path}: the key `{key}` is missing or no text; a card names its licence and its source")
     if not isinstance(values.get("flips", True), bool):
         raise SourceError(f"{path}: flips is {values['flips']!r}, expected true or false")
+    texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
+    return Card(
+        **texts,
+        kind=kinds[0],
+        origin=_origin(path, kinds[0], values[kinds[0]]),
+        flips=values.get("flips", True),
+        read=_read(path, values.get("read", {})),
+        class_names=_class_names(path, values.get("class_names", {})),
+    )
+
+
+def _origin(path: Path, kind: str, value: Any) -> Any:
+    expected, what = (Mapping, "`{url: …, sha256: …}`") if kind == "archive" else (str, "a name")
+    if not isinstance(value, expected) or not value:
+        raise SourceError(f"{path}: {kind} is {value!r}, expected {what}")
+    return value
+
+
+def _read(path: Path, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise SourceError(f"{path}: read is {value!r}, expected keys such as `layout: folders` below it")
     options = {field.name for field in fields(LayoutOptions)}
-    for key in values.get("read", {}):
+    for key, said in value.items():
         if key not in options:
             raise SourceError(f"{path}: there is no `read: {key}`; the keys are {', '.join(sorted(options))}")
-    texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
-    rest = {key: values[key] for key in ("flips", "read", "class_names") if key in values}
-    return Card(**texts, kind=kinds[0], origin=values[kinds[0]], **rest)
+        if not isinstance(said, str):
+            raise SourceError(f"{path}: read: {key} is {said!r}, expected a text; put it in quotes")
+        if key == "layout" and said not in LAYOUTS:
+            raise SourceError(f"{path}: read: layout is {said!r}, expected one of {', '.join(LAYOUTS)}")
+    return dict(value)
+
+
+def _class_names(path: Path, value: Any) -> dict[str, str]:
+    """YAML reads `0: zero` with a number as key: folders have texts as names."""
+    if not isinstance(value, Mapping):
+        raise SourceError(f"{path}: class_names is {value!r}, expected lines such as `folder: word` below it")
+    for item in (part for pair in value.items() for part in pair):
+        if isinstance(item, bool) or not isinstance(item, str | int | float):
+            raise SourceError(f"{path}: class_names: {item!r} is no text; put it in quotes")
+    return {str(key): str(name) for key, name in value.items()}
 
 
 def archive_remote(card: Card) -> Remote:
     """The file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
     origin = card.origin if isinstance(card.origin, Mapping) else {}
-    unknown = sorted(set(origin) - {"url", "sha256", "mirror", "file"})
+    unknown = sorted(str(key) for key in set(origin) - {"url", "sha256", "mirror", "file"})
     if unknown or "url" not in origin:
         raise SourceError(f"{card.name}: archive has the keys url, sha256, and if need be mirror and file, "
                           f"not {', '.join(unknown) or 'nothing'}")  # fmt: skip
@@ -75,6 +108,19 @@ def archive_remote(card: Card) -> Remote:
     if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise SourceError(f"{card.name}: archive: sha256 is {sha256!r}, expected 64 hex digits (`sha256sum FILE`)")
     mirrors = origin.get("mirror", [])
-    urls = (str(origin["url"]), *([mirrors] if isinstance(mirrors, str) else mirrors))
-    name = str(origin.get("file") or urlsplit(urls[0]).path.rsplit("/", 1)[-1])
-    return Remote(name, urls, "sha256", sha256)
+    mirrors = [mirrors] if isinstance(mirrors, str) else mirrors
+    for key, urls in (("url", [origin["url"]]), ("mirror", mirrors)):
+        if not isinstance(urls, list) or not all(map(_is_address, urls)):
+            said = origin[key]
+            raise SourceError(f"{card.name}: archive: {key} is {said!r}, expected an address such as https://…")
+    name = origin.get("file", urlsplit(origin["url"]).path.rsplit("/", 1)[-1])
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise SourceError(f"{card.name}: archive: file is {name!r}, expected the name that the file is to have")
+    return Remote(name, (origin["url"], *mirrors), "sha256", sha256)
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        return isinstance(url, str) and bool(urlsplit(url).scheme)
+    except ValueError:  # a bracket that is no IPv6 address's
+        return False

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,36 +91,41 @@ def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -
 
 
 def place_in(path: Path, folder: Path, cache: Path) -> Path:
-    """`path` as a file of `folder`: moved when it lies in our own `cache`, copied when it is the user's."""
+    """`path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next run, and
+    where the file system can; a copy when it is the user's."""
     target = folder / path.name
     if path.parent == cache:
-        shutil.move(path, target)
-    else:
-        with files.atomic(target) as temporary:
-            shutil.copyfile(path, temporary)
+        with suppress(OSError):
+            target.hardlink_to(path)
+            return target
+    with files.atomic(target) as temporary:
+        shutil.copyfile(path, temporary)
     return target
 
 
 def _download(url: str, remote: Remote, path: Path, first_wait: float) -> None:
-    """Fetch `url` to `path`. A wrong digest after a resumed download is given one fresh start."""
+    """Fetch `url` to `path`. A wrong digest after a download in several pieces is given one fresh start."""
     name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{remote.name}"
     part, validators = path.with_name(f"{name}.part"), path.with_name(f"{name}.part.json")
-    resumed = part.exists() and part.stat().st_size > 0
+    again = False
     while True:
-        _fetch(url, part, validators, remote.name, first_wait)
+        pieces = _fetch(url, part, validators, remote.name, first_wait)
         wrong = _wrong(part, remote)
         validators.unlink(missing_ok=True)
         if not wrong:
             part.replace(path)
             return
         part.unlink()
-        if not resumed:
+        if again or not pieces:
             raise _Never(wrong)
-        resumed = False
+        again = True
 
 
-def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float) -> None:
-    """Call the scheme's transfer until it is through; attempts that bring nothing wait longer and longer."""
+def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float) -> bool:
+    """Call the scheme's transfer until it is through; attempts that bring nothing wait longer and longer.
+
+    Returns whether the last one began with a part of the file that was there already.
+    """
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in TRANSFERS:
         raise _Never(f"the scheme {scheme!r} is unknown; use http, https, file or s3")
@@ -129,7 +134,7 @@ def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float)
         before = part.stat().st_size if part.exists() else 0
         try:
             TRANSFERS[scheme](url, part, validators, name)
-            return
+            return before > 0
         except _Again as error:
             gained = part.exists() and part.stat().st_size > before
             failed, wait = (1, first_wait) if gained else (failed + 1, wait * 2)
@@ -148,12 +153,11 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response = urllib.request.urlopen(urllib.request.Request(_quoted(url), headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416:  # our part is not the beginning of what the server has
-                part.unlink(missing_ok=True)
-                raise _Again("the server does not have the rest of this file") from error
+            if error.code == 416 and have:  # there is no rest: our part is the whole file or wrong, as its digest tells
+                return
             if error.code in PATIENT_STATUS:
                 raise _Again(f"the server answers {error.code}", _seconds(error.headers.get("Retry-After"))) from error
             if 300 <= error.code < 400:
@@ -173,6 +177,13 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
         start = have if resumed else 0
         total = start + int(length) if length and length.isdigit() else None
         _write(_chunks(response.read), part, name, start, total)
+
+
+def _quoted(url: str) -> str:
+    """The address in ASCII; what it quotes already stays as it is."""
+    parts = urllib.parse.urlsplit(url)
+    path, query = (urllib.parse.quote(text, safe="!$%&'()*+,/:;=?@[]~") for text in (parts.path, parts.query))
+    return parts._replace(path=path, query=query).geturl()
 
 
 def _file(url: str, part: Path, validators: Path, name: str) -> None:  # noqa: ARG001
@@ -205,7 +216,9 @@ def _s3(url: str, part: Path, validators: Path, name: str) -> None:
             _write(_chunks(body.read), part, name, start, start + answer["ContentLength"])
     except botocore.exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
-        if code in ("PreconditionFailed", "412", "InvalidRange", "416"):
+        if rest and code in ("InvalidRange", "416"):  # as with http
+            return
+        if code in ("PreconditionFailed", "412"):
             part.unlink(missing_ok=True)
             raise _Again("the object has changed") from error
         if code in ("SlowDown", "InternalError", "ServiceUnavailable", "500", "503"):

@@ -13,6 +13,7 @@ MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 51
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then refused
 NO_FILE = "a pipe, socket or device, no file"
+CIRCLE = "a link that leads back to itself"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def _opened(path: str) -> io.FileIO:
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise BadImage(NO_FILE) from error
+        if error.errno == errno.ELOOP:
+            raise BadImage(CIRCLE) from error
         raise
 
 

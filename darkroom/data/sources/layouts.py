@@ -1,15 +1,19 @@
 """Where the labels are: class folders, file names or a table. `read_layout` finds out, or says why not."""
 
+import errno
+import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from darkroom.data.sources.diagnosis import what_is_wrong
+from darkroom.data.sources.extents import Extent
 from darkroom.data.sources.tables import find_table, read_table
 from darkroom.data.sources.trees import Tree
-from darkroom.errors import SourceError
+from darkroom.errors import BadImage, SourceError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
             ".ppm", ".pgm")  # fmt: skip
@@ -58,6 +62,8 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     """The labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
     images = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
     others = len(tree.files) - len(images)
+    unwritable = _unwritable(images)
+    images = [name for name in images if name not in unwritable] if unwritable else images
     name = options.layout if options.layout != "auto" else _detect(tree, images, options)
     found = READERS[name](tree, images, options)
     if not found.samples:
@@ -68,6 +74,9 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
         unread = others
         if unread:
             found.notes.append(f"{unread} files are no images by their names and are left out")
+    if unwritable:
+        why = "images have names that are not UTF-8 and are left out"
+        found.notes.append(f"{len(unwritable)} {why}: {_few(sorted(unwritable))}; rename them")
     _note_empty(tree, found)
     _note_spellings(found)
     labels = {sample.label for sample in found.samples}
@@ -108,13 +117,28 @@ def _resolves(tree: Tree, images: list[str], options: LayoutOptions) -> bool:
 def _read_folders(_tree: Tree, images: list[str], _options: LayoutOptions) -> Labelled:
     samples, loose = [], []
     shared = _shared_depth(images)
-    for name in images:
-        split, inner = _split_of(_parts(name, shared))
+    parts_of = [_parts(name, shared) for name in images]
+    called = _class_called_like_a_split(parts_of)
+    for name, parts in zip(images, parts_of, strict=True):
+        split, inner = ("", parts) if parts[0] == called else _split_of(parts)
         if len(inner) < 2:
             loose.append(name)
         else:
             samples.append(Sample(name, inner[0], split))
-    return Labelled("folders", samples, _note_loose(loose, "lie in no class folder"))
+    notes = _note_loose(loose, "lie in no class folder")
+    if called:
+        notes.append(f"{called} is taken for a class and no split, since its images lie in no further folder; "
+                     "if it is no class, `exclude` it")  # fmt: skip
+    return Labelled("folders", samples, notes)
+
+
+def _class_called_like_a_split(parts_of: list[tuple[str, ...]]) -> str:
+    """The one folder that is called `train` and is a class beside others: no split folder here holds folders, and a set
+    of vehicles has trains. "" when there is none. Images in `test/` or `val/` alone are more likely without a label."""
+    tops = {parts[0] for parts in parts_of if len(parts) > 1}
+    called = {top for top in tops if SPLITS.get(top.lower()) == "train"}
+    nested = any(len(parts) > 2 and parts[0].lower() in SPLITS for parts in parts_of)
+    return called.pop() if len(called) == 1 and len(tops) > 1 and not nested else ""
 
 
 def _read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
@@ -136,6 +160,15 @@ def _read_csv(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled
     table = find_table(tree, options.path_column, options.label_column, must=True)
     rows, notes = read_table(tree, table, images, options)
     samples = [Sample(row.location, row.label, SPLITS.get(row.split.lower(), ""), row.group) for row in rows]
+    unknown = Counter(row.split for row in rows if row.split and row.split.lower() not in SPLITS)
+    if unknown:
+        values = ", ".join(f"{value} {count}" for value, count in unknown.most_common(SHOWN))
+        values += ", …" if len(unknown) > SHOWN else ""
+        if options.split_column != "auto" and not any(sample.split for sample in samples):
+            raise SourceError(f"{table}: the column {options.split_column} names no split that is known, but {values}; "
+                              f"write {', '.join(SPLITS)}, or set `split_column: \"\"`")  # fmt: skip
+        notes.append(f"{unknown.total()} rows name a split that is not known, and are divided like rows without one: "
+                     f"{values}")  # fmt: skip
     return Labelled("csv", samples, notes)
 
 
@@ -215,24 +248,41 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
 
 
 def _note_loose(loose: list[str], why: str) -> list[str]:
-    if not loose:
-        return []
-    more = ", …" if len(loose) > SHOWN else ""
-    return [f"{len(loose)} images {why} and are left out: {', '.join(loose[:SHOWN])}{more}"]
+    return [f"{len(loose)} images {why} and are left out: {_few(loose)}"] if loose else []
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(map(_shown, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()  # a byte that is no text becomes \udcff
+
+
+def _unwritable(names: list[str]) -> set[str]:
+    """Those names that are no UTF-8, and so cannot stand in an index."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        return {name for name in names if _shown(name) != name}
+    return set()
 
 
 def _note_empty(tree: Tree, found: Labelled) -> None:
     if found.layout == "folders" and tree.empty_folders:
-        shown = ", ".join(tree.empty_folders[:SHOWN])
+        shown = ", ".join(map(_shown, tree.empty_folders[:SHOWN]))
         found.notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")
 
 
 def _note_spellings(found: Labelled) -> None:
     spellings: dict[str, set[str]] = {}
     for sample in found.samples:
-        spellings.setdefault(" ".join(sample.label.lower().replace("_", " ").split()), set()).add(sample.label)
+        alike = unicodedata.normalize("NFC", sample.label.lower())  # é may be one sign or two
+        spellings.setdefault(" ".join(alike.replace("_", " ").split()), set()).add(sample.label)
     for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
-        found.notes.append(f"one label in several spellings, kept as separate classes: {', '.join(several)}")
+        same = len({unicodedata.normalize("NFC", name) for name in several}) < len(several)
+        shown = ", ".join(map(ascii, several) if same else several)
+        found.notes.append(f"one label in several spellings, kept as separate classes: {shown}")
 
 
 def _seen(tree: Tree, images: list[str]) -> str:
@@ -241,13 +291,22 @@ def _seen(tree: Tree, images: list[str]) -> str:
         return "it is empty"
     kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
-    few = ", ".join((images or tree.files)[:3])
+    few = ", ".join(map(_shown, (images or tree.files)[:3]))
     return f"it holds {len(tree.files)} files ({shown}), such as {few}{_mistakes(tree, images or tree.files)}"
 
 
 def _mistakes(tree: Tree, names: list[str]) -> str:
     """What some of the files really are, when they are nothing that their names say."""
     looked_at = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
-    found = Counter(what_is_wrong(extent.read()) for _, extent in tree.extents(looked_at))
+    found = Counter(map(_mistake, (extent for _, extent in tree.extents(looked_at))))
     del found[""]
     return "".join(f"; {count} of {len(looked_at)} files looked at: {known}" for known, count in found.most_common())
+
+
+def _mistake(extent: Extent) -> str:
+    try:
+        return what_is_wrong(extent.read())
+    except BadImage as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {os.strerror(error.errno or errno.EIO)}"

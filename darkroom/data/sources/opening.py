@@ -11,15 +11,18 @@ from darkroom.data.sources.digits import digits
 from darkroom.data.sources.download import obtain, obtain_all, place_in
 from darkroom.data.sources.known import ARRAYS
 from darkroom.data.sources.known_images import IMAGES
-from darkroom.data.sources.layouts import LayoutOptions, Sample, read_layout
+from darkroom.data.sources.layouts import Labelled, LayoutOptions, Sample, read_layout
 from darkroom.data.sources.pictures import write_pictures
-from darkroom.data.sources.places import DOWNLOADS, FACTS, MEMBER, RAW, Places
+from darkroom.data.sources.places import DOWNLOADS, FACTS, MEMBER, RAW, Places, is_card
 from darkroom.data.sources.tables import TABLES
 from darkroom.data.sources.trees import Folder, open_tree
 from darkroom.errors import SourceError
 from darkroom.runtime import Runtime
 
-PARTIAL = Path(".darkroom/downloads")  # downloads that are not complete: outside of DVC's outputs, which it deletes
+CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
+
+# Folders of the project with pictures of its own: a table in its root would find more files in every run.
+OWN = ("docs/", "metrics/", "models/", "plots/")
 
 
 @dataclass
@@ -40,20 +43,31 @@ class Opened:
 
 def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
     """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
-    if source.suffix in (".yaml", ".yml") and source.is_file():
+    if is_card(source):
         return _open_card(load_card(source), source, raw, options, runtime)
     places = Places(source, raw, runtime.downloads)
     if source.suffix.lower() in TABLES and source.is_file():
-        folder = Folder(source.parent)
-        others = {name for name in folder.files if name.lower().endswith(TABLES)} - {source.name}
-        folder.files = [name for name in folder.files if name not in others]
-        found = read_layout(folder, replace(options, layout="csv"))
+        found = _read_table(source, replace(options, layout="csv"))
         return Opened(found.samples, places, found.layout, found.notes)
     tree = open_tree(source)
     places.know(tree)
     found = read_layout(tree, options)
     prefix = "" if source.is_dir() else source.name + MEMBER
     return Opened(_prefixed(found.samples, prefix), places, found.layout, found.notes)
+
+
+def _read_table(source: Path, options: LayoutOptions) -> Labelled:
+    """The files that a table names, in its folder and below. No other table is read, and no folder that is no data."""
+    folder = Folder(source.parent)
+    skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))
+    if (source.parent / "dvc.yaml").is_file():
+        skipped += OWN
+    folder.files = [
+        name
+        for name in folder.files
+        if name == source.name or not (name.lower().endswith(TABLES) or name.startswith(skipped))
+    ]
+    return read_layout(folder, options)
 
 
 def write_facts(opened: Opened, raw: Path) -> None:
@@ -66,6 +80,9 @@ def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runt
     samples, layout, notes = KINDS[card.kind](card, raw, card.options(options), runtime, places)
     if card.class_names:
         names = card.class_names
+        unknown = sorted(set(names) - {sample.label for sample in samples})
+        if unknown:
+            notes = [*notes, f"class_names: no class is called {', '.join(unknown)}"]
         samples = [replace(sample, label=names.get(sample.label, sample.label)) for sample in samples]
     return Opened(samples, places, layout, notes, card.flips, card.facts())
 
@@ -77,7 +94,7 @@ def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, p
     if card.origin != "digits":
         raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
     write_pictures(raw / "digits.zip", digits())
-    return _archive_in(raw / "digits.zip", options, places)
+    return _archive_in(raw / "digits.zip", raw, options, places)
 
 
 def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
@@ -87,20 +104,19 @@ def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime
         known = ", ".join(sorted(ARRAYS | IMAGES))
         raise SourceError(f"{card.name}: torchvision: {card.origin} is not among the data sets that are read: {known}")
     theirs = getattr(datasets, card.origin)
-    paths = obtain_all((ARRAYS | IMAGES)[card.origin].remotes(theirs), runtime.downloads, PARTIAL)
+    paths = obtain_all((ARRAYS | IMAGES)[card.origin].remotes(theirs), runtime.downloads, CACHE)
     if card.origin in ARRAYS:
         archive = raw / f"{card.origin.lower()}.zip"
         write_pictures(archive, ARRAYS[card.origin].pictures(theirs, paths))
-        return _archive_in(archive, options, places)
+        return _archive_in(archive, raw, options, places)
     samples = sorted(IMAGES[card.origin].samples(theirs, paths), key=lambda sample: sample.location)
     for name in IMAGES[card.origin].archives:
-        place_in(paths[name], raw, PARTIAL)
+        place_in(paths[name], raw, CACHE)
     return samples, card.origin, []
 
 
 def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
-    remote = archive_remote(card)
-    return _archive_in(place_in(obtain(remote, runtime.downloads, PARTIAL), raw, PARTIAL), options, places)
+    return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, places)
 
 
 def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
@@ -114,11 +130,13 @@ def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _p
     return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes
 
 
-def _archive_in(path: Path, options: LayoutOptions, places: Places) -> Found:
-    """An archive that lies in data/raw."""
+def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Places) -> Found:
+    """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
-    places.know(tree)
     found = read_layout(tree, options)
+    if path.parent != raw:
+        place_in(path, raw, CACHE)
+    places.know(tree, raw / path.name)
     return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
 
 

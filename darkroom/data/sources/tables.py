@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections import Counter
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -34,7 +35,7 @@ def find_table(tree: Tree, path_column: str, label_column: str, must: bool = Fal
     tables = [name for name in tree.files if name.lower().endswith(TABLES)]
     fitting = []
     for name in tables[:50]:
-        columns = _reader(read_one(tree, name)).fieldnames or []
+        columns = _columns(_reader(read_one(tree, name)))
         if _column(columns, path_column, PATHS) and _column(columns, label_column, LABELS):
             fitting.append(name)
     if len(fitting) == 1:
@@ -46,7 +47,7 @@ def find_table(tree: Tree, path_column: str, label_column: str, must: bool = Fal
                           "to that .csv")  # fmt: skip
     if not tables:
         raise SourceError(f"{tree.path} holds no .csv; layout csv needs a table with a path and a label a row")
-    columns = _reader(read_one(tree, tables[0])).fieldnames or []
+    columns = _columns(_reader(read_one(tree, tables[0])))
     raise SourceError(
         f"{tree.path}: {tables[0]} has the columns {', '.join(columns) or '(none)'}; name the right ones: "
         f"path_column (now {path_column}), label_column (now {label_column})"
@@ -59,20 +60,24 @@ def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[
     `options` is a LayoutOptions.
     """
     reader = _reader(read_one(tree, name))
-    columns = list(reader.fieldnames or [])
+    columns = _columns(reader)
     path = _needed(tree, name, columns, options.path_column, PATHS, "path_column")
     label = _needed(tree, name, columns, options.label_column, LABELS, "label_column")
     split = _column(columns, options.split_column, SPLIT_COLUMNS)
+    if options.split_column not in ("auto", "", split):
+        _needed(tree, name, columns, options.split_column, SPLIT_COLUMNS, "split_column")
     group = options.group_by if options.group_by in columns else ""
     if options.group_by and not group:
         raise SourceError(f"{name} has no column {options.group_by!r} to group by; it has {', '.join(columns)}")
     finder = _Finder(images, str(PurePosixPath(name).parent))
     rows: dict[str, Row] = {}
-    absent, unlabelled, twice = [], [], []
-    for record in reader:
+    absent, several, unlabelled, twice = [], [], [], []
+    for record in _records(tree, name, reader):
         text, value = (record[path] or "").strip(), (record[label] or "").strip()
         location = finder.find(text)
-        if not location:
+        if location is None:
+            several.append(text)
+        elif not location:
             absent.append(text)
         elif not value:
             unlabelled.append(text)
@@ -85,6 +90,7 @@ def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[
     orphans = [image for image in images if image not in rows]
     notes = [
         f"{len(absent)} rows have no file: {_few(absent)}" if absent else "",
+        f"{len(several)} rows could mean several files: {_few(several)}" if several else "",
         f"{len(unlabelled)} rows have no label: {_few(unlabelled)}" if unlabelled else "",
         f"{len(orphans)} files have no row: {_few(orphans)}" if orphans else "",
     ]
@@ -95,30 +101,56 @@ class _Finder:
     """Files by what a table may call them: the path from the table or the root, without suffix, or the bare name."""
 
     def __init__(self, images: list[str], folder: str) -> None:
-        self._exact = set(images)
+        self._exact = {_composed(image): image for image in images} | {image: image for image in images}
         self._folder = "" if folder == "." else folder + "/"
-        bare = Counter(PurePosixPath(image).name for image in images)
-        stems = Counter(PurePosixPath(image).stem for image in images)
-        self._loose: dict[str, str] = {}
+        self._stems: dict[str, str | None] = {}  # None: several
+        self._names: dict[str, str | None] = {}
         for image in images:
-            pure = PurePosixPath(image)
-            self._loose[str(pure.with_suffix(""))] = image
-            if bare[pure.name] == 1:
-                self._loose[pure.name] = image
-            if stems[pure.stem] == 1:
-                self._loose[pure.stem] = image
+            above, slash, name = _composed(image).rpartition("/")
+            stem = PurePosixPath(name).stem
+            for known, key in ((self._stems, above + slash + stem), (self._names, name), (self._names, stem)):
+                known[key] = image if known.get(key, image) == image else None
 
-    def find(self, text: str) -> str:
-        """The image's name, or "" when no or several files could be meant."""
+    def find(self, text: str) -> str | None:
+        """The image's name; "" when there is none, None when several could be meant.
+
+        A bare name may lie in any folder. A path with folders may begin with some of another machine, but where it
+        names a folder, the image lies in it.
+        """
         text = text.replace("\\", "/")
         text = text[2:] if text.startswith("./") else text
         for name in (self._folder + text, text):
             if name in self._exact:
-                return name
-        for name in (self._folder + text, text, text.rsplit("/", 1)[-1]):
-            if name and name in self._loose:
-                return self._loose[name]
-        return ""
+                return self._exact[name]
+        rest = text = _composed(text)
+        while rest:
+            for name in (_composed(self._folder) + rest, rest):
+                for known in (self._exact, self._stems):
+                    if name in known:
+                        return known[name]
+            rest = rest.partition("/")[2]
+        return "" if "/" in text else self._names.get(text, "")
+
+
+def _composed(text: str) -> str:
+    """The text in Unicode's form NFC: macOS names files in another form than tables are written in."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _columns(reader: "csv.DictReader[str]") -> list[str]:
+    try:
+        return list(reader.fieldnames or [])
+    except csv.Error:
+        return []  # no table
+
+
+def _records(tree: Tree, name: str, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
+    """The rows. Raises SourceError where a quote that is never closed has swallowed the rest."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        where = f"{tree.path}: {name}: line {reader.line_num}"
+        raise SourceError(f"{where}: {error}; close the quote in a row above") from error
 
 
 def _reader(data: bytes) -> "csv.DictReader[str]":

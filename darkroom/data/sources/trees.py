@@ -4,7 +4,9 @@ Every tree answers with the same two things: the names in it, and where the byte
 worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
 """
 
+import errno
 import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -12,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from darkroom.data.sources.extents import MAX_BYTES, Extent
 from darkroom.errors import BadImage, SourceError
@@ -20,7 +22,9 @@ from darkroom.errors import BadImage, SourceError
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and everything whose name starts with a dot
 MAX_MEMBERS = 20_000_000
+DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
+SLIPS = (ValueError, TypeError, NotImplementedError, struct.error)  # what the readers also raise on damaged headers
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
 
@@ -66,6 +70,8 @@ def read_one(tree: Tree, name: str) -> bytes:
             return extent.read()
         except BadImage as error:
             raise SourceError(f"{tree.path}: {name}: {error}") from error
+        except FileNotFoundError as error:
+            raise SourceError(f"{tree.path}: {name} is a link to no file; delete it, or mend it") from error
     raise SourceError(f"{tree.path} holds no {name}")
 
 
@@ -95,7 +101,7 @@ class Folder:
                 if _is_junk(entry.name):
                     continue
                 found = True
-                if entry.is_dir():
+                if _is_folder(entry):
                     self._walk(entry.path, f"{prefix}{entry.name}/", above | {(here.st_dev, here.st_ino)})
                 else:
                     self.files.append(prefix + entry.name)
@@ -111,10 +117,11 @@ class Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, OSError, EOFError, *SLIPS) as error:
             raise SourceError(f"{path} is not a whole zip archive ({error}); {_advice(path)}") from error
         _check_bomb(path, len(members), sum(member.file_size for member in members))
         self._members: dict[str, zipfile.ZipInfo] = {}
+        self._size = path.stat().st_size
         folders = set()
         for member in members:
             _check_name(path, member.filename, member.external_attr >> 16)
@@ -123,7 +130,7 @@ class Zip:
             if member.is_dir():
                 folders.add(member.filename.rstrip("/"))
                 continue
-            _check_size(path, member.filename, member.file_size)
+            _check_size(path, member.filename, max(member.file_size, member.compress_size))
             if member.flag_bits & 1:
                 raise SourceError(f"{path}: {member.filename} is encrypted; unpack and pack it without a password")
             if member.compress_type not in (STORED, DEFLATED):
@@ -138,8 +145,9 @@ class Zip:
         members = sorted((self._members[name] for name in names), key=lambda member: member.header_offset)
         with self.path.open("rb") as file:
             for member in members:
-                header = os.pread(file.fileno(), 30, member.header_offset)
-                if header[:4] != b"PK\x03\x04":
+                here = 0 <= member.header_offset < self._size  # what a damaged list says may be no place at all
+                header = os.pread(file.fileno(), 30, member.header_offset) if here else b""
+                if len(header) < 30 or header[:4] != b"PK\x03\x04":
                     raise SourceError(
                         f"{self.path}: {member.filename} is not where the archive's list says; {_advice(self.path)}"
                     )
@@ -172,7 +180,10 @@ class Tar:
 
 
 class PackedTar:
-    """A compressed tar archive: unpacked in memory from its start, once to list it and once a reading."""
+    """A compressed tar archive: unpacked in memory from its start, once to list it and once a reading.
+
+    It is listed before it is read: of a name that occurs twice the last counts, as when tar extracts.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -180,7 +191,7 @@ class PackedTar:
     @cached_property
     def files(self) -> list[str]:
         """The names of its files; the first use reads the archive once."""
-        return self._listed[0]
+        return sorted(self._listed[0])
 
     @cached_property
     def empty_folders(self) -> list[str]:
@@ -189,10 +200,10 @@ class PackedTar:
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """The bytes of the named members, in the archive's own order."""
-        wanted = set(names)
+        wanted, places = set(names), self._listed[0]
         for archive, member in _tar_members(self.path, "r|*"):
             name = _tar_name(member)
-            if member.isfile() and name in wanted:
+            if name in wanted and member.isfile() and member.offset_data == places[name]:
                 wanted.discard(name)
                 file = archive.extractfile(member)
                 assert file is not None
@@ -202,22 +213,37 @@ class PackedTar:
         raise SourceError(f"{self.path} holds no {min(wanted)}" + (", …" if len(wanted) > 1 else ""))
 
     @cached_property
-    def _listed(self) -> tuple[list[str], list[str]]:
-        names, folders, total = set(), set(), 0
+    def _listed(self) -> tuple[dict[str, int], list[str]]:
+        places: dict[str, int] = {}
+        folders, total = set(), 0
         for _, member in _tar_members(self.path, "r|*"):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
-                names.add(_tar_name(member))
+                places[_tar_name(member)] = member.offset_data
                 total += member.size
-                _check_bomb(self.path, len(names), total)
-        return sorted(names), _empty(folders, sorted(names))
+                _check_bomb(self.path, len(places), total)
+        return places, _empty(folders, sorted(places))
+
+
+class _Member(tarfile.TarInfo):
+    """A header. tarfile takes one that is cut off or damaged for the end of the archive; here it is an error."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+        """The header in a block of 512 bytes. Raises ReadError, except for the zeros that end an archive."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError(str(error) if buf else "its end is missing") from error
 
 
 def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Each file and folder of a tar, with the open archive, after checking that it is no trap."""
     try:
-        with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             for count, member in enumerate(archive):
                 _check_name(path, member.name, 0)
                 if member.issym() or member.islnk():
@@ -229,12 +255,21 @@ def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfi
                     continue
                 _check_size(path, member.name, member.size)
                 yield archive, member
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, *SLIPS) as error:
         raise SourceError(f"{path} is not a whole tar archive ({error}); {_advice(path)}") from error
 
 
 def _tar_name(member: tarfile.TarInfo) -> str:
     return str(PurePosixPath(member.name))  # `./cats/1.jpg` as `tar c .` writes it
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # a link to itself: a file that cannot be read
+        raise
 
 
 def _is_junk(name: str) -> bool:
@@ -243,7 +278,7 @@ def _is_junk(name: str) -> bool:
 
 def _check_name(path: Path, name: str, mode: int) -> None:
     parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+    if name.startswith(("/", "\\")) or ".." in parts or DRIVE.match(name):
         raise SourceError(f"{path}: the member {name!r} points outside the archive; this archive is not to be trusted")
     kind = mode & 0o170000
     if kind not in (0, 0o100000, 0o040000):

@@ -11,8 +11,8 @@ import numpy as np
 from darkroom.data.copies.duplicates import clusters
 from darkroom.data.splits.columns import Columns
 from darkroom.data.splits.sorting import joined
-from darkroom.data.splits.splitting import ANY, DROPPED, EXCLUDED, SPLITS, Samples, assign, folds, limited
-from darkroom.errors import ParamsError
+from darkroom.data.splits.splitting import ANY, DROPPED, EXCLUDED, SPLITS, TEST, VAL, Samples, assign, folds, limited
+from darkroom.errors import ParamsError, SourceError
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
 AT_ONCE = 1 << 14  # rows that are texts at the same time
@@ -67,12 +67,13 @@ def divide(index: Columns, options: SplitOptions) -> Division:
     split = np.full(len(index), EXCLUDED, np.int8)
     fold = np.full(len(index), -1, np.int32)
     rows = np.flatnonzero(~_excluded(index, options.exclude))
+    _check_classes(index, rows, options.exclude)
+    officials = np.array([SPLITS.index(name) if name else ANY for name in index.officials.names], np.int8)
     copy_of = np.arange(len(index))
-    copy_of[rows] = _copies(index, rows, options.duplicates)
+    copy_of[rows] = _copies(index, rows, options.duplicates, officials)
     if options.duplicates == "drop":
         split[copy_of != np.arange(len(index))] = DROPPED
         rows = rows[copy_of[rows] == rows]
-    officials = np.array([SPLITS.index(name) if name else ANY for name in index.officials.names], np.int8)
     bound = _bound(index, rows, copy_of)
     samples = Samples(index.ids, index.labels.codes, index.labels.names, officials[index.officials.codes], bound)
     if options.limit:
@@ -96,14 +97,25 @@ def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
     return excluded
 
 
-def _copies(index: Columns, rows: np.ndarray, duplicates: str) -> np.ndarray:
+def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) -> None:
+    left = np.unique(index.labels.codes[rows])
+    if len(index) and len(left) < 2:
+        what = f"only the class {index.labels.names[left[0]]!r}" if len(left) else "no image"
+        raise SourceError(f"of {len(index.labels.names)} classes {what} is left, and a classifier needs two"
+                          + (f"; exclude is {list(patterns)!r} in params.yaml" if patterns else ""))  # fmt: skip
+
+
+def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:
     """The sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the lowest id;
-    itself where there is no other."""
+    itself where there is no other. Where copies are dropped, one of an official test set comes before larger ones, then
+    one of a val set: a benchmark's test set stays what it is."""
     if duplicates == "ignore":
         return rows
     windows = index.windows[rows] if len(index.windows) else index.windows
     found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
-    best = np.lexsort((-index.pixels[rows], found))  # stable: equally large ones stay in order of id
+    official = officials[index.officials.codes[rows]]
+    order = np.where(official == TEST, 0, np.where(official == VAL, 1, 2)) if duplicates == "drop" else 0 * official
+    best = np.lexsort((-index.pixels[rows], order, found))  # stable: equally large ones stay in order of id
     first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
     original = np.empty(len(rows), np.int64)
     original[found[first]] = rows[first]

@@ -127,8 +127,9 @@ def _cut(sizes: np.ndarray, val_share: float, test_share: float, label: str) -> 
         if part not in parts and len(parts) > number:
             parts[_spare(parts, wanted)] = part
     if len(parts) < len([part for part in (TRAIN, TEST) if part in wanted]):
+        group = " in one group, which `group_by` or copies hold together," if total > 1 else " that could be divided,"
         raise SourceError(
-            f"the class {label!r} has {total} image(s) that could be divided, and needs one to learn from and "
+            f"the class {label!r} has {total} image(s){group} and needs one to learn from and "
             "another to be judged by; add images of it, or leave the class out with `exclude`"
         )
     return parts

@@ -36,7 +36,7 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked[self.path] += 1
         self.server.ranges.append(self.headers.get("Range", ""))
-        getattr(self, "get_" + self.path.strip("/").replace("-", "_"))(self.server.asked[self.path])
+        getattr(self, "get_" + self.path.strip("/").partition("?")[0].replace("-", "_"))(self.server.asked[self.path])
 
     def get_sound(self, _time: int) -> None:
         self.answer(DATA)
@@ -81,6 +81,8 @@ class Misbehaving(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         if ranges and wanted and self.headers.get("If-Range") == etag:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                return self.send_error(416)
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
@@ -90,6 +92,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data[start : start + cut] if cut else data[start:])
         self.close_connection = True
+        return None
 
     def log_message(self, *_args) -> None:
         """Silence."""
@@ -239,3 +242,30 @@ def test_s3_objects_are_read_and_resumed(s3, tmp_path):
     assert obtain(Remote("file.bin", (url,), "sha256", SHA256), None, tmp_path / "half").read_bytes() == DATA
     with pytest.raises(SourceError, match="NoSuchKey"):
         obtain(Remote("file.bin", ("s3://pictures/absent",), "sha256", SHA256), None, tmp_path / "other")
+
+
+def test_a_part_that_is_whole_already_is_judged_by_its_digest(server, tmp_path):
+    leave_part(server, tmp_path, DATA)
+    assert get(server, tmp_path, "sound").read_bytes() == DATA
+    assert server.ranges == ["bytes=3000000-"], "nothing is fetched again"
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_again(server, tmp_path):
+    leave_part(server, tmp_path, DATA + b"x")
+    assert get(server, tmp_path, "sound").read_bytes() == DATA
+    assert server.ranges == ["bytes=3000001-", ""]
+
+
+def test_a_verified_download_stays_for_the_next_run_and_is_linked_to(server, tmp_path):
+    path = get(server, tmp_path / "cache", "sound")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        placed = place_in(path, tmp_path / name, tmp_path / "cache")
+        assert placed.read_bytes() == DATA
+        assert placed.samefile(path)
+    assert get(server, tmp_path / "cache", "gone") == path
+
+
+def test_an_address_may_hold_any_letter(server, tmp_path):
+    assert get(server, tmp_path, "sound?name=blå bær.zip").read_bytes() == DATA
+    assert server.asked == {"/sound?name=bl%C3%A5%20b%C3%A6r.zip": 1}

@@ -1,5 +1,8 @@
 """Where the labels are: every layout found by itself, and messages that say how to say it."""
 
+import os
+import unicodedata
+
 import pytest
 
 from darkroom.data.sources.layouts import LayoutOptions, Sample, read_layout
@@ -162,3 +165,121 @@ def test_real_folders_are_understood(shared):
         398, {"ants", "bees"}, {"train", "val"})  # fmt: skip
     cats = read_layout(open_tree(shared / "data/dogs-vs-cats"), LayoutOptions())
     assert (cats.layout, len(cats.samples), {s.label for s in cats.samples}) == ("names", 1000, {"cat", "dog"})
+
+
+def labels_of(root, *names, options=None, **texts):
+    return {sample.location: sample.label for sample in found(root, *names, options=options, **texts).samples}
+
+
+def test_a_row_whose_folder_differs_is_not_matched_by_its_name(tmp_path):
+    text = "path,label\ncats/1.png,cat\ndogs/1.png,dog\ndogs/2.png,dog\nnew/7.png,dog\n"
+    names = ["cats/1.png", "dogs/2.png", "old/7.png"]
+    labelled = found(tmp_path, *names, labels__csv=text)
+    assert [(s.location, s.label) for s in labelled.samples] == [("cats/1.png", "cat"), ("dogs/2.png", "dog")]
+    assert labelled.notes == ["2 rows have no file: dogs/1.png, new/7.png", "1 files have no row: old/7.png"]
+
+
+def test_paths_of_another_machine_end_in_those_of_this_one(tmp_path):
+    text = "path,label\n/home/me/set/cats/1.png,cat\nD:\\set\\dogs\\1.png,dog\n../set/dogs/2,dog\n"
+    names = ["cats/1.png", "dogs/1.png", "dogs/2.png"]
+    assert labels_of(tmp_path, *names, labels__csv=text) == dict(zip(names, ("cat", "dog", "dog"), strict=True))
+
+
+def test_an_id_that_could_mean_two_files_means_none_and_is_reported(tmp_path):
+    names, text = ["1.jpg", "1.png", "2.jpg", "a/3.jpg", "b/3.jpg", "4.jpg"], "id,label\n1,cat\n2,dog\n3,dog\n4,cat\n"
+    labelled = found(tmp_path, *names, options=LayoutOptions(layout="csv"), labels__csv=text)
+    assert [sample.location for sample in labelled.samples] == ["2.jpg", "4.jpg"]
+    assert labelled.notes[0] == "2 rows could mean several files: 1, 3"
+
+
+def test_a_table_and_files_may_write_accents_in_two_ways(tmp_path):
+    one, two = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    text = f"path,label\n{one}/1.jpg,a\n{one}/2,b\n{one},b\n"
+    names = [f"{two}/1.jpg", f"{two}/2.jpg", f"{two}.jpg"]
+    assert labels_of(tmp_path, *names, labels__csv=text) == dict(zip(names, "abb", strict=True))
+
+
+def test_one_word_with_its_accent_written_in_two_ways_is_reported(tmp_path):
+    one, two = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    notes = found(tmp_path, f"train/{one}/1.jpg", f"val/{two}/2.jpg", "train/tea/3.jpg").notes
+    assert notes == [r"one label in several spellings, kept as separate classes: 'cafe\u0301', 'caf\xe9'"]
+
+
+def test_a_misspelt_split_column_is_refused_with_those_that_there_are(tmp_path):
+    options = LayoutOptions(split_column="splt")
+    with pytest.raises(SourceError, match=r"has no column for split_column \(splt\); it has id, label, split"):
+        found(tmp_path, "1.jpg", "2.jpg", options=options, t__csv="id,label,split\n1,a,train\n2,b,test\n")
+
+
+SPLIT_TABLE = "id,label,part\n1,a,train\n2,b,tst\n3,a,tst\n4,b,holdout\n5,a,\n"
+
+
+def test_splits_that_are_not_known_are_counted(tmp_path):
+    names = [f"{number}.jpg" for number in range(1, 6)]
+    options = LayoutOptions(split_column="part")
+    labelled = found(tmp_path, *names, options=options, t__csv=SPLIT_TABLE)
+    assert [sample.split for sample in labelled.samples] == ["train", "", "", "", ""]
+    assert labelled.notes == [
+        "3 rows name a split that is not known, and are divided like rows without one: tst 2, holdout 1"
+    ]
+
+
+def test_a_split_column_without_any_known_split_is_refused_or_noted_or_unread(tmp_path):
+    names, text = ["1.jpg", "2.jpg"], "id,label,split\n1,a,learn\n2,b,judge\n"
+    with pytest.raises(SourceError, match=r"column split names no split that is known, but learn 1, judge 1; write tr"):
+        found(tmp_path, *names, options=LayoutOptions(split_column="split"), t__csv=text)
+    assert "learn 1, judge 1" in found(tmp_path, options=LayoutOptions()).notes[0]
+    assert found(tmp_path, options=LayoutOptions(split_column="")).notes == []
+
+
+def test_a_quote_that_is_never_closed_is_named(tmp_path):
+    text = 'id,label\n1,"cat\n' + "2,dog\n" * 30000
+    with pytest.raises(SourceError, match=r"t.csv: line \d+: field larger than .*; close the quote in a row above"):
+        found(tmp_path, "1.jpg", "2.jpg", options=LayoutOptions(layout="csv"), t__csv=text)
+    (tmp_path / "t.csv").write_text('"' + text)
+    for name in ("cat/1.jpg", "dog/2.jpg"):
+        tree_of(tmp_path, name)
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).unlink()
+    assert found(tmp_path).layout == "folders"  # its header is no header: it is no table
+
+
+@pytest.mark.parametrize("name", ["test", "Val", "dev"])
+def test_images_without_a_label_beside_class_folders_are_no_class(tmp_path, name):
+    labelled = found(tmp_path, "cats/1.jpg", "dogs/2.jpg", f"{name}/3.jpg", f"{name}/4.jpg")
+    assert {sample.label for sample in labelled.samples} == {"cats", "dogs"}
+    assert labelled.notes == [f"2 images lie in no class folder and are left out: {name}/3.jpg, {name}/4.jpg"]
+
+
+@pytest.mark.parametrize("name", ["train", "Training"])
+def test_a_class_may_be_called_like_a_split(tmp_path, name):
+    labelled = found(tmp_path, "bus/1.jpg", "car/2.jpg", f"{name}/3.jpg", f"{name}/4.jpg")
+    assert [(s.label, s.split) for s in labelled.samples if s.location.startswith(name)] == [(name, "")] * 2
+    assert labelled.notes[0].startswith(f"{name} is taken for a class and no split")
+
+
+def test_pictures_without_a_class_in_a_split_folder_stay_out(tmp_path):
+    labelled = found(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "test/3.jpg")
+    assert {(s.label, s.split) for s in labelled.samples} == {("cat", "train"), ("dog", "train")}
+    assert labelled.notes == ["1 images lie in no class folder and are left out: test/3.jpg"]
+
+
+def test_names_that_are_no_text_are_left_out_and_reported(tmp_path):
+    tree_of(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (tmp_path / "cat" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    labelled = found(tmp_path)
+    assert [sample.location for sample in labelled.samples] == ["cat/1.jpg", "dog/2.jpg"]
+    assert labelled.notes == [
+        r"1 images have names that are not UTF-8 and are left out: cat/caf\udce9.jpg; rename them",
+        r"1 folders are empty: caf\udce9",
+    ]
+
+
+def test_links_to_nothing_and_to_themselves_are_counted_in_what_was_seen(tmp_path):
+    (tmp_path / "1.jpg").symlink_to("absent")
+    (tmp_path / "2.jpg").symlink_to("2.jpg")
+    with pytest.raises(SourceError, match="cannot tell where the labels are") as caught:
+        found(tmp_path)
+    assert "1 of 2 files looked at: cannot be read: No such file or directory" in str(caught.value)
+    assert "1 of 2 files looked at: a link that leads back to itself" in str(caught.value)

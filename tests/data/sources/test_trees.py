@@ -1,13 +1,16 @@
 """Folders and archives: listed and read in place; hostile and damaged ones refused by name."""
 
+import gzip
 import io
 import os
 import stat
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from darkroom.data.sources.extents import MAX_BYTES
@@ -201,3 +204,112 @@ def test_a_folder_without_permission_is_an_os_error_with_its_name(tmp_path):
     (folder / "china").chmod(0)
     with pytest.raises(PermissionError, match="china"):
         open_tree(folder)
+
+
+def tar_of(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+THREE = [(f"cats/{number}.jpg", bytes([65 + number]) * 512) for number in range(3)]  # a header and a block each
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:1024],  # before the second header
+        lambda data: data[:1224],  # in it
+        lambda data: data[:3072],  # before the mark of the end
+        lambda data: data[:2060] + b"?" + data[2061:],  # a byte of the third header
+    ],
+    ids=["cut before a header", "cut in a header", "without its end", "a flipped byte"],
+)
+def test_a_tar_with_a_cut_or_damaged_header_is_not_taken_for_whole(tmp_path, suffix, damage):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    assert open_tree(tmp_path / "x.tar").files == [name for name, _ in THREE]
+    path = tmp_path / f"y{suffix}"
+    path.write_bytes(damage(whole) if suffix == ".tar" else gzip.compress(damage(whole)))
+    with pytest.raises(SourceError, match=rf"y{suffix} is not a whole tar archive .*; download or copy it again"):
+        open_tree(path).files  # noqa: B018
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_of_a_name_that_occurs_twice_the_last_counts_as_when_tar_extracts(tmp_path, suffix):
+    path = tar_of(tmp_path / f"x{suffix}", ("cats/1.jpg", b"old"), ("cats/2.jpg", b"other"), ("./cats/1.jpg", b"new"))
+    found = {name: extent.read() for name, extent in open_tree(path).extents(["cats/1.jpg", "cats/2.jpg"])}
+    assert found == {"cats/1.jpg": b"new", "cats/2.jpg": b"other"}
+    assert open_tree(path).files == ["cats/1.jpg", "cats/2.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_colon_in_a_name_is_no_drive(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("cat 10:00.png", b"x")
+    else:
+        tar_of(path, ("cat 10:00.png", b"x"))
+    assert open_tree(path).files == ["cat 10:00.png"]
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    tree = open_tree(tmp_path)
+    assert tree.files == ["loop.jpg"]
+    with pytest.raises(BadImage, match="a link that leads back to itself"):
+        next(extent for _, extent in tree.extents(tree.files)).read()
+
+
+def test_a_table_that_is_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "labels.csv").symlink_to("absent")
+    with pytest.raises(SourceError, match=r"labels.csv is a link to no file; delete it, or mend it"):
+        read_one(open_tree(tmp_path), "labels.csv")
+
+
+def zip_with(path: Path, changes: dict[int, bytes]) -> Path:
+    """A zip of one picture whose entry in the archive's list has other bytes at some places."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cats/ä.jpg", b"x" * 100)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    for place, new in changes.items():
+        data[entry + place : entry + place + len(new)] = new
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({51: b"\xff\xff"}, "is not a whole zip archive"),  # the name is no UTF-8
+        ({6: b"\x63"}, "is not a whole zip archive"),  # version 9.9 of the format
+        ({42: b"\xff\xff\xff\x7f"}, "cats/ä.jpg is not where the archive's list says"),
+        ({42: b"\x8f\x00\x00\x00"}, "cats/ä.jpg is not where the archive's list says"),
+        ({20: b"\xf0\xff\xff\xff"}, "cats/ä.jpg unpacks to 4,294,967,280 bytes"),
+    ],
+    ids=["name", "version", "place", "other place", "size"],
+)
+def test_a_zip_whose_list_is_damaged_is_refused(tmp_path, changes, message):
+    with pytest.raises(SourceError, match=message):
+        list(open_tree(zip_with(tmp_path / "x.zip", changes)).extents(["cats/ä.jpg"]))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_whatever_byte_of_an_archive_is_damaged_it_is_read_or_refused(tmp_path, suffix):
+    path = packed(class_folders(tmp_path / "pictures", each=1), suffix)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    lists = whole.rindex(b"PK\x05\x06") - 250 if suffix == ".zip" else 0
+    for number in range(400):
+        data = bytearray(whole)
+        data[random.integers(lists, len(data))] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data))] if number % 4 == 0 else data)
+        with suppress(SourceError):
+            tree = open_tree(path)
+            for _, extent in tree.extents(tree.files):
+                with suppress(BadImage):
+                    extent.read()

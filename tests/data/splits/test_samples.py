@@ -42,7 +42,7 @@ def index(count: int = 3000) -> list[tuple[str, ...]]:
     ("options", "wanted"),
     [
         (SplitOptions(0, 0.15, 0.15, 5, None, [], "group"), "0184201936224c87"),
-        (SplitOptions(1, 0.1, 0.3, 3, None, ["2/*7.jpg"], "drop"), "3dd2a62a8a2a1c0c"),
+        (SplitOptions(1, 0.1, 0.3, 3, None, ["2/*7.jpg"], "drop"), "9740ec33c2b4914a"),
         (SplitOptions(2, 0.0, 0.2, 2, 20, [], "ignore"), "47f97261e40fd07c"),
     ],
     ids=["group", "drop", "ignore"],
