@@ -87,6 +87,7 @@ class Batcher:
         self.reserved = self.working = 0
         self.pace = 0.0  # seconds a picture, from decoding to answer, while there is work
         self._busy_since = 0.0
+        self._alone = self._alone_before = 0.0  # seconds in `run_alone`: all of them, and up to `_busy_since`
         self.stats = Stats()
 
     def start(self) -> None:
@@ -117,7 +118,7 @@ class Batcher:
         if self.working and (self.working + pictures) * self.pace > self.patience:
             raise QueueFull(self.retry_after())
         if not self.working:
-            self._busy_since = time.perf_counter()
+            self._busy_since, self._alone_before = time.perf_counter(), self._alone
         self.working += pictures
 
     def end(self, pictures: int) -> None:
@@ -137,8 +138,16 @@ class Batcher:
         return np.stack(await asyncio.gather(*(entry.answer for entry in waiting)))
 
     async def run_alone(self, job: Callable[[], np.ndarray]) -> np.ndarray:
-        """Run `job` in the model's thread, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        """Run `job` in the model's thread, between two batches; its time is not part of the pace."""
+
+        def timed() -> np.ndarray:
+            started = time.perf_counter()
+            try:
+                return job()
+            finally:
+                self._alone += time.perf_counter() - started  # only the model's thread writes it
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -167,24 +176,36 @@ class Batcher:
         return max(1, min(self.batch, int(self.patience / 2 / self.pace))) if self.pace else self.batch
 
     async def _answer(self, waiting: list[_Waiting]) -> None:
-        started = time.perf_counter()
+        def timed() -> tuple[np.ndarray, float]:
+            started = time.perf_counter()
+            return self._predict(images), time.perf_counter() - started
+
         try:
             images = np.stack([entry.image for entry in waiting])
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
+            answers, seconds = await asyncio.get_running_loop().run_in_executor(self._thread, timed)
         except Exception as error:
             for entry in waiting:
                 if not entry.answer.done():
                     entry.answer.set_exception(error)
             return
-        now = time.perf_counter()
         if self.working:
-            sample = (now - self._busy_since) / len(waiting)
-            self.pace = 0.8 * self.pace + 0.2 * sample if self.pace else sample
-            self._busy_since = now
+            self._learn(len(waiting), seconds)
         self.stats.batches += 1
         self.stats.images += len(waiting)
-        self.stats.seconds += now - started
+        self.stats.seconds += seconds
         self.stats.sizes.append(len(waiting))
         for entry, answer in zip(waiting, answers, strict=True):
             if not entry.answer.done():
                 entry.answer.set_result(answer)
+
+    def _learn(self, pictures: int, seconds: float) -> None:
+        """Learn the pace from a batch that is answered now, in which the model spent `seconds`."""
+        now, alone = time.perf_counter(), self._alone
+        sample = max(now - self._busy_since - (alone - self._alone_before), seconds) / pictures
+        if self.pace:
+            # How long one large picture took to decode tells the pace only where others had to wait for it: a sample
+            # counts more, the more pictures are under way, and beside none it is the model's own time.
+            others = self.working > pictures
+            sample = min(sample, max(seconds / pictures, self.pace * max(2, self.working) if others else 0.0))
+        self.pace = 0.8 * self.pace + 0.2 * sample if self.pace else sample
+        self._busy_since, self._alone_before = now, alone

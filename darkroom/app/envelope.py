@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom.app.metrics import Metrics
@@ -40,7 +41,7 @@ class State:
 
 
 class Envelope:
-    """ASGI middleware around the whole application; an exception that gets here is logged and answered with 500."""
+    """ASGI middleware around the whole application: the outermost layer."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: State) -> None:
         self.app, self.settings, self.metrics, self.state = app, settings, metrics, state
@@ -58,14 +59,7 @@ class Envelope:
         answer = _Answer(send, request_id, self.state)
         started = time.perf_counter()
         try:
-            self._check_key(scope, headers)
             await self.app(scope, body.receive, answer.send)
-        except Problem as problem:
-            await answer.problem(problem)
-        except Exception as error:
-            trace = "".join(traceback.format_exception(error))
-            log.error("failed", extra={"facts": {"request_id": request_id, "trace": trace}})
-            await answer.problem(Problem(500, "an internal error; its trace is in the log, under this request id"))
         finally:
             body.release()
             seconds = time.perf_counter() - started
@@ -74,6 +68,40 @@ class Envelope:
             facts = {"request_id": request_id, "method": scope["method"], "path": path, "status": answer.status}
             facts |= {"ms": round(1000 * seconds, 1), "bytes": body.size} | scope["state"].get("facts", {})
             log.info("request", extra={"facts": facts})
+
+
+class Refusals:
+    """ASGI middleware that asks for the API key; an exception that gets here is logged and answered with 500."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            self._check_key(scope, Headers(scope=scope))
+            await self.app(scope, receive, watched)
+            return
+        except Problem as error:
+            problem = error
+        except Exception as error:
+            facts = {"request_id": scope["state"]["request_id"], "trace": "".join(traceback.format_exception(error))}
+            log.error("failed", extra={"facts": facts})
+            problem = Problem(500, "an internal error; its trace is in the log, under this request id")
+        if not begun:  # otherwise it is too late
+            body = problem_body(problem, scope["state"]["request_id"])
+            headers = problem.headers | {"content-type": "application/json"}
+            await Response(body, problem.status, headers)(scope, receive, send)
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         if not self.settings.keys or scope["path"] in OPEN or scope["method"] == "OPTIONS":
@@ -134,15 +162,6 @@ class _Answer:
             if self._state.stopping:
                 headers["connection"] = "close"
         await self._send(message)
-
-    async def problem(self, problem: Problem) -> None:
-        if self.status:
-            return  # too late: the response has begun
-        body = problem_body(problem, self._request_id)
-        headers = {"content-type": "application/json", "content-length": str(len(body))} | problem.headers
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": problem.status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body})
 
 
 def problem_body(problem: Problem, request_id: str) -> bytes:

@@ -1,16 +1,19 @@
 """Pictures with the answer written on them, for `darkroom predict --save-pictures`."""
 
 import io
+import os
 from pathlib import Path, PurePath
 
 from PIL import Image, ImageDraw, ImageFont
 
 from darkroom import files
 from darkroom.app.predictor import Prediction
-from darkroom.data.decode import Framing, decode
+from darkroom.data.decode import decode_whole
+from darkroom.errors import DarkroomError
 
 SIDE = 1024  # the longer side at most
 LEAST = 224  # the shorter side at least: the words must fit
+LONGEST = 180  # bytes of a name: file systems take 255, and its temporary file's is longer
 
 
 class Pictures:
@@ -21,15 +24,21 @@ class Pictures:
         self._taken: set[str] = set()
 
     def save(self, name: str, data: bytes, answer: Prediction) -> Path:
-        """Draw `answer` under the picture in `data`, which has been classified and so can be decoded."""
+        """Draw `answer` under the picture in `data`. Raises BadImage where it cannot be decoded once more (there may be
+        less memory now), and DarkroomError where the folder cannot be written to."""
         target = self.folder / self._name(name)
         file = io.BytesIO()
         draw(open_upright(data), f"{answer.label}  {100 * answer.probability:.1f} %").save(file, "JPEG", quality=90)
-        files.write_bytes(target, file.getvalue())
+        try:
+            files.write_bytes(target, file.getvalue())
+        except OSError as error:
+            reason = f"--save-pictures {self.folder}: cannot write {target.name}: {error.strerror}; name another folder"
+            raise DarkroomError(reason) from error
         return target
 
     def _name(self, name: str) -> str:
-        stem = PurePath(name).stem if name != "-" else "stdin"
+        stem = os.fsencode(PurePath(name).stem if name != "-" else "stdin").decode(errors="replace")
+        stem = stem.encode()[:LONGEST].decode(errors="ignore")
         taken, number = stem, 1
         while taken.lower() in self._taken:
             number += 1
@@ -43,21 +52,11 @@ def open_upright(data: bytes) -> Image.Image:
 
     Decoded as the model's input is, so that whatever could be classified can be drawn.
     """
-    with Image.open(io.BytesIO(data)) as opened:  # reads the header alone
-        width, height = opened.size
-        try:
-            turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        except Exception:
-            turned = False  # a broken block of metadata, which the decoder ignores too
-    width, height = (height, width) if turned else (width, height)
-    side = min(SIDE, max(width, height))
-    square = Image.fromarray(decode(data, Framing(side, "pad", side)))
-    scale = side / max(width, height)
-    kept = max(round(width * scale), 1), max(round(height * scale), 1)
-    left, top = (side - kept[0]) // 2, (side - kept[1]) // 2
-    image = square.crop((left, top, left + kept[0], top + kept[1]))
-    blocks = min(-(-LEAST // min(kept)), SIDE // max(kept))
-    return image.resize((kept[0] * blocks, kept[1] * blocks), Image.Resampling.NEAREST) if blocks > 1 else image
+    image = Image.fromarray(decode_whole(data, SIDE))
+    blocks = min(-(-LEAST // min(image.size)), SIDE // max(image.size))
+    if blocks > 1:
+        image = image.resize((image.width * blocks, image.height * blocks), Image.Resampling.NEAREST)
+    return image
 
 
 def draw(image: Image.Image, text: str) -> Image.Image:

@@ -3,7 +3,9 @@
 import argparse
 import csv
 import glob
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import Any
 
 from darkroom.app.pictures import Pictures
 from darkroom.app.predictor import Prediction, Predictor
+from darkroom.data.decode import check_format
 from darkroom.errors import BadImage
 from darkroom.progress import say
 
 STDIN = "-"
+LARGE = 64 << 20  # bytes; few photos are larger, and most films are
+MOST = 2 << 30  # bytes; the largest picture that is decoded has 0.6 GB of pixels
 MAGIC = frozenset("*?[")
 
 
@@ -23,49 +28,93 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     # Threads that wait busily would take the processors from those that decode.
     predictor = Predictor(options.model, spin=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end the run
     write = WRITERS[options.format](predictor.classes, options.top or len(predictor.classes))
     pictures = Pictures(options.save_pictures) if options.save_pictures else None
     total = bad = 0
-    for name, answer in predictor.stream(names(options.images), read):
+    files = map(_File, names(options.images))
+    for file, answer in predictor.stream(files, _File.keep if pictures else _File.read):
         total += 1
         if isinstance(answer, Prediction) and pictures:
-            pictures.save(name, read(name), answer)
+            try:
+                pictures.save(file.name, file.data, answer)
+            except BadImage as error:
+                answer = error
         bad += isinstance(answer, BadImage)
-        write(name, answer)
+        write(shown(file.name), answer)
     sys.stdout.flush()
     if bad:
         say(f"darkroom predict: {bad:,} of {total:,} could not be read")
+    if not total:
+        say(f"darkroom predict: no files in {', '.join(map(shown, options.images))}")
     return 1 if bad or not total else 0
 
 
 def names(arguments: Iterable[str]) -> Iterator[str]:
     """The files that IMAGE, FOLDER, GLOB and - stand for: folders from top to bottom, in the order of their names."""
     for argument in arguments:
-        path = Path(argument)
         if argument == STDIN:
             yield STDIN
-        elif path.is_dir():
-            yield from _walk(path)
-        elif path.exists() or not MAGIC & set(argument):
+        elif os.path.isdir(argument):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be read
+            yield from _walk(str(Path(argument)))
+        elif os.path.exists(argument) or not MAGIC & set(argument):  # noqa: PTH110
             yield argument
         else:
             found = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-            yield from [name for name in found if Path(name).is_file()] or [argument]
+            yield from [name for name in found if os.path.isfile(name)] or [argument]  # noqa: PTH113
 
 
-def read(name: str) -> bytes:
-    """The bytes of a file, or of standard input for `-`; an OSError becomes this picture's line."""
-    return _stdin() if name == STDIN else Path(name).read_bytes()
+def shown(name: str) -> str:
+    """A file's name as text: bytes of it that are no UTF-8 as \\x…"""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    for entry in sorted(folder.iterdir()):
+def _walk(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        yield folder  # its line will say why it cannot be read
+        return
+    for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not entry.is_symlink():  # a link could lead back here
-            yield from _walk(entry)
-        elif entry.is_file():
-            yield str(entry)
+        if entry.is_dir(follow_symlinks=False):  # a link could lead back here
+            yield from _walk(entry.path)
+        elif _may_be_a_file(entry):
+            yield entry.path
+
+
+def _may_be_a_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return True  # a link to where one may not look: its line will say so
+
+
+class _File:
+    """A file to classify, or standard input for `-`; an OSError becomes this picture's line."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.data = name, b""
+
+    def read(self) -> bytes:
+        """Its bytes. Raises BadImage for a large file that is no picture (a film among photos), before it is read."""
+        if self.name == STDIN:
+            return _stdin()
+        with Path(self.name).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGE:
+                check_format(file)
+            if size > MOST:
+                raise BadImage(f"too large: {size:,} bytes")
+            return file.read()
+
+    def keep(self) -> bytes:
+        """The same, kept for the drawing: a pipe can be read once."""
+        self.data = self.read()
+        return self.data
 
 
 _stdin_bytes: list[bytes] = []
@@ -95,9 +144,10 @@ class _Json:
 
     def __init__(self, classes: list[str], top: int) -> None:
         self.top = min(top, len(classes))
+        self.ascii = sys.stdout.encoding.lower().replace("-", "") != "utf8"  # what another encoding can hold: ASCII
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
-        print(json.dumps({"file": name} | facts(answer, self.top), ensure_ascii=False))
+        print(json.dumps({"file": name} | facts(answer, self.top), ensure_ascii=self.ascii))
 
 
 class _Csv:

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 import ctypes
 import logging
-import os
+import math
 import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     try:
         from darkroom.app.service import create_app
     except ModuleNotFoundError as error:
-        raise DarkroomError(f"{error.name} is not installed; run: pip install 'darkroom[serve]'") from error
+        raise DarkroomError(f"{error.name} is not installed; run `make setup-serve` in the project's folder") from error
     _log_as_json()
     # Busy waiting of the model's threads would starve decoding and the event loop.
     app = create_app(Predictor(options.model, options.threads, spin=False), settings)
@@ -59,38 +60,54 @@ def main(arguments: list[str]) -> int:
 
 def make_server(app: Any, settings: Settings) -> Any:
     """A uvicorn server that bounds connections and slow senders, and drains before it stops."""
+    import h11
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Protocol(H11Protocol):
-        """HTTP/1.1 with a limit on connections, and on the time that a request may take to arrive."""
+        """HTTP/1.1 with a limit on connections, and on the time that a request may take from its first byte on."""
 
         _late: asyncio.TimerHandle | None = None
+        _arriving = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if len(self.connections) > CONNECTIONS:
                 transport.abort()
                 return
-            self._expect(settings.timeout)
+            self._expect()  # ends a connection on which nothing is ever sent
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            arriving = self.conn.trailing_data[0] or str(self.conn.their_state) == "SEND_BODY"
-            if not arriving and self._late:
-                self._late.cancel()
-                self._late = None
-            elif arriving and not self._late:
-                self._expect(settings.timeout)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()  # the next request may be here already, whole or in part
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._late:
-                self._late.cancel()
+            self._relax()
             super().connection_lost(exc)
 
-        def _expect(self, seconds: float) -> None:
+        def _watch(self) -> None:
+            # Bytes that come while a request is being answered wait for us, not we for them.
+            begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+            arriving = begun or self.conn.their_state is h11.SEND_BODY
+            if arriving and not self._arriving:
+                self._expect()
+            elif not arriving:
+                self._relax()
+            self._arriving = arriving
+
+        def _expect(self) -> None:
             # The application answers a slow body with 408; this ends what never becomes a request, a little later.
-            self._late = self.loop.call_later(seconds + 1, self.transport.abort)
+            self._relax()
+            self._late = self.loop.call_later(settings.timeout + 1, self.transport.abort)
+
+        def _relax(self) -> None:
+            if self._late:
+                self._late.cancel()
+                self._late = None
 
     class Server(uvicorn.Server):
         """Stops in order: takes no new connection, answers what was sent on the open ones, then closes them."""
@@ -130,9 +147,10 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; choose another --host or --port"
-        raise DarkroomError(reason) from error
+    except (OSError, UnicodeError) as error:
+        # Not os.strerror: a name that is not found has a number of its own kind. Python appends the address.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        raise DarkroomError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from error
 
 
 def _let_nobody_in_line(listener: socket.socket) -> None:
@@ -163,15 +181,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="the port, 0 for any free one (8000)")
+    parser.add_argument("--port", type=_port, default=8000, help="the port, 0 for any free one (8000)")
     parser.add_argument("--threads", type=_positive, default=0, help="threads of the model (one a core)")
     parser.add_argument("--batch", type=_positive, default=default.batch, help=f"largest batch ({default.batch})")
-    parser.add_argument("--wait-ms", type=float, default=1000 * default.wait, help="wait for a batch to fill (3)")
+    parser.add_argument(
+        "--wait-ms", type=_at_least(0), default=1000 * default.wait, help="wait for a batch to fill (3)"
+    )
     parser.add_argument("--queue", type=_positive, default=default.queue, help=f"pictures under way ({default.queue})")
-    parser.add_argument("--patience", type=float, default=default.patience, metavar="S", help="longest queue (0.4)")
+    parser.add_argument(
+        "--patience", type=_at_least(0.001), default=default.patience, metavar="S", help="longest queue (0.4)"
+    )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_at_least(0.001),
         default=default.timeout,
         metavar="S",
         help="seconds for a body to arrive, and for its answer (10)",
@@ -187,3 +209,22 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected 0 to 65535")
+    return int(text)
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of at least {least:g}")
+        return value
+
+    return number

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from darkroom.app import attention
 from darkroom.app.batching import Batcher, QueueFull, best_batch
-from darkroom.app.envelope import Envelope, State
+from darkroom.app.envelope import Envelope, Refusals, State
 from darkroom.app.metrics import Metrics
 from darkroom.app.openapi import class_parameter, content, predictions_schema, upload_body
 from darkroom.app.predictor import Prediction, Predictor
@@ -67,9 +67,9 @@ class Service:
         """The answer to each upload, in order."""
         decoded = await self.decode(uploads)
         good = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
+        answers = iter(await self.batcher.submit(good) if good else ())
         self.metrics.images("classified", len(good))
         self.metrics.images("bad", len(decoded) - len(good))
-        answers = iter(await self.batcher.submit(good) if good else ())
         classes = self.predictor.classes
         return [item if isinstance(item, BadImage) else Prediction(classes, next(answers)) for item in decoded]
 
@@ -81,8 +81,9 @@ class Service:
     async def explain(self, pixels: np.ndarray, label: int | None) -> bytes:
         """A PNG of where the model looks for the class `label`, by default the most probable one."""
         heat = await self.batcher.run_alone(lambda: attention.heat(self.predictor, pixels, label))
+        png = await asyncio.get_running_loop().run_in_executor(self.decoders, attention.picture, pixels, heat)
         self.metrics.images("explained")
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, attention.picture, pixels, heat)
+        return png
 
     def _decode(self, data: bytes) -> np.ndarray | BadImage:
         try:
@@ -113,6 +114,8 @@ def create_app(predictor: Predictor, settings: Settings | None = None) -> FastAP
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
+    # The last one added is the outermost: a refusal passes through CORS, so that a page may read it.
+    app.add_middleware(Refusals, settings=settings)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -168,10 +171,12 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
             uploads = await read_uploads(request, service.settings)
             if len(uploads) > 1:
                 raise Problem(422, f"{len(uploads)} files were sent; explain takes one")
-            places.take(attention.cost(service.predictor) - 1)
+            # A queue that is shorter than what a map costs is taken whole.
+            places.take(min(attention.cost(service.predictor), service.batcher.capacity) - 1)
             async with _in_time(service, 1):
                 (pixels,) = await service.decode(uploads)
                 if isinstance(pixels, BadImage):
+                    service.metrics.images("bad")
                     raise problem_of(pixels)
                 png = await service.explain(pixels, None if label is None else classes.index(label))
         return Response(png, media_type="image/png")
@@ -223,8 +228,9 @@ class _Places:
         self.batcher, self.held = batcher, 0
 
     def take(self, count: int) -> None:
-        if count > self.batcher.capacity - 1:
-            raise Problem(413, f"more pictures than the queue has places ({self.batcher.capacity})")
+        if self.held + count > self.batcher.capacity:
+            asked, places = self.held + count, self.batcher.capacity
+            raise Problem(413, f"{asked} pictures in one request, and the queue has {places} places; send fewer")
         self.batcher.reserve(count)
         self.held += count
 

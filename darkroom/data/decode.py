@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -77,18 +77,27 @@ def decode(data: bytes, framing: Framing) -> np.ndarray:
         return _square(data, framing)
 
 
+def decode_whole(data: bytes, longest: int) -> np.ndarray:
+    """RGB pixels of the whole picture, upright, its longer side at most `longest`: (h, w, 3) uint8. Raises BadImage."""
+    with _memory():
+        image, orientation = _open(data, longest, "pad")
+        size = min(longest, max(image.size))
+        return np.asarray(_turned(_resample(image, Framing(size, "pad", size)), orientation))
+
+
 def _square(data: bytes, framing: Framing) -> np.ndarray:
     image, orientation = _open(data, framing.short_side if framing.resize == "crop" else framing.size, framing.resize)
-    image = _resample(image, framing)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    if orientation in TRANSPOSE:
-        image = image.transpose(TRANSPOSE[orientation])
+    image = _turned(_resample(image, framing), orientation)
     if image.size != (framing.size, framing.size):
         square = Image.new("RGB", (framing.size, framing.size))
         square.paste(image, ((framing.size - image.width) // 2, (framing.size - image.height) // 2))
         image = square
     return np.asarray(image)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
 
 
 def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
@@ -111,6 +120,39 @@ def _memory() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise NoMemory("not enough memory") from error
+
+
+def stored_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the picture that `decode` would read, before it is turned upright; (0, 0) when its header is
+    broken. Decodes nothing. Raises NoMemory."""
+    with _memory():
+        try:
+            if data[:2] == b"\xff\xd8":
+                height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+                return width, height
+        except ValueError:
+            pass  # `decode` leaves it to Pillow, too
+        try:
+            with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return image.size
+        except MemoryError:
+            raise
+        except Exception:
+            return 0, 0
+
+
+def check_format(file: BinaryIO) -> None:
+    """Raise BadImage unless an open file begins like a picture that `decode` reads; the file is rewound."""
+    head = file.read(4096)
+    file.seek(0)
+    with _memory(), quiet():
+        try:
+            Image.open(file, formats=FORMATS)
+        except Image.DecompressionBombError:
+            pass  # a picture, which `decode` judges by its own limits
+        except Exception as error:
+            raise _problem(head, error) from error
+    file.seek(0)
 
 
 def orientation_of(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from darkroom.export.onnx import join, write
 from tests.export import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +25,15 @@ CLASSES = ["china", "flower", "<b>other</b>"]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small exported model of three classes at 32 px."""
     return small.export(tmp_path_factory.mktemp("model") / "export", CLASSES, size=32)
+
+
+@pytest.fixture(scope="session")
+def occluded(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but for a map of its features: it is explained by occlusion, 65 runs."""
+    folder = tmp_path_factory.mktemp("model") / "export"
+    shutil.copytree(exported, folder)
+    write(join(small.body(32, maps=False), small.head(len(CLASSES)), 1.5), folder / "model.onnx")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -77,13 +77,6 @@ def test_a_queue_that_would_take_too_long_is_full_whatever_its_length():
         time.sleep(0.02 * len(images))
         return mean(images)
 
-    async def one(batcher):
-        batcher.begin(1)
-        try:
-            await batcher.submit([picture(1)])
-        finally:
-            batcher.end(1)
-
     async def work(batcher):
         await one(batcher)
         assert 0.02 <= batcher.pace < 0.1
@@ -180,3 +173,64 @@ def test_stopping_answers_what_was_taken():
         return [int((await asyncio.wait_for(task, 1))[0, 0]) for task in tasks]
 
     assert asyncio.run(work()) == [0, 1, 2, 3, 4]
+
+
+async def one(batcher, decoding: float = 0.0):
+    """A request for one picture, which takes `decoding` seconds to decode."""
+    batcher.begin(1)
+    try:
+        await asyncio.sleep(decoding)
+        await batcher.submit([picture(1)])
+    finally:
+        batcher.end(1)
+
+
+def test_a_picture_that_was_long_in_decoding_does_not_make_a_free_server_refuse_the_next_ones():
+    async def work(batcher):
+        await one(batcher)
+        await one(batcher, decoding=0.4)
+        await asyncio.gather(*(one(batcher) for _ in range(16)))
+
+    asyncio.run(with_batcher(work))
+
+
+def test_an_overload_of_decoding_is_noticed_within_a_few_batches():
+    async def work(batcher):
+        batcher.pace, decoder = 0.001, asyncio.Semaphore(1)
+        answered = []
+
+        async def decoded():
+            batcher.begin(1)
+            try:
+                async with decoder:
+                    await asyncio.sleep(0.05)
+                await batcher.submit([picture(1)])
+                answered.append(1)
+            finally:
+                batcher.end(1)
+
+        tasks = [asyncio.create_task(decoded()) for _ in range(60)]
+        while len(answered) < 5:
+            await asyncio.sleep(0.01)
+        assert batcher.pace > 0.02
+        with pytest.raises(QueueFull):
+            batcher.begin(1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(with_batcher(work))
+
+
+def test_what_runs_alone_is_not_part_of_the_pace():
+    async def work(batcher):
+        await one(batcher)
+        batcher.begin(1)
+        alone = asyncio.create_task(batcher.run_alone(lambda: time.sleep(0.6) or np.zeros(1)))
+        await asyncio.sleep(0.01)
+        await asyncio.gather(*(one(batcher) for _ in range(3)))
+        await alone
+        batcher.end(1)
+        assert batcher.pace < 0.02
+
+    asyncio.run(with_batcher(work))

@@ -1,5 +1,6 @@
 """The page in a real Chromium, against a real service, with real uploads."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -77,6 +78,23 @@ def test_a_click_on_a_class_shows_where_it_looks_for_it(open_page, photos):
         article.get_by_text(f"Where it looked for {name}").wait_for()
         assert article.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
         assert article.locator(".map img").get_attribute("alt") == f"The picture; what is bright counted for {name}"
+
+
+def test_an_error_that_comes_late_does_not_replace_the_answer_to_a_newer_question(open_page, photos):
+    page = open_page()
+    held = []
+    page.route(re.compile(r"explain\?class=flower"), lambda route: held.append(route))
+    page.set_input_files("#files", photos / "china.jpg")
+    article = page.locator("article")
+    article.get_by_role("button", name="flower", exact=True).click()
+    page.wait_for_timeout(200)
+    article.get_by_role("button", name="china", exact=True).click()
+    article.get_by_text("Where it looked for china").wait_for()
+    (late,) = held
+    with page.expect_response(re.compile(r"explain\?class=flower")):
+        late.fulfill(status=422, json={"error": "too late"})
+    page.wait_for_timeout(200)
+    assert article.locator("figcaption").last.inner_text() == "Where it looked for china"
 
 
 def test_pictures_can_be_dropped_and_pasted(open_page, photos):

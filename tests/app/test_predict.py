@@ -1,21 +1,33 @@
 import csv
+import ctypes
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from darkroom.app import predict
+from darkroom.app.pictures import open_upright
 from tests.app.conftest import CLASSES, ROOT
+from tests.export import small
 
 
-def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(
+    *arguments: str | Path, stdin: bytes = b"", encoding: str = "", preexec_fn: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "darkroom.cli", "predict", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    return subprocess.run(
+        command, input=stdin, capture_output=True, env=environment, preexec_fn=preexec_fn, timeout=120
+    )
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -124,3 +136,139 @@ def test_a_missing_model_is_one_line(photos, tmp_path):
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"darkroom predict: {tmp_path} holds no exported model")
     assert b"Traceback" not in done.stderr
+
+
+def obey_permissions() -> None:
+    """In a child process: root, who may read everything (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH), no longer may."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops capabilities, which Linux has")
+def test_folders_that_may_not_be_read_or_entered_get_lines_and_the_others_are_answered(exported, photos, tmp_path):
+    for name in ("closed", "listed"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photos / "china.jpg", tmp_path / name / "b.jpg")
+    shutil.copy(photos / "china.jpg", tmp_path / "a.jpg")
+    hidden = tmp_path / "closed" / "b.jpg"
+    (tmp_path / "link.jpg").symlink_to(hidden)
+    (tmp_path / "closed").chmod(0)
+    (tmp_path / "listed").chmod(0o444)
+    try:
+        done = run(tmp_path, hidden, "--model", exported, "--json", preexec_fn=obey_permissions)
+    finally:
+        for name in ("closed", "listed"):
+            (tmp_path / name).chmod(0o755)
+    rows = {os.path.relpath(row["file"], tmp_path): row for row in map(json.loads, done.stdout.splitlines())}
+    assert "class" in rows.pop("a.jpg")
+    assert {name: row["error"] for name, row in rows.items()} == dict.fromkeys(
+        ["closed", "closed/b.jpg", "link.jpg", "listed/b.jpg"], "Permission denied"
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"darkroom predict: 4 of 5 could not be read\n"
+
+
+def test_a_name_that_no_file_can_have_is_a_bad_file(exported, photos, capsys):
+    assert predict.main(["a" * 300, "b" * 300 + "*", str(photos / "china.jpg"), "--model", str(exported)]) == 1
+    first, second, third = lines(capsys)
+    assert first == f"{'a' * 300}: not classified: File name too long"
+    assert second == f"{'b' * 300}*: not classified: File name too long"
+    assert "%" in third
+
+
+@pytest.mark.parametrize(
+    ("begins", "reason"),
+    [
+        (b"", "only zero bytes"),
+        (b"\0\0\0 ftypisom", "not an image of a known format"),
+        ("china.jpg", "too large: 900,000,000,000 bytes"),
+    ],
+    ids=["zeros", "film", "picture"],
+)
+def test_a_huge_file_among_the_photos_is_refused_before_it_is_read(exported, photos, tmp_path, capsys, begins, reason):
+    huge = tmp_path / "huge.jpg"
+    huge.write_bytes(begins if isinstance(begins, bytes) else (photos / begins).read_bytes())
+    os.truncate(huge, 900_000_000_000)
+    assert predict.main([str(huge), str(photos / "china.jpg"), "--model", str(exported)]) == 1
+    first, second = lines(capsys)
+    assert first == f"{huge}: not classified: {reason}"
+    assert "%" in second
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=["text", "json", "csv"])
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape", "ascii"])
+def test_a_name_that_is_no_text_is_shown_by_its_bytes(exported, photos, tmp_path, form, encoding):
+    name = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    shutil.copy(photos / "china.jpg", name)
+    done = run(name, "--model", exported, *form, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    text = done.stdout.decode()
+    shown = json.loads(text)["file"] if form == ["--json"] else text
+    assert r"caf\xe9.jpg" in shown
+
+
+def test_json_is_json_also_where_the_terminal_knows_no_unicode(photos, tmp_path):
+    model = small.export(tmp_path / "export", ["cão", "猫", "🐟"])
+    done = run(photos / "china.jpg", "--model", model, "--json", encoding="latin-1")
+    assert {one["class"] for one in json.loads(done.stdout.decode())["top"]} == {"cão", "猫", "🐟"}
+
+
+def test_an_empty_folder_is_named(exported, tmp_path):
+    done = run(tmp_path, "--model", exported)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == f"darkroom predict: no files in {tmp_path}\n"
+
+
+def test_a_picture_that_comes_through_a_pipe_is_drawn_too(exported, photos, tmp_path):
+    pipe, data = tmp_path / "pipe.jpg", (photos / "china.jpg").read_bytes()
+    os.mkfifo(pipe)
+    sender = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    sender.start()
+    out = tmp_path / "out"
+    done = run(pipe, "/dev/stdin", "--model", exported, "--save-pictures", out, stdin=data)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sorted(path.name for path in out.iterdir()) == ["pipe.jpg", "stdin.jpg"]
+    with Image.open(out / "pipe.jpg") as drawn, Image.open(photos / "china.jpg") as original:
+        assert drawn.width == original.width
+
+
+def test_a_picture_larger_than_pillow_opens_is_drawn(exported, tmp_path, capsys):
+    Image.new("L", (10_000, 9_000), 90).save(tmp_path / "large.jpg")
+    assert predict.main([str(tmp_path / "large.jpg"), "--model", str(exported), "--save-pictures", str(tmp_path)]) == 0
+    with Image.open(tmp_path / "large.jpg") as drawn:
+        assert drawn.size == (1024, 922 + 80)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["tiff", "png", "jpeg"])
+def test_a_picture_is_drawn_whole_whatever_its_orientation(kind, orientation):
+    """Red at the left and blue at the right, or one above the other: both ends must be there."""
+    image = Image.new("RGB", (400, 240), (0, 255, 0))
+    image.paste((255, 0, 0), (0, 0, 40, 240))
+    image.paste((0, 0, 255), (360, 0, 400, 240))
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(file, kind, exif=exif)
+    drawn = open_upright(file.getvalue())
+    assert drawn.size == ((400, 240) if orientation < 5 else (240, 400))
+    ends = [drawn.getpixel((4, 4)), drawn.getpixel((drawn.width - 5, drawn.height - 5))]
+    assert sorted(int(np.argmax(end)) for end in ends) == [0, 2]
+
+
+def test_long_and_odd_names_make_names_that_a_file_can_have(exported, photos, tmp_path, capsys):
+    names = ["é" * 120 + "1.jpg", "é" * 120 + "2.jpg", os.fsdecode(b"\xff" * 240 + b".jpg")]
+    for name in names:
+        shutil.copy(photos / "china.jpg", tmp_path / name)
+    arguments = [*(str(tmp_path / name) for name in names), "--model", str(exported)]
+    assert predict.main([*arguments, "--save-pictures", str(tmp_path / "out")]) == 0
+    expected = ["é" * 90 + ".jpg", "é" * 90 + "-2.jpg", "\ufffd" * 60 + ".jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(expected)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(exported, photos, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    done = run(photos / "china.jpg", "--model", exported, "--save-pictures", tmp_path / "out")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"darkroom predict: --save-pictures {tmp_path / 'out'}: cannot write china.jpg: ")
+    assert line.endswith("; name another folder")

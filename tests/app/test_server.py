@@ -1,6 +1,7 @@
 """The service as a process: signals, ports, options."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.app.server import main as server_command
+from darkroom.errors import DarkroomError
 from tests.app.conftest import ROOT, jpeg, serve
 
 # What a client sees when a server closed its connection without an answer.
@@ -110,3 +113,70 @@ def test_huge_headers_are_refused_and_leave_no_trace(server):
         except ConnectionError:
             pass  # it may also hang up while the rest is still being sent
     assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--port", "99999", "'99999' is no port; expected 0 to 65535"),
+        ("--port", "http", "'http' is no port"),
+        ("--timeout", "0", "'0' is no number of at least 0.001"),
+        ("--timeout", "nan", "'nan' is no number"),
+        ("--timeout", "inf", "'inf' is no number"),
+        ("--wait-ms", "-5", "'-5' is no number of at least 0"),
+        ("--patience", "0", "'0' is no number"),
+        ("--patience", "nan", "'nan' is no number"),
+        ("--queue", "0", "'0' is no whole number of at least 1"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named(capsys, option, value, reason):
+    with pytest.raises(SystemExit) as stopped:
+        server_command([f"{option}={value}"])
+    assert stopped.value.code == 2
+    assert f"argument {option}: {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("nosuchhost.invalid", "Name or service not known|Temporary failure|No address"), ("192.0.2.1", "assign")],
+)
+def test_an_address_that_is_not_this_machines_is_named(exported, host, reason):
+    with pytest.raises(DarkroomError, match=rf"^cannot listen on {host}:0: .*({reason})[^()]*; choose another --host"):
+        server_command(["--model", str(exported), "--port", "0", "--host", host])
+
+
+def statuses(connection: socket.socket, count: int = 1) -> list[int]:
+    """The statuses of the next `count` answers, once their bodies are here too."""
+    got = b""
+    while got.count(b'"request_id"') < count and (part := connection.recv(65536)):
+        got += part
+    return [int(found) for found in re.findall(rb"HTTP/1.1 (\d+)", got)]
+
+
+def test_the_time_for_a_request_runs_from_its_first_byte(exported, photos, tmp_path):
+    data = (photos / "china.jpg").read_bytes()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+    with serve(exported, tmp_path / "log", "--timeout", "2") as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+            for _ in range(2):  # opened before it was needed; then kept
+                time.sleep(2.2)
+                connection.sendall(head.encode() + data[:100])
+                time.sleep(1.2)  # 3.4 s after the connection was opened: the limit is 2, and one more to be cut
+                connection.sendall(data[100:])
+                assert statuses(connection) == [200]
+        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as silent:
+            assert not silent.recv(10)
+
+
+def test_a_request_that_waits_for_the_answer_to_the_one_before_it_is_not_late(exported, photos, tmp_path):
+    data = (photos / "china.jpg").read_bytes()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+    with (
+        serve(exported, tmp_path / "log", "--timeout", "0.5") as running,
+        socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection,
+    ):
+        connection.sendall((head.encode() + data) * 2)
+        assert statuses(connection, 2) == [200, 200]
+        time.sleep(2)  # kept open, as between any two requests
+        connection.sendall(head.encode() + data)
+        assert statuses(connection) == [200]

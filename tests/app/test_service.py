@@ -1,7 +1,9 @@
 """The service over real HTTP."""
 
+import asyncio
 import io
 import json
+import shutil
 import socket
 import threading
 import time
@@ -12,6 +14,10 @@ import pytest
 from PIL import Image
 
 from darkroom.app import Predictor
+from darkroom.app.service import create_app
+from darkroom.app.settings import Settings
+from darkroom.app.uploads import check_size
+from darkroom.errors import BadImage
 from tests.app.conftest import CLASSES, jpeg, serve
 
 
@@ -97,6 +103,42 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(client):
     )
 
 
+def test_a_jpeg_that_pillow_would_not_open_is_measured_too_and_nothing_is_said_beside_the_log(exported, tmp_path):
+    jpeg_file, png_file = io.BytesIO(), io.BytesIO()
+    Image.new("L", (10_000, 9_000)).save(jpeg_file, "JPEG")
+    Image.new("1", (9_000, 5_000)).save(png_file, "PNG")  # Pillow warns of so many
+    with serve(exported, tmp_path / "log") as running, httpx.Client(base_url=running.url, timeout=20) as client:
+        answer = raw(client, jpeg_file.getvalue())
+        assert (answer.status_code, answer.json()["error"]) == (
+            422, "too large: 10000 x 9000 pixels, at most 50,000,000 are allowed"
+        )  # fmt: skip
+        assert raw(client, png_file.getvalue()).status_code == 200
+        said = [line for line in running.log.splitlines() if not line.startswith("{")]
+        assert [line for line in said if not line.startswith("darkroom serve: ")] == []
+
+
+def test_how_many_pixels_a_png_has_is_told_without_decoding_it():
+    file = io.BytesIO()
+    Image.new("1", (8_000, 8_000)).save(file, "PNG")
+    data = file.getvalue()
+    with pytest.raises(BadImage, match="too large: 8000 x 8000 pixels"):
+        check_size(data[: len(data) // 2], 50_000_000)
+    started = time.perf_counter()
+    for _ in range(20):
+        check_size(data, 80_000_000)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "nonsense", "idna"])
+def test_a_form_of_any_charset_is_answered(client, photos, charset):
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="\\ud800+2AA-.jpg"\r\n\r\n'
+    body = part + (photos / "china.jpg").read_bytes() + b"\r\n--x--\r\n"
+    answer = raw(client, body, f"multipart/form-data; boundary=x; charset={charset}")
+    assert answer.status_code in (200, 400), answer.text
+    if charset == "unicode_escape":
+        assert answer.json()["predictions"][0]["file"] == "?+2AA-.jpg"
+
+
 def test_explain_is_a_picture_for_any_class(client, photos):
     data = (photos / "china.jpg").read_bytes()
     made = [raw(client, data, path=path) for path in ("/explain", "/explain?class=flower", "/explain?class=china")]
@@ -125,6 +167,28 @@ def test_a_body_over_the_limit_gets_413(exported, tmp_path, declared):
 def test_more_files_than_allowed_get_413(client):
     answer = client.post("/predict", files=[("file", b"x") for _ in range(33)])
     assert (answer.status_code, answer.json()["error"]) == (413, "more than 32 files in one request")
+
+
+def test_a_queue_of_one_serves_one_picture_at_a_time(exported, photos, tmp_path):
+    data = (photos / "china.jpg").read_bytes()
+    with (
+        serve(exported, tmp_path / "log", "--queue", "1") as running,
+        httpx.Client(base_url=running.url, timeout=20) as client,
+    ):
+        assert raw(client, data).status_code == 200
+        assert raw(client, data, path="/explain").status_code == 200
+        answer = client.post("/predict", files=[("file", data)] * 3)
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "3 pictures in one request, and the queue has 1 places; send fewer"
+
+
+def test_a_map_that_costs_more_than_the_queue_holds_takes_it_whole(occluded, photos, tmp_path):
+    with (
+        serve(occluded, tmp_path / "log", "--queue", "8") as running,
+        httpx.Client(base_url=running.url, timeout=20) as client,
+    ):
+        assert raw(client, (photos / "china.jpg").read_bytes(), path="/explain").status_code == 200
+        assert "darkroom_pictures_under_way 0.0" in client.get("/metrics").text
 
 
 def test_a_full_queue_answers_503_and_when_to_come_back_and_health_stays_200(exported, tmp_path):
@@ -199,6 +263,35 @@ def test_other_origins_are_refused_unless_they_are_named(client, exported, tmp_p
         assert "access-control-allow-origin" not in other
 
 
+def test_a_page_of_a_named_origin_may_read_why_it_was_refused(exported, photos, tmp_path):
+    keys, model = tmp_path / "keys", tmp_path / "export"
+    keys.write_text("0123456789abcdef0123\n")
+    shutil.copytree(exported, model)
+    options = ("--cors-origin", "https://shop.example", "--api-key-file", str(keys))
+    origin = {"origin": "https://shop.example"}
+    with serve(model, tmp_path / "log", *options) as running:
+        (model / "model.safetensors").unlink()  # which /explain reads when it is first asked
+        post = lambda headers: httpx.post(  # noqa: E731
+            f"{running.url}/explain", content=(photos / "china.jpg").read_bytes(), headers=headers, timeout=20
+        )
+        for status, key in ((401, "0123456789abcdef0124"), (500, "0123456789abcdef0123")):
+            answer = post(origin | {"x-api-key": key})
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+            assert "x-request-id" in answer.headers["access-control-expose-headers"]
+            assert answer.json()["request_id"] == answer.headers["x-request-id"]
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            other = post({"origin": "https://evil.example", "x-api-key": key})
+            assert "access-control-allow-origin" not in other.headers
+        asked = origin | {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+        allowed = httpx.options(f"{running.url}/predict", headers=asked)
+        assert (allowed.status_code, allowed.headers["x-content-type-options"]) == (200, "nosniff")
+        lines = [json.loads(line) for line in running.log.splitlines() if line.startswith("{")]
+        statuses = [line["status"] for line in lines if line["event"] == "request" and line["method"] != "GET"]
+        assert statuses == [401, 401, 500, 500, 200]
+        assert sum("FileNotFoundError" in line.get("trace", "") for line in lines) == 2
+
+
 def test_every_response_has_the_security_headers_and_a_request_id(client):
     for path in ("/", "/healthz", "/absent", "/docs"):
         headers = client.get(path).headers
@@ -230,6 +323,42 @@ def test_metrics_count_requests_pictures_and_batches(client, photos):
     assert "darkroom_batch_images_bucket" in text
     assert "process_resident_memory_bytes" in text
     assert "darkroom_pictures_under_way 0.0" in text
+
+
+class Slow(Predictor):
+    """The real model on a machine that is slow once it has been measured."""
+
+    seconds = 0.0
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        time.sleep(self.seconds)
+        return super().predict(images)
+
+
+def test_only_what_was_answered_is_counted(exported, photos):
+    predictor = Slow(exported, threads=1)
+    app = create_app(predictor, Settings(timeout=0.4))
+    good, bad = (photos / "china.jpg").read_bytes(), (photos / "cut.jpg").read_bytes()
+
+    def counted(outcome: str) -> float:
+        return app.state.service.metrics.registry.get_sample_value("darkroom_images_total", {"outcome": outcome}) or 0
+
+    async def work() -> None:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client
+        ):  # fmt: skip
+            assert (await client.post("/predict", files=[("file", good), ("file", bad)])).status_code == 200
+            assert (counted("classified"), counted("bad")) == (1, 1)
+            assert (await client.post("/explain", content=bad)).status_code == 422
+            assert (counted("explained"), counted("bad")) == (0, 2)
+            predictor.seconds = 1.0
+            answer = await client.post("/predict", files=[("file", good), ("file", bad)])
+            assert (answer.status_code, answer.json()["error"]) == (503, "no answer within 0.4 s; try again in 1 s")
+            predictor.seconds = 0.0
+            assert (counted("classified"), counted("bad")) == (1, 2)
+
+    asyncio.run(work())
 
 
 def test_the_model_tells_its_classes_and_its_card(client):

@@ -180,7 +180,7 @@ class Result {
       image.alt = `The picture; what is bright counted for ${label}`;
       caption.textContent = `Where it looked for ${label}`;
     } catch (error) {
-      caption.textContent = error.message;
+      if (this.asked === label) caption.textContent = error.message;
     }
   }
 }
