@@ -49,7 +49,7 @@ def connect(address: str) -> Any:
     except ImportError as error:
         raise DarkroomError(
             f"DARKROOM_RAY={address} is set, and Ray is not installed; "
-            "run `.venv/bin/pip install 'darkroom[ray]'`, or unset it"
+            "run `.venv/bin/pip install -e '.[ray]'`, or unset it"
         ) from error
     if ray.is_initialized():
         return ray
