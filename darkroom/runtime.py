@@ -110,7 +110,7 @@ def torch_device(runtime: Runtime) -> Any:
         torch.empty(1, device=device)
         if device.type == "cpu":
             _keep_freed_memory()
-        elif device.index is not None:  # torch refuses one without, which is the current device anyway
+        elif device.type == "cuda" and device.index is not None:  # torch refuses one without, the current one anyway
             torch.cuda.set_device(device)  # what dropout draws from is seeded on the current device alone
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

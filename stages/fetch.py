@@ -43,11 +43,11 @@ def main(source: Path, raw: Path, index: Path) -> str:
     with files.fresh_folder(raw) as folder:
         try:
             opened = open_source(source, folder, params.options(), runtime)
+            _say_what_was_found(source, opened)
+            write_facts(opened, folder)
+            count = write_index(opened.samples, opened.places, index, runtime)
         except SourceError as error:  # a temporary folder's name says nothing to a person
             raise SourceError(str(error).replace(str(folder), str(raw))) from error
-        _say_what_was_found(source, opened)
-        write_facts(opened, folder)
-        count = write_index(opened.samples, opened.places, index, runtime)
     return f"{count:,} images of {len({sample.label for sample in opened.samples})} classes"
 
 

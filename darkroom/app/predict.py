@@ -83,7 +83,7 @@ def _walk(folder: str) -> Iterator[str]:
         if entry.is_dir(follow_symlinks=False):  # a link could lead back here
             yield from _walk(entry.path)
         elif _may_be_a_file(entry):
-            yield entry.path
+            yield str(Path(entry.path))  # without the ./ of `predict .`
 
 
 def _may_be_a_file(entry: "os.DirEntry[str]") -> bool:

@@ -49,6 +49,8 @@ def fork(root: Path, base: str) -> tuple[str, str]:
         tip = git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
     except DarkroomError:
         return base, ""  # an experiment, or nothing at all
+    if git(root, "for-each-ref", "--points-at", tip, "refs/exps"):
+        return base, ""  # an experiment by its commit
     try:
         start = git(root, "merge-base", tip, "HEAD")
     except DarkroomError:

@@ -242,17 +242,20 @@ def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
             raise BadImage(f"too large: {image.width} x {image.height} pixels")
         try:
             image.load()
-            orientation = _pillow_orientation(image)
+            orientation = picture_orientation(image)
             return _without_alpha(_eight_bits(image), side), orientation
         except Exception as error:
             raise _problem(data, error) from error
 
 
-def _pillow_orientation(image: Image.Image) -> int:
+def picture_orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open picture that is no JPEG, as `decode` turns it."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1  # Pillow turns a TIFF while it loads it
     try:
         return int(image.getexif().get(0x0112, 1))
+    except MemoryError:
+        raise
     except Exception:
         return 1  # a broken block of metadata must not lose the picture
 

@@ -5,7 +5,7 @@ import struct
 
 from PIL import Image
 
-from darkroom.data.decode import FORMATS, orientation_of
+from darkroom.data.decode import FORMATS, orientation_of, picture_orientation
 from darkroom.data.quiet import quiet
 
 
@@ -20,23 +20,11 @@ def upright_size(data: bytes) -> tuple[int, int]:
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", data, 6)
         with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _turned(image)
+            return (image.height, image.width) if 5 <= picture_orientation(image) <= 8 else image.size
     except MemoryError:
         raise
     except Exception:
         return 0, 0  # preprocess decodes the file and says why it cannot
-
-
-def _turned(image: Image.Image) -> tuple[int, int]:
-    """The size, turned as `decode` turns the picture: of a TIFF Pillow tells the turned one already."""
-    width, height = image.size
-    try:
-        turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except MemoryError:
-        raise
-    except Exception:
-        turned = False  # a broken block of metadata
-    return (height, width) if turned else (width, height)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

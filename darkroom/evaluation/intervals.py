@@ -6,6 +6,7 @@ from statistics import NormalDist
 import numpy as np
 
 LEVEL = 0.95
+LOWER = 5.0  # by simulation: the truth is held in 94 to 98 of 100 samples where it is 0, and in more elsewhere
 Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 RESAMPLES = 1000
 CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
@@ -58,15 +59,16 @@ def without_bias(values: np.ndarray, score: float, level: float = LEVEL) -> tupl
     """The interval of a `score` in 0..1 that noise can only raise, such as ECE, from its bootstrap values (b,).
 
     The mean of the values less the score is the bootstrap's estimate of the bias (B. Efron and R. Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 10): what a resample adds to the sample's score, and about what the
-    sample's adds to the truth. Both ends lose the first, so that the score lies between them, and the lower end the
-    second as well, because the truth may lie so much lower.
+    Introduction to the Bootstrap, 1993, chapter 10): what a resample adds to the sample's score. Both ends lose it, so
+    that the score lies between them. The lower end loses it LOWER times: what the sample has added to the truth is
+    about as much where the score is far from 0, but 1 / (sqrt(2) - 1) times as much where all of it is noise, since a
+    resample has twice the variance of the sample; and it varies.
     """
     low, high = percentile_interval(values, level)
     if low is None or high is None or not np.isfinite(score):
         return None, None
     bias = max(0.0, float(values.mean()) - score)
-    return max(0.0, min(score, low - 2 * bias)), min(1.0, max(score, high - bias))
+    return max(0.0, min(score, low - LOWER * bias)), min(1.0, max(score, high - bias))
 
 
 def can_vary(labels: np.ndarray) -> bool:

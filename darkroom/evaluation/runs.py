@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from darkroom.errors import DarkroomError
 from darkroom.evaluation.predictions import Predictions, read_predictions
 
 PREDICTIONS, METRICS, LOCK, PARAMS = "plots/predictions.csv", "metrics/test.json", "dvc.lock", "params.yaml"
+IN_GIT = (METRICS, LOCK, PARAMS)
 SAMPLES = "data/shards/test/samples.csv"
 
 
@@ -34,7 +36,7 @@ def load_run(rev: str | None, root: Path) -> Run:
     """The run at a branch, tag, commit or DVC experiment; None is the workspace. Raises CompareError."""
     reader = Revision(rev, root)
     predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
-    params = flatten(reader.mapping(PARAMS)) | used_params(reader.mapping(LOCK))
+    params = flatten(reader.mapping(PARAMS)) | used_params(reader.lock)
     return Run(reader.name, params, reader.metrics(), predictions)
 
 
@@ -119,7 +121,7 @@ class Revision:
         with switch(self.repo, self.commit):
             self.repo.__dict__["config"] = remotes
             try:
-                return self.repo.dvcfs.read_text(path, encoding="utf-8")
+                return self.repo.dvcfs.read_text(path, encoding="utf-8", newline="")
             except (FileNotFoundError, DvcException) as error:
                 raise CompareError(self._why_absent(path)) from error
             except Exception as error:  # a remote's own: no credentials, no plugin, no network
@@ -130,11 +132,19 @@ class Revision:
     def _here(self, path: str) -> str:
         """The text of a file of the workspace."""
         data = (self.root / path).read_bytes()
-        # An output that `dvc checkout` has not brought along is the answer of another commit. METRICS is in Git.
-        wanted = None if path in (LOCK, METRICS) else locked_md5(self.mapping(LOCK), path)
-        if wanted and md5(data) != wanted:
-            raise CompareError(f"{path} is not what dvc.lock says: run `dvc checkout` or `dvc repro`")
+        # An output that `dvc checkout` has not brought along is the answer of another commit.
+        wanted = None if path in IN_GIT else locked_md5(self.lock, path)
+        if wanted and (found := md5(data)) != wanted:
+            raise CompareError(
+                f"{path} is not what dvc.lock says (its md5 is {found[:8]}…, there it is {wanted[:8]}…): "
+                "run `dvc checkout` or `dvc repro`"
+            )
         return data.decode("utf-8")
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """dvc.lock's mapping; parsing it takes a while."""
+        return self.mapping(LOCK)
 
     def metrics(self) -> dict[str, Any]:
         """metrics/test.json; empty where there is none."""

@@ -58,7 +58,7 @@ def extractor(body: Path, environment: Runtime) -> Features:
 def engine_name(environment: Runtime) -> str:
     """What computes the features: engine.ONNX, or the device on which torch does."""
     device = cluster.device(environment) if environment.ray else str(runtime.torch_device(environment))
-    return engine.ONNX if device == "cpu" else device
+    return engine.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:

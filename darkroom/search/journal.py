@@ -31,18 +31,21 @@ class Trial:
 class Journal:
     """The folder of a sweep: `space.json`, `trials.jsonl`, `logs/`.
 
-    `state`: what decides a trial beside its own params, by name: other params, data and code.
+    `state`: what decides a trial beside its own params, by name: other params, data and code. `retry`: whether trials
+    that failed are to run again.
     """
 
-    def __init__(self, folder: Path, space: Space, state: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, space: Space, state: Mapping[str, str], retry: bool = False) -> None:
         self.folder = folder
         self.path = folder / "trials.jsonl"
+        self.trials = self._read()
+        if retry:
+            self.trials = {number: trial for number, trial in self.trials.items() if trial.state != FAILED}
         facts = folder / "space.json"
-        if facts.exists():
+        if facts.exists() and self.trials:  # without one, nothing of another state can be mixed in
             self._check(files.read_json(facts), space, state)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         files.write_json(facts, {"digest": space.digest, "name": space.name, "state": dict(state)})
-        self.trials = self._read()
 
     def _check(self, facts: dict[str, Any], space: Space, state: Mapping[str, str]) -> None:
         known = facts.get("state", {})
@@ -56,8 +59,10 @@ class Journal:
             what = f"of another state of the project ({', '.join(differs[:SHOWN])}{more} changed since)"
         else:
             return
+        failed = all(trial.state == FAILED for trial in self.trials.values())
+        again = "run its trials, which all failed, again with --retry, " if failed else ""
         raise SweepError(
-            f"{self.folder} holds a sweep {what}; give this one another name with --name,"
+            f"{self.folder} holds a sweep {what}; {again}give this one another name with --name,"
             f" or remove that folder to begin again"
         )
 
@@ -81,10 +86,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         self.trials[trial.number] = trial
-
-    def forget(self, state: str) -> None:
-        """Let the trials of one state run again."""
-        self.trials = {number: trial for number, trial in self.trials.items() if trial.state != state}
 
     def log(self, number: int) -> Path:
         """Where a trial's output goes."""

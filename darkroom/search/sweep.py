@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darkroom.params import read_yaml
 from darkroom.progress import say
@@ -18,6 +18,9 @@ from darkroom.search.choosing import choose, count, hopeless
 from darkroom.search.experiment import Experiment, dvc
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.space import Params, Space, SweepError, read_space
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency
 
 FOLDER = Path(".darkroom/sweeps")
 INTERRUPTED = 130
@@ -119,29 +122,57 @@ def spread() -> tuple[dict[str, str], int]:
 
 
 def state(root: Path, space: Space, params: Params, target: str | None) -> dict[str, str]:
-    """What decides a trial beside its own params, by name: the other `params`, and for the stages up to `target` (None:
-    for all) their commands and the hash of each dep that no stage makes, code or data. Raises SweepError."""
-    from dvc.dependency import ParamsDependency
+    """What decides a trial beside its own params, by name: of the stages up to `target` (None: of all) the other
+    `params`, the commands and the hash of each dep that no stage makes, code or data; and of each path that the space
+    itself names. Raises SweepError."""
+    from dvc.dependency import ParamsDependency, loads_from
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from networkx import descendants  # type: ignore[import-untyped]
 
     path = root.resolve() / "dvc.yaml"
     own = space.fixed.keys() | space.params.keys()
-    found = {f"param {key}": json.dumps(value, default=str) for key, value in params.items() if key not in own}
+    unseen = {str(params[key]) for key in own if isinstance(params.get(key), str)}  # values that no trial runs with
+    found: dict[str, str] = {}
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph
             ends = [stage for stage in graph if Path(stage.path) == path and target in (None, stage.name)]
             stages = [stage for stage in {*ends}.union(*(descendants(graph, end) for end in ends)) if stage.cmd]
             made = [out.fs_path for stage in stages for out in stage.outs]
-            found |= {f"command of {stage.addressing}": str(stage.cmd) for stage in stages}
-            for dep in [dep for stage in stages for dep in stage.deps]:
-                if not isinstance(dep, ParamsDependency) and not any(_overlap(dep.fs_path, out) for out in made):
-                    found.setdefault(dep.def_path, dep.get_hash().value if dep.exists else "absent")
+            for stage in stages:
+                found[f"command of {stage.addressing}"] = _without(str(stage.cmd), unseen)
+                for dep in stage.deps:
+                    if isinstance(dep, ParamsDependency):
+                        found |= {
+                            f"param {key}": json.dumps(params.get(key), default=str) for key in {*dep.params} - own
+                        }
+                    elif dep.def_path not in unseen and not any(_overlap(dep.fs_path, out) for out in made):
+                        found.setdefault(dep.def_path, _hash(dep))
+            for key, value in _paths(root, space):
+                found[f"{key} {value}"] = _hash(loads_from(stages[0], [value])[0])
     except DvcException as error:
         raise SweepError(f"DVC cannot read the pipeline: {error}; make `dvc status` work first") from error
     return found
+
+
+def _paths(root: Path, space: Space) -> list[tuple[str, str]]:
+    """The values of the space that are files or folders here (a `source`, `weights`), by their keys."""
+    values = [(key, value) for key, value in space.fixed.items()]
+    values += [
+        (key, choice) for key, choices in space.params.items() if isinstance(choices, list) for choice in choices
+    ]
+    return [(key, value) for key, value in values if isinstance(value, str) and value and (root / value).exists()]
+
+
+def _hash(dep: "Dependency") -> str:
+    return dep.get_hash().value if dep.exists else "absent"
+
+
+def _without(command: str, values: set[str]) -> str:
+    for value in sorted(values, key=len, reverse=True):
+        command = command.replace(value, "…") if value else command
+    return command
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -170,9 +201,7 @@ def main(arguments: list[str]) -> int:
         space = Space(**vars(space) | {"trials": asked.trials})
     for line in lock.mend(root):
         say(f"sweep: {line}")
-    journal = Journal(root / FOLDER / space.name, space, state(root, space, defaults, "train"))
-    if asked.retry:
-        journal.forget(FAILED)
+    journal = Journal(root / FOLDER / space.name, space, state(root, space, defaults, "train"), asked.retry)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
     sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
     if len(journal.trials) < sweep.total:

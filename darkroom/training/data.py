@@ -13,7 +13,7 @@ from darkroom.errors import DarkroomError
 class Data:
     """What to learn from. `train_images`, `val_images` and, where the body is frozen, `train_features` and
     `val_features`: tables of the same samples in the same order. `facts`: index.json of the training images.
-    `chosen`: what tells this choice of samples from another of the same shards (a fold's number).
+    `chosen`: what tells this choice of samples from another of the same shards (a digest of a fold's).
     """
 
     train_images: Table

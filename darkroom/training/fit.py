@@ -73,9 +73,14 @@ class Fit:
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            size = (
+                "smaller batch_size (memory ran out, and parts of it are too small)"
+                if self.micro.size
+                else "larger batch_size"
+            )
             raise TrainingError(
                 "BatchNorm has a single value of each channel to normalise, since a single image goes through the "
-                "network: use a larger batch_size or image_size, or batch_norm: frozen"
+                f"network: use a {size}, a larger image_size, or batch_norm: frozen"
             ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -60,7 +60,7 @@ def require_sensible(
     if not math.isfinite(loss) or loss > EXPLODED * max(1.0, heaviest) * math.log(max(2, classes)):
         raise TrainingError(
             f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}: training has run away. Try a lower lr "
-            f"(it is {lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, or warmup_epochs: 1{also}"
+            f"(it is {lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, or an epoch of warm-up{also}"
         )
 
 

@@ -67,7 +67,8 @@ class Micro:
 
 
 def _parts(count: int, parts: int) -> list[slice]:
-    """`count` samples in `parts` whose sizes differ by one at most: BatchNorm cannot do with a single left-over."""
+    """`count` samples in `parts` whose sizes differ by one at most: no single image is left over, with which
+    BatchNorm can do nothing, unless parts have two at most."""
     ends = [count * number // parts for number in range(parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
 

@@ -255,6 +255,14 @@ def test_a_picture_is_drawn_whole_whatever_its_orientation(kind, orientation):
     assert sorted(int(np.argmax(end)) for end in ends) == [0, 2]
 
 
+def test_files_of_this_folder_are_named_without_it(tmp_path, monkeypatch):
+    (tmp_path / "more").mkdir()
+    for name in ("1.jpg", "more/2.jpg"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert list(predict.names(["."])) == ["1.jpg", "more/2.jpg"]
+
+
 def test_long_and_odd_names_make_names_that_a_file_can_have(exported, photos, tmp_path, capsys):
     names = ["é" * 120 + "1.jpg", "é" * 120 + "2.jpg", os.fsdecode(b"\xff" * 240 + b".jpg")]
     for name in names:

@@ -172,11 +172,11 @@ def test_a_request_that_waits_for_the_answer_to_the_one_before_it_is_not_late(ex
     data = (photos / "china.jpg").read_bytes()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
     with (
-        serve(exported, tmp_path / "log", "--timeout", "0.5") as running,
+        serve(exported, tmp_path / "log", "--timeout", "1") as running,
         socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection,
     ):
         connection.sendall((head.encode() + data) * 2)
         assert statuses(connection, 2) == [200, 200]
-        time.sleep(2)  # kept open, as between any two requests
+        time.sleep(3)  # kept open, as between any two requests
         connection.sendall(head.encode() + data)
         assert statuses(connection) == [200]

@@ -337,7 +337,7 @@ class Slow(Predictor):
 
 def test_only_what_was_answered_is_counted(exported, photos):
     predictor = Slow(exported, threads=1)
-    app = create_app(predictor, Settings(timeout=0.4))
+    app = create_app(predictor, Settings(timeout=1.0))
     good, bad = (photos / "china.jpg").read_bytes(), (photos / "cut.jpg").read_bytes()
 
     def counted(outcome: str) -> float:
@@ -352,9 +352,10 @@ def test_only_what_was_answered_is_counted(exported, photos):
             assert (counted("classified"), counted("bad")) == (1, 1)
             assert (await client.post("/explain", content=bad)).status_code == 422
             assert (counted("explained"), counted("bad")) == (0, 2)
-            predictor.seconds = 1.0
+            predictor.seconds = 2.5
             answer = await client.post("/predict", files=[("file", good), ("file", bad)])
-            assert (answer.status_code, answer.json()["error"]) == (503, "no answer within 0.4 s; try again in 1 s")
+            assert answer.status_code == 503
+            assert answer.json()["error"].startswith("no answer within 1 s; try again in ")
             predictor.seconds = 0.0
             assert (counted("classified"), counted("bad")) == (1, 2)
 

@@ -31,6 +31,11 @@ def test_the_report_has_verdict_params_metrics_and_where_the_figures_are(project
     assert "All figures: `make report`." in text
 
 
+def test_an_experiment_by_its_commit_is_compared_itself(project):
+    commit = run(project, "git", "for-each-ref", "--format=%(objectname)", "refs/exps").split()[-1]
+    assert pr_report.fork(project, commit) == (commit, "")
+
+
 def test_a_gate_closes_on_a_worse_run_and_the_text_is_still_written(project, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(project)
     summary = tmp_path / "summary.md"

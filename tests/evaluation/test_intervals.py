@@ -64,7 +64,7 @@ def test_the_interval_of_a_score_that_noise_raises_holds_the_score():
     assert without_bias(np.array([0.1, 0.2]), np.nan) == (None, None)
 
 
-@pytest.mark.parametrize(("images", "sharper"), [(268, 1.4), (268, 0.6), (1000, 1.4)])
+@pytest.mark.parametrize(("images", "sharper"), [(268, 1.4), (268, 0.6), (1000, 1.4), (268, 1.0), (1000, 1.05)])
 def test_the_interval_of_ece_covers_the_truth_as_often_as_it_says(images, sharper):
     """The percentiles alone hold the truth in 59 of 100 samples of 268 images of a classifier that is too sure."""
 
@@ -76,7 +76,7 @@ def test_the_interval_of_ece_covers_the_truth_as_often_as_it_says(images, sharpe
         said = np.exp(sharper * logits)
         return Scorer.of(labels, said / said.sum(axis=1, keepdims=True))
 
-    truth = sample(100_000, 99).plain(np.ones((1, 100_000)))["ece"][0]
+    truth = sample(100_000, 99).plain(np.ones((1, 100_000)))["ece"][0] if sharper != 1 else 0.0
     held = 0
     for seed in range(100):
         own = sample(images, seed)

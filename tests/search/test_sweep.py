@@ -237,10 +237,35 @@ def test_a_fixed_list_reaches_the_trial_as_a_list(project):
     assert YAML(typ="safe").load(text)["exclude"] == ["a", "b c/*"]
 
 
+def test_a_sweep_whose_trials_all_failed_goes_on_once_the_code_is_mended(project, capsys):
+    space = write_space(project, "method: grid\nparams: {lr: [0.5]}\n")
+    assert sweep.main([space]) == 1
+    train = project / "stages/train.py"
+    train.write_text(train.read_text().replace("== 0.5", "== 0.6"))
+    with pytest.raises(SweepError, match=r"stages/train\.py changed since\); run its trials, .* again with --retry"):
+        sweep.main([space])
+    assert sweep.main([space, "--retry", "--no-test"]) == 0
+    assert trials(project)[-1]["state"] == COMPLETE
+
+
+def test_the_state_of_a_sweep_is_what_its_trials_use(project):
+    (project / "photos").mkdir()
+    (project / "photos/1.jpg").write_text("one")
+    space = Space("a", "grid", "val.loss", "minimize", 1, 0, "none", {"source": "photos"}, {"lr": [1]})
+    params = read_yaml(project / "params.yaml") | {"source": "elsewhere"}
+    before = sweep.state(project, space, params, "train")
+    assert {name for name in before if name.startswith("param")} == {"param epochs", "param nap"}
+    # Neither a param that no stage up to train reads, nor a value that the space replaces.
+    assert sweep.state(project, space, params | {"tta": "flip", "source": "nowhere"}, "train") == before
+    (project / "photos/1.jpg").write_text("two")
+    after = sweep.state(project, space, params, "train")
+    assert {name for name in before if before[name] != after[name]} == {"source photos"}
+
+
 def test_another_space_under_the_same_name_is_refused(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("params: {lr: [1, 2]}")
-    Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {})
+    Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {}).add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
     path.write_text("params: {lr: [1, 3]}")
     with pytest.raises(SweepError, match="holds a sweep over another space; give this one another name"):
         Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {})

@@ -89,11 +89,14 @@ def test_a_copy_of_an_official_test_image_is_not_learnt(pictures):
     for number in range(18):
         for name in ("china", "flower"):
             Path(f"official/{'test' if number < 12 else 'train'}/{name}/{number}.jpg").unlink()
-    Path("official/train/china/copy.jpg").write_bytes(ALTERED["half the size"](photos()[15]))
+    Path("official/train/china/copy.jpg").write_bytes(ALTERED["twice the size"](photos()[15]))
+    Path("official/test/china/again.jpg").write_bytes(ALTERED["half the size"](photos()[15]))
     run_fetch("official")
-    run_split()
-    assert by_location()["train/china/copy.jpg"] == "dropped"
-    assert by_location()["test/china/15.jpg"] == "test"
+    for duplicates in ("group", "drop"):  # where copies are dropped, an official test set stays whole as well
+        run_split(duplicates=duplicates)
+        split = by_location()
+        assert split["train/china/copy.jpg"] == "dropped"
+        assert (split["test/china/15.jpg"], split["test/china/again.jpg"]) == ("test", "test")
 
 
 def test_groups_by_regular_expression_stay_together():

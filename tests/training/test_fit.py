@@ -79,7 +79,7 @@ def test_patience_ends_it(data):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(data, optimizer):
     chosen = recipe(lr=1e6, optimizer=optimizer)
-    message = r"the loss is \S+ in epoch 1, step \d: .*lower lr \(it is 1e\+06; .*grad_clip: 1, or warmup_epochs: 1"
+    message = r"the loss is \S+ in epoch 1, step \d: .*lower lr \(it is 1e\+06; .*grad_clip: 1, or an epoch of warm-up"
     with pytest.raises(TrainingError, match=message):
         Fit([phase(data, network(), chosen)], chosen, CPU).run()
 
@@ -263,12 +263,13 @@ def test_batch_norm_with_a_single_value_is_one_line(data):
         Fit([phase(data, module, chosen)], chosen, CPU).run()
 
 
-@pytest.mark.parametrize(("count", "size"), [(65, 32), (5, 2), (64, 32), (7, 7), (1, 1)])
+@pytest.mark.parametrize(("count", "size"), [(65, 32), (5, 3), (64, 32), (7, 7), (9, 4)])
 def test_parts_of_a_batch_leave_no_single_image_over(count, size):
     parts = [part.stop - part.start for part in _parts(count, -(-count // size))]
     assert sum(parts) == count
     assert max(parts) <= size
     assert max(parts) - min(parts) <= 1
+    assert min(parts) > 1
 
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "simple_cnn"])

@@ -132,7 +132,7 @@ def test_without_validation_samples_the_last_epoch_is_kept(folder):
 
 def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(folder):
     chosen = recipe(lr=1e30, optimizer="sgd")
-    message = r"the loss is \S+ in epoch 1, step \d: .*lower lr \(it is 1e\+30; .*grad_clip: 1, or warmup_epochs: 1"
+    message = r"the loss is \S+ in epoch 1, step \d: .*lower lr \(it is 1e\+30; .*grad_clip: 1, or an epoch of warm-up"
     with pytest.raises(TrainingError, match=message):
         in_numpy(folder, chosen)
 

@@ -62,7 +62,7 @@ def load_card(path: Path) -> Card:
         origin=_origin(path, kinds[0], values[kinds[0]]),
         flips=values.get("flips", True),
         read=_read(path, values.get("read", {})),
-        class_names=_class_names(path, values.get("class_names", {})),
+        class_names=_class_names(path, values.get("class_names") or {}),
     )
 
 
@@ -113,7 +113,7 @@ def archive_remote(card: Card) -> Remote:
         if not isinstance(urls, list) or not all(map(_is_address, urls)):
             said = origin[key]
             raise SourceError(f"{card.name}: archive: {key} is {said!r}, expected an address such as https://…")
-    name = origin.get("file", urlsplit(origin["url"]).path.rsplit("/", 1)[-1])
+    name = origin.get("file") or urlsplit(origin["url"]).path.rsplit("/", 1)[-1]
     if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
         raise SourceError(f"{card.name}: archive: file is {name!r}, expected the name that the file is to have")
     return Remote(name, (origin["url"], *mirrors), "sha256", sha256)

@@ -22,6 +22,7 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval|unlab)", re.IGNORECASE)
 SEPARATOR = re.compile(r"[._\-\s]")
 LAYOUTS = ("auto", "folders", "names", "csv")
 SHOWN, LOOKED_AT = 5, 20
@@ -64,10 +65,12 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     others = len(tree.files) - len(images)
     unwritable = _unwritable(images)
     images = [name for name in images if name not in unwritable] if unwritable else images
-    name = options.layout if options.layout != "auto" else _detect(tree, images, options)
+    name, unread_table = (options.layout, "") if options.layout != "auto" else _detect(tree, images, options)
     found = READERS[name](tree, images, options)
     if not found.samples:
-        raise SourceError(f"{tree.path}: layout {name} finds no labelled image; {_seen(tree, images)}")
+        why = "".join(f"; {note}" for note in found.notes)
+        raise SourceError(f"{tree.path}: layout {name} finds no labelled image{why}; {_seen(tree, images)}")
+    found.notes += [unread_table] if unread_table else []
     found.samples.sort(key=lambda sample: sample.location)
     if name != "csv":
         found.samples = _with_groups(found.samples, options.group_by)
@@ -86,10 +89,18 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     return found
 
 
-def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
-    table = find_table(tree, options.path_column, options.label_column)
-    if table and (not images or _resolves(tree, images, options)):
-        return "csv"
+def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[str, str]:
+    """The layout, and a note about a table that looks like labels and is not read."""
+    table, note = find_table(tree, options.path_column, options.label_column), ""
+    if table:
+        named = len(_read_csv(tree, images, options).samples) if images else 0
+        if named * 2 >= len(images):
+            return "csv", ""
+        note = f"{table} is not read for labels: it names {named} of {len(images)} images"
+    return _detect_without_table(tree, images, options), note
+
+
+def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions) -> str:
     if options.label_pattern:
         return "names"
     if not images:
@@ -107,11 +118,6 @@ def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> str:
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
         f"first group is the label), or `layout: csv` (a table beside them).{alone}"
     )
-
-
-def _resolves(tree: Tree, images: list[str], options: LayoutOptions) -> bool:
-    found = _read_csv(tree, images, options)
-    return len(found.samples) * 2 >= len(images)
 
 
 def _read_folders(_tree: Tree, images: list[str], _options: LayoutOptions) -> Labelled:
@@ -133,12 +139,15 @@ def _read_folders(_tree: Tree, images: list[str], _options: LayoutOptions) -> La
 
 
 def _class_called_like_a_split(parts_of: list[tuple[str, ...]]) -> str:
-    """The one folder that is called `train` and is a class beside others: no split folder here holds folders, and a set
-    of vehicles has trains. "" when there is none. Images in `test/` or `val/` alone are more likely without a label."""
+    """The one folder that is called `train` and is a class beside two others or more: no split folder here holds
+    folders, and a set of vehicles has trains. "" when there is none, or where a folder beside it is called like a
+    split, too, as `test1` is: then its images are more likely without labels."""
     tops = {parts[0] for parts in parts_of if len(parts) > 1}
     called = {top for top in tops if SPLITS.get(top.lower()) == "train"}
     nested = any(len(parts) > 2 and parts[0].lower() in SPLITS for parts in parts_of)
-    return called.pop() if len(called) == 1 and len(tops) > 1 and not nested else ""
+    others = tops - called
+    alike = any(LIKE_A_SPLIT.match(top) for top in others)
+    return called.pop() if len(called) == 1 and len(others) > 1 and not nested and not alike else ""
 
 
 def _read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
@@ -276,9 +285,9 @@ def _note_empty(tree: Tree, found: Labelled) -> None:
 
 def _note_spellings(found: Labelled) -> None:
     spellings: dict[str, set[str]] = {}
-    for sample in found.samples:
-        alike = unicodedata.normalize("NFC", sample.label.lower())  # é may be one sign or two
-        spellings.setdefault(" ".join(alike.replace("_", " ").split()), set()).add(sample.label)
+    for label in {sample.label for sample in found.samples}:
+        alike = unicodedata.normalize("NFC", label.lower())  # é may be one sign or two
+        spellings.setdefault(" ".join(alike.replace("_", " ").split()), set()).add(label)
     for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
         same = len({unicodedata.normalize("NFC", name) for name in several}) < len(several)
         shown = ", ".join(map(ascii, several) if same else several)

@@ -60,7 +60,7 @@ def _read_table(source: Path, options: LayoutOptions) -> Labelled:
     """The files that a table names, in its folder and below. No other table is read, and no folder that is no data."""
     folder = Folder(source.parent)
     skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))
-    if (source.parent / "dvc.yaml").is_file():
+    if source.parent.resolve() == Path.cwd():  # stages run in the project's root
         skipped += OWN
     folder.files = [
         name
@@ -135,8 +135,8 @@ def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Places) -
     tree = open_tree(path)
     found = read_layout(tree, options)
     if path.parent != raw:
-        place_in(path, raw, CACHE)
-    places.know(tree, raw / path.name)
+        tree.path = place_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
+    places.know(tree)
     return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
 
 

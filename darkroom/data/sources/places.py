@@ -27,9 +27,9 @@ class Places:
         self._bases = {RAW: str(raw)} | ({DOWNLOADS: str(downloads)} if downloads else {})
         self._trees: dict[Path, Tree] = {}
 
-    def know(self, tree: Tree, path: Path | None = None) -> None:
-        """Keep an archive that was opened already, also for its copy at `path`, so that it is not listed twice."""
-        self._trees[(path or tree.path).absolute()] = tree
+    def know(self, tree: Tree) -> None:
+        """Keep an archive that was opened already, so that it is not listed twice."""
+        self._trees[tree.path.absolute()] = tree
 
     def extents(self, locations: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """(location, where its bytes are), container by container, each in the order in which it is read fastest."""

@@ -98,24 +98,28 @@ def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[
 
 
 class _Finder:
-    """Files by what a table may call them: the path from the table or the root, without suffix, or the bare name."""
+    """Files by what a table may call them: the path from the table or the root, its end, or the bare name; each also
+    without suffix."""
 
     def __init__(self, images: list[str], folder: str) -> None:
         self._exact = {_composed(image): image for image in images} | {image: image for image in images}
         self._folder = "" if folder == "." else folder + "/"
         self._stems: dict[str, str | None] = {}  # None: several
-        self._names: dict[str, str | None] = {}
+        self._ends: dict[str, str | None] = {}  # the bare name, and the last folder with it
         for image in images:
             above, slash, name = _composed(image).rpartition("/")
-            stem = PurePosixPath(name).stem
-            for known, key in ((self._stems, above + slash + stem), (self._names, name), (self._names, stem)):
+            stem, last = PurePosixPath(name).stem, above.rpartition("/")[2] + slash
+            keys = {(id(self._stems), above + slash + stem): self._stems}
+            for end in (name, stem, last + name, last + stem):
+                keys[id(self._ends), end] = self._ends
+            for (_, key), known in keys.items():
                 known[key] = image if known.get(key, image) == image else None
 
     def find(self, text: str) -> str | None:
         """The image's name; "" when there is none, None when several could be meant.
 
-        A bare name may lie in any folder. A path with folders may begin with some of another machine, but where it
-        names a folder, the image lies in it.
+        A bare name may lie in any folder. A path with folders may begin with some of another machine, or below one of
+        here, but the last folder that it names is the image's own.
         """
         text = text.replace("\\", "/")
         text = text[2:] if text.startswith("./") else text
@@ -129,7 +133,7 @@ class _Finder:
                     if name in known:
                         return known[name]
             rest = rest.partition("/")[2]
-        return "" if "/" in text else self._names.get(text, "")
+        return self._ends.get("/".join(text.split("/")[-2:]), "")
 
 
 def _composed(text: str) -> str:

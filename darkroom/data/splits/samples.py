@@ -108,7 +108,7 @@ def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) ->
 def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:
     """The sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the lowest id;
     itself where there is no other. Where copies are dropped, one of an official test set comes before larger ones, then
-    one of a val set: a benchmark's test set stays what it is."""
+    one of a val set, and in the test set nothing is a copy: a benchmark's stays what it is."""
     if duplicates == "ignore":
         return rows
     windows = index.windows[rows] if len(index.windows) else index.windows
@@ -119,7 +119,7 @@ def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.nda
     first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
     original = np.empty(len(rows), np.int64)
     original[found[first]] = rows[first]
-    return original[found]
+    return np.where(official == TEST, rows, original[found]) if duplicates == "drop" else original[found]
 
 
 def _bound(index: Columns, rows: np.ndarray, copy_of: np.ndarray) -> np.ndarray:

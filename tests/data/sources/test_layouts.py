@@ -185,6 +185,26 @@ def test_paths_of_another_machine_end_in_those_of_this_one(tmp_path):
     assert labels_of(tmp_path, *names, labels__csv=text) == dict(zip(names, ("cat", "dog", "dog"), strict=True))
 
 
+def test_paths_in_a_table_may_begin_below_the_images_folder(tmp_path):
+    names = ["images/cats/1.jpg", "images/cats/2.jpg", "images/dogs/1.jpg"]
+    labelled = found(tmp_path, *names, t__csv="path,label\ncats/1.jpg,tabby\ncats/2.jpg,siam\ndogs/1,rex\n")
+    assert labelled.layout == "csv"
+    assert [(sample.location, sample.label) for sample in labelled.samples] == list(
+        zip(names, ("tabby", "siam", "rex"), strict=True)
+    )
+
+
+def test_a_table_that_fits_no_image_is_told(tmp_path):
+    names, text = ["a/1.jpg", "b/2.jpg"], "path,label\nc/1.jpg,x\nd/2.jpg,y\n"
+    labelled = found(tmp_path, *names, t__csv=text)
+    assert labelled.layout == "folders"
+    assert "t.csv is not read for labels: it names 0 of 2 images" in labelled.notes
+    with pytest.raises(
+        SourceError, match=r"csv finds no labelled image; 2 rows have no file: c/1.jpg, d/2.jpg; 2 files"
+    ):
+        found(tmp_path, options=LayoutOptions(layout="csv"))
+
+
 def test_an_id_that_could_mean_two_files_means_none_and_is_reported(tmp_path):
     names, text = ["1.jpg", "1.png", "2.jpg", "a/3.jpg", "b/3.jpg", "4.jpg"], "id,label\n1,cat\n2,dog\n3,dog\n4,cat\n"
     labelled = found(tmp_path, *names, options=LayoutOptions(layout="csv"), labels__csv=text)
@@ -249,6 +269,12 @@ def test_images_without_a_label_beside_class_folders_are_no_class(tmp_path, name
     labelled = found(tmp_path, "cats/1.jpg", "dogs/2.jpg", f"{name}/3.jpg", f"{name}/4.jpg")
     assert {sample.label for sample in labelled.samples} == {"cats", "dogs"}
     assert labelled.notes == [f"2 images lie in no class folder and are left out: {name}/3.jpg, {name}/4.jpg"]
+
+
+@pytest.mark.parametrize("names", [["train/cat.1.jpg", "test1/1.jpg"], ["train/1.jpg", "unlabeled/2.jpg"]])
+def test_a_flat_train_folder_beside_one_without_labels_is_no_class(tmp_path, names):
+    with pytest.raises(SourceError, match="finds one class only"):
+        found(tmp_path, *names)
 
 
 @pytest.mark.parametrize("name", ["train", "Training"])
