@@ -19,7 +19,7 @@ class Project:
     """A Git and DVC repository with the code of this checkout, a cache of its own, and the params that are measured."""
 
     def __init__(self, folder: Path, params: Mapping[str, Any]) -> None:
-        """Copy the project into `folder`; a copy that is there already is used as it is."""
+        """Copy the project into `folder`; a copy of the same code and params that is there already is used as it is."""
         self.folder = folder.absolute()
         bin_folder = Path(sys.executable).parent
         self.environment = {
@@ -27,20 +27,23 @@ class Project:
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc/site"),
             "DVC_NO_ANALYTICS": "1",
         }
-        if (self.folder / ".git").exists():
+        listed = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+        names = [name for name in listed if name and (ROOT / name).is_file()]
+        content = files.digest([[[name, files.sha256(ROOT / name)] for name in names], dict(params)])
+        mark = self.folder / ".git/copied"
+        if mark.exists() and mark.read_text() == content:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        listed = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, self.folder / name)
+        for name in names:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, self.folder / name)
         (self.folder / "dvc.lock").unlink(missing_ok=True)
         self.set(params)
         _git(self.folder, "init", "-q", "-b", "main")
         _git(self.folder, "config", "user.name", "Benchmark")
         _git(self.folder, "config", "user.email", "benchmark@example.com")
         self.commit()
+        mark.write_text(content)
 
     def set(self, params: Mapping[str, Any]) -> None:
         """Change keys of params.yaml."""

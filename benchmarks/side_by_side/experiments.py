@@ -1,6 +1,7 @@
 """The parts `first`, `second` and `finetune`: Darkroom and the peers take turns, each command a process of its own."""
 
 import json
+import shutil
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,7 +81,9 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
 
 def first(settings: Settings, turn: int) -> Row:
     """`dvc repro` in a fresh clone: from photos to metrics, figures and the exported model."""
-    project = Project(settings.work / f"darkroom-first-{settings.seed}-{turn}", params(settings))
+    folder = settings.work / f"darkroom-first-{settings.seed}-{turn}"
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed has left is no fresh clone
+    project = Project(folder, params(settings))
     try:
         wall = project.dvc(settings.work / "darkroom/first.log", "repro")
         return {"wall": wall, "accuracy": project.scores["accuracy"], "stages": _seconds(project)}

@@ -53,7 +53,7 @@ def divided(source: Path) -> dict[tuple[str, str], list[Path]]:
         if official and len(parts) == 3 and parts[0] in ("train", held_out):
             found["train" if parts[0] == "train" else "test", parts[1]].append(path)
         elif not official:
-            found["", parts[0] if len(parts) == 2 else path.name.partition(".")[0]].append(path)
+            found["", parts[-2] if len(parts) > 1 else path.name.partition(".")[0]].append(path)
     if len({label for _, label in found}) < 2:
         raise DarkroomError(f"{source}: fewer than two classes of photos; expected train/CLASS/, CLASS/ or CLASS.1.jpg")
     return dict(found) if official else _drawn(found)
@@ -75,12 +75,14 @@ def repeated(photos: Path, target: Path, at_least: int) -> Path:
         return target
     paths = sorted(path for path in (photos / "train").rglob("*") if path.is_file())
     times = -(-at_least // len(paths))
+    working = target.with_name(target.name + ".tmp")
+    shutil.rmtree(working, ignore_errors=True)
     for path in paths:
-        folder = target.with_name(target.name + ".tmp") / path.parent.name
+        folder = working / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         for copy in range(times):
             _link(path, folder / f"{copy}-{path.name}")
-    target.with_name(target.name + ".tmp").rename(target)
+    working.rename(target)
     return target
 
 
@@ -96,5 +98,7 @@ def _readable(path: Path) -> bool:
 def _link(path: Path, target: Path) -> None:
     try:
         os.link(path.resolve(), target)
+    except FileExistsError as error:  # writing to it would write through the link into the other photo
+        raise DarkroomError(f"{path} and another photo of its class are both called {path.name}; rename one") from error
     except OSError:  # another disk, or one without hard links
         shutil.copyfile(path, target)

@@ -68,6 +68,26 @@ def test_photos_without_a_split_are_divided_the_same_way_every_time(tmp_path):
     assert found == divided(tmp_path)
 
 
+def test_two_photos_of_one_name_are_refused_and_never_written_to(tmp_path):
+    """A hard link that is written through would change the photo itself."""
+    for colour, name in enumerate(("a/x/1.png", "b/x/1.png", "c/x/1.png", "a/y/2.png")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (colour, 0, 0)).save(tmp_path / "photos" / name)
+    before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*.png")}
+    with pytest.raises(DarkroomError, match=r"another photo of its class are both called 1\.png; rename one"):
+        prepare(tmp_path / "photos", tmp_path / "made")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_of_loaders_that_was_killed_is_begun_again(tmp_path):
+    (tmp_path / "photos/train/a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/train/a/1.png")
+    left = tmp_path / "many.tmp/a"
+    left.mkdir(parents=True)
+    (left / "0-1.png").hardlink_to(tmp_path / "photos/train/a/1.png")
+    assert len(list(repeated(tmp_path / "photos", tmp_path / "many", 3).rglob("*.png"))) == 3
+
+
 def test_a_folder_without_classes_is_refused(tmp_path):
     with pytest.raises(DarkroomError, match="fewer than two classes of photos; expected"):
         divided(tmp_path)
