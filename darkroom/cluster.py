@@ -101,8 +101,13 @@ def shape(environment: Runtime) -> Shape:
     everywhere = nodes(environment.ray or LOCAL)
     gpus, on_gpu = int(sum(node.get("GPU", 0) for node in everywhere)), device(environment) == "cuda"
     working = [int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1]
-    cpus = min(environment.threads, *working) if working else 1
-    room = gpus if on_gpu else sum(node // cpus for node in working)
+    if on_gpu:  # the processes of a node share its processors: one that asked for all would keep the others out
+        nodes_with = [(int(node["GPU"]), int(node.get("CPU", 0))) for node in everywhere if node.get("GPU", 0) >= 1]
+        cpus = max(1, min([environment.threads, *(cores // cards for cards, cores in nodes_with)]))
+        room = sum(min(cards, cores // cpus) for cards, cores in nodes_with)
+    else:
+        cpus = min(environment.threads, *working) if working else 1
+        room = sum(node // cpus for node in working)
     return Shape(environment.processes or (gpus if on_gpu else len(working)) or 1, cpus, on_gpu, max(1, room))
 
 

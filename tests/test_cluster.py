@@ -111,6 +111,9 @@ CPU, GPU = {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}
         ([CPU, GPU, GPU], {"threads": 4}, Shape(4, 4, True, 4)),
         ([CPU, GPU], {"threads": 4, "device": "cuda:1"}, Shape(2, 4, True, 2)),  # Ray counts a process's own from 0
         ([CPU, GPU], {"threads": 4, "device": "cpu"}, Shape(2, 4, False, 3)),
+        # The processes of one node share its processors: one that asked for all would keep the others waiting.
+        ([{"CPU": 16.0, "GPU": 8.0}], {"threads": 16}, Shape(8, 2, True, 8)),
+        ([{"CPU": 4.0, "GPU": 8.0}], {"threads": 16}, Shape(8, 1, True, 4)),
     ],
 )
 def test_the_shape_follows_from_the_nodes(monkeypatch, nodes, settings, wanted):

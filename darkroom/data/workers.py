@@ -23,6 +23,7 @@ from darkroom.errors import DarkroomError
 T = TypeVar("T")
 R = TypeVar("R")
 BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
+PAUSED = 2.0  # seconds between two looks at the workers, of which one takes at most 1
 STILLBORN = 5  # workers in a row that may die before they begin
 NOT_BEGUN = -1
 OUT_OF_MEMORY = 86  # the status of a worker that memory was refused to
@@ -59,6 +60,7 @@ class _Queue:
     rest: deque[Any] = field(default_factory=deque)
     again: deque[Any] = field(default_factory=deque)
     stillborn: int = 0  # workers in a row that died before they had begun
+    looked: float = field(default_factory=time.monotonic)  # when the workers were last looked at
 
     def batch(self, alone: bool) -> list[Any]:
         """Up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
@@ -112,6 +114,11 @@ def _idle(workers: list[_Worker]) -> bool:
 
 def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patience: float) -> Iterator[tuple[Any, Any]]:
     ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
+    slept = time.monotonic() - queue.looked
+    queue.looked += slept
+    if slept > PAUSED:  # so were they: Ctrl-Z, a paused container. A pause is nobody's hanging
+        for worker in busy:
+            worker.since += slept
     for worker in busy:
         if worker.pipe in ready:
             try:

@@ -20,9 +20,10 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
     has are taken from there, and are verified as ever. Raises DarkroomError with the run's last lines when it fails.
     """
     top, prefix = Path(git(root, "rev-parse", "--show-toplevel")), git(root, "rev-parse", "--show-prefix")
-    git(root, "clone", "--quiet", "--no-checkout", str(top), str(folder))
-    git(folder, "checkout", "--quiet", "--detach", sha)
-    project = folder / prefix
+    clone = folder.joinpath(*["within"] * _steps_up(root, sha, prefix))
+    git(root, "clone", "--quiet", "--no-checkout", str(top), str(clone))
+    git(clone, "checkout", "--quiet", "--detach", sha)
+    project = clone / prefix
     if not (project / LOCK).exists():
         raise DarkroomError(f"{sha} holds no {LOCK}; run `dvc repro`, and commit what it wrote")
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {project / '.dvc/own-cache'}\n")
@@ -40,6 +41,19 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
     if process.returncode:
         raise DarkroomError(f"`dvc repro` of {sha} failed with status {process.returncode}:\n{''.join(said).rstrip()}")
     return project
+
+
+def _steps_up(root: Path, sha: str, prefix: str) -> int:
+    """How many folders above the repository the paths of the lock reach (`../photos`: 1): so deep the clone lies in its
+    folder, that they end in there and not beside it, where another project's may be."""
+    from ruamel.yaml import YAML
+
+    try:
+        stages = (YAML(typ="safe").load(git(root, "show", f"{sha}:{prefix}{LOCK}")) or {}).get("stages", {}).values()
+    except DarkroomError:
+        return 0  # no lock, which is told next
+    paths = [Path(dep["path"]).parts for stage in stages for dep in stage.get("deps", [])]
+    return max([parts.count("..") - len(Path(prefix).parts) for parts in paths] + [0])
 
 
 def _link_what_git_lacks(root: Path, project: Path) -> None:

@@ -24,16 +24,13 @@ def importance(space: Space, trials: list[Trial]) -> dict[str, float]:
     values = np.array([trial.value for trial in trials], np.float64)
     if len(trials) < FEWEST or not values.std():
         return {}
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(
-        np.float64
-    )  # a diverged trial is one rank
+    ranks = _ranks(values)  # a diverged trial is one rank
     whole = ((ranks - ranks.mean()) ** 2).sum()
     found = {}
     for key, kind in space.params.items():
         column = [trial.params[key] for trial in trials]
         if isinstance(kind, Range):
-            order = np.argsort(np.argsort(column, kind="stable"), kind="stable")
-            groups = order * min(BINS, len(set(column))) // len(column)
+            groups = (_ranks(np.array(column)) * min(BINS, len(set(column))) // len(column)).astype(np.int64)
         else:
             groups = np.array([kind.index(value) for value in column])
         names = np.unique(groups)
@@ -41,6 +38,12 @@ def importance(space: Space, trials: list[Trial]) -> dict[str, float]:
         spare = within / max(1, len(ranks) - len(names))
         found[key] = float(np.clip((whole - within - (len(names) - 1) * spare) / whole, 0, 1))
     return found
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value (n,) among all, from 0; equal ones share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
 
 
 def figure(space: Space, trials: list[Trial]) -> "Figure":

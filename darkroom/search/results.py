@@ -69,6 +69,9 @@ def _final(
         known = {"params": params, "state": state, "test": experiment.read(commit, "metrics/test.json")}
         files.write_json(kept, known)
     found = known["test"]
+    if found.get("accuracy") is None:
+        print(f"test: no accuracy, on {found.get('n', 0)} images; keep it with `dvc exp apply {name}`")
+        return 0
     print(
         f"test: accuracy {number(found['accuracy'])} (95 % interval {number(found['accuracy_low'])} to"
         f" {number(found['accuracy_high'])}) on {found['n']:,} images; keep it with `dvc exp apply {name}`"

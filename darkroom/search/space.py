@@ -178,6 +178,8 @@ def _range(path: Path, key: str, value: Any) -> Range | list[Any]:
         raise SweepError(f"{path}: {key}: points is {found.points!r}, expected a whole number of at least 1")
     if not found.low < found.high:
         raise SweepError(f"{path}: {key}: low must be below high, found {value!r}")
+    if found.integer and (found.low % 1 or found.high % 1):
+        raise SweepError(f"{path}: {key}: integer needs whole numbers as low and high, found {value!r}")
     if found.log and found.low <= 0:
         raise SweepError(f"{path}: {key}: log needs a low above 0, found {value['low']!r}")
     return found

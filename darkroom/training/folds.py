@@ -109,7 +109,8 @@ def figure(found: dict[str, Any]) -> "Figure":
     for fold, value in zip(folds, values, strict=True):
         axes.annotate(f"{value:.1%}", (fold, value), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
     room = max(0.01, (max(values) - min(values)) * 0.35)
-    axes.set_ylim(max(0.0, min(*values, found["accuracy_low"]) - room), min(1.002, found["accuracy_high"] + room))
+    low, high = min(*values, found["accuracy_low"]), max(*values, found["accuracy_high"])
+    axes.set_ylim(max(0.0, low - room), min(1.002, high + room))
     axes.set_xlabel("fold held out")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -156,16 +156,18 @@ def statuses(connection: socket.socket, count: int = 1) -> list[int]:
 def test_the_time_for_a_request_runs_from_its_first_byte(exported, photos, tmp_path):
     data = (photos / "china.jpg").read_bytes()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-    with serve(exported, tmp_path / "log", "--timeout", "2") as running:
-        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
-            for _ in range(2):  # opened before it was needed; then kept
-                time.sleep(2.2)
-                connection.sendall(head.encode() + data[:100])
-                time.sleep(1.2)  # 3.4 s after the connection was opened: the limit is 2, and one more to be cut
-                connection.sendall(data[100:])
-                assert statuses(connection) == [200]
-        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as silent:
-            assert not silent.recv(10)
+    with (
+        serve(exported, tmp_path / "log", "--timeout", "2") as running,
+        socket.create_connection(("127.0.0.1", running.port), timeout=10) as silent,
+        socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection,
+    ):
+        for _ in range(2):  # opened before it was needed; then kept
+            time.sleep(2.2)
+            connection.sendall(head.encode() + data[:100])
+            time.sleep(1.2)  # 3.4 s after the connection was opened: the limit is 2, and one more to be cut
+            connection.sendall(data[100:])
+            assert statuses(connection) == [200]
+        assert not silent.recv(10)
 
 
 def test_a_request_that_waits_for_the_answer_to_the_one_before_it_is_not_late(exported, photos, tmp_path):

@@ -19,6 +19,7 @@ from darkroom.app.settings import Settings
 from darkroom.app.uploads import check_size
 from darkroom.errors import BadImage
 from tests.app.conftest import CLASSES, jpeg, serve
+from tests.clusters import until
 
 
 @pytest.fixture
@@ -286,6 +287,7 @@ def test_a_page_of_a_named_origin_may_read_why_it_was_refused(exported, photos, 
         asked = origin | {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
         allowed = httpx.options(f"{running.url}/predict", headers=asked)
         assert (allowed.status_code, allowed.headers["x-content-type-options"]) == (200, "nosniff")
+        until(lambda: '"OPTIONS"' in running.log)  # a line is written once its answer is on the way
         lines = [json.loads(line) for line in running.log.splitlines() if line.startswith("{")]
         statuses = [line["status"] for line in lines if line["event"] == "request" and line["method"] != "GET"]
         assert statuses == [401, 401, 500, 500, 200]

@@ -18,6 +18,8 @@ def work(task: str) -> str:
         die_unless_alone(Path(value))
     if kind == "exit":
         os._exit(3)
+    if kind == "sleep":
+        time.sleep(float(value))
     if kind == "hang":
         time.sleep(60)
     if kind == "raise":

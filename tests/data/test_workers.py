@@ -1,6 +1,7 @@
 """Workers that die, hang or fail cost the one task that they were at."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,21 @@ def test_a_task_that_hangs_is_given_up():
     results = dict(run_tasks(work, ["hang", *doubles(BATCH)], 2, patience=0.5))
     assert results.pop("hang") == Died("decoder hung for 0.5 s")
     assert results == expected(BATCH)
+
+
+def test_a_pause_of_all_processes_is_nobodys_hanging():
+    code = (
+        "from darkroom.data.workers import run_tasks\n"
+        "from tests.data.crashers import work\n"
+        "if __name__ == '__main__':\n"
+        "    print(sorted(map(str, dict(run_tasks(work, ['sleep 1', 'sleep 1.1'], 2, patience=2)).values())))\n"
+    )
+    group = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(1.4)
+    os.killpg(group.pid, signal.SIGSTOP)  # as Ctrl-Z does
+    time.sleep(3)
+    os.killpg(group.pid, signal.SIGCONT)
+    assert group.communicate(timeout=60)[0] == "['sleep', 'sleep']\n"
 
 
 def test_a_mistake_of_our_own_ends_the_run():

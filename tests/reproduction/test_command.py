@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.reproduction.command import main
+from darkroom.reproduction.rerun import rerun
 
 pytestmark = pytest.mark.slow
 # Like the last bits of a product of matrices, the answer depends on the number of threads; and on a param.
@@ -78,6 +79,25 @@ def test_the_same_settings_give_the_same_hashes_and_leave_nothing_behind(verify,
     status, said = verify()
     assert (status, said["verdict"], said["outputs"]) == (0, "identical", 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_above_the_project_end_within_the_folder_of_the_clone(tmp_path, monkeypatch):
+    """Beside it they could be another project's."""
+    root = tmp_path / "work/mine/project"
+    root.mkdir(parents=True)
+    (tmp_path / "work/data").mkdir()
+    (tmp_path / "work/data/photo.txt").write_text("mine")
+    (root / "dvc.yaml").write_text("stages: {a: {cmd: cp ../../data/photo.txt out, deps: [../../data], outs: [out]}}")
+    call(root, "git", "init", "-q")
+    call(root, sys.executable, "-m", "dvc", "init", "-q")
+    reproduce(root)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    for name in ("one", "two"):
+        again = rerun(root, "HEAD", tmp_path / "again" / name / "clone")
+        assert (again / "out").read_text() == "mine"
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["one", "two"]
+    assert [path.name for path in (tmp_path / "again/one").iterdir()] == ["clone"]
+    assert [path.name for path in (tmp_path / "work/data").iterdir()] == ["photo.txt"]
 
 
 def test_another_number_of_threads_is_the_same_within_the_tolerance_and_is_named(verify, monkeypatch):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,9 +89,15 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Made once: Git's and DVC's commands take seconds."""
+    return make_project(tmp_path_factory.mktemp("template") / "project")
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    folder = make_project(tmp_path / "project")
+def project(template, tmp_path, monkeypatch):
+    folder = shutil.copytree(template, tmp_path / "project")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", "")
     counter = tmp_path / "embedded"
@@ -184,9 +191,14 @@ CHANGES = [
 
 
 def test_a_sweep_of_another_state_of_the_project_is_not_taken_for_this_ones(project, capsys):
-    space = write_space(project, "method: grid\nfixed: {epochs: 3}\nparams: {lr: [0.1]}\n")
+    with (project / "params.yaml").open("a") as file:
+        file.write("exclude: []\n")
+    run(project, "git", "commit", "-q", "-a", "-m", "a list")
+    space = write_space(project, "method: grid\nfixed: {epochs: 3, exclude: [a, 'b c/*']}\nparams: {lr: [0.1]}\n")
     assert sweep.main([space]) == 0
     before = trials(project)
+    text = run(project, "git", "show", f"{before[0]['commit']}:params.yaml")
+    assert YAML(typ="safe").load(text)["exclude"] == ["a", "b c/*"], "a fixed list reaches the trial as a list"
     for path, old, new, changed in CHANGES:
         file = project / path
         text = file.read_text()
@@ -199,7 +211,7 @@ def test_a_sweep_of_another_state_of_the_project_is_not_taken_for_this_ones(proj
             sweep.main([space])
         file.write_text(text)
     # What the space sets itself may change, and what no trial runs; but the test is taken again then.
-    (project / "params.yaml").write_text("lr: 0.2\nepochs: 9\nnap: 0.0\n")
+    (project / "params.yaml").write_text("lr: 0.2\nepochs: 9\nnap: 0.0\nexclude: []\n")
     evaluate = project / "stages/evaluate.py"
     evaluate.write_text(evaluate.read_text().replace('"accuracy": 0.9,', '"accuracy": 0.85,'))
     capsys.readouterr()
@@ -227,14 +239,6 @@ def test_experiments_of_the_same_name_on_another_commit_are_neither_taken_nor_re
     assert sweep.main([space, "--no-test"]) == 0
     names = [line.split("refs/exps/")[1] for line in run(project, "git", "for-each-ref", "refs/exps").splitlines()]
     assert sum(name.endswith("/sweeps-0000") for name in names) == 2
-
-
-def test_a_fixed_list_reaches_the_trial_as_a_list(project):
-    (project / "params.yaml").write_text("lr: 0.1\nepochs: 4\nnap: 0.0\nexclude: []\n")
-    space = write_space(project, "method: grid\nfixed: {exclude: [a, 'b c/*']}\nparams: {lr: [0.1]}\n")
-    assert sweep.main([space, "--no-test"]) == 0
-    text = run(project, "git", "show", f"{trials(project)[0]['commit']}:params.yaml")
-    assert YAML(typ="safe").load(text)["exclude"] == ["a", "b c/*"]
 
 
 def test_a_sweep_whose_trials_all_failed_goes_on_once_the_code_is_mended(project, capsys):
@@ -282,6 +286,16 @@ def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
     again.add(Trial(1, {"lr": 2}, COMPLETE, 0.4))
     assert list(Journal(tmp_path, space, {}).trials) == [0, 1]
     assert best(again.ordered(), space) == again.trials[1]
+
+
+def test_importance_gives_nothing_to_the_order_of_equal_trials():
+    """In a grid the number of a trial tells its first param."""
+    space = Space("a", "grid", "val.accuracy", "maximize", 16, 0, "none", {}, {"lr": [1, 2, 3, 4], "head": ["a", "b"]})
+    grid = [{"lr": lr, "head": head} for lr in (1, 2, 3, 4) for head in "ab" for _ in range(2)]
+    equal = [Trial(number, params, COMPLETE, 0.9 if number else 0.8) for number, params in enumerate(grid)]
+    assert max(figure.importance(space, equal).values()) < 0.1
+    by_head = [Trial(number, params, COMPLETE, float(params["head"] == "a")) for number, params in enumerate(grid)]
+    assert figure.importance(space, by_head) == {"lr": 0.0, "head": 1.0}
 
 
 def test_importance_finds_the_param_that_matters():

@@ -81,6 +81,15 @@ def test_the_interval_is_that_of_nadeau_and_bengio():
     assert found["n"] == 100
 
 
+def test_every_fold_is_within_the_figure():
+    found = summary(
+        [{"fold": i, "n": 20, "accuracy": 0.99 if i == 3 else 0.9, "macro_f1": 0.9, "log_loss": 0.1} for i in range(10)]
+    )
+    low, high = figure(found).axes[0].get_ylim()
+    assert found["accuracy_high"] < 0.99
+    assert low < 0.9 < 0.99 < high
+
+
 def test_the_figure_is_drawn_when_all_folds_agree():
     found = summary([{"fold": i, "n": 20, "accuracy": 1.0, "macro_f1": 1.0, "log_loss": 0.0} for i in range(3)])
     assert figure(found).axes[0].get_title() == "3-fold cross-validation, 60 images"
