@@ -45,9 +45,8 @@ def fork(root: Path, base: str) -> tuple[str, str]:
 
     What has come to `base` since is none of the change's doing.
     """
-    try:
-        tip = git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
-    except DarkroomError:
+    tip = _commit(root, base)
+    if not tip:
         return base, ""  # an experiment, or nothing at all
     if git(root, "for-each-ref", "--points-at", tip, "refs/exps"):
         return base, ""  # an experiment by its commit
@@ -70,10 +69,7 @@ def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
     except CompareError:
         if not run_base:
             raise
-        try:
-            commit = git(root, "rev-parse", "--verify", "--quiet", f"{start}^{{commit}}")
-        except DarkroomError:
-            commit = ""
+        commit = _commit(root, start)
         if not commit:
             raise  # there is no such base: what was said of it first says so
     say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
@@ -84,6 +80,14 @@ def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
         return replace(run, name=name or f"{base} ({commit[:7]})"), note
     finally:
         remove(folder)
+
+
+def _commit(root: Path, name: str) -> str:
+    """The commit that Git knows by `name`; "" when it knows none."""
+    try:
+        return git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except DarkroomError:
+        return ""
 
 
 def _is_sha(text: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darkroom.errors import DarkroomError
 from darkroom.params import read_yaml
-from darkroom.reproduction.results import LOCK, git
+from darkroom.reproduction.results import LOCK, git, stages_of
 
 LAST_LINES = 15
 
@@ -46,13 +46,11 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
 def _steps_up(root: Path, sha: str, prefix: str) -> int:
     """How many folders above the repository the paths of the lock reach (`../photos`: 1): so deep the clone lies in its
     folder, that they end in there and not beside it, where another project's may be."""
-    from ruamel.yaml import YAML
-
     try:
-        stages = (YAML(typ="safe").load(git(root, "show", f"{sha}:{prefix}{LOCK}")) or {}).get("stages", {}).values()
+        stages = stages_of(git(root, "show", f"{sha}:{prefix}{LOCK}"), sha)
     except DarkroomError:
         return 0  # no lock, which is told next
-    paths = [Path(dep["path"]).parts for stage in stages for dep in stage.get("deps", [])]
+    paths = [Path(dep["path"]).parts for stage in stages.values() for dep in stage.get("deps", [])]
     return max([parts.count("..") - len(Path(prefix).parts) for parts in paths] + [0])
 
 

@@ -33,7 +33,7 @@ def of_folder(folder: Path, name: str) -> Results:
         raise DarkroomError(f"{folder / LOCK} does not exist; expected a project that was run with `dvc repro`")
     lock, metrics, run, answers = (_read(folder / path) for path in (LOCK, METRICS, RUN, PREDICTIONS))
     absent = f"{folder / PREDICTIONS} does not exist; `dvc pull {PREDICTIONS}` there" if answers is None else ""
-    return _results(name, lock or "", metrics, run, (answers, absent))
+    return _results(name, stages_of(lock or "", name), metrics, run, (answers, absent))
 
 
 def of_revision(revision: str, root: Path) -> Results:
@@ -46,7 +46,8 @@ def of_revision(revision: str, root: Path) -> Results:
     lock, metrics, run = (reader.optional(path) for path in (LOCK, METRICS, RUN))
     if lock is None:
         raise DarkroomError(f"{revision} ({sha}) holds no {LOCK}; run `dvc repro` there, and commit what it wrote")
-    return _results(sha, lock, metrics, run, _answers(reader, lock))
+    stages = stages_of(lock, sha)
+    return _results(sha, stages, metrics, run, _answers(reader, stages))
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -57,8 +58,10 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.rstrip("\n")
 
 
-def _results(name: str, lock: str, metrics: str | None, run: str | None, found: tuple[str | None, str]) -> Results:
-    stages, (answers, absent) = _stages(lock, name), found
+def _results(
+    name: str, stages: dict[str, dict[str, Any]], metrics: str | None, run: str | None, found: tuple[str | None, str]
+) -> Results:
+    answers, absent = found
     wanted = locked_md5({"stages": stages}, PREDICTIONS)
     if answers is not None and wanted and md5(answers.encode()) != wanted:
         answers, absent = None, f"{PREDICTIONS} is not what dvc.lock says; `dvc checkout` or `dvc repro` there"
@@ -69,8 +72,8 @@ def _results(name: str, lock: str, metrics: str | None, run: str | None, found: 
         raise DarkroomError(f"{METRICS} or {RUN} of {name} is not valid JSON: {error}") from error
 
 
-def _stages(lock: str, name: str) -> dict[str, dict[str, Any]]:
-    """The stages in the text of a dvc.lock."""
+def stages_of(lock: str, name: str) -> dict[str, dict[str, Any]]:
+    """The stages in the text of a dvc.lock, that of `name`. Raises DarkroomError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -80,11 +83,11 @@ def _stages(lock: str, name: str) -> dict[str, dict[str, Any]]:
         raise DarkroomError(f"{LOCK} of {name} is no DVC lock: {' '.join(str(error).split())}") from error
 
 
-def _answers(reader: Revision, lock: str) -> tuple[str | None, str]:
+def _answers(reader: Revision, stages: dict[str, dict[str, Any]]) -> tuple[str | None, str]:
     """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote; and
     where it is in none of them, why."""
     here = reader.root / PREDICTIONS
-    if here.exists() and md5(here.read_bytes()) == locked_md5({"stages": _stages(lock, reader.name)}, PREDICTIONS):
+    if here.exists() and md5(here.read_bytes()) == locked_md5({"stages": stages}, PREDICTIONS):
         return _read(here), ""
     try:
         return reader.text(PREDICTIONS), ""

@@ -153,9 +153,16 @@ def statuses(connection: socket.socket, count: int = 1) -> list[int]:
     return [int(found) for found in re.findall(rb"HTTP/1.1 (\d+)", got)]
 
 
-def test_the_time_for_a_request_runs_from_its_first_byte(exported, photos, tmp_path):
-    data = (photos / "china.jpg").read_bytes()
+def request_with(photo):
+    """The bytes of a request for this photo."""
+    data = photo.read_bytes()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
+
+
+def test_the_time_for_a_request_runs_from_its_first_byte(exported, photos, tmp_path):
+    request = request_with(photos / "china.jpg")
+    begun = len(request) // 2
     with (
         serve(exported, tmp_path / "log", "--timeout", "2") as running,
         socket.create_connection(("127.0.0.1", running.port), timeout=10) as silent,
@@ -163,22 +170,21 @@ def test_the_time_for_a_request_runs_from_its_first_byte(exported, photos, tmp_p
     ):
         for _ in range(2):  # opened before it was needed; then kept
             time.sleep(2.2)
-            connection.sendall(head.encode() + data[:100])
+            connection.sendall(request[:begun])
             time.sleep(1.2)  # 3.4 s after the connection was opened: the limit is 2, and one more to be cut
-            connection.sendall(data[100:])
+            connection.sendall(request[begun:])
             assert statuses(connection) == [200]
         assert not silent.recv(10)
 
 
 def test_a_request_that_waits_for_the_answer_to_the_one_before_it_is_not_late(exported, photos, tmp_path):
-    data = (photos / "china.jpg").read_bytes()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+    request = request_with(photos / "china.jpg")
     with (
         serve(exported, tmp_path / "log", "--timeout", "1") as running,
         socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection,
     ):
-        connection.sendall((head.encode() + data) * 2)
+        connection.sendall(request * 2)
         assert statuses(connection, 2) == [200, 200]
         time.sleep(3)  # kept open, as between any two requests
-        connection.sendall(head.encode() + data)
+        connection.sendall(request)
         assert statuses(connection) == [200]
