@@ -21,6 +21,8 @@ from darkroom.search.space import Params, SweepError
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
+# What Ray says of its own in the log of whatever uses it, also after the last word of that: "(raylet) …", in colour.
+FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
 PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes to stay one
 
 
@@ -93,9 +95,10 @@ class Experiment:
 
     def last_words(self) -> str:
         """The line of the log that says why it failed, as far as one can tell."""
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        spoken = [line for line in lines if not line.startswith(("ERROR: failed to reproduce", "Updating", "> "))]
-        return (spoken or lines or ["no output"])[-1]
+        lines = [line.rstrip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        aside = ("ERROR: failed to reproduce", "Updating", "> ", " ", "\t")  # indented: it goes on with another
+        spoken = [line for line in lines if not line.startswith(aside) and not FROM_RAY.match(line)]
+        return (spoken or lines or ["no output"])[-1].strip()
 
     def _history(self, pid: int) -> list[dict[str, str]]:
         folder = _training_folder(pid)

@@ -106,7 +106,7 @@ def test_a_sweep_on_a_cluster_gives_the_same_trials_and_a_killed_node_costs_a_re
     said = started.communicate()[0]
     assert "room for 2 trials at a time" in said, said
     assert "2 complete, 0 pruned, 1 failed" in said, said
-    assert re.search(r"failed: trial 2  lr=1000000000: train: the loss is .*training has run away", said)
+    assert re.search(r"failed: trial 2  lr=1000000000: train: the loss is .*training has run away", said), said
     done = trials(project)
     noted = [ran(project, done[number]) for number in (0, 1)]
     assert {(facts["processes"], facts["runtime"]["ray"]) for facts in noted} == {(1, cluster.address)}
