@@ -15,10 +15,13 @@ from darkroom import files
 
 # Read when Ray is imported: it listens on every interface, and talks to nobody without the token.
 SAFE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-# Without processes that these tests do not need, of 3 s each, and with a look at the workers twice a second.
+# Without processes that these tests do not need, of 3 s each; with a look at the workers twice a second, and at the
+# nodes every second (a killed one is missed after two looks, not after 15 s).
 LEAN = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_prestart_worker_first_driver": "0",
+    "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "2",
+    "RAY_worker_niceness": "0",  # beside the other tests, processes of the lowest priority hardly run
     "RAY_TQDM_PATCH_PRINT": "0",  # Ray's own print would stay in the tests' process
 }  # fmt: skip
 MARKS = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
@@ -32,7 +35,8 @@ def two_nodes() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="needs the extra `ray`")
     from ray.cluster_utils import Cluster
 
-    started: Any = Cluster(initialize_head=True, head_node_args=ONE_CPU | {"include_dashboard": False})
+    head = ONE_CPU | {"include_dashboard": False, "include_log_monitor": False}
+    started: Any = Cluster(initialize_head=True, head_node_args=head)
     started.second = started.add_node(**ONE_CPU)
     yield started
     ray.shutdown()

@@ -1,6 +1,8 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,14 @@ LONGEST = (
     CLUSTER, "test_pipeline.py", "training/test_resume.py", "model/test_families.py", "training/test_launch.py",
     "stages/test_worker_death.py", "search/test_sweep.py",
 )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What the tests and all that they start find in the environment."""
+    os.environ["DVC_GLOBAL_CONFIG_DIR"] = str(ROOT / "tests/dvc_settings")
+    if "TESTS_IN_COMMON" not in os.environ:  # pytest-xdist's processes inherit it
+        os.environ["TESTS_IN_COMMON"] = tempfile.mkdtemp(prefix="darkroom-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("TESTS_IN_COMMON"), ignore_errors=True))
 
 
 def _room(path: str) -> str:

@@ -42,7 +42,7 @@ class Project:
         """The environment of an activated .venv, with nothing of the tests' own folder in it."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
-        }
+        } | {"DVC_GLOBAL_CONFIG_DIR": os.environ["DVC_GLOBAL_CONFIG_DIR"]}
         kept.pop("PYTHONPATH", None)
         return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 

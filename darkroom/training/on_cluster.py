@@ -90,7 +90,8 @@ def _together(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
             ),
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if shape.on_gpu else "gloo"),
             run_config=RunConfig(
-                name="train", storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES)
+                name="train", storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES),
+                callbacks=[_end_when_finished(config["home"])],
             ),
         )  # fmt: skip
         try:
@@ -107,11 +108,25 @@ def _together(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
     return done
 
 
+def _end_when_finished(home: Any) -> Any:
+    """A callback for Ray Train's controller, which starts all processes again where one has failed: not where there is
+    a result by then."""
+    import ray
+    from ray.train import UserCallback
+
+    class EndWhenFinished(UserCallback):
+        def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
+            del run_context, worker_exceptions
+            if ray.get(home.finished.remote()) is not None:
+                raise RuntimeError("there is a result already")  # no error of a process, so that Ray ends the run
+
+    return EndWhenFinished()
+
+
 def _one_of_several(config: dict[str, Any]) -> None:
     """What each of several processes does.
 
-    What a user caused is a result. It is raised as well: the others may wait for this process, and Ray ends them. Ray
-    then starts all again, and they find that there is nothing left to do.
+    What a user caused is a result. It is raised as well: the others may wait for this process, and Ray ends them.
     """
     import ray
     from ray.train import get_context

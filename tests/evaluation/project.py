@@ -1,12 +1,10 @@
 """A small DVC project with two runs: a branch, and an experiment that answers better. Its stage is a real one."""
 
-import atexit
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,16 +52,18 @@ def run(folder: Path, *command: str) -> str:
 
 def make_project(folder: Path) -> Path:
     """Branch main with skill 2; tag `other-images` with another seed; experiment `bold` with skill 3."""
-    shutil.copytree(_template(), folder)
+    common = Path(os.environ["TESTS_IN_COMMON"])
+    with (common / "project.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (common / "project").exists():  # made once for all tests of all processes: it takes seconds
+            shutil.rmtree(common / "unfinished", ignore_errors=True)
+            _make(common / "unfinished")
+            (common / "unfinished").rename(common / "project")
+    shutil.copytree(common / "project", folder)
     return folder
 
 
-@cache
-def _template() -> Path:
-    """The project, made once for all tests of this process."""
-    parent = Path(tempfile.mkdtemp(prefix="darkroom-test-"))
-    atexit.register(shutil.rmtree, parent, ignore_errors=True)
-    folder = parent / "project"
+def _make(folder: Path) -> None:
     folder.mkdir()
     (folder / "stage.py").write_text(STAGE)
     (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
@@ -72,8 +72,7 @@ def _template() -> Path:
     for command in (
         "git init -q -b main",
         "dvc init -q",
-        "dvc config core.analytics false",
-        "dvc config core.autostage true",
+        "git config -f .dvc/config core.autostage true",
         "git add -A",
         "git commit -q -m empty",
         "git tag before",
@@ -90,4 +89,3 @@ def _template() -> Path:
     for command in ("dvc repro -q", "git commit -q -a -m other", "git tag other-images", "git reset -q --hard HEAD~1"):
         run(folder, *command.split())
     run(folder, "dvc", "checkout", "-q")
-    return folder

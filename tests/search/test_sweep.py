@@ -80,8 +80,7 @@ def make_project(folder: Path) -> Path:
     for command in (
         "git init -q -b main",
         "dvc init -q",
-        "dvc config core.analytics false",
-        "dvc config core.autostage true",
+        "git config -f .dvc/config core.autostage true",
         "git add -A",
         "git commit -q -m start",
     ):

@@ -112,6 +112,17 @@ def test_what_a_user_caused_is_said_in_one_line(cluster, project, tmp_path):
     assert "Traceback" not in process.stderr
 
 
+def test_all_processes_are_started_again_for_a_lost_one_and_not_once_there_is_a_result(cluster, tmp_path):
+    from darkroom.training import home, on_cluster
+
+    started = home.start(connect(cluster.address), (tmp_path, tmp_path, tmp_path), tmp_path)
+    ends = on_cluster._end_when_finished(started)
+    ends.after_exception(None, {0: ConnectionError("a node is gone")})
+    started.finish.remote(b"what a user caused")
+    with pytest.raises(RuntimeError, match="there is a result already"):
+        ends.after_exception(None, {0: ConnectionError("a node is gone")})
+
+
 def written(out: Path) -> dict[str, str]:
     """The digests of what train wrote."""
     return {name: digest for name, digest in digests(out).items() if not name.startswith("checkpoints")}
