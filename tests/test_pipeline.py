@@ -176,6 +176,10 @@ def test_queued_experiments_run_in_parallel_and_can_be_compared_and_applied(rest
     restored.dvc("exp", "run", "--queue", "-S", "lr=choice(0.003,1e-4)")
     restored.dvc("queue", "start", "-j", "2")
     for _ in range(120):
+        if len(restored.git("for-each-ref", "refs/exps/*/*/*").splitlines()) == 2:  # DVC itself takes long to ask
+            break
+        time.sleep(1)
+    for _ in range(30):
         status = restored.dvc("queue", "status").stdout
         if "Queued" not in status and "Running" not in status:
             break
