@@ -153,7 +153,7 @@ def git(root: Path, *arguments: str) -> str:
 
 def _training_folder(pid: int) -> Path | None:
     """The folder in which the train stage of this process works, while it does."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         for child in psutil.Process(pid).children(recursive=True):

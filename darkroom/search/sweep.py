@@ -128,7 +128,7 @@ def state(root: Path, space: Space, params: Params, target: str | None) -> dict[
     from dvc.dependency import ParamsDependency, loads_from
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from networkx import descendants  # type: ignore[import-untyped]
+    from networkx import descendants
 
     path = root.resolve() / "dvc.yaml"
     own = space.fixed.keys() | space.params.keys()

@@ -143,6 +143,8 @@ def test_what_was_not_reached_is_said():
     assert "(quick: 0.960): 900 right against 960 of 1000 images, a real difference (p = 1" in said
     failed = [{"name": "Darkroom: all", "ours": True, "failed": "x"}, *ROWS[3:]]
     assert PARTS["second"].aim(failed, 100) == "", "nothing to compare, and no crash"
+    even = [ROWS[0] | {"accuracy": 0.96}, *ROWS[1:]]
+    assert "0.960, is no lower than the best peer's (quick: 0.960)." in PARTS["second"].aim(even, 100)
     even = [ROWS[0] | {"accuracy": round(147 / 153, 6)}, *[row | {"accuracy": 147 / 153} for row in ROWS[1:]]]
     assert "0.961, is no lower than the best peer's (quick: 0.961)." in PARTS["second"].aim(even, 153)
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 CHECKS = 0.02  # seconds
 DEADLINE = 400  # seconds that a stage may take, on a machine that is busy with other tests

@@ -50,6 +50,18 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
+def begin(folder: Path) -> None:
+    """Make a Git and DVC repository of the folder, with what lies there as its first commit."""
+    for command in (
+        "git init -q -b main",
+        "dvc init -q",
+        "git config -f .dvc/config core.autostage true",
+        "git add -A",
+        "git commit -q -m start",
+    ):
+        run(folder, *command.split())
+
+
 def make_project(folder: Path) -> Path:
     """Branch main with skill 2; tag `other-images` with another seed; experiment `bold` with skill 3."""
     common = Path(os.environ["TESTS_IN_COMMON"])
@@ -69,12 +81,8 @@ def _make(folder: Path) -> None:
     (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
     (folder / "params.yaml").write_text("seed: 1\nskill: 2.0\n")
     (folder / ".gitignore").write_text("__pycache__\n")
+    begin(folder)
     for command in (
-        "git init -q -b main",
-        "dvc init -q",
-        "git config -f .dvc/config core.autostage true",
-        "git add -A",
-        "git commit -q -m empty",
         "git tag before",
         "dvc repro -q",
         "git add -A",

@@ -15,7 +15,7 @@ from darkroom.search import figure, results, sweep
 from darkroom.search.experiment import setting
 from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
 from darkroom.search.space import Range, Space, SweepError, read_space
-from tests.evaluation.project import run
+from tests.evaluation.project import begin, run
 
 # DVC's own, when it works out its graph in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
@@ -77,14 +77,7 @@ def make_project(folder: Path) -> Path:
     (folder / "params.yaml").write_text("lr: 0.1\nepochs: 4\nnap: 0.0\n")
     (folder / ".gitignore").write_text("__pycache__\n.darkroom\n")
     (folder / ".dvcignore").write_text("__pycache__\n")
-    for command in (
-        "git init -q -b main",
-        "dvc init -q",
-        "git config -f .dvc/config core.autostage true",
-        "git add -A",
-        "git commit -q -m start",
-    ):
-        run(folder, *command.split())
+    begin(folder)
     return folder
 
 

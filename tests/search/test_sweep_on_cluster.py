@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from darkroom.export.provenance import dvc_md5
 from tests.clusters import MARKS, ONE_CPU, epochs, until
 from tests.conftest import ROOT
-from tests.evaluation.project import run
+from tests.evaluation.project import begin, run
 from tests.training.small import RECIPE, write_params
 
 pytestmark = MARKS
@@ -45,14 +45,7 @@ def make_project(folder: Path) -> Path:
         },
     }
     YAML().dump({"stages": stages}, folder / "dvc.yaml")
-    for command in (
-        "git init -q -b main",
-        "dvc init -q",
-        "git config -f .dvc/config core.autostage true",
-        "git add -A",
-        "git commit -q -m start",
-    ):
-        run(folder, *command.split())
+    begin(folder)
     return folder
 
 
