@@ -1,11 +1,14 @@
 """Fine-tuning speed: against the same network on one resident batch, and against a tutorial's float32 loop.
 
-    python -m benchmarks.finetune [--backbone resnet18] [--images FOLDER] [--rounds 5]
+    python -m benchmarks.finetune [--backbone resnet18 …] [--images FOLDER] [--batch-size 16] [--rounds 5]
 
-The three take turns, so that whatever else the machine does falls on all of them; medians over the rounds are compared.
+They take turns, so that whatever else the machine does falls on all of them; medians over the rounds are compared. On a
+GPU a resident batch is also run with whatever kernels are fastest, which give other bits each time.
 """
 
 import argparse
+import dataclasses
+import itertools
 import statistics
 import tempfile
 import time
@@ -38,45 +41,64 @@ RECIPE = Recipe(
     thaw_lr_factor=1.0, batch_norm="batch", lr_decay=1.0, precision="auto", compile="never",
 )  # fmt: skip
 
+PIPELINE, RESIDENT, TUTORIAL = "pipeline", "one resident batch", "tutorial in float32"
+ANY_KERNELS = "one resident batch, any kernels"
+
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--backbone", nargs="+", default=["resnet18"], metavar="NAME")
     parser.add_argument("--images", type=Path, default=Path("../shared/data/dogs-vs-cats"))
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="steps of each in a round")
+    parser.add_argument("--no-tutorial", action="store_true", help="leave out the tutorial's loop")
     asked = parser.parse_args()
     paths = sorted(path for path in asked.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise SystemExit(f"finetune: --images {asked.images} holds no .jpg, .jpeg or .png; name a folder of photos")
-    paths = paths[: asked.steps * RECIPE.batch_size]
-    device = runtime.torch_device(runtime.from_environment())
+    # A small folder comes round again: each photo is a row of its own then.
+    paths = list(itertools.islice(itertools.cycle(paths), asked.steps * asked.batch_size))
+    recipe = dataclasses.replace(RECIPE, batch_size=asked.batch_size)
+    environment = runtime.from_environment()
+    device = runtime.torch_device(environment)
     dtype = precision.choose("auto", device)
     with tempfile.TemporaryDirectory() as folder:
-        turns = {
-            "pipeline": pipeline(Path(folder), paths, asked.backbone, device, dtype),
-            "resident batch": resident(asked.backbone, device, dtype, asked.steps),
-            "tutorial": tutorial(paths, asked.backbone, device),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in turns}
-        for turn in range(asked.rounds + 1):
-            for name, run in turns.items():
-                started = time.monotonic()
-                run()
-                if turn:  # the first round warms up
-                    seconds[name].append(time.monotonic() - started)
-    speed = {name: len(paths) / statistics.median(took) for name, took in seconds.items()}
-    for name, value in speed.items():
-        print(f"{asked.backbone}, {name}: {value:.1f} images a second")
-    kind = str(dtype).removeprefix("torch.")
-    print(f"pipeline / resident batch ({kind}, batch {RECIPE.batch_size}): {_ratio(seconds, 'resident batch'):.3f}")
-    print(f"pipeline ({kind}) / tutorial (float32): {_ratio(seconds, 'tutorial'):.2f}")
+        table = photos(Path(folder) / "train", paths)
+        for backbone in asked.backbone:
+            turns = {
+                PIPELINE: pipeline(table, backbone, recipe, device, dtype),
+                RESIDENT: resident(backbone, recipe, device, dtype, asked.steps),
+            }
+            if device.type == "cuda":
+                turns[ANY_KERNELS] = any_kernels(resident(backbone, recipe, device, dtype, asked.steps))
+            if not asked.no_tutorial:
+                turns[TUTORIAL] = tutorial(paths, backbone, recipe, device, environment.workers)
+            seconds = take_turns(turns, asked.rounds)
+            kind = str(dtype).removeprefix("torch.")
+            print(f"{backbone}, {kind}, batches of {asked.batch_size}, {len(paths)} photos of {SIZE} px a turn")
+            for name, took in seconds.items():
+                ratio = "" if name == PIPELINE else f"; pipeline / this: {_ratio(seconds, name):.3f}"
+                speed = len(paths) / statistics.median(took)
+                print(f"  {name}: {speed:.1f} images a second{ratio}", flush=True)
+
+
+def take_turns(turns: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """The seconds that each took in each of the rounds, after one that warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for turn in range(rounds + 1):
+        for name, run in turns.items():
+            started = time.monotonic()
+            run()
+            if turn:
+                seconds[name].append(time.monotonic() - started)
+    return seconds
 
 
 def _ratio(seconds: dict[str, list[float]], other: str) -> float:
     """The median over the rounds of how many times as fast the pipeline was as `other`."""
-    return statistics.median(b / a for a, b in zip(seconds["pipeline"], seconds[other], strict=True))
+    return statistics.median(b / a for a, b in zip(seconds[PIPELINE], seconds[other], strict=True))
 
 
 def network(backbone: str, device: torch.device) -> Network:
@@ -89,33 +111,42 @@ def network(backbone: str, device: torch.device) -> Network:
     return built.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def pipeline(
-    folder: Path, paths: list[Path], backbone: str, device: torch.device, dtype: torch.dtype
-) -> Callable[[], object]:
-    """An epoch of the training loop: shards read by mapping, augmented, all else as in stages/train.py."""
+def photos(folder: Path, paths: list[Path]) -> Table:
+    """The photos as preprocess writes them, in shards of two classes."""
     framing = Framing(size=SIZE, resize="crop", short_side=256)
-    with write_shards(folder / "train", "images", ["a", "b"]) as writer:
+    decoded: dict[Path, np.ndarray] = {}
+    with write_shards(folder, "images", ["a", "b"]) as writer:
         for place, path in enumerate(paths):
-            writer.add(decode(path.read_bytes(), framing), place % 2, f"{place:064x}")
+            if path not in decoded:
+                decoded[path] = decode(path.read_bytes(), framing)
+            writer.add(decoded[path], place % 2, f"{place:064x}")
         writer.close()
-    table = Table([Shards(folder / "train")])
-    nothing = Table([Shards(folder / "train")], [np.empty(0, np.int64)])
+    return Table([Shards(folder)])
+
+
+def pipeline(
+    table: Table, backbone: str, recipe: Recipe, device: torch.device, dtype: torch.dtype
+) -> Callable[[], object]:
+    """An epoch of the training loop: shards read from files, augmented, all else as in stages/train.py."""
+    nothing = Table(table.parts, [np.empty(0, np.int64)])
     model = network(backbone, device)
     groups = [*freezing.groups(model.body.net), list(model.head.parameters())]
-    train = ImageInputs(table, device, 0, STRENGTHS[RECIPE.augment], True)
+    train = ImageInputs(table, device, 0, STRENGTHS[recipe.augment], True)
     val = ImageInputs(nothing, device, 0, None, True)
-    fit = Fit([Phase(model, groups, train, val, 0, RECIPE.epochs, RECIPE.lr, dtype)], RECIPE, device)
+    fit = Fit([Phase(model, groups, train, val, 0, recipe.epochs, recipe.lr, dtype)], recipe, device)
     fit.begin(0)
-    epochs = iter(range(RECIPE.epochs))
+    epochs = iter(range(recipe.epochs))
     return lambda: fit.train_epoch(next(epochs), 0, [0.0, 0, 0])
 
 
-def resident(backbone: str, device: torch.device, dtype: torch.dtype, count: int) -> Callable[[], object]:
+def resident(
+    backbone: str, recipe: Recipe, device: torch.device, dtype: torch.dtype, count: int
+) -> Callable[[], object]:
     """The same network, dtype and batch size on one random batch that is there already: no reading, no augmentation."""
     model = network(backbone, device).train()
     optimizer = optimizers.build("sgd", optimizers.parameter_groups([list(model.parameters())], 1.0), 0.001, 1e-4, 0.9)
-    images = torch.rand(RECIPE.batch_size, 3, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 2, (RECIPE.batch_size,), device=device)
+    images = torch.rand(recipe.batch_size, 3, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (recipe.batch_size,), device=device)
 
     def run() -> None:
         for _ in range(count):
@@ -129,7 +160,25 @@ def resident(backbone: str, device: torch.device, dtype: torch.dtype, count: int
     return run
 
 
-def tutorial(paths: list[Path], backbone: str, device: torch.device) -> Callable[[], object]:
+def any_kernels(run: Callable[[], object]) -> Callable[[], object]:
+    """`run` with the kernels that cuDNN finds fastest, whether or not they add up in the same order each time."""
+
+    def freely() -> None:
+        mode = torch.get_deterministic_debug_mode()
+        torch.set_deterministic_debug_mode("default")
+        torch.backends.cudnn.benchmark = True
+        try:
+            run()
+        finally:
+            torch.backends.cudnn.benchmark = False
+            torch.set_deterministic_debug_mode(mode)
+
+    return freely
+
+
+def tutorial(
+    paths: list[Path], backbone: str, recipe: Recipe, device: torch.device, workers: int
+) -> Callable[[], object]:
     """An epoch as tutorials write it: a DataLoader over files, torchvision's transforms, float32, a plain optimizer."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
@@ -149,7 +198,7 @@ def tutorial(paths: list[Path], backbone: str, device: torch.device) -> Callable
 
     model = models.get_model(backbone, weights=None, num_classes=2).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
-    loader = DataLoader(Photos(), batch_size=RECIPE.batch_size, shuffle=True, num_workers=2)
+    loader = DataLoader(Photos(), batch_size=recipe.batch_size, shuffle=True, num_workers=workers)
 
     def run() -> float:
         total = 0.0

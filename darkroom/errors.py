@@ -1,5 +1,7 @@
 """What a user can cause: each error is one message that names the thing, the value and the next step."""
 
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+
 
 class DarkroomError(Exception):
     """The base of all errors that are shown as one line, without a traceback."""
@@ -27,3 +29,8 @@ class WeightsError(DarkroomError):
 
 class TrainingError(DarkroomError):
     """Training cannot go on: a loss that is no number, nothing to train, no memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the memory of the device or of the machine was not enough."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)

@@ -11,9 +11,9 @@ from darkroom import files, runtime
 from darkroom.data.augment import STRENGTHS
 from darkroom.data.shards import Shards, write_shards
 from darkroom.errors import DarkroomError
-from darkroom.model import engine, freezing, onnx_body, tensors, weights
+from darkroom.model import freezing, onnx_body, tensors, weights
 from darkroom.model.catalog import BACKBONES, TIMM
-from darkroom.model.embedding import Copies, embedded, engine_name
+from darkroom.model.embedding import Copies, batch_size, embedded, engine_name
 from darkroom.params import load, param
 from darkroom.progress import progress
 from darkroom.stage import note, run
@@ -51,7 +51,7 @@ def main(shards: Path, features: Path, body: Path) -> str:
         count = params.views if split == "train" and params.augment != "none" else 0
         copies = Copies(count, params.augment, bool(splits[split].index["flips"]), params.seed)
         rows = embedded(splits[split], body, copies, environment)
-        batches = -(-len(splits[split]) // engine.batch_size(splits[split]))
+        batches = -(-len(splits[split]) // batch_size(splits[split], environment))
         shown = progress(rows, f"embed {split}", batches, "batch")
         write_features(features / split, splits[split], shown, engine_name(environment))
         done += len(splits[split]) * (1 + count)

@@ -1,12 +1,15 @@
 """Params are read strictly: each mistake is one line that names the key, the value and what is allowed."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import pytest
 
 from darkroom.errors import ParamsError
 from darkroom.params import check, load, param, schema
+from darkroom.training.recipe import Recipe
+from tests.project import ROOT
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,10 @@ def test_a_prefix_opens_a_list_of_choices():
     for wrong in ("timm/", "my/timm/x", "resnet19"):
         with pytest.raises(ParamsError, match=r"expected `resnet18` or `timm/…`"):
             check("backbone", wrong, spec)
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "weights/small_cnn-mnist.params.yaml"])
+def test_the_params_that_come_with_the_project_are_those_of_today(path, tmp_path):
+    shutil.copy(ROOT / "params.schema.json", tmp_path)
+    shutil.copy(ROOT / path, tmp_path / "params.yaml")
+    load(Recipe, tmp_path / "params.yaml")  # every key of the schema is looked at

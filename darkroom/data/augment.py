@@ -88,39 +88,67 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
 
 
 def apply(images: "Tensor", draws: Draws) -> "Tensor":
-    """The augmented images: float (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image."""
+    """The augmented images: float (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image.
+
+    Each line goes through all pixels once, which on a GPU is what it costs.
+    """
     import torch
     from torch.nn import functional
 
     def on_device(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(images.device, images.dtype)
 
-    grid = functional.affine_grid(on_device(draws.affine), list(images.shape), align_corners=False)
+    grid = _grid(on_device(draws.affine), images.shape[-1])
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if draws.colour is not None:
         brightness, contrast, saturation = on_device(draws.colour)[:, :, None, None, None].unbind(1)
-        # Each is a mixture with something plainer: black, the image's mean grey, the pixel's grey.
+        # Each is a mixture with something plainer: black, the image's mean grey, the pixel's grey. The three together
+        # are a sum of the pixel, its grey and the mean grey.
         grey = images.mean(1, keepdim=True)
-        images = torch.lerp(grey, images, saturation)
-        mean = grey.mean((2, 3), keepdim=True)
-        images = (torch.lerp(mean, images, contrast) * brightness).clamp_(0, 1)
+        scale = brightness * contrast * saturation
+        offset = grey.mean((2, 3), keepdim=True) * (brightness * (1 - contrast))
+        plain = torch.addcmul(offset, grey, brightness * contrast - scale)
+        laid_out = torch.empty_like(images, memory_format=torch.channels_last)  # as networks want them: no pass more
+        images = torch.addcmul(plain, images, scale, out=laid_out).clamp_(0, 1)
     if draws.box is not None:
-        places = (torch.arange(images.shape[-1], device=images.device, dtype=images.dtype) + 0.5) * (
-            2 / images.shape[-1]
-        ) - 1
-        left, top, right, bottom = on_device(draws.box)[:, :, None].unbind(1)
-        across = (places > left) & (places < right)
-        down = (places > top) & (places < bottom)
-        images = images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.5)
+        (erased,) = np.nonzero(draws.box[:, 2] > draws.box[:, 0])
+        if len(erased):
+            places = _places(images.shape[-1], images)
+            left, top, right, bottom = on_device(draws.box[erased])[:, :, None].unbind(1)
+            across = (places > left) & (places < right)
+            down = (places > top) & (places < bottom)
+            chosen = torch.from_numpy(erased).to(images.device)
+            greyed = images[chosen].masked_fill_((down[:, :, None] & across[:, None, :])[:, None], 0.5)
+            images.index_copy_(0, chosen, greyed)
     return images
 
 
-def augmented(
-    images: np.ndarray, strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int
-) -> np.ndarray:
+def _places(size: int, like: "Tensor") -> "Tensor":
+    """The middles of the pixels of a row, (size,) in -1..1, on the device of `like`."""
+    import torch
+
+    return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (2 / size) - 1
+
+
+def _grid(affine: "Tensor", size: int) -> "Tensor":
+    """Where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in a single pass."""
+    import torch
+
+    places = _places(size, affine)
+    rows = torch.addcmul(affine[:, None, None, :, 2], affine[:, None, None, :, 1], places[:, None, None])
+    return torch.addcmul(rows, affine[:, None, None, :, 0], places[:, None])
+
+
+def as_bytes(images: "Tensor") -> "Tensor":
+    """Images in 0..1, rounded to what a file would hold: uint8 of the same shape."""
+    import torch
+
+    return (images * 255).round_().to(torch.uint8)
+
+
+def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
     """`images` uint8 (b, S, S, 3) augmented on the CPU, rounded back to uint8: for features of augmented copies."""
     import torch
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
-    changed = apply(pixels, draw(strength, flips, samples, seed, epoch))
-    return (changed * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return as_bytes(apply(pixels, draws)).permute(0, 2, 3, 1).contiguous().numpy()

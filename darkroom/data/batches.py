@@ -10,6 +10,7 @@ import numpy as np
 from darkroom.data.randomness import generator, uniforms
 from darkroom.data.shards import Shards
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 AHEAD = 2  # batches that wait, read, while one is computed with
 
@@ -115,7 +116,7 @@ def views(samples: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
     return (uniforms(samples, 1, seed, "view", epoch)[:, 0] * count).astype(np.int64)
 
 
-def read_ahead(items: Iterable[np.ndarray], read: Callable[[np.ndarray], T], ahead: int = AHEAD) -> Iterator[T]:
+def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AHEAD) -> Iterator[T]:
     """`read(item)` of each item, in order, read by a thread while the caller computes with the one before.
 
     What `read` raises is raised here; a caller that stops early stops the thread.

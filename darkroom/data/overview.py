@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.data.augment import STRENGTHS, augmented
+from darkroom.data.augment import STRENGTHS, augmented, draw
 from darkroom.data.decode import Framing, decode
 from darkroom.data.figures import SIDE, Pair, save_pairs, save_sheet
 from darkroom.data.preparing import SPLITS, Prepared
@@ -63,7 +63,7 @@ def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
         places = np.flatnonzero(shards.labels == label)[:IMAGES_SHOWN]
         images = shards.rows(places)
         flips = shards.index["flips"]
-        changed = [list(augmented(images, strength, flips, places, seed, 0)) for strength in strengths.values()]
+        changed = [list(augmented(images, draw(strength, flips, places, seed, 0))) for strength in strengths.values()]
         rows.append((shards.classes[label], [list(images), *changed]))
     more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
     title = f"What the model sees: {shards.index['image_size']} px{more}"

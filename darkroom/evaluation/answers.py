@@ -107,8 +107,9 @@ class Answerer:
         return Predictions.of(own.ids, own.classes, own.labels, sums)
 
     def _batches(self, shards: Shards, what: str) -> Iterator[np.ndarray]:
-        count = -(-len(shards) // batch_size(shards))
-        for images, _ in progress(batches(shards), f"evaluate {what}", count, "batche"):
+        size = batch_size(shards)
+        count = -(-len(shards) // size)
+        for images, _ in progress(batches(shards, size), f"evaluate {what}", count, "batch"):
             yield images
 
     def _untouched(self) -> Looker:

@@ -7,22 +7,25 @@ are computed does not change a bit, as long as the processors are of one kind.
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from darkroom import cluster, runtime
-from darkroom.data.augment import STRENGTHS, augmented
+from darkroom.data.ahead import ready
+from darkroom.data.augment import STRENGTHS, Draws, augmented, draw
 from darkroom.data.shards import Shards
 from darkroom.errors import DarkroomError
 from darkroom.model import engine
-from darkroom.model.network import features_on, load_body
 from darkroom.runtime import Runtime
 
-Features = Callable[[np.ndarray], np.ndarray]  # (n, S, S, 3) uint8 -> (n, D) float32
-Batch = tuple[int, np.ndarray, np.ndarray]  # number, images (b, S, S, 3) uint8, their places in the shards (b,)
+if TYPE_CHECKING:
+    from darkroom.model.gpu_body import GpuBody
+
+Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Copies:
     flips: bool
     seed: int
 
+    def draws(self, places: np.ndarray) -> Iterator[Draws]:
+        """What the images at `places` get, copy by copy."""
+        for copy in range(1, self.count + 1):
+            strength = STRENGTHS[self.augment]
+            assert strength is not None
+            yield draw(strength, self.flips, places, self.seed, copy)
+
 
 @dataclass(frozen=True)
 class Carried:
@@ -44,39 +54,79 @@ class Carried:
     environment: Runtime
 
 
-def extractor(body: Path, environment: Runtime) -> Features:
-    """How images become features.
-
-    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
-    choice follows from the device alone, since each engine has other bits.
-    """
-    if environment.device == "cpu" or runtime.torch_device(environment).type == "cpu":
-        return engine.Engine(body / "body.onnx", environment.threads).features
-    return features_on(load_body(body)[0], runtime.torch_device(environment))
-
-
 def engine_name(environment: Runtime) -> str:
     """What computes the features: engine.ONNX, or the device on which torch does."""
     device = cluster.device(environment) if environment.ray else str(runtime.torch_device(environment))
     return engine.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
 
 
+def batch_size(shards: Shards, environment: Runtime) -> int:
+    """How many images go through the body together."""
+    if engine_name(environment) == engine.ONNX:
+        return engine.batch_size(shards)
+    return engine.batch_size(shards, engine.GPU_PIXELS, engine.GPU_IMAGES)
+
+
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:
     """Features float32 (b, 1 + copies, D) of all images, batch by batch: of each image, then of its copies."""
-    numbered = ((number, *batch) for number, batch in enumerate(engine.batches(shards)))
+    size = batch_size(shards, environment)
     if environment.ray is None:
-        extract = extractor(body, environment)
-        yield from (views(extract, batch, copies) for batch in numbered)
-        return
+        computes = opened(body, environment)
+        if isinstance(computes, engine.Engine):
+            return (views(computes, batch, copies) for batch in engine.batches(shards, size))
+        return on_gpu(computes, shards, size, copies)
+    return _on_cluster(shards, size, body, copies, environment, environment.ray)
+
+
+def opened(body: Path, environment: Runtime) -> "engine.Engine | GpuBody":
+    """What turns images into features, from the files of models/body.
+
+    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
+    choice follows from the device alone, since each engine has other bits.
+    """
+    device = environment.device if environment.device == "cpu" else runtime.torch_device(environment)
+    if str(device) == "cpu":
+        return engine.Engine(body / "body.onnx", environment.threads)
+    from darkroom.model.gpu_body import GpuBody
+
+    return GpuBody(body, runtime.torch_device(environment))
+
+
+def views(computes: "engine.Engine | GpuBody", batch: Batch, copies: Copies) -> np.ndarray:
+    """Features (b, 1 + copies, D) of one batch."""
+    images, places = batch
+    if not isinstance(computes, engine.Engine):
+        return computes.features(computes.shown(images, copies.draws(places))).cpu().numpy()
+    shown = [images, *(augmented(images, draws) for draws in copies.draws(places))]
+    return np.stack([computes.features(each) for each in shown], axis=1)
+
+
+def on_gpu(body: "GpuBody", shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
+    """The views of all images: the next batch travels, and the last one's features come back, while one is computed."""
+    parts = [np.arange(start, min(start + size, len(shards))) for start in range(0, len(shards), size)]
+    waiting = None
+    for shown in ready(parts, shards.rows, lambda at, rows: body.shown(rows, copies.draws(at)), body.device):
+        features = body.features(shown)
+        if waiting is not None:
+            yield waiting.cpu().numpy()
+        waiting = features
+    if waiting is not None:
+        yield waiting.cpu().numpy()
+
+
+def _on_cluster(
+    shards: Shards, size: int, body: Path, copies: Copies, environment: Runtime, address: str
+) -> Iterator[np.ndarray]:
     device = cluster.device(environment)
-    on_gpu = device == "cuda"
-    names = ("body.json", "body.safetensors") if on_gpu else ("body.onnx",)
+    gpu = device == "cuda"
+    names = ("body.json", "body.safetensors") if gpu else ("body.onnx",)
     carried = Carried(
         tuple((name, (body / name).read_bytes()) for name in names),
         copies,
         dataclasses.replace(environment, device=device),
     )
-    results = cluster.map_chunks(_on_node, carried, numbered, environment.ray, environment.threads, int(on_gpu))
+    numbered = ((number, *batch) for number, batch in enumerate(engine.batches(shards, size)))
+    results = cluster.map_chunks(_on_node, carried, numbered, address, environment.threads, int(gpu))
     for result in cluster.in_order(results):
         if isinstance(result, cluster.Lost):
             raise DarkroomError(
@@ -85,25 +135,15 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
         yield result
 
 
-def views(extract: Features, batch: Batch, copies: Copies) -> np.ndarray:
-    """Features (b, 1 + copies, D) of one batch."""
-    _, images, places = batch
-    shown = [extract(images)]
-    for copy in range(1, copies.count + 1):
-        strength = STRENGTHS[copies.augment]
-        assert strength is not None
-        shown.append(extract(augmented(images, strength, copies.flips, places, copies.seed, copy)))
-    return np.stack(shown, axis=1)
-
-
-def _on_node(carried: Carried, batch: Batch) -> np.ndarray:
-    return views(_opened(carried.files, carried.environment), batch, carried.copies)
+def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+    _, images, places = numbered
+    return views(_kept(carried.files, carried.environment), (images, places), carried.copies)
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> Features:
-    """The extractor in this process of a node, opened once: batches come one after the other."""
+def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> "engine.Engine | GpuBody":
+    """The body in this process of a node, opened once: batches come one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files:
             (Path(folder) / name).write_bytes(data)
-        return extractor(Path(folder), environment)
+        return opened(Path(folder), environment)

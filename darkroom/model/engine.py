@@ -10,6 +10,7 @@ from darkroom.errors import DarkroomError
 
 ONNX = "onnxruntime"  # what data/features says of what made them
 PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
+GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # the same on a GPU, which works on all of them at once
 PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
 
 
@@ -48,15 +49,14 @@ class Engine:
             yield self.session.run(outputs, {"images": images[start : start + count]})
 
 
-def batches(shards: Shards) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The images of `shards` in order, in batches whose size suits the image size: ((b, S, S, 3), (b,) places)."""
-    count = batch_size(shards)
+def batches(shards: Shards, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images of `shards` in order, in batches of `count`: ((b, S, S, 3), (b,) places)."""
     for start in range(0, len(shards), count):
         places = np.arange(start, min(start + count, len(shards)))
         yield shards.rows(places), places
 
 
-def batch_size(shards: Shards) -> int:
-    """How many images go through the network at once: a function of their size alone."""
+def batch_size(shards: Shards, pixels: int = PIXELS_A_BATCH, images: int = 256) -> int:
+    """How many images are read at once, `pixels` and `images` at most: a function of their size alone."""
     size = shards.row_shape[0] if len(shards) else 1
-    return max(1, min(256, PIXELS_A_BATCH // (size * size)))
+    return max(1, min(images, pixels // (size * size)))

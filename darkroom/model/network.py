@@ -9,24 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from darkroom import files
+from darkroom.data.ahead import on_device
 from darkroom.model import backbones, freezing, heads, tensors
 from darkroom.model.classifier import SavedClassifier
 
 
 def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """(n, S, S, 3) uint8 -> (n, 3, S, S) float32 in 0..1 on `device`, channels last in memory."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
-
-
-def features_on(body: "Body", device: torch.device) -> Callable[[np.ndarray], np.ndarray]:
-    """A function (n, S, S, 3) uint8 -> (n, D) float32 that runs `body` on `device`."""
-    body = body.to(device).to(memory_format=torch.channels_last).eval()
-
-    def features(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return body(pixels(images, device)).cpu().numpy()
-
-    return features
+    there = on_device(images, torch.device(device)).permute(0, 3, 1, 2)
+    return there / 255 if there.is_cuda else there.float().div_(255)  # in one pass; a CPU divides floats sooner
 
 
 class Body(nn.Module):

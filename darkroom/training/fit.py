@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from darkroom.data.batches import balanced_order, order, steps
 from darkroom.data.randomness import number
-from darkroom.errors import TrainingError
+from darkroom.errors import TrainingError, is_out_of_memory
 from darkroom.progress import progress, say
 from darkroom.training import losses, optimizers, precision
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.ema import Ema
 from darkroom.training.group import Group
 from darkroom.training.history import Row, Watcher, tell
-from darkroom.training.micro import Micro, is_out_of_memory
+from darkroom.training.micro import Micro
 from darkroom.training.monitor import Monitor
 from darkroom.training.phase import Fitted, Phase
 from darkroom.training.recipe import Recipe
@@ -241,13 +241,13 @@ class Fit:
         self.group.follow_first(module)
         count = len(self.phase.val.table)
         mine = self.group.part(np.arange(count))
-        rows = [torch.empty(0, self.classes)]
+        rows = [torch.empty(0, self.classes, device=self.device)]
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, self.phase.dtype, enabled=self.phase.dtype != torch.float32),
         ):
-            rows += [module(inputs).float().cpu() for inputs in self.phase.val.evaluation(self.recipe.batch_size, mine)]
-        logits = self.group.joined(torch.cat(rows), count)
+            rows += [module(inputs).float() for inputs in self.phase.val.evaluation(self.recipe.batch_size, mine)]
+        logits = self.group.joined(torch.cat(rows).cpu(), count)
         if not len(logits):
             return None, None, logits
         labels = torch.from_numpy(self.phase.val.table.labels)

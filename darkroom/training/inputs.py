@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from darkroom.data import augment
-from darkroom.data.batches import Table, read_ahead, views
+from darkroom.data.ahead import on_device, ready
+from darkroom.data.batches import Table, views
 
 if TYPE_CHECKING:
     import torch
@@ -43,20 +44,20 @@ class FeatureInputs:
         """(b, D) float32 and labels (b,) int64 of each part."""
         for samples in parts:
             places, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
-            yield _tensor(self.table.features(places, shown), self.device), _labels(self, places)
+            yield on_device(self.table.features(places, shown), self.device), _labels(self, places)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, D) float32 of view 0, in order."""
         del batch_size  # one small product of matrices: memory is no limit
         for start in range(0, len(samples), FEATURES_AT_ONCE):
             part = samples[start : start + FEATURES_AT_ONCE]
-            yield _tensor(self.table.features(part, np.zeros(len(part), np.int64)), self.device)
+            yield on_device(self.table.features(part, np.zeros(len(part), np.int64)), self.device)
 
 
 class ImageInputs:
     """Rows of `data/shards`: (b, 3, S, S) float32 in 0..1, channels last, augmented by `strength` in training.
 
-    Images stay uint8 until they are on the device; a thread reads the next batches meanwhile.
+    Images stay uint8 until they are on the device; the next batches are made ready meanwhile.
     """
 
     def __init__(
@@ -68,30 +69,26 @@ class ImageInputs:
         """(b, 3, S, S) float32 and labels (b,) int64 of each part."""
         import torch
 
-        places = [samples % len(self.table) for samples in parts]
-        for samples, mine, rows in zip(parts, places, read_ahead(places, self.table.rows), strict=True):
+        def finish(samples: np.ndarray, rows: np.ndarray) -> "tuple[Tensor, Tensor]":
             images = self._pixels(rows)
             if self.strength is not None:
                 draws = augment.draw(self.strength, self.flips, samples, self.seed, epoch)
                 images = augment.apply(images, draws)
-            yield images.contiguous(memory_format=torch.channels_last), _labels(self, mine)
+            return images.contiguous(memory_format=torch.channels_last), _labels(self, samples % len(self.table))
+
+        return ready(parts, lambda samples: self.table.rows(samples % len(self.table)), finish, self.device)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """(b, 3, S, S) float32, in order."""
         parts = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
-        for rows in read_ahead(parts, self.table.rows):
-            yield self._pixels(rows)
+        made = ready(parts, self.table.rows, lambda _samples, rows: (self._pixels(rows),), self.device)
+        return (images for (images,) in made)
 
     def _pixels(self, rows: np.ndarray) -> "Tensor":
-        return _tensor(rows, self.device).permute(0, 3, 1, 2).float().div_(255)
+        from darkroom.model.network import pixels
 
-
-def _tensor(rows: np.ndarray, device: "torch.device") -> "Tensor":
-    import torch
-
-    tensor = torch.from_numpy(rows)
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+        return pixels(rows, self.device)
 
 
 def _labels(inputs: FeatureInputs | ImageInputs, samples: np.ndarray) -> "Tensor":
-    return _tensor(inputs.table.labels[samples], inputs.device)
+    return on_device(inputs.table.labels[samples], inputs.device)

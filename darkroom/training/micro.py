@@ -6,10 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from darkroom.errors import TrainingError
+from darkroom.errors import TrainingError, is_out_of_memory
 from darkroom.progress import say
-
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Micro:
@@ -20,6 +18,8 @@ class Micro:
 
     def __init__(self) -> None:
         self.size: int | None = None
+        self._module: nn.Module | None = None
+        self._statistics: list[tuple[list[Tensor], list[Tensor]]] = []  # of each dtype: buffers, and what they held
 
     def run(
         self,
@@ -32,7 +32,7 @@ class Micro:
 
         Without `retry` the step is not done again: the other processes that train with this one would not know.
         """
-        statistics = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        self._remember(module)
         while True:
             size = min(self.size or count, count)
             parts = _parts(count, -(-count // size))
@@ -57,13 +57,24 @@ class Micro:
             say(f"train: out of memory; goes on with micro-batches of {self.size} in place of {size}")
             module.zero_grad(set_to_none=True)
             with torch.no_grad():
-                for buffer, before in statistics:
-                    buffer.copy_(before)
+                for buffers, before in self._statistics:
+                    torch._foreach_copy_(buffers, before)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         if len(results) == 1:
             return results[0]
         return torch.stack([loss for loss, _ in results]).sum(), torch.stack([right for _, right in results]).sum()
+
+    def _remember(self, module: nn.Module) -> None:
+        """Keep what the buffers of `module` hold before a step: on a GPU one kernel for all of a dtype."""
+        if module is not self._module:
+            self._module = module
+            of_dtype: dict[torch.dtype, list[Tensor]] = {}
+            for buffer in module.buffers():
+                of_dtype.setdefault(buffer.dtype, []).append(buffer)
+            self._statistics = [(alike, [torch.empty_like(each) for each in alike]) for alike in of_dtype.values()]
+        for buffers, before in self._statistics:
+            torch._foreach_copy_(before, buffers)
 
 
 def _parts(count: int, parts: int) -> list[slice]:
@@ -71,8 +82,3 @@ def _parts(count: int, parts: int) -> list[slice]:
     BatchNorm can do nothing, unless parts have two at most."""
     ends = [count * number // parts for number in range(parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that the memory of the device or of the machine was not enough."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in SIGNS)

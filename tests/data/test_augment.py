@@ -106,7 +106,7 @@ def test_erased_is_a_rectangle_of_the_chosen_images_alone(photos):
 
 
 def test_augmented_bytes_are_the_rounded_tensor(photos):
-    as_bytes = augmented(photos, STRONG, True, np.arange(8), 0, 0)
+    as_bytes = augmented(photos, draw(STRONG, True, np.arange(8), 0, 0))
     as_floats = apply(pixels(photos), draw(STRONG, True, np.arange(8), 0, 0))
     assert as_bytes.dtype == np.uint8
     assert as_bytes.shape == photos.shape

@@ -1,4 +1,5 @@
 import hashlib
+import threading
 import time
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from darkroom.data.batches import Table, balanced_order, order, read_ahead, steps, views
 from darkroom.data.shards import Shards, write_shards
+from tests.clusters import until
 
 
 @pytest.fixture
@@ -104,3 +106,21 @@ def test_reading_ahead_reads_while_the_caller_works_and_stops_with_it():
     batches.close()
     time.sleep(0.2)
     assert len(read) == 4
+
+
+def test_one_reader_after_another_stops_with_the_caller_and_raises_what_the_first_raised():
+    """As batches for a GPU are made: one thread reads, another sends and augments."""
+    before = threading.active_count()
+    both = read_ahead(read_ahead(range(100), lambda item: item + 1), lambda item: item * 2, ahead=1)
+    assert [next(both) for _ in range(3)] == [2, 4, 6]
+    both.close()
+    del both
+    until(lambda: threading.active_count() == before, seconds=5)
+
+    def fails(item):
+        if item == 2:
+            raise OSError("the disk is gone")
+        return item
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(read_ahead(read_ahead(range(100), fails), lambda item: item))
