@@ -146,7 +146,7 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
         "seconds": round(time.monotonic() - started, 2),
         "peak_memory_mb": round(peak / _kilobytes_per_mb()),
     }
-    stages[stage] = used | {"runtime": settings} | facts
+    stages[stage] = used | gpu() | {"runtime": settings} | facts
     write_json(RUN_RECORD, noted)
 
 
@@ -161,6 +161,15 @@ def _run_record() -> dict[str, Any]:
         return read_json(RUN_RECORD)
     except (FileNotFoundError, ValueError):  # a merge leaves its conflict marks here, and nothing depends on the file
         return {}
+
+
+def gpu() -> dict[str, str]:
+    """The GPU that this process has computed on and what drives it, as {"gpu": …}; {} without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    version = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    return {"gpu": f"{torch.cuda.get_device_name()}, {version}"}
 
 
 def machine() -> dict[str, Any]:

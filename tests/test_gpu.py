@@ -177,3 +177,8 @@ def test_embedding_goes_on_in_parts_when_the_gpu_s_memory_runs_out(gpu, photos, 
         parts = embed(folder)
     assert "embed: out of memory; goes on with" in capsys.readouterr().err
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-3 * np.abs(whole).max())
+
+
+def test_what_a_stage_ran_on_is_noted(gpu):
+    torch.ones(1, device=gpu)
+    assert torch.cuda.get_device_name() in runtime.gpu()["gpu"]

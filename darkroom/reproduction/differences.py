@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 # What metrics/run.json notes of a stage that can change its bits, the likeliest first. Folders and seconds cannot.
-SETTINGS = ("device", "precision", "engine", "micro_batch", "processes", "resumed")
+SETTINGS = ("device", "gpu", "precision", "engine", "micro_batch", "processes", "resumed")
 RUNTIME = ("device", "threads")
 MACHINE = ("cpu_flags", "cpu", "system", "python", "cores")
 Stages = Mapping[str, Mapping[str, Any]]

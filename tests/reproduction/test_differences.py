@@ -91,6 +91,17 @@ def test_versions_are_named_before_settings_and_the_machine(other):
     ]
 
 
+def test_another_gpu_is_named_before_the_processor_beside_it(other):
+    other.run["stages"]["train"] |= {"device": "cuda", "gpu": "NVIDIA H200, CUDA 13.0, cuDNN 91002"}
+    other.run["machine"]["cpu"] = "two"
+    change(other, "models/classifier", "metrics/test.json")
+    assert [str(cause) for cause in against(other).causes] == [
+        "train: setting device: cpu -> cuda",
+        "train: setting gpu: none -> NVIDIA H200, CUDA 13.0, cuDNN 91002",
+        "train: setting cpu: one -> two",
+    ]
+
+
 def test_a_stage_that_ran_elsewhere_is_told_by_its_own_machine(other):
     other.run["stages"]["train"]["machine"] = {"cpu": "rented", "cpu_flags": ["avx2"]}
     change(other, "models/classifier", "metrics/test.json")
