@@ -25,7 +25,8 @@ LEAN = {
     "RAY_TQDM_PATCH_PRINT": "0",  # Ray's own print would stay in the tests' process
 }  # fmt: skip
 MARKS = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours to mend
-ONE_CPU = {"num_cpus": 1, "object_store_memory": 200_000_000}
+ON_CPUS = {"DARKROOM_DEVICE": "cpu"}  # of several processes: a machine with one GPU could not give each its own
+ONE_CPU = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 200_000_000}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from darkroom.training.group import Group
 from darkroom.training.launch import check_gpus
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
-from tests.clusters import until
+from tests.clusters import ON_CPUS, until
 from tests.conftest import ROOT
 from tests.training.small import RECIPE, SIZE, write_data, write_params
 
@@ -122,7 +122,8 @@ def train(project: Path, out: str, *launcher: str, **environment: str) -> subpro
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
     return subprocess.run(
         [*(launcher or [sys.executable]), "-m", "stages.train", *INPUTS, *outputs], cwd=project, capture_output=True,
-        text=True, check=False, env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": out} | environment,
+        text=True, check=False,
+        env=kept | ON_CPUS | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": out} | environment,
     )  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def test_processes_whose_stage_is_killed_end_too(project):
     outputs = ("orphans/classifier", "orphans/history.csv", "orphans/train.json")
     stage = subprocess.Popen(
         [sys.executable, "-m", "stages.train", *INPUTS, *outputs], cwd=project, stderr=subprocess.DEVNULL,
-        env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_PROCESSES": "2", "DARKROOM_CHECKPOINTS": "orphans"},
+        env=kept | ON_CPUS | {"PYTHONPATH": str(ROOT), "DARKROOM_PROCESSES": "2", "DARKROOM_CHECKPOINTS": "orphans"},
     )  # fmt: skip
     history = project / "orphans/history.csv"
     until(lambda: history.exists() and len(history.read_text().splitlines()) > 2)

@@ -11,7 +11,7 @@ import pytest
 
 from darkroom.cluster import connect
 from darkroom.files import read_json
-from tests.clusters import MARKS, ONE_CPU, digests, epochs, until
+from tests.clusters import MARKS, ON_CPUS, ONE_CPU, digests, epochs, until
 from tests.conftest import ROOT
 from tests.training.small import write_data, write_params
 
@@ -41,7 +41,7 @@ def train(folder: Path, out: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train", *inputs, f"{out}/classifier", f"{out}/history.csv", f"{out}/train.json"],
         cwd=folder,
-        env=kept | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": f"{out}/checkpoints"} | environment,
+        env=kept | ON_CPUS | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": f"{out}/checkpoints"} | environment,
     )
 
 
