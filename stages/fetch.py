@@ -6,7 +6,7 @@ from pathlib import Path
 
 from darkroom import files
 from darkroom.data.indexing import write_index
-from darkroom.data.sources.layouts import LAYOUTS, LayoutOptions
+from darkroom.data.sources.labelling import LAYOUTS, LayoutOptions
 from darkroom.data.sources.opening import Opened, open_source, write_facts
 from darkroom.errors import SourceError
 from darkroom.params import load, param

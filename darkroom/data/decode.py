@@ -6,7 +6,6 @@ answer is a picture or BadImage with a reason: no other exception, no warning, a
 
 import io
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,10 +22,12 @@ from PIL import (  # the plugins are imported by name, so that Pillow does not l
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,
+    TiffImagePlugin,  # noqa: F401
     WebPImagePlugin,  # noqa: F401
 )
 
+from darkroom.data.modes import eight_bits, without_alpha
+from darkroom.data.orientation import jpeg_orientation, picture_orientation, upright
 from darkroom.data.quiet import quiet, silence_decoders
 from darkroom.data.sources.diagnosis import what_is_wrong
 from darkroom.errors import BadImage, NoMemory
@@ -37,17 +38,6 @@ MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF,
 WIDE = ("WEBP", "AVIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
 MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
-BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
-TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
@@ -82,12 +72,12 @@ def decode_whole(data: bytes, longest: int) -> np.ndarray:
     with _memory():
         image, orientation = _open(data, longest, "pad")
         size = min(longest, max(image.size))
-        return np.asarray(_turned(_resample(image, Framing(size, "pad", size)), orientation))
+        return np.asarray(_rgb(_resample(image, Framing(size, "pad", size)), orientation))
 
 
 def _square(data: bytes, framing: Framing) -> np.ndarray:
     image, orientation = _open(data, framing.short_side if framing.resize == "crop" else framing.size, framing.resize)
-    image = _turned(_resample(image, framing), orientation)
+    image = _rgb(_resample(image, framing), orientation)
     if image.size != (framing.size, framing.size):
         square = Image.new("RGB", (framing.size, framing.size))
         square.paste(image, ((framing.size - image.width) // 2, (framing.size - image.height) // 2))
@@ -95,9 +85,8 @@ def _square(data: bytes, framing: Framing) -> np.ndarray:
     return np.asarray(image)
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
+def _rgb(image: Image.Image, orientation: int) -> Image.Image:
+    return upright(image if image.mode == "RGB" else image.convert("RGB"), orientation)
 
 
 def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
@@ -109,9 +98,7 @@ def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
         image, orientation = _open(data, sides[0], "stretch", grey=True)
         image = image.convert("L")
         found = [image.resize((side, side), Image.Resampling.BOX, reducing_gap=3.0) for side in sides]
-        if orientation in TRANSPOSE:
-            found = [one.transpose(TRANSPOSE[orientation]) for one in found]
-        return [np.asarray(one) for one in found]
+        return [np.asarray(upright(one, orientation)) for one in found]
 
 
 @contextmanager
@@ -155,40 +142,10 @@ def check_format(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def orientation_of(data: bytes) -> int:
-    """The EXIF orientation of a JPEG, 1..8; 1 where there is none, or where the block is broken."""
-    try:
-        place = 2
-        while data[place] == 0xFF and place < len(data):
-            marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-            if marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0":
-                return _orientation_tag(data[place + 10 : place + 2 + length])
-            if marker in (0xD9, 0xDA):
-                break
-            place += 2 + length
-    except (IndexError, struct.error):
-        pass
-    return 1
-
-
-def _orientation_tag(tiff: bytes) -> int:
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    (first,) = struct.unpack_from(order + "I", tiff, 4)
-    (count,) = struct.unpack_from(order + "H", tiff, first)
-    for place in range(first + 2, first + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", tiff, place)
-        if tag == 0x0112 and kind == 3:
-            value = int(struct.unpack_from(order + "H", tiff, place + 8)[0])
-            return value if value in TRANSPOSE else 1
-    return 1
-
-
 def _open(data: bytes, side: int, resize: str, grey: bool = False) -> tuple[Image.Image, int]:
     """A decoded picture of at least `side` pixels (its short side when cropping) and its EXIF orientation."""
     if data[:2] == b"\xff\xd8":
-        orientation = orientation_of(data)
+        orientation = jpeg_orientation(data)
         pixels = _jpeg(data, side, resize, grey)
         if pixels is not None:
             return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
@@ -243,57 +200,9 @@ def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
         try:
             image.load()
             orientation = picture_orientation(image)
-            return _without_alpha(_eight_bits(image), side), orientation
+            return without_alpha(eight_bits(image), side), orientation
         except Exception as error:
             raise _problem(data, error) from error
-
-
-def picture_orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open picture that is no JPEG, as `decode` turns it."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 1  # Pillow turns a TIFF while it loads it
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except MemoryError:
-        raise
-    except Exception:
-        return 1  # a broken block of metadata must not lose the picture
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey scaled to 0..255 by what the format can hold; other modes as they are."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return image
-    values = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        bits = _bits(image)
-        return Image.fromarray((values.astype(np.uint16, copy=False) >> (bits - 8)).clip(0, 255).astype(np.uint8))
-    if not np.isfinite(values).all():
-        raise ValueError("holds values that are not numbers")
-    low, high = float(values.min()), float(values.max())
-    if low >= 0:  # otherwise the format's own range is unknown, and the picture's is all there is
-        low, high = 0.0, next((top for top in (1.0, 255.0, 65535.0) if high <= top), high)
-        if image.mode == "I" and high == 1.0:
-            high = 255.0
-    return Image.fromarray(((values - low) * (255.0 / max(high - low, 1e-9)) + 0.5).clip(0, 255).astype(np.uint8))
-
-
-def _bits(image: Image.Image) -> int:
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, (16,))
-    return min(max(int(bits[0] if isinstance(bits, tuple) else bits), 8), 16)
-
-
-def _without_alpha(image: Image.Image, side: int) -> Image.Image:
-    if image.has_transparency_data:
-        colours = image if image.mode == "RGBA" else image.convert("RGBA")
-        factor = min(colours.size) // (3 * side)
-        if factor > 1:  # before the copies that follow: they would take 4 bytes a pixel each
-            colours = colours.reduce(factor)
-        page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
-        page.alpha_composite(colours)
-        return page.convert("RGB")
-    return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
 def _resample(image: Image.Image, framing: Framing) -> Image.Image:

@@ -5,7 +5,8 @@ import struct
 
 from PIL import Image
 
-from darkroom.data.decode import FORMATS, orientation_of, picture_orientation
+from darkroom.data.decode import FORMATS
+from darkroom.data.orientation import jpeg_orientation, picture_orientation
 from darkroom.data.quiet import quiet
 
 
@@ -14,8 +15,8 @@ def upright_size(data: bytes) -> tuple[int, int]:
     try:
         if data[:2] == b"\xff\xd8":
             width, height = _jpeg_size(data)
-            return (height, width) if orientation_of(data) >= 5 else (width, height)
-        if data[:8] == b"\x89PNG\r\n\x1a\n" and b"eXIf" not in data:
+            return (height, width) if jpeg_orientation(data) >= 5 else (width, height)
+        if data[:8] == b"\x89PNG\r\n\x1a\n" and b"eXIf" not in data and b"XML:com.adobe.xmp" not in data:
             return struct.unpack_from(">II", data, 16)
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", data, 6)

@@ -11,7 +11,7 @@ from darkroom.data.copies.fingerprints import fingerprints
 from darkroom.data.headers import upright_size
 from darkroom.data.sources.diagnosis import what_is_wrong
 from darkroom.data.sources.extents import Extent
-from darkroom.data.sources.layouts import Sample
+from darkroom.data.sources.labelling import Sample
 from darkroom.data.sources.places import Places
 from darkroom.data.tasks import run
 from darkroom.data.workers import Died

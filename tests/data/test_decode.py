@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from darkroom.data.decode import Framing, decode, decode_grey, orientation_of
+from darkroom.data.decode import Framing, decode, decode_grey
 from darkroom.data.headers import upright_size
+from darkroom.data.orientation import jpeg_orientation
 from darkroom.errors import BadImage
 from tests.data.pictures import SIDE, encoded, photos
 
@@ -130,7 +131,7 @@ def test_every_exif_orientation_comes_out_the_same(shared, name):
         upright = decode(files[0], framing)
         assert all(difference(decode(data, framing), upright) < 3 for data in files)
     assert all(difference(decode_grey(data, 32)[0], decode_grey(files[0], 32)[0]) < 3 for data in files)
-    assert [orientation_of(data) for data in files[1:]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [jpeg_orientation(data) for data in files[1:]] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len({upright_size(data) for data in files}) == 1
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from darkroom.data.decode import decode_whole
 from darkroom.data.headers import upright_size
@@ -21,3 +22,13 @@ def test_a_turned_picture_has_the_size_of_what_is_seen(tmp_path, kind, orientati
 
 def test_broken_metadata_do_not_lose_the_size():
     assert upright_size(encoded(0, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")) == (96, 96)
+
+
+def test_a_png_that_xmp_alone_turns_has_the_size_of_what_is_seen(tmp_path):
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    photos()[0].resize((50, 30)).save(tmp_path / "x.png", pnginfo=text)
+    data = (tmp_path / "x.png").read_bytes()
+    height, width, _ = decode_whole(data, 50).shape
+    assert upright_size(data) == (width, height) == (30, 50)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from darkroom.data.sources.download import Remote
-from darkroom.data.sources.layouts import LAYOUTS, LayoutOptions
+from darkroom.data.sources.labelling import LAYOUTS, LayoutOptions
 from darkroom.errors import SourceError
 from darkroom.params import read_yaml
 

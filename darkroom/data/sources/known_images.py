@@ -15,7 +15,8 @@ from typing import Any
 
 from darkroom.data.sources.download import Remote
 from darkroom.data.sources.known import remote
-from darkroom.data.sources.layouts import SUFFIXES, Sample
+from darkroom.data.sources.labelling import Sample
+from darkroom.data.sources.layouts import SUFFIXES
 from darkroom.data.sources.places import MEMBER, RAW
 from darkroom.data.sources.trees import open_tree
 from darkroom.errors import SourceError

@@ -11,7 +11,8 @@ from darkroom.data.sources.digits import digits
 from darkroom.data.sources.download import obtain, obtain_all, place_in
 from darkroom.data.sources.known import ARRAYS
 from darkroom.data.sources.known_images import IMAGES
-from darkroom.data.sources.layouts import Labelled, LayoutOptions, Sample, read_layout
+from darkroom.data.sources.labelling import Labelled, LayoutOptions, Sample
+from darkroom.data.sources.layouts import read_layout
 from darkroom.data.sources.pictures import write_pictures
 from darkroom.data.sources.places import DOWNLOADS, FACTS, MEMBER, RAW, Places, is_card
 from darkroom.data.sources.tables import TABLES

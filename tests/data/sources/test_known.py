@@ -16,7 +16,7 @@ from torchvision import datasets
 from darkroom.data.sources.cards import load_card
 from darkroom.data.sources.known import ARRAYS
 from darkroom.data.sources.known_images import EUROSAT, GTSRB, GTSRB_FILES, IMAGES
-from darkroom.data.sources.layouts import Sample
+from darkroom.data.sources.labelling import Sample
 from darkroom.errors import SourceError
 from tests.data.pictures import encoded, photos
 

@@ -5,7 +5,8 @@ import unicodedata
 
 import pytest
 
-from darkroom.data.sources.layouts import LayoutOptions, Sample, read_layout
+from darkroom.data.sources.labelling import LayoutOptions, Sample
+from darkroom.data.sources.layouts import read_layout
 from darkroom.data.sources.trees import open_tree
 from darkroom.errors import SourceError
 

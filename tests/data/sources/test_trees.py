@@ -238,6 +238,23 @@ def test_a_tar_with_a_cut_or_damaged_header_is_not_taken_for_whole(tmp_path, suf
         open_tree(path).files  # noqa: B018
 
 
+def test_a_gzip_whose_checksum_is_wrong_is_not_taken_for_whole(tmp_path):
+    packed = bytearray(gzip.compress(tar_of(tmp_path / "x.tar", *THREE).read_bytes()))
+    (tmp_path / "x.tgz").write_bytes(packed)
+    assert open_tree(tmp_path / "x.tgz").files == [name for name, _ in THREE]
+    packed[-8] ^= 1
+    (tmp_path / "y.tgz").write_bytes(packed)
+    with pytest.raises(SourceError, match=r"y.tgz is not a whole tar archive \(CRC check failed.*; download or copy"):
+        open_tree(tmp_path / "y.tgz").files  # noqa: B018
+
+
+def test_what_follows_the_end_of_a_tar_is_no_bomb_either(tmp_path):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(whole) + gzip.compress(bytes(100 << 20)))
+    with pytest.raises(SourceError, match="unpacks to more than 300 times its size"):
+        open_tree(tmp_path / "x.tgz").files  # noqa: B018
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
 def test_of_a_name_that_occurs_twice_the_last_counts_as_when_tar_extracts(tmp_path, suffix):
     path = tar_of(tmp_path / f"x{suffix}", ("cats/1.jpg", b"old"), ("cats/2.jpg", b"other"), ("./cats/1.jpg", b"new"))
