@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import runtime
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, is_out_of_memory
 
 INTERRUPTED = 130
 
@@ -45,7 +45,9 @@ def run(main: Callable[..., str]) -> None:
             raise
         where = error.filename or "this disk"
         _fail(f"{name}: {where}: {REASONS[error.errno]}")
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):  # torch has an error of its own for a GPU's memory
+            raise
         _fail(f"{name}: out of memory; use a smaller image_size or batch_size, or fewer DARKROOM_WORKERS")
     print(f"{name}: {said} in {took:.1f} s", flush=True)
     gc.freeze()

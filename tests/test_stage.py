@@ -57,6 +57,10 @@ def test_a_stage_says_what_it_made_and_how_long_it_took_and_notes_how_it_ran(tmp
         ("OSError(28, 'x', 'a.jpg')", "a.jpg: the disk is full; free some space, then run the same command again"),
         ("OSError(13, 'x', 'a.jpg')", "a.jpg: no permission; check the owner and mode of this path"),
         ("MemoryError()", "out of memory; use a smaller image_size or batch_size, or fewer DARKROOM_WORKERS"),
+        (
+            "RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB.')",
+            "out of memory; use a smaller image_size or batch_size, or fewer DARKROOM_WORKERS",
+        ),
     ],
 )
 def test_what_a_user_can_cause_is_one_line_without_a_traceback(tmp_path, raised, line):
