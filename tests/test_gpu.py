@@ -15,13 +15,13 @@ from darkroom import files, runtime
 from darkroom.data import augment
 from darkroom.data.batches import Table, order, steps
 from darkroom.data.shards import Shards, write_shards
-from darkroom.model import backbones, catalog, embedding, heads, tensors
-from darkroom.model.network import Body, Network, pixels
+from darkroom.model import backbones, catalog, embedding, tensors
+from darkroom.model.network import Body, pixels
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import ImageInputs
 from darkroom.training.phase import Phase
 from darkroom.training.recipe import Recipe
-from tests.model.samples import photo_images
+from tests.model.samples import network, photo_images
 from tests.model.test_families import FAMILIES
 from tests.training.small import RECIPE, write_data
 
@@ -43,18 +43,10 @@ def data(tmp_path_factory):
     return Table([Shards(folder / "data/shards/train")]), Table([Shards(folder / "data/shards/val")])
 
 
-def network(backbone: str, size: int, device: torch.device) -> Network:
-    """Body and head of two classes, weights of the seed, as train makes them."""
-    body = Body(backbones.build(backbone, size, seed=0), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
-    linear = heads.Head("linear", 1, 0)
-    head = heads.build(linear, heads.initial(linear, backbones.features_of(body.net, size), 2, seed=0))
-    return Network(body, head, "none").to(device).to(memory_format=torch.channels_last)
-
-
 def learnt(backbone: str, size: int, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
     """The weights and statistics after three steps on 24 photos."""
     images, labels = photo_images(24, size)
-    module = network(backbone, size, device).train()
+    module = network(backbone, size).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
     for step in range(3):
         torch.cuda.manual_seed(step)
@@ -158,7 +150,7 @@ def embed(folder) -> np.ndarray:
 
 def test_features_from_a_gpu_are_those_of_a_cpu_in_order(gpu, photos, monkeypatch):
     folder, body = photos
-    monkeypatch.setattr(embedding.engine, "GPU_PIXELS", 70 * 64 * 64)  # five batches
+    monkeypatch.setattr(embedding, "GPU_PIXELS", 70 * 64 * 64)  # five batches
     shards = Shards(folder / "train")
     places = np.arange(len(shards))
     images = shards.rows(places)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkroom.data.ahead import on_device
 from darkroom.data.randomness import uniforms
 
 if TYPE_CHECKING:
@@ -88,20 +89,18 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
 
 
 def apply(images: "Tensor", draws: Draws) -> "Tensor":
-    """The augmented images: float (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image.
+    """The augmented images: float32 (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image.
 
     Each line goes through all pixels once, which on a GPU is what it costs.
     """
     import torch
     from torch.nn import functional
 
-    def on_device(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(images.device, images.dtype)
-
-    grid = _grid(on_device(draws.affine), images.shape[-1])
+    device = images.device
+    grid = _grid(on_device(draws.affine, device), images.shape[-1])
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if draws.colour is not None:
-        brightness, contrast, saturation = on_device(draws.colour)[:, :, None, None, None].unbind(1)
+        brightness, contrast, saturation = on_device(draws.colour, device)[:, :, None, None, None].unbind(1)
         # Each is a mixture with something plainer: black, the image's mean grey, the pixel's grey. The three together
         # are a sum of the pixel, its grey and the mean grey.
         grey = images.mean(1, keepdim=True)
@@ -114,10 +113,10 @@ def apply(images: "Tensor", draws: Draws) -> "Tensor":
         (erased,) = np.nonzero(draws.box[:, 2] > draws.box[:, 0])
         if len(erased):
             places = _places(images.shape[-1], images)
-            left, top, right, bottom = on_device(draws.box[erased])[:, :, None].unbind(1)
+            left, top, right, bottom = on_device(draws.box[erased], device)[:, :, None].unbind(1)
             across = (places > left) & (places < right)
             down = (places > top) & (places < bottom)
-            chosen = torch.from_numpy(erased).to(images.device)
+            chosen = on_device(erased, device)
             greyed = images[chosen].masked_fill_((down[:, :, None] & across[:, None, :])[:, None], 0.5)
             images.index_copy_(0, chosen, greyed)
     return images

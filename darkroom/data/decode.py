@@ -38,6 +38,7 @@ MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF,
 WIDE = ("WEBP", "AVIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
 MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
+
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey

@@ -25,6 +25,7 @@ from darkroom.runtime import Runtime
 if TYPE_CHECKING:
     from darkroom.model.gpu_body import GpuBody
 
+GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
 
 
@@ -64,7 +65,7 @@ def batch_size(shards: Shards, environment: Runtime) -> int:
     """How many images go through the body together."""
     if engine_name(environment) == engine.ONNX:
         return engine.batch_size(shards)
-    return engine.batch_size(shards, engine.GPU_PIXELS, engine.GPU_IMAGES)
+    return engine.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:
@@ -74,7 +75,7 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
         computes = opened(body, environment)
         if isinstance(computes, engine.Engine):
             return (views(computes, batch, copies) for batch in engine.batches(shards, size))
-        return on_gpu(computes, shards, size, copies)
+        return _on_gpu(computes, shards, size, copies)
     return _on_cluster(shards, size, body, copies, environment, environment.ray)
 
 
@@ -84,12 +85,12 @@ def opened(body: Path, environment: Runtime) -> "engine.Engine | GpuBody":
     On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
     choice follows from the device alone, since each engine has other bits.
     """
-    device = environment.device if environment.device == "cpu" else runtime.torch_device(environment)
-    if str(device) == "cpu":
+    device = None if environment.device == "cpu" else runtime.torch_device(environment)
+    if device is None or device.type == "cpu":
         return engine.Engine(body / "body.onnx", environment.threads)
     from darkroom.model.gpu_body import GpuBody
 
-    return GpuBody(body, runtime.torch_device(environment))
+    return GpuBody(body, device)
 
 
 def views(computes: "engine.Engine | GpuBody", batch: Batch, copies: Copies) -> np.ndarray:
@@ -101,7 +102,7 @@ def views(computes: "engine.Engine | GpuBody", batch: Batch, copies: Copies) -> 
     return np.stack([computes.features(each) for each in shown], axis=1)
 
 
-def on_gpu(body: "GpuBody", shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
+def _on_gpu(body: "GpuBody", shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
     """The views of all images: the next batch travels, and the last one's features come back, while one is computed."""
     parts = [np.arange(start, min(start + size, len(shards))) for start in range(0, len(shards), size)]
     waiting = None

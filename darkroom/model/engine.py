@@ -10,7 +10,6 @@ from darkroom.errors import DarkroomError
 
 ONNX = "onnxruntime"  # what data/features says of what made them
 PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
-GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # the same on a GPU, which works on all of them at once
 PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
 
 

@@ -7,7 +7,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from darkroom.data.shards import write_shards
-from darkroom.model import backbones
+from darkroom.model import backbones, heads
+from darkroom.model.catalog import IMAGENET_MEAN, IMAGENET_STD
+from darkroom.model.network import Body, Network
 
 
 def digit_images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +37,14 @@ def photo_images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         crop = Image.fromarray(photos[place % 2]).crop((left, top, left + 300, top + 300))
         crops.append(np.asarray(crop.resize((size, size))))
     return np.stack(crops), np.arange(count) % 2
+
+
+def network(backbone: str, size: int) -> Network:
+    """Body and head of two classes with the weights of a seed, as train makes them."""
+    body = Body(backbones.build(backbone, size, seed=0), IMAGENET_MEAN, IMAGENET_STD)
+    linear = heads.Head("linear", 1, 0)
+    head = heads.build(linear, heads.initial(linear, backbones.features_of(body.net, size), 2, seed=0))
+    return Network(body, head, "none")
 
 
 def write_splits(folder: Path, images: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:

@@ -14,8 +14,8 @@ from darkroom.export.session import open_session
 from darkroom.model import backbones, catalog, heads, onnx_body
 from darkroom.model.classifier import softmax
 from darkroom.model.engine import Engine
-from darkroom.model.network import Body, Network, pixels
-from tests.model.samples import empty_backbone, photo_images
+from darkroom.model.network import Body, pixels
+from tests.model.samples import empty_backbone, network, photo_images
 
 # The smallest of each family, the size to test it at, and whether its features are the average of a map.
 FAMILIES = {
@@ -62,18 +62,16 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     if backbone.startswith("timm/"):
         pytest.importorskip("timm", reason="needs the extra `timm`")
     images, labels = photo_images(3, size)
-    body = Body(backbones.build(backbone, size, seed=0), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
-    features = backbones.features_of(body.net, size)
-    linear = heads.Head("linear", 1, 0)
-    network = Network(body, heads.build(linear, heads.initial(linear, features, 2, seed=0)), "none").train()
+    whole = network(backbone, size).train()
+    body = whole.body
 
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    functional.cross_entropy(network(pixels(images)), torch.from_numpy(labels)).backward()
-    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in network.parameters())
+    optimizer = torch.optim.SGD(whole.parameters(), lr=1e-3)
+    functional.cross_entropy(whole(pixels(images)), torch.from_numpy(labels)).backward()
+    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in whole.parameters())
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 
-    network.eval()
+    whole.eval()
     model = onnx_body.export(body, size)
     assert not [path for path in (Path(torch.__file__).parents[1], Path.cwd()) if str(path).encode() in model]
     answered, maps = Engine(model, threads=1).features_and_maps(images)
@@ -86,7 +84,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
         np.testing.assert_allclose(maps.mean((2, 3)), answered, rtol=1e-3, atol=1e-4 * scale)
 
     # The whole exported model agrees too. Random weights give features of any scale: this head makes logits of them.
-    weight = np.random.default_rng(0).normal(0, 2 / np.linalg.norm(expected, axis=1).mean(), (4, features))
+    weight = np.random.default_rng(0).normal(0, 2 / np.linalg.norm(expected, axis=1).mean(), (4, expected.shape[1]))
     head = {"0.weight": weight.astype(np.float32), "0.bias": np.arange(4, dtype=np.float32)}
     trained = softmax(heads.logits(expected, head), 0.8)
     write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")

@@ -21,7 +21,7 @@ from darkroom.data.sources.labelling import (
     printable,
     read_csv,
     shared_depth,
-)  # fmt: skip
+)
 from darkroom.data.sources.tables import find_table
 from darkroom.data.sources.trees import Tree
 from darkroom.errors import BadImage, SourceError

@@ -14,6 +14,7 @@ from darkroom.data.sources.guards import SLIPS, advice, check_bomb, check_name, 
 from darkroom.errors import SourceError
 
 PIECE = 1 << 20
+PLAIN, PACKED = "r:", "r|*"  # tarfile's modes: read in place, and unpacked from the start
 
 
 class Tar:
@@ -23,7 +24,7 @@ class Tar:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
         folders = set()
-        for _, member in _tar_members(path, "r:"):
+        for _, member in _tar_members(path, PLAIN):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
@@ -59,7 +60,7 @@ class PackedTar:
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """The bytes of the named members, in the archive's own order."""
         wanted, places = set(names), self._listed[0]
-        for archive, member in _tar_members(self.path, "r|*"):
+        for archive, member in _tar_members(self.path, PACKED):
             name = _tar_name(member)
             if name in wanted and member.isfile() and member.offset_data == places[name]:
                 wanted.discard(name)
@@ -74,7 +75,7 @@ class PackedTar:
     def _listed(self) -> tuple[dict[str, int], list[str]]:
         places: dict[str, int] = {}
         folders, total = set(), 0
-        for _, member in _tar_members(self.path, "r|*"):
+        for _, member in _tar_members(self.path, PACKED):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
@@ -121,8 +122,8 @@ def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfi
 def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
     """The open archive. A gzip is unpacked by gzip, which compares the checksum at its end, as tarfile does not."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if not packed:
+        head = file.read(2)
+    if mode != PACKED or head != b"\x1f\x8b":
         with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
         return

@@ -248,6 +248,13 @@ def test_a_gzip_whose_checksum_is_wrong_is_not_taken_for_whole(tmp_path):
         open_tree(tmp_path / "y.tgz").files  # noqa: B018
 
 
+def test_a_gzip_called_tar_is_not_read_as_if_it_lay_there_unpacked(tmp_path):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    (tmp_path / "y.tar").write_bytes(gzip.compress(whole))
+    with pytest.raises(SourceError, match=r"y.tar is not a whole tar archive"):
+        open_tree(tmp_path / "y.tar")
+
+
 def test_what_follows_the_end_of_a_tar_is_no_bomb_either(tmp_path):
     whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
     (tmp_path / "x.tgz").write_bytes(gzip.compress(whole) + gzip.compress(bytes(100 << 20)))
