@@ -57,16 +57,16 @@ report: setup ## Write everything about the run into report.html
 	$(BIN)/python -m darkroom.cli report
 
 pr-report: setup ## Compare the run with BASE (default: origin/main), as pr-report.md; RUN_BASE=1 runs it where needed
-	$(BIN)/python -m darkroom.ci.pr_report $(if $(RUN_BASE),--run-base) $(if $(FAIL_ON),--fail-on $(FAIL_ON)) "$${BASE:-origin/main}"
+	$(BIN)/python -m tools.pr_report $(if $(RUN_BASE),--run-base) $(if $(FAIL_ON),--fail-on $(FAIL_ON)) "$${BASE:-origin/main}"
 
 pr-number.txt:
 	echo "$$PR_NUMBER" > $@
 
 pr-comment: ## Post .darkroom/report/pr-report.md on its pull request (in a GitHub workflow)
-	$(PYTHON) -m darkroom.ci.comment
+	$(PYTHON) -m tools.comment
 
 lock-check: setup ## Check, without data, that dvc.lock fits the code and the params
-	$(BIN)/python -m darkroom.ci.lock_check
+	$(BIN)/python -m tools.lock_check
 
 repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
 	@$(BIN)/python -m darkroom.reproduction.lock
@@ -92,7 +92,7 @@ bench-lock: ## Resolve the peers of `make bench` into benchmarks/requirements.lo
 		--python-version 3.11 --generate-hashes --no-header -q -o benchmarks/requirements.lock
 
 wire: setup-dev ## Write code deps, params and params.schema.json from the stages
-	$(BIN)/python -m tests.wiring
+	$(BIN)/python -m tools.wiring
 
 lock: ## Resolve pyproject.toml into the lock files (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock

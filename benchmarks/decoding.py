@@ -18,12 +18,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from darkroom import files
-from darkroom.data.decode import Framing, decode
-from darkroom.data.preparing import Row, decoded, write_splits
-from darkroom.data.sources.places import Places
-from darkroom.data.sources.trees import open_tree
-from darkroom.runtime import from_environment
+from darkroom.core import files
+from darkroom.core.runtime import from_environment
+from darkroom.images.decode import Framing, decode
+from darkroom.images.preprocess import Row, decoded, write_splits
+from darkroom.sources.locations import Places
+from darkroom.sources.trees import open_tree
 
 FRAMING = Framing(224, "crop", 256)
 LARGE = (4000, 3000)

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from darkroom.data.copies import crops
-from darkroom.data.copies.duplicates import MOST, as_bits, near_pairs, near_threshold
-from darkroom.data.copies.fingerprints import fingerprints, perceptual_hash
-from darkroom.data.sources.known import ARRAYS
-from darkroom.data.sources.pictures import png
+from darkroom.images import crops
+from darkroom.images.fingerprints import fingerprints, perceptual_hash
+from darkroom.sources.pictures import png
+from darkroom.sources.torchvision_sets import ARRAYS
+from darkroom.splits.duplicates import MOST, as_bits, near_pairs, near_threshold
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from darkroom import runtime
-from darkroom.model import backbones, onnx_body
-from darkroom.model.catalog import IMAGENET_MEAN, IMAGENET_STD, preprocessing
-from darkroom.model.engine import PIXELS_A_BATCH, Engine
+from darkroom.core import runtime
+from darkroom.model import builders, onnx_export
+from darkroom.model.backbones import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from darkroom.model.network import Body
+from darkroom.model.onnx_runner import PIXELS_A_BATCH, Engine
 
 DEFAULT = ("mobilenet_v2", "resnet18", "squeezenet1_1")
 TURNS = 5
@@ -29,9 +29,9 @@ def main(names: list[str]) -> None:
     print(f"{'backbone':20} {'torch f32':>10} {'embed':>10} {'ratio':>7} {'largest difference':>20}")
     for name in names:
         size = preprocessing(name, "none").size
-        body = Body(backbones.build(name, size, seed=0), IMAGENET_MEAN, IMAGENET_STD).eval()
+        body = Body(builders.build(name, size, seed=0), IMAGENET_MEAN, IMAGENET_STD).eval()
         images = np.random.default_rng(0).integers(0, 256, (PIXELS_A_BATCH // size**2, size, size, 3), np.uint8)
-        engine = Engine(onnx_body.export(body, size), environment.threads)
+        engine = Engine(onnx_export.export(body, size), environment.threads)
         rivals = (plain(body), engine.features)
         answers = [rival(images) for rival in rivals]  # the first call also warms up
         slow, fast = fastest(rivals, images)

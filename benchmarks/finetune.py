@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from darkroom import runtime
-from darkroom.data.augment import STRENGTHS
-from darkroom.data.batches import Table
-from darkroom.data.decode import Framing, decode
-from darkroom.data.shards import Shards, write_shards
-from darkroom.model import backbones, freezing, heads
+from darkroom.core import runtime
+from darkroom.images.augment import STRENGTHS
+from darkroom.images.batches import Table
+from darkroom.images.decode import Framing, decode
+from darkroom.images.shards import Shards, write_shards
+from darkroom.model import builders, freezing, heads
 from darkroom.model.network import Body, Network
 from darkroom.training import optimizers, precision
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import ImageInputs
-from darkroom.training.phase import Phase
+from darkroom.training.phases import Phase
 from darkroom.training.recipe import Recipe
 
 SIZE = 224
@@ -103,8 +103,8 @@ def _ratio(seconds: dict[str, list[float]], other: str) -> float:
 
 def network(backbone: str, device: torch.device) -> Network:
     """Body and head for two classes, weights of the seed, channels last."""
-    net = backbones.build(backbone, SIZE, seed=0)
-    features = backbones.features_of(net, SIZE)
+    net = builders.build(backbone, SIZE, seed=0)
+    features = builders.features_of(net, SIZE)
     linear = heads.Head("linear", 1, 0.0)
     head = heads.build(linear, heads.initial(linear, features, 2, seed=0))
     built = Network(Body(net, MEAN, STD), head, freezing.NOTHING)

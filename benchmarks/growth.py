@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.growth_figures import draw, table
-from darkroom import files
-from darkroom.data.batches import Table, balanced_order, order, steps, views
-from darkroom.data.shards import ID_WIDTH, SHARD_BYTES, Shards, write_shards
-from darkroom.data.splits.columns import read_columns
-from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
-from darkroom.evaluation.predictions import Predictions, read_predictions, write_predictions
-from darkroom.evaluation.summary import summarise
+from darkroom.core import files
+from darkroom.images.batches import Table, balanced_order, order, steps, views
+from darkroom.images.shards import ID_WIDTH, SHARD_BYTES, Shards, write_shards
+from darkroom.metrics.predictions import Predictions, read_predictions, write_predictions
+from darkroom.metrics.summary import summarise
+from darkroom.splits.columns import read_columns
+from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 
 SIZES, MILLION = (1_000, 10_000, 100_000), 1_000_000
 CLASSES = (2, 10, 100, 1_000)

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom import files
-from darkroom.data.decode import Framing
-from darkroom.data.indexing import write_index
-from darkroom.data.preparing import decoded, rows_of_splits, write_splits
-from darkroom.data.sources.layouts import LayoutOptions, read_layout
-from darkroom.data.sources.pictures import png
-from darkroom.data.sources.places import Places
-from darkroom.data.sources.trees import open_tree
-from darkroom.data.splits.columns import read_columns
-from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
-from darkroom.runtime import from_environment
+from darkroom.core import files
+from darkroom.core.runtime import from_environment
+from darkroom.images.decode import Framing
+from darkroom.images.preprocess import decoded, rows_of_splits, write_splits
+from darkroom.sources.index import write_index
+from darkroom.sources.layouts import LayoutOptions, read_layout
+from darkroom.sources.locations import Places
+from darkroom.sources.pictures import png
+from darkroom.sources.trees import open_tree
+from darkroom.splits.columns import read_columns
+from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 
 OPTIONS = SplitOptions(0, 0.15, 0.15, 5, None, [], "group")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.data.shards import Shards, write_shards
+from darkroom.images.shards import Shards, write_shards
 
 TIMES = 8
 
@@ -54,11 +54,11 @@ def peak(folder: Path) -> float:
     from torch import nn
 
     from benchmarks.finetune import RECIPE
-    from darkroom.data.augment import STRENGTHS
-    from darkroom.data.batches import Table
+    from darkroom.images.augment import STRENGTHS
+    from darkroom.images.batches import Table
     from darkroom.training.fit import Fit
     from darkroom.training.inputs import ImageInputs
-    from darkroom.training.phase import Phase
+    from darkroom.training.phases import Phase
 
     cpu = torch.device("cpu")
     table, nothing = Table([Shards(folder)]), Table([Shards(folder)], [np.empty(0, np.int64)])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from darkroom.app import Predictor
-from darkroom.app.predictor import BATCH, Prediction
+from darkroom.serve.predictor import BATCH, Prediction
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -89,7 +89,7 @@ def folder_memory(model: Path, photos: list[Path], count: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(islice(cycle(photos), count)):
             (Path(folder) / f"{number}.jpg").symlink_to(path.resolve())
-        code = "import sys; from darkroom.app.predict import main; from darkroom.export.measure import peak_memory;"
+        code = "import sys; from darkroom.serve.predict import main; from darkroom.export.cost import peak_memory;"
         code += "main(sys.argv[1:]); print(peak_memory(), file=sys.stderr)"
         command = [sys.executable, "-c", code, folder, "--model", str(model)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}

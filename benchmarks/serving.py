@@ -91,9 +91,9 @@ def alone(model: str, photos: str, batch: int, seconds: float, count: int, spin:
     """The loop itself."""
     import numpy as np
 
-    from darkroom.data.decode import Framing, decode
-    from darkroom.export.session import open_session
-    from darkroom.files import read_json
+    from darkroom.core.files import read_json
+    from darkroom.images.decode import Framing, decode
+    from darkroom.serve.session import open_session
 
     session = open_session(Path(model) / "model.onnx", spin=spin)
     framing = Framing(**read_json(Path(model) / "config.json")["framing"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.data.shards import MAPPED_BYTES, Shards, write_shards
+from darkroom.images.shards import MAPPED_BYTES, Shards, write_shards
 
 
 def main() -> None:

@@ -10,19 +10,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 
 INTERRUPTED = 130
 
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "predict": ("darkroom.app.predict", "classify pictures, folders of them, or standard input"),
+    "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
     "lr-find": ("darkroom.training.lr_find", "suggest a learning rate by a range test, and draw its curve"),
-    "compare": ("darkroom.evaluation.compare", "say whether a run is really better than another"),
-    "verify": ("darkroom.reproduction.command", "run a commit again and say whether it gives the same"),
+    "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
+    "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
     "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
-    "report": ("darkroom.evaluation.report", "write everything about this run into one HTML file"),
-    "serve": ("darkroom.app.server", "answer over HTTP, with a page to try the model on"),
+    "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
+    "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }
 
 

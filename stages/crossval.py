@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom import files
-from darkroom.errors import ParamsError
-from darkroom.evaluation import figures
-from darkroom.params import load, param
-from darkroom.stage import run
+from darkroom.core import files
+from darkroom.core.errors import ParamsError
+from darkroom.core.params import load, param
+from darkroom.core.stage import run
+from darkroom.reporting import figures
 from darkroom.training import folds
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom import files, runtime
-from darkroom.data.augment import STRENGTHS
-from darkroom.data.shards import Shards, write_shards
-from darkroom.errors import DarkroomError
-from darkroom.model import freezing, onnx_body, tensors, weights
-from darkroom.model.catalog import BACKBONES, TIMM
+from darkroom.core import files, runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import load, param
+from darkroom.core.progress import progress
+from darkroom.core.stage import note, run
+from darkroom.images.augment import STRENGTHS
+from darkroom.images.shards import Shards, write_shards
+from darkroom.model import freezing, onnx_export, tensors, weights
+from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, embedded, engine_name
-from darkroom.params import load, param
-from darkroom.progress import progress
-from darkroom.stage import note, run
 
 SPLITS = ("train", "val", "test")
 
@@ -78,7 +78,7 @@ def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
         files.write_json(temporary / "body.json", resolved.facts | {"frozen": frozen})
         tensors.save(temporary / "body.safetensors", resolved.body.arrays())
         if frozen:
-            files.write_bytes(temporary / "body.onnx", onnx_body.export(resolved.body, resolved.facts["image_size"]))
+            files.write_bytes(temporary / "body.onnx", onnx_export.export(resolved.body, resolved.facts["image_size"]))
         if resolved.earlier is not None:
             facts = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
             tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)

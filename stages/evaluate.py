@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom import files, runtime
-from darkroom.evaluation.answers import Answerer
-from darkroom.evaluation.drawing import Material, draw_all
-from darkroom.evaluation.predictions import write_predictions
-from darkroom.evaluation.summary import scores_block, summarise
-from darkroom.evaluation.tta import VIEWS
-from darkroom.params import load, param
-from darkroom.stage import note, run
+from darkroom.core import files, runtime
+from darkroom.core.params import load, param
+from darkroom.core.stage import note, run
+from darkroom.metrics.answers import Answerer
+from darkroom.metrics.predictions import write_predictions
+from darkroom.metrics.summary import scores_block, summarise
+from darkroom.metrics.tta import VIEWS
+from darkroom.reporting.drawing import Material, draw_all
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from darkroom import files, runtime
-from darkroom.data.shards import Shards
-from darkroom.export import agreement, answers, measure, provenance, quantize
-from darkroom.export.card import model_card
-from darkroom.export.onnx import join, parse, read, write
+from darkroom.core import files, runtime
+from darkroom.core.params import load, param
+from darkroom.core.stage import note, run
+from darkroom.export import agreement, answers, cost, provenance, quantize
+from darkroom.export.graph import join, parse, read, write
+from darkroom.images.shards import Shards
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
-from darkroom.params import load, param
-from darkroom.stage import note, run
+from darkroom.reporting.card import model_card
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
     if saved.frozen:
         return read(body / "body.onnx")
     from darkroom.model.network import load_network
-    from darkroom.model.onnx_body import export
+    from darkroom.model.onnx_export import export
 
     return parse(export(load_network(saved.folder).body, saved.facts["image_size"]), saved.folder.as_posix())
 
 
 def _cost(
     path: Path, saved: SavedClassifier, body: Path, quantized: bool, test: Shards, machine: runtime.Runtime
-) -> tuple[measure.Cost, str]:
+) -> tuple[cost.Cost, str]:
     """What the model costs on this machine, and what that is a figure of: it is measured once for all heads on a
     frozen body, whose values change nothing of it."""
     cost_of = ""
@@ -76,8 +76,8 @@ def _cost(
         cost_of = files.digest([files.sha256(body / "body.onnx"), head, runtime.machine(), machine.threads, versions])
     known = runtime.recorded("export")
     if cost_of and known.get("cost_of") == cost_of:
-        return measure.Cost(known["latency_ms"], known["model_peak_memory_mb"]), cost_of
-    return measure.measure(path, test.index["image_size"], machine.threads), cost_of
+        return cost.Cost(known["latency_ms"], known["model_peak_memory_mb"]), cost_of
+    return cost.measure(path, test.index["image_size"], machine.threads), cost_of
 
 
 def _try_int8(
@@ -92,7 +92,7 @@ def _try_int8(
     path, whole = folder / "int8.onnx", folder / "model.onnx"
     write(quantize.quantize(model, batches), path)
     full, small = (answers.exported_answers(each, test, machine) for each in (whole, path))
-    costs = [measure.measure(each, test.index["image_size"], machine.threads) for each in (whole, path)]
+    costs = [cost.measure(each, test.index["image_size"], machine.threads) for each in (whole, path)]
     sizes = whole.stat().st_size, path.stat().st_size
     decision = quantize.decide(test.labels, full, small, sizes, (costs[0], costs[1]))
     path.replace(whole) if decision.kept else path.unlink()

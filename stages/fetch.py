@@ -4,15 +4,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom import files
-from darkroom.data.indexing import write_index
-from darkroom.data.sources.labelling import LAYOUTS, LayoutOptions
-from darkroom.data.sources.opening import Opened, open_source, write_facts
-from darkroom.errors import SourceError
-from darkroom.params import load, param
-from darkroom.progress import say
-from darkroom.runtime import from_environment
-from darkroom.stage import run
+from darkroom.core import files
+from darkroom.core.errors import SourceError
+from darkroom.core.params import load, param
+from darkroom.core.progress import say
+from darkroom.core.runtime import from_environment
+from darkroom.core.stage import run
+from darkroom.sources.index import write_index
+from darkroom.sources.labels import LAYOUTS, LayoutOptions
+from darkroom.sources.open import Opened, open_source, write_facts
 
 SHOWN = 12
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom import files, runtime
-from darkroom.evaluation.predictions import Predictions, write_predictions
+from darkroom.core import files, runtime
+from darkroom.core.runtime import Runtime
+from darkroom.core.stage import note, run
+from darkroom.metrics.predictions import Predictions, write_predictions
 from darkroom.model import classifier as classifiers
 from darkroom.model import heads
 from darkroom.model.classifier import softmax
-from darkroom.runtime import Runtime
-from darkroom.stage import note, run
 from darkroom.training.checkpoint import discard
-from darkroom.training.classifier import Trained, train
 from darkroom.training.folds import SCORES, Held, open_fold
 from darkroom.training.history import HistoryFile
 from darkroom.training.recipe import Recipe
+from darkroom.training.train import Trained, train
 
 BATCH = 64
 

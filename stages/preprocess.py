@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom import files
-from darkroom.data.framing import RESIZES, framing
-from darkroom.data.overview import draw_duplicates, draw_samples, summary
-from darkroom.data.preparing import check_rejects, decoded, rows_of_splits, write_splits
-from darkroom.data.sources.places import FACTS, Places
-from darkroom.model.catalog import BACKBONES, TIMM
-from darkroom.params import load, param
-from darkroom.progress import say
-from darkroom.runtime import from_environment
-from darkroom.stage import run
+from darkroom.core import files
+from darkroom.core.params import load, param
+from darkroom.core.progress import say
+from darkroom.core.runtime import from_environment
+from darkroom.core.stage import run
+from darkroom.images.framing import RESIZES, framing
+from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits, write_splits
+from darkroom.model.backbones import BACKBONES, TIMM
+from darkroom.reporting.overview import draw_duplicates, draw_samples, summary
+from darkroom.sources.locations import FACTS, Places
 
 
 @dataclass(frozen=True)

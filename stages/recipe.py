@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from darkroom import files
-from darkroom.params import load, read_yaml
-from darkroom.stage import run
+from darkroom.core import files
+from darkroom.core.params import load, read_yaml
+from darkroom.core.stage import run
 from darkroom.training.recipe import Recipe
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom import files
-from darkroom.data.splits.columns import read_columns
-from darkroom.data.splits.samples import SPLIT_COLUMNS, SplitOptions, divide
-from darkroom.params import load, param
-from darkroom.stage import run
+from darkroom.core import files
+from darkroom.core.params import load, param
+from darkroom.core.stage import run
+from darkroom.splits.columns import read_columns
+from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 
 
 @dataclass(frozen=True)

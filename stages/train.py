@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom import files, runtime
+from darkroom.core import files, runtime
+from darkroom.core.params import load
+from darkroom.core.stage import note, run
 from darkroom.model import classifier as classifiers
-from darkroom.params import load
-from darkroom.stage import note, run
 from darkroom.training.checkpoint import discard
 from darkroom.training.history import HistoryFile
 from darkroom.training.launch import launch

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from darkroom import files
+from darkroom.core import files
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "split", "preprocess", "embed", "train", "evaluate", "export")

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from darkroom import files, runtime
-from darkroom.data import augment
-from darkroom.data.batches import Table, order, steps
-from darkroom.data.shards import Shards, write_shards
-from darkroom.model import backbones, catalog, embedding, tensors
+from darkroom.core import files, runtime
+from darkroom.images import augment
+from darkroom.images.batches import Table, order, steps
+from darkroom.images.shards import Shards, write_shards
+from darkroom.model import backbones, builders, embedding, tensors
 from darkroom.model.network import Body, pixels
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import ImageInputs
-from darkroom.training.phase import Phase
+from darkroom.training.phases import Phase
 from darkroom.training.recipe import Recipe
 from tests.model.samples import network, photo_images
 from tests.model.test_families import FAMILIES
@@ -134,8 +134,8 @@ def photos(tmp_path_factory):
         for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             writer.add(image, int(label), f"{place:064x}")
         writer.close(flips=True)
-    body = Body(backbones.build("resnet18", 64, seed=0), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD).eval()
-    facts = {"backbone": "resnet18", "image_size": 64, "mean": catalog.IMAGENET_MEAN, "std": catalog.IMAGENET_STD}
+    body = Body(builders.build("resnet18", 64, seed=0), backbones.IMAGENET_MEAN, backbones.IMAGENET_STD).eval()
+    facts = {"backbone": "resnet18", "image_size": 64, "mean": backbones.IMAGENET_MEAN, "std": backbones.IMAGENET_STD}
     files.write_json(folder / "body/body.json", facts)
     tensors.save(folder / "body/body.safetensors", body.arrays())
     return folder, body

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from benchmarks.loaders.contract import BATCH, MEAN, RESIZE, SIZE, STD, listed, main
-from darkroom.data.batches import Table, order, steps
-from darkroom.data.decode import Framing, decode
-from darkroom.data.shards import Shards, write_shards
+from darkroom.images.batches import Table, order, steps
+from darkroom.images.decode import Framing, decode
+from darkroom.images.shards import Shards, write_shards
 from darkroom.training.inputs import ImageInputs
 
 

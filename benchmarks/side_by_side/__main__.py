@@ -18,8 +18,8 @@ from benchmarks.side_by_side.photos import prepare
 from benchmarks.side_by_side.rivals import PEERS
 from benchmarks.side_by_side.settings import PYTHON, ROOT, WORK, Settings, machine
 from benchmarks.side_by_side.store import Store
-from darkroom import files, runtime
-from darkroom.errors import DarkroomError
+from darkroom.core import files, runtime
+from darkroom.core.errors import DarkroomError
 
 RESULTS, README = ROOT / "benchmarks/results", ROOT / "benchmarks/README.md"
 

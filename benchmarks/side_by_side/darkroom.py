@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.side_by_side.processes import timed
-from darkroom import files
+from darkroom.core import files
 
 ROOT = Path(__file__).resolve().parents[2]
 DVC = (sys.executable, "-m", "dvc")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TEST_SHARE = 0.15

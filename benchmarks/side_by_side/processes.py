@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 
 LIMIT = 1800.0  # seconds; a peer that takes longer has failed
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.side_by_side.charts import draw
 from benchmarks.side_by_side.parts import PARTS, Part, Row
-from darkroom import files
+from darkroom.core import files
 
 BEGINS, ENDS = "<!-- side by side, written by `make bench` -->", "<!-- end of side by side -->"
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom import runtime
+from darkroom.core import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".bench/bin/python"  # of the peers' environment

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.side_by_side.processes import Failed
-from darkroom import files
+from darkroom.core import files
 
 
 class Store:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 
 TOLERANCE = 1e-3  # the largest difference of a probability, in float32
 TIE = 1e-5  # two classes whose probabilities are nearer than this may change places

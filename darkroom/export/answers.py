@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from darkroom import runtime
-from darkroom.data.shards import Shards
+from darkroom.core import runtime
+from darkroom.core.progress import progress
+from darkroom.core.runtime import Runtime
 from darkroom.export.agreement import Agreement, require
-from darkroom.export.onnx import after_body
-from darkroom.export.session import open_session, probabilities
+from darkroom.export.graph import after_body
+from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
-from darkroom.model.engine import ONNX
-from darkroom.progress import progress
-from darkroom.runtime import Runtime
+from darkroom.model.onnx_runner import ONNX
+from darkroom.serve.session import open_session, probabilities
 
 BATCH = 8  # as predict streams
 ROWS = 4096  # of features at once

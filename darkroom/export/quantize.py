@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from darkroom.export.measure import Cost
-from darkroom.export.onnx import tidy
+from darkroom.export.cost import Cost
+from darkroom.export.graph import tidy
 
 CALIBRATION_IMAGES = 256
 CALIBRATION_BATCH = 16

@@ -1,136 +1,252 @@
-"""Build a backbone without its classifier, so that what comes out is what a new head learns from."""
+"""Every backbone by name, with the input that its published weights want: a table, so that nothing imports torch.
 
-from collections.abc import Callable, Mapping
+`preprocessing` answers what `image_size: auto` means and which mean and std belong to the weights. The table is
+torchvision's, and a test holds the two equal.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from darkroom.core import files
+from darkroom.core.errors import WeightsError
+from darkroom.model import tensors, timm_models
 
-from darkroom.errors import DarkroomError
-from darkroom.model import catalog, own, timm_models
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+PUBLISHED_AT = "https://download.pytorch.org/models/"
+TIMM = "timm/"
+OWN = {"small_cnn": 28, "lenet": 28, "simple_cnn": 224}  # our own networks and the size they were drawn for
+NAMED = ("none", "imagenet")
+FACTS = ("backbone", "image_size", "short_side", "mean", "std")  # what a run's own file of weights says of itself
 
-OWN: dict[str, Callable[[int], nn.Module]] = {
-    "small_cnn": lambda _size: own.SmallCNN(),
-    "lenet": own.LeNet,
-    "simple_cnn": own.SimpleCNN,
-}
-MINIMUM = {"lenet": 12, "simple_cnn": 8, "small_cnn": 4}
 
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a backbone's input is: `size` px after resizing the short side to `short_side` and cropping the centre.
 
-def build(backbone: str, image_size: int, seed: int) -> nn.Module:
-    """A network (n, 3, S, S) -> (n, D) in eval mode, its weights drawn from `seed`. Raises DarkroomError.
-
-    The names in its state_dict are those of torchvision's (or timm's) own model, less the classifier's.
+    `mean` and `std` (3 floats for channels in 0..1) belong to the weights; None: from the training split.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _build(backbone, image_size)
-    return network.eval()
+
+    size: int
+    short_side: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
-def features_of(network: nn.Module, image_size: int) -> int:
-    """D, the number of features that `network` gives for an image of `image_size`. Raises DarkroomError."""
-    parameter = next(network.parameters())
-    try:
-        with torch.no_grad():
-            shape = network(torch.zeros(1, 3, image_size, image_size, device=parameter.device)).shape
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DarkroomError(f"image_size: this backbone cannot take {image_size} px ({reason})") from error
-    if len(shape) != 2:
-        raise DarkroomError(f"the backbone gives {tuple(shape)}, expected one row of features an image")
-    return int(shape[1])
+@dataclass(frozen=True)
+class Published:
+    """One set of ImageNet weights: its name, its file at PUBLISHED_AT (the hash is in the name), its preprocessing."""
+
+    name: str
+    file: str
+    preprocessing: Preprocessing
+
+    @property
+    def url(self) -> str:
+        """Where the file is published."""
+        return PUBLISHED_AT + self.file
 
 
-def _build(backbone: str, image_size: int) -> nn.Module:
+def _published() -> dict[str, list[Published]]:
+    table: dict[str, list[Published]] = {}
+    for line in TORCHVISION.strip().splitlines():
+        backbone, name, size, short_side, file = line.split()
+        # The one model that was trained with a mean and std of its own.
+        mean, std = (HALF, HALF) if backbone == "efficientnet_v2_l" else (IMAGENET_MEAN, IMAGENET_STD)
+        entry = Published(name, file, Preprocessing(int(size), int(short_side), mean, std))
+        table.setdefault(backbone, []).append(entry)
+    return table
+
+
+# backbone, weights (the best ones first), size, short side before the crop, file. VGG-16's IMAGENET1K_FEATURES is left
+# out: its file has no numbers for the layers after the convolutions.
+TORCHVISION = """
+alexnet IMAGENET1K_V1 224 256 alexnet-owt-7be5be79.pth
+convnext_base IMAGENET1K_V1 224 232 convnext_base-6075fbad.pth
+convnext_large IMAGENET1K_V1 224 232 convnext_large-ea097f82.pth
+convnext_small IMAGENET1K_V1 224 230 convnext_small-0c510722.pth
+convnext_tiny IMAGENET1K_V1 224 236 convnext_tiny-983f1562.pth
+densenet121 IMAGENET1K_V1 224 256 densenet121-a639ec97.pth
+densenet161 IMAGENET1K_V1 224 256 densenet161-8d451a50.pth
+densenet169 IMAGENET1K_V1 224 256 densenet169-b2777c0a.pth
+densenet201 IMAGENET1K_V1 224 256 densenet201-c1103571.pth
+efficientnet_b0 IMAGENET1K_V1 224 256 efficientnet_b0_rwightman-7f5810bc.pth
+efficientnet_b1 IMAGENET1K_V2 240 255 efficientnet_b1-c27df63c.pth
+efficientnet_b1 IMAGENET1K_V1 240 256 efficientnet_b1_rwightman-bac287d4.pth
+efficientnet_b2 IMAGENET1K_V1 288 288 efficientnet_b2_rwightman-c35c1473.pth
+efficientnet_b3 IMAGENET1K_V1 300 320 efficientnet_b3_rwightman-b3899882.pth
+efficientnet_b4 IMAGENET1K_V1 380 384 efficientnet_b4_rwightman-23ab8bcd.pth
+efficientnet_b5 IMAGENET1K_V1 456 456 efficientnet_b5_lukemelas-1a07897c.pth
+efficientnet_b6 IMAGENET1K_V1 528 528 efficientnet_b6_lukemelas-24a108a5.pth
+efficientnet_b7 IMAGENET1K_V1 600 600 efficientnet_b7_lukemelas-c5b4e57e.pth
+efficientnet_v2_l IMAGENET1K_V1 480 480 efficientnet_v2_l-59c71312.pth
+efficientnet_v2_m IMAGENET1K_V1 480 480 efficientnet_v2_m-dc08266a.pth
+efficientnet_v2_s IMAGENET1K_V1 384 384 efficientnet_v2_s-dd5fe13b.pth
+googlenet IMAGENET1K_V1 224 256 googlenet-1378be20.pth
+inception_v3 IMAGENET1K_V1 299 342 inception_v3_google-0cc3c7bd.pth
+maxvit_t IMAGENET1K_V1 224 224 maxvit_t-bc5ab103.pth
+mnasnet0_5 IMAGENET1K_V1 224 256 mnasnet0.5_top1_67.823-3ffadce67e.pth
+mnasnet0_75 IMAGENET1K_V1 224 232 mnasnet0_75-7090bc5f.pth
+mnasnet1_0 IMAGENET1K_V1 224 256 mnasnet1.0_top1_73.512-f206786ef8.pth
+mnasnet1_3 IMAGENET1K_V1 224 232 mnasnet1_3-a4c69d6f.pth
+mobilenet_v2 IMAGENET1K_V2 224 232 mobilenet_v2-7ebf99e0.pth
+mobilenet_v2 IMAGENET1K_V1 224 256 mobilenet_v2-b0353104.pth
+mobilenet_v3_large IMAGENET1K_V2 224 232 mobilenet_v3_large-5c1a4163.pth
+mobilenet_v3_large IMAGENET1K_V1 224 256 mobilenet_v3_large-8738ca79.pth
+mobilenet_v3_small IMAGENET1K_V1 224 256 mobilenet_v3_small-047dcff4.pth
+regnet_x_16gf IMAGENET1K_V2 224 232 regnet_x_16gf-ba3796d7.pth
+regnet_x_16gf IMAGENET1K_V1 224 256 regnet_x_16gf-2007eb11.pth
+regnet_x_1_6gf IMAGENET1K_V2 224 232 regnet_x_1_6gf-a12f2b72.pth
+regnet_x_1_6gf IMAGENET1K_V1 224 256 regnet_x_1_6gf-e3633e7f.pth
+regnet_x_32gf IMAGENET1K_V2 224 232 regnet_x_32gf-6eb8fdc6.pth
+regnet_x_32gf IMAGENET1K_V1 224 256 regnet_x_32gf-9d47f8d0.pth
+regnet_x_3_2gf IMAGENET1K_V2 224 232 regnet_x_3_2gf-7071aa85.pth
+regnet_x_3_2gf IMAGENET1K_V1 224 256 regnet_x_3_2gf-f342aeae.pth
+regnet_x_400mf IMAGENET1K_V2 224 232 regnet_x_400mf-62229a5f.pth
+regnet_x_400mf IMAGENET1K_V1 224 256 regnet_x_400mf-adf1edd5.pth
+regnet_x_800mf IMAGENET1K_V2 224 232 regnet_x_800mf-94a99ebd.pth
+regnet_x_800mf IMAGENET1K_V1 224 256 regnet_x_800mf-ad17e45c.pth
+regnet_x_8gf IMAGENET1K_V2 224 232 regnet_x_8gf-2b70d774.pth
+regnet_x_8gf IMAGENET1K_V1 224 256 regnet_x_8gf-03ceed89.pth
+regnet_y_128gf IMAGENET1K_SWAG_E2E_V1 384 384 regnet_y_128gf_swag-c8ce3e52.pth
+regnet_y_128gf IMAGENET1K_SWAG_LINEAR_V1 224 224 regnet_y_128gf_lc_swag-cbe8ce12.pth
+regnet_y_16gf IMAGENET1K_V2 224 232 regnet_y_16gf-3e4a00f9.pth
+regnet_y_16gf IMAGENET1K_V1 224 256 regnet_y_16gf-9e6ed7dd.pth
+regnet_y_16gf IMAGENET1K_SWAG_E2E_V1 384 384 regnet_y_16gf_swag-43afe44d.pth
+regnet_y_16gf IMAGENET1K_SWAG_LINEAR_V1 224 224 regnet_y_16gf_lc_swag-f3ec0043.pth
+regnet_y_1_6gf IMAGENET1K_V2 224 232 regnet_y_1_6gf-0d7bc02a.pth
+regnet_y_1_6gf IMAGENET1K_V1 224 256 regnet_y_1_6gf-b11a554e.pth
+regnet_y_32gf IMAGENET1K_V2 224 232 regnet_y_32gf-8db6d4b5.pth
+regnet_y_32gf IMAGENET1K_V1 224 256 regnet_y_32gf-4dee3f7a.pth
+regnet_y_32gf IMAGENET1K_SWAG_E2E_V1 384 384 regnet_y_32gf_swag-04fdfa75.pth
+regnet_y_32gf IMAGENET1K_SWAG_LINEAR_V1 224 224 regnet_y_32gf_lc_swag-e1583746.pth
+regnet_y_3_2gf IMAGENET1K_V2 224 232 regnet_y_3_2gf-9180c971.pth
+regnet_y_3_2gf IMAGENET1K_V1 224 256 regnet_y_3_2gf-b5a9779c.pth
+regnet_y_400mf IMAGENET1K_V2 224 232 regnet_y_400mf-e6988f5f.pth
+regnet_y_400mf IMAGENET1K_V1 224 256 regnet_y_400mf-c65dace8.pth
+regnet_y_800mf IMAGENET1K_V2 224 232 regnet_y_800mf-58fc7688.pth
+regnet_y_800mf IMAGENET1K_V1 224 256 regnet_y_800mf-1b27b58c.pth
+regnet_y_8gf IMAGENET1K_V2 224 232 regnet_y_8gf-dc2b1b54.pth
+regnet_y_8gf IMAGENET1K_V1 224 256 regnet_y_8gf-d0d0e4a8.pth
+resnet101 IMAGENET1K_V2 224 232 resnet101-cd907fc2.pth
+resnet101 IMAGENET1K_V1 224 256 resnet101-63fe2227.pth
+resnet152 IMAGENET1K_V2 224 232 resnet152-f82ba261.pth
+resnet152 IMAGENET1K_V1 224 256 resnet152-394f9c45.pth
+resnet18 IMAGENET1K_V1 224 256 resnet18-f37072fd.pth
+resnet34 IMAGENET1K_V1 224 256 resnet34-b627a593.pth
+resnet50 IMAGENET1K_V2 224 232 resnet50-11ad3fa6.pth
+resnet50 IMAGENET1K_V1 224 256 resnet50-0676ba61.pth
+resnext101_32x8d IMAGENET1K_V2 224 232 resnext101_32x8d-110c445d.pth
+resnext101_32x8d IMAGENET1K_V1 224 256 resnext101_32x8d-8ba56ff5.pth
+resnext101_64x4d IMAGENET1K_V1 224 232 resnext101_64x4d-173b62eb.pth
+resnext50_32x4d IMAGENET1K_V2 224 232 resnext50_32x4d-1a0047aa.pth
+resnext50_32x4d IMAGENET1K_V1 224 256 resnext50_32x4d-7cdf4587.pth
+shufflenet_v2_x0_5 IMAGENET1K_V1 224 256 shufflenetv2_x0.5-f707e7126e.pth
+shufflenet_v2_x1_0 IMAGENET1K_V1 224 256 shufflenetv2_x1-5666bf0f80.pth
+shufflenet_v2_x1_5 IMAGENET1K_V1 224 232 shufflenetv2_x1_5-3c479a10.pth
+shufflenet_v2_x2_0 IMAGENET1K_V1 224 232 shufflenetv2_x2_0-8be3c8ee.pth
+squeezenet1_0 IMAGENET1K_V1 224 256 squeezenet1_0-b66bff10.pth
+squeezenet1_1 IMAGENET1K_V1 224 256 squeezenet1_1-b8a52dc0.pth
+swin_b IMAGENET1K_V1 224 238 swin_b-68c6b09e.pth
+swin_s IMAGENET1K_V1 224 246 swin_s-5e29d889.pth
+swin_t IMAGENET1K_V1 224 232 swin_t-704ceda3.pth
+swin_v2_b IMAGENET1K_V1 256 272 swin_v2_b-781e5279.pth
+swin_v2_s IMAGENET1K_V1 256 260 swin_v2_s-637d8ceb.pth
+swin_v2_t IMAGENET1K_V1 256 260 swin_v2_t-b137f0e2.pth
+vgg11 IMAGENET1K_V1 224 256 vgg11-8a719046.pth
+vgg11_bn IMAGENET1K_V1 224 256 vgg11_bn-6002323d.pth
+vgg13 IMAGENET1K_V1 224 256 vgg13-19584684.pth
+vgg13_bn IMAGENET1K_V1 224 256 vgg13_bn-abd245e5.pth
+vgg16 IMAGENET1K_V1 224 256 vgg16-397923af.pth
+vgg16_bn IMAGENET1K_V1 224 256 vgg16_bn-6c64b313.pth
+vgg19 IMAGENET1K_V1 224 256 vgg19-dcbb9e9d.pth
+vgg19_bn IMAGENET1K_V1 224 256 vgg19_bn-c79401a0.pth
+vit_b_16 IMAGENET1K_V1 224 256 vit_b_16-c867db91.pth
+vit_b_16 IMAGENET1K_SWAG_E2E_V1 384 384 vit_b_16_swag-9ac1b537.pth
+vit_b_16 IMAGENET1K_SWAG_LINEAR_V1 224 224 vit_b_16_lc_swag-4e70ced5.pth
+vit_b_32 IMAGENET1K_V1 224 256 vit_b_32-d86f8d99.pth
+vit_h_14 IMAGENET1K_SWAG_E2E_V1 518 518 vit_h_14_swag-80465313.pth
+vit_h_14 IMAGENET1K_SWAG_LINEAR_V1 224 224 vit_h_14_lc_swag-c1eb923e.pth
+vit_l_16 IMAGENET1K_V1 224 242 vit_l_16-852ce7e3.pth
+vit_l_16 IMAGENET1K_SWAG_E2E_V1 512 512 vit_l_16_swag-4f3808c9.pth
+vit_l_16 IMAGENET1K_SWAG_LINEAR_V1 224 224 vit_l_16_lc_swag-4d563306.pth
+vit_l_32 IMAGENET1K_V1 224 256 vit_l_32-c7638314.pth
+wide_resnet101_2 IMAGENET1K_V2 224 232 wide_resnet101_2-d733dc28.pth
+wide_resnet101_2 IMAGENET1K_V1 224 256 wide_resnet101_2-32ee1156.pth
+wide_resnet50_2 IMAGENET1K_V2 224 232 wide_resnet50_2-9ba9bcbe.pth
+wide_resnet50_2 IMAGENET1K_V1 224 256 wide_resnet50_2-95faca4d.pth
+"""
+PUBLISHED = _published()
+BACKBONES = sorted([*OWN, *PUBLISHED])
+
+
+def is_backbone(name: str) -> bool:
+    """Whether `name` is one of ours, of torchvision's, or `timm/…`."""
+    return name in OWN or name in PUBLISHED or (name.startswith(TIMM) and len(name) > len(TIMM))
+
+
+def published(backbone: str, weights: str) -> Published:
+    """The entry of `weights` (`imagenet`: the best ones) for a torchvision `backbone`. Raises WeightsError."""
+    entries = PUBLISHED.get(backbone)
+    if entries is None:
+        raise WeightsError(f"weights: {weights}: nobody published ImageNet weights of {backbone}; use none or a file")
+    if weights == "imagenet":
+        return entries[0]
+    names = [entry.name for entry in entries]
+    if weights not in names:
+        near = difflib.get_close_matches(weights, [*NAMED, *names], n=1, cutoff=0.5)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        raise WeightsError(
+            f"weights is {weights!r}, expected none, imagenet, {', '.join(names)}, or an existing file{hint}"
+        )
+    return entries[names.index(weights)]
+
+
+def is_file(weights: str) -> bool:
+    """Whether `weights` means a file or a folder rather than a published name."""
+    return weights not in NAMED and ("/" in weights or "." in weights or Path(weights).exists())
+
+
+def preprocessing(backbone: str, weights: str) -> Preprocessing:
+    """The input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say.
+
+    A run's own weights carry their preprocessing; any other file is taken to want what the published weights of the
+    backbone want. From scratch the size is the usual one, and mean and std are None.
+    """
+    if is_file(weights):
+        own = facts_of(Path(weights))
+        if own is not None:
+            return Preprocessing(own["image_size"], own["short_side"], tuple(own["mean"]), tuple(own["std"]))
+    elif weights not in NAMED and not backbone.startswith(TIMM):
+        return published(backbone, weights).preprocessing
+    usual = _usual(backbone)
+    return Preprocessing(usual.size, usual.short_side) if weights == "none" else usual
+
+
+def facts_of(path: Path) -> dict[str, Any] | None:
+    """What a run wrote beside its weights (backbone, image_size, short_side, mean, std, …); None for a foreign file.
+
+    `path` is a run's models/classifier or a .safetensors made from it. Raises WeightsError when there is nothing.
+    """
+    if path.is_dir():
+        if not (path / "model.json").exists():
+            raise WeightsError(f"weights: {path} holds no model.json; expected a file or a run's models/classifier")
+        model = files.read_json(path / "model.json")
+        return model | {"short_side": model["framing"]["short_side"]}
+    if not path.exists():
+        raise WeightsError(f"weights: {path} does not exist; expected none, imagenet, a published name, or a file")
+    if path.suffix != ".safetensors":
+        return None
+    facts = tensors.facts(path)
+    return facts if facts is not None and set(FACTS) <= set(facts) else None
+
+
+def _usual(backbone: str) -> Preprocessing:
     if backbone in OWN:
-        if image_size < MINIMUM[backbone]:
-            raise DarkroomError(f"image_size: {backbone} wants at least {MINIMUM[backbone]} px, not {image_size}")
-        return OWN[backbone](image_size)
-    if backbone.startswith(catalog.TIMM):
-        return timm_models.build(backbone.removeprefix(catalog.TIMM), image_size)
-    return _torchvision(backbone, image_size)
-
-
-def _torchvision(backbone: str, image_size: int) -> nn.Module:
-    from torchvision import models
-
-    builder = models.get_model_builder(backbone)
-    # Auxiliary classifiers help a training from scratch of 1,000 classes; their names are dropped from weight files.
-    # The published Inception weights expect the images in -1..1, which `transform_input` makes of the usual ones.
-    extra = {"aux_logits": False, "init_weights": True, "transform_input": True} if _is_inception(backbone) else {}
-    try:
-        network = builder(weights=None, **extra, **_size_argument(backbone, image_size))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise DarkroomError(f"image_size: {backbone} cannot take {image_size} px ({error})") from error
-    _fix_pooling(network)
-    if backbone.startswith(("squeezenet", "densenet")):
-        return MapBody(network.features)
-    name, _ = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
-    return network
-
-
-class MapBody(nn.Module):
-    """Convolutions, ReLU and the average over the map, for the families that end so outside of their last module.
-
-    SqueezeNet's own classifier is a 1x1 convolution before the average; a linear head after it is the same sum.
-    """
-
-    def __init__(self, features: nn.Module) -> None:
-        super().__init__()
-        self.features = features
-        self.relu = nn.ReLU()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) -> (n, C)."""
-        return self.relu(self.features(images)).mean((2, 3))
-
-
-class FixedPool(nn.Module):
-    """AdaptiveAvgPool2d to `side` x `side` as two products with constant matrices.
-
-    The operator itself has no ONNX form unless the sizes divide, and no deterministic gradient on a GPU.
-    """
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(n, C, h, w) -> (n, C, side, side)."""
-        if tuple(maps.shape[2:]) == (self.side, self.side):
-            return maps
-        rows, columns = (self._averaging(int(size)).to(maps) for size in maps.shape[2:])
-        return rows @ maps @ columns.T
-
-    def _averaging(self, size: int) -> Tensor:
-        places = torch.arange(self.side)
-        starts, ends = places * size // self.side, -(-(places + 1) * size // self.side)
-        inside = (torch.arange(size) >= starts[:, None]) & (torch.arange(size) < ends[:, None])
-        return inside / (ends - starts)[:, None]
-
-
-def _fix_pooling(network: nn.Module) -> None:
-    for name, layer in list(network.named_modules()):
-        size = layer.output_size if isinstance(layer, nn.AdaptiveAvgPool2d) else 1
-        if isinstance(size, tuple) and size[0] is not None and size[0] > 1:
-            parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, FixedPool(size[0]))
-
-
-def _is_inception(backbone: str) -> bool:
-    return backbone in ("googlenet", "inception_v3")
-
-
-def _size_argument(backbone: str, image_size: int) -> dict[str, Any]:
-    if backbone.startswith("vit_"):
-        return {"image_size": image_size}
-    return {"input_size": (image_size, image_size)} if backbone.startswith("maxvit") else {}
-
-
-def fill(network: nn.Module, values: Mapping[str, np.ndarray]) -> None:
-    """Load arrays that `network` itself was saved as: exactly its names and shapes."""
-    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})
+        return Preprocessing(OWN[backbone], OWN[backbone] * 8 // 7 if OWN[backbone] > 32 else OWN[backbone])
+    if backbone.startswith(TIMM):
+        return Preprocessing(*timm_models.preprocessing(backbone.removeprefix(TIMM)))
+    return PUBLISHED[backbone][0].preprocessing

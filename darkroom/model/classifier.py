@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from darkroom import files
-from darkroom.errors import DarkroomError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
 from darkroom.model import heads, tensors
 
 BODY_FACTS = ("backbone", "image_size", "mean", "std")

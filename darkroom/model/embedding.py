@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkroom import cluster, runtime
-from darkroom.data.ahead import ready
-from darkroom.data.augment import STRENGTHS, Draws, augmented, draw
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError
-from darkroom.model import engine
-from darkroom.runtime import Runtime
+from darkroom.cluster import nodes
+from darkroom.core import runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.core.runtime import Runtime
+from darkroom.images.augment import STRENGTHS, Draws, augmented, draw
+from darkroom.images.prefetch import ready
+from darkroom.images.shards import Shards
+from darkroom.model import onnx_runner
 
 if TYPE_CHECKING:
-    from darkroom.model.gpu_body import GpuBody
+    from darkroom.model.torch_runner import GpuBody
 
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
@@ -57,15 +58,15 @@ class Carried:
 
 def engine_name(environment: Runtime) -> str:
     """What computes the features: engine.ONNX, or the device on which torch does."""
-    device = cluster.device(environment) if environment.ray else str(runtime.torch_device(environment))
-    return engine.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
+    device = nodes.device(environment) if environment.ray else str(runtime.torch_device(environment))
+    return onnx_runner.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
 
 
 def batch_size(shards: Shards, environment: Runtime) -> int:
     """How many images go through the body together."""
-    if engine_name(environment) == engine.ONNX:
-        return engine.batch_size(shards)
-    return engine.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
+    if engine_name(environment) == onnx_runner.ONNX:
+        return onnx_runner.batch_size(shards)
+    return onnx_runner.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:
@@ -73,13 +74,13 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
     size = batch_size(shards, environment)
     if environment.ray is None:
         computes = opened(body, environment)
-        if isinstance(computes, engine.Engine):
-            return (views(computes, batch, copies) for batch in engine.batches(shards, size))
+        if isinstance(computes, onnx_runner.Engine):
+            return (views(computes, batch, copies) for batch in onnx_runner.batches(shards, size))
         return _on_gpu(computes, shards, size, copies)
     return _on_cluster(shards, size, body, copies, environment, environment.ray)
 
 
-def opened(body: Path, environment: Runtime) -> "engine.Engine | GpuBody":
+def opened(body: Path, environment: Runtime) -> "onnx_runner.Engine | GpuBody":
     """What turns images into features, from the files of models/body.
 
     On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
@@ -87,16 +88,16 @@ def opened(body: Path, environment: Runtime) -> "engine.Engine | GpuBody":
     """
     device = None if environment.device == "cpu" else runtime.torch_device(environment)
     if device is None or device.type == "cpu":
-        return engine.Engine(body / "body.onnx", environment.threads)
-    from darkroom.model.gpu_body import GpuBody
+        return onnx_runner.Engine(body / "body.onnx", environment.threads)
+    from darkroom.model.torch_runner import GpuBody
 
     return GpuBody(body, device)
 
 
-def views(computes: "engine.Engine | GpuBody", batch: Batch, copies: Copies) -> np.ndarray:
+def views(computes: "onnx_runner.Engine | GpuBody", batch: Batch, copies: Copies) -> np.ndarray:
     """Features (b, 1 + copies, D) of one batch."""
     images, places = batch
-    if not isinstance(computes, engine.Engine):
+    if not isinstance(computes, onnx_runner.Engine):
         return computes.features(computes.shown(images, copies.draws(places))).cpu().numpy()
     shown = [images, *(augmented(images, draws) for draws in copies.draws(places))]
     return np.stack([computes.features(each) for each in shown], axis=1)
@@ -118,7 +119,7 @@ def _on_gpu(body: "GpuBody", shards: Shards, size: int, copies: Copies) -> Itera
 def _on_cluster(
     shards: Shards, size: int, body: Path, copies: Copies, environment: Runtime, address: str
 ) -> Iterator[np.ndarray]:
-    device = cluster.device(environment)
+    device = nodes.device(environment)
     gpu = device == "cuda"
     names = ("body.json", "body.safetensors") if gpu else ("body.onnx",)
     carried = Carried(
@@ -126,10 +127,10 @@ def _on_cluster(
         copies,
         dataclasses.replace(environment, device=device),
     )
-    numbered = ((number, *batch) for number, batch in enumerate(engine.batches(shards, size)))
-    results = cluster.map_chunks(_on_node, carried, numbered, address, environment.threads, int(gpu))
-    for result in cluster.in_order(results):
-        if isinstance(result, cluster.Lost):
+    numbered = ((number, *batch) for number, batch in enumerate(onnx_runner.batches(shards, size)))
+    results = nodes.map_chunks(_on_node, carried, numbered, address, environment.threads, int(gpu))
+    for result in nodes.in_order(results):
+        if isinstance(result, nodes.Lost):
             raise DarkroomError(
                 f"embed: the cluster cannot compute a batch: {result.reason}; give its nodes more memory"
             )
@@ -142,7 +143,7 @@ def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> 
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> "engine.Engine | GpuBody":
+def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> "onnx_runner.Engine | GpuBody":
     """The body in this process of a node, opened once: batches come one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files:

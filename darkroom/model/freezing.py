@@ -8,7 +8,7 @@ backbones is the order in which an image passes through them.
 import difflib
 from typing import TYPE_CHECKING
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkroom.data.randomness import generator
+from darkroom.core.randomness import generator
 from darkroom.model.tensors import Tensors
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darkroom import files
-from darkroom.data.ahead import on_device
-from darkroom.model import backbones, freezing, heads, tensors
+from darkroom.core import files
+from darkroom.images.prefetch import on_device
+from darkroom.model import builders, freezing, heads, tensors
 from darkroom.model.classifier import SavedClassifier
 
 
@@ -134,6 +134,6 @@ def load_network(folder: Path) -> Network:
 
 
 def _body(path: Path, facts: dict[str, Any]) -> Body:
-    net = backbones.build(facts["backbone"], facts["image_size"], seed=0)
-    backbones.fill(net, tensors.load(path))
+    net = builders.build(facts["backbone"], facts["image_size"], seed=0)
+    builders.fill(net, tensors.load(path))
     return Body(net, facts["mean"], facts["std"])

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from darkroom import runtime
-from darkroom.data.sources.download import FIRST_WAIT, Remote, obtain
-from darkroom.errors import SourceError, WeightsError
-from darkroom.model import catalog, timm_models
+from darkroom.core import runtime
+from darkroom.core.errors import SourceError, WeightsError
+from darkroom.model import backbones, timm_models
+from darkroom.sources.download import FIRST_WAIT, Remote, obtain
 
 
 def fetch(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
@@ -14,11 +14,11 @@ def fetch(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
 
     The hash in a file's name is checked. Raises WeightsError, which says how to get the file, when offline.
     """
-    if backbone.startswith(catalog.TIMM):
+    if backbone.startswith(backbones.TIMM):
         if weights != "imagenet":
             raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
-        return Path(timm_models.published_file(backbone.removeprefix(catalog.TIMM)))
-    entry = catalog.published(backbone, weights)
+        return Path(timm_models.published_file(backbone.removeprefix(backbones.TIMM)))
+    entry = backbones.published(backbone, weights)
     prefix = Path(entry.file).stem.rpartition("-")[2]
     try:
         remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")

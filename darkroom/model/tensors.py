@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from darkroom import tensorfile
-from darkroom.errors import WeightsError
+from darkroom.core import tensorfile
+from darkroom.core.errors import WeightsError
 
 Tensors = dict[str, np.ndarray]
 

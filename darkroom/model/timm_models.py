@@ -3,7 +3,7 @@
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from darkroom.errors import DarkroomError, WeightsError
+from darkroom.core.errors import DarkroomError, WeightsError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from darkroom import files
-from darkroom.errors import WeightsError
-from darkroom.model import backbones, catalog, published, tensors
+from darkroom.core import files
+from darkroom.core.errors import WeightsError
+from darkroom.model import backbones, builders, published, tensors
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
 
@@ -49,9 +49,9 @@ def resolve(
     """The body of `backbone` with `weights`; from scratch, mean and std are those of the training split."""
     source = _source(backbone, weights)
     sha256 = None if source is None else files.sha256(source)
-    preprocessing = catalog.preprocessing(backbone, weights)
-    net = backbones.build(backbone, image_size, seed)
-    features = backbones.features_of(net, image_size)
+    preprocessing = backbones.preprocessing(backbone, weights)
+    net = builders.build(backbone, image_size, seed)
+    features = builders.features_of(net, image_size)
     if source is not None:
         _check_name(source, sha256 or "")
         _check_backbone(backbone, weights)
@@ -60,7 +60,7 @@ def resolve(
     std = preprocessing.std or tuple(train_std)
     facts = {
         "backbone": backbone,
-        "weights": Path(weights).name if catalog.is_file(weights) else weights,
+        "weights": Path(weights).name if backbones.is_file(weights) else weights,
         "weights_sha256": sha256,
         "mean": [float(value) for value in mean],
         "std": [float(value) for value in std],
@@ -68,7 +68,7 @@ def resolve(
         "features": features,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
-    earlier = SavedClassifier.load(Path(weights)) if catalog.is_file(weights) and Path(weights).is_dir() else None
+    earlier = SavedClassifier.load(Path(weights)) if backbones.is_file(weights) and Path(weights).is_dir() else None
     return Resolved(Body(net, mean, std), facts, earlier)
 
 
@@ -106,7 +106,7 @@ def _safetensors(path: Path) -> "OrderedDict[str, Tensor]":
 def _source(backbone: str, weights: str) -> Path | None:
     if weights == "none":
         return None
-    if not catalog.is_file(weights):
+    if not backbones.is_file(weights):
         return published.fetch(backbone, weights)
     path = Path(weights)
     if path.is_dir():
@@ -126,7 +126,7 @@ def _check_name(path: Path, sha256: str) -> None:
 
 
 def _check_backbone(backbone: str, weights: str) -> None:
-    own = catalog.facts_of(Path(weights)) if catalog.is_file(weights) else None
+    own = backbones.facts_of(Path(weights)) if backbones.is_file(weights) else None
     if own is not None and own["backbone"] != backbone:
         raise WeightsError(f"weights: {weights} holds a {own['backbone']}, backbone is {backbone}; make the two agree")
 

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 from darkroom.reproduction.results import LOCK, git
 
 KEPT = ".dvc/tmp"

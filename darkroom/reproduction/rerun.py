@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from darkroom.errors import DarkroomError
-from darkroom.params import read_yaml
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import read_yaml
 from darkroom.reproduction.results import LOCK, git, stages_of
 
 LAST_LINES = 15

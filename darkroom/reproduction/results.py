@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.errors import DarkroomError
-from darkroom.evaluation.predictions import Predictions, read_predictions
-from darkroom.evaluation.runs import LOCK, METRICS, PREDICTIONS, CompareError, Revision, locked_md5, md5
+from darkroom.core.errors import DarkroomError
+from darkroom.metrics.predictions import Predictions, read_predictions
+from darkroom.reporting.runs import LOCK, METRICS, PREDICTIONS, CompareError, Revision, locked_md5, md5
 
 RUN = "metrics/run.json"
 

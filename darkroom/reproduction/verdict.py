@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.evaluation.predictions import Predictions
+from darkroom.metrics.predictions import Predictions
 from darkroom.reproduction.differences import Difference, first, outputs
 from darkroom.reproduction.results import Results
 

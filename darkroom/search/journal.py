@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkroom import files
+from darkroom.core import files
 from darkroom.search.space import Params, Space, SweepError
 
 COMPLETE, FAILED, PRUNED = "complete", "failed", "pruned"

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
-from darkroom import files
-from darkroom.evaluation.figures import save
-from darkroom.progress import say
-from darkroom.search.experiment import Experiment, setting
+from darkroom.core import files
+from darkroom.core.progress import say
+from darkroom.reporting.figures import save
 from darkroom.search.figure import figure
 from darkroom.search.journal import FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.space import Space
+from darkroom.search.trial import Experiment, setting
 
 SHOWN = 10
 

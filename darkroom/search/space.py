@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from darkroom import files
-from darkroom.errors import DarkroomError
-from darkroom.params import read_yaml
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import read_yaml
 
 METHODS = ("grid", "random", "tpe")
 PRUNING = ("none", "median")

@@ -9,15 +9,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkroom.params import read_yaml
-from darkroom.progress import say
+from darkroom.core.params import read_yaml
+from darkroom.core.progress import say
+from darkroom.core.runtime import from_environment
 from darkroom.reproduction import lock
-from darkroom.runtime import from_environment
 from darkroom.search import results
 from darkroom.search.choosing import choose, count, hopeless
-from darkroom.search.experiment import Experiment, dvc
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.space import Params, Space, SweepError, read_space
+from darkroom.search.trial import Experiment, dvc
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency
@@ -112,11 +112,11 @@ def spread() -> tuple[dict[str, str], int]:
     environment = from_environment()
     if environment.ray is None:
         return {}, 1
-    from darkroom import cluster
+    from darkroom.cluster import nodes
 
-    ray = cluster.connect(environment.ray)  # kept until the end: a cluster that starts here ends with this process
+    ray = nodes.connect(environment.ray)  # kept until the end: a cluster that starts here ends with this process
     processes = environment.processes or 1
-    room = max(1, cluster.shape(environment).room // processes)
+    room = max(1, nodes.shape(environment).room // processes)
     say(f"sweep: the Ray cluster has room for {room} trials at a time")
     return {"DARKROOM_RAY": ray.get_runtime_context().gcs_address, "DARKROOM_PROCESSES": str(processes)}, room
 

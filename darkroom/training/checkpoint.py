@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from darkroom import files
-from darkroom.progress import say
+from darkroom.core import files
+from darkroom.core.progress import say
 
 MAGIC = b"darkroom-checkpoint-1\n"
 DIGEST = hashlib.sha256().digest_size

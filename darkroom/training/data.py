@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.data.batches import Table
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
+from darkroom.images.batches import Table
+from darkroom.images.shards import Shards
 
 
 @dataclass(frozen=True)

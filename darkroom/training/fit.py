@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darkroom.data.batches import balanced_order, order, steps
-from darkroom.data.randomness import number
-from darkroom.errors import TrainingError, is_out_of_memory
-from darkroom.progress import progress, say
+from darkroom.core.errors import TrainingError, is_out_of_memory
+from darkroom.core.progress import progress, say
+from darkroom.core.randomness import number
+from darkroom.images.batches import balanced_order, order, steps
 from darkroom.training import losses, optimizers, precision
 from darkroom.training.checkpoint import Checkpoint
+from darkroom.training.distributed import Group
 from darkroom.training.ema import Ema
-from darkroom.training.group import Group
 from darkroom.training.history import Row, Watcher, tell
-from darkroom.training.micro import Micro
+from darkroom.training.micro_batches import Micro
 from darkroom.training.monitor import Monitor
-from darkroom.training.phase import Fitted, Phase
+from darkroom.training.phases import Fitted, Phase
 from darkroom.training.recipe import Recipe
 from darkroom.training.schedules import Plateau, factor
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkroom import files
-from darkroom.data.batches import Table
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.images.batches import Table
+from darkroom.images.shards import Shards
 from darkroom.training.data import Data
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from darkroom import files
-from darkroom.errors import DarkroomError
-from darkroom.progress import say
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import say
 
 Row = dict[str, float | None]
 COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")

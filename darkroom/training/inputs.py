@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from darkroom.data import augment
-from darkroom.data.ahead import on_device, ready
-from darkroom.data.batches import Table, views
+from darkroom.images import augment
+from darkroom.images.batches import Table, views
+from darkroom.images.prefetch import on_device, ready
 
 if TYPE_CHECKING:
     import torch

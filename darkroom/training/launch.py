@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from darkroom import runtime
-from darkroom.errors import DarkroomError
-from darkroom.runtime import Runtime
-from darkroom.training.classifier import Trained, train
+from darkroom.core import runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.core.runtime import Runtime
 from darkroom.training.data import open_data
-from darkroom.training.group import Group, backend
+from darkroom.training.distributed import Group, backend
 from darkroom.training.history import Row
 from darkroom.training.recipe import Recipe
+from darkroom.training.train import Trained, train
 
 AfterEpoch = Callable[[list[Row]], None]
 
@@ -39,7 +39,7 @@ def launch(
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return _in_torchrun(paths, recipe, environment, after_epoch)
     if environment.ray is not None and (environment.processes == 1 or not recipe.only_head):
-        from darkroom.training.on_cluster import train_on_cluster
+        from darkroom.training.cluster import train_on_cluster
 
         return train_on_cluster(paths, recipe, environment, after_epoch)
     if (environment.processes or 1) > 1 and not recipe.only_head:
@@ -111,7 +111,7 @@ def _in_processes(
     check_gpus(environment.device, size)
     environment = dataclasses.replace(environment, threads=max(1, environment.threads // size))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns that unused parameters are looked for
-    context = runtime.processes_with("darkroom.training.in_torch")
+    context = runtime.processes_with("darkroom.training.torch_training")
     with tempfile.TemporaryDirectory(prefix="darkroom-train-") as folder:
         processes = [
             context.Process(

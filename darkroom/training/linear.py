@@ -12,18 +12,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from darkroom.data.batches import Table, balanced_order, order, steps, views
-from darkroom.data.randomness import generator
-from darkroom.errors import TrainingError
+from darkroom.core.errors import TrainingError
+from darkroom.core.randomness import generator
+from darkroom.images.batches import Table, balanced_order, order, steps, views
 from darkroom.model import heads
 from darkroom.model.tensors import Tensors
 from darkroom.training import losses
-from darkroom.training.descent import RULES
 from darkroom.training.ema import decay_at
 from darkroom.training.history import Row, Watcher, tell
-from darkroom.training.learnt import Learnt
 from darkroom.training.monitor import Monitor
+from darkroom.training.numpy_optimizers import RULES
 from darkroom.training.recipe import Recipe
+from darkroom.training.result import Learnt
 from darkroom.training.schedules import Plateau, factor
 
 MOST_STEPS = 100_000

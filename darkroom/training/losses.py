@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkroom.data.randomness import generator
-from darkroom.errors import TrainingError
+from darkroom.core.errors import TrainingError
+from darkroom.core.randomness import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

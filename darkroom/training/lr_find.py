@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkroom import files, runtime
-from darkroom.data.batches import order, steps
-from darkroom.errors import DarkroomError
-from darkroom.evaluation import figures
+from darkroom.core import files, runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import load
+from darkroom.core.progress import progress
+from darkroom.images.batches import order, steps
 from darkroom.model import heads
-from darkroom.params import load
-from darkroom.progress import progress
-from darkroom.training.classifier import first_head
+from darkroom.reporting import figures
 from darkroom.training.data import open_data
 from darkroom.training.fit import Fit
-from darkroom.training.in_torch import make_phases
 from darkroom.training.precision import choose
 from darkroom.training.recipe import Recipe
+from darkroom.training.torch_training import make_phases
+from darkroom.training.train import first_head
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

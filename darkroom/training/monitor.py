@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from darkroom.progress import say
+from darkroom.core.progress import say
 
 # name: +1 where more is better, -1 where less is
 MONITORS = {"val_loss": -1, "val_accuracy": 1}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from darkroom.errors import ParamsError
+from darkroom.core.errors import ParamsError
 
 if TYPE_CHECKING:
     import torch

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from darkroom.data.augment import STRENGTHS
-from darkroom.errors import ParamsError
+from darkroom.core.errors import ParamsError
+from darkroom.core.params import param
+from darkroom.images.augment import STRENGTHS
 from darkroom.model.heads import Head
-from darkroom.params import param
 from darkroom.training.monitor import MONITORS
 from darkroom.training.optimizers import OPTIMIZERS
 from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES

@@ -15,8 +15,8 @@ from benchmarks.side_by_side.processes import Failed, timed
 from benchmarks.side_by_side.rivals import PEERS
 from benchmarks.side_by_side.settings import Settings
 from benchmarks.side_by_side.store import Store
-from darkroom import files
-from darkroom.errors import DarkroomError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
 
 ROWS = [
     {"name": "Darkroom: all", "ours": True, "wall": 2.0, "accuracy": 0.95, "setup": "DVC"},

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from darkroom import files
-from darkroom.export.onnx import join, write
+from darkroom.core import files
+from darkroom.export.graph import join, write
 from darkroom.model import tensors
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 from darkroom.export.agreement import Agreement, compare, require
 
 TRAINED = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.499998, 0.500002, 0.0]])

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from darkroom.data.shards import write_shards
-from darkroom.model import backbones, heads
-from darkroom.model.catalog import IMAGENET_MEAN, IMAGENET_STD
+from darkroom.images.shards import write_shards
+from darkroom.model import builders, heads
+from darkroom.model.backbones import IMAGENET_MEAN, IMAGENET_STD
 from darkroom.model.network import Body, Network
 
 
@@ -41,9 +41,9 @@ def photo_images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def network(backbone: str, size: int) -> Network:
     """Body and head of two classes with the weights of a seed, as train makes them."""
-    body = Body(backbones.build(backbone, size, seed=0), IMAGENET_MEAN, IMAGENET_STD)
+    body = Body(builders.build(backbone, size, seed=0), IMAGENET_MEAN, IMAGENET_STD)
     linear = heads.Head("linear", 1, 0)
-    head = heads.build(linear, heads.initial(linear, backbones.features_of(body.net, size), 2, seed=0))
+    head = heads.build(linear, heads.initial(linear, builders.features_of(body.net, size), 2, seed=0))
     return Network(body, head, "none")
 
 
@@ -69,7 +69,7 @@ def empty_backbone(name: str, size: int) -> torch.nn.Module:
     """A backbone with names and shapes but no memory (on torch's meta device): even the largest is there at once."""
     # RegNet computes its widths with tensors, which need their values; its parameters alone may be empty.
     with _EmptyOnMeta() if name.startswith("regnet") else torch.device("meta"):
-        return backbones.build(name, size, seed=0)
+        return builders.build(name, size, seed=0)
 
 
 class _EmptyOnMeta(TorchFunctionMode):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from darkroom.errors import DarkroomError
+from darkroom.core.errors import DarkroomError
 from darkroom.export import agreement
-from darkroom.export.onnx import join, parse, write
-from darkroom.export.session import open_session
-from darkroom.model import backbones, catalog, heads, onnx_body
+from darkroom.export.graph import join, parse, write
+from darkroom.model import backbones, builders, heads, onnx_export
 from darkroom.model.classifier import softmax
-from darkroom.model.engine import Engine
 from darkroom.model.network import Body, pixels
+from darkroom.model.onnx_runner import Engine
+from darkroom.serve.session import open_session
 from tests.model.samples import empty_backbone, network, photo_images
 
 # The smallest of each family, the size to test it at, and whether its features are the average of a map.
@@ -53,7 +53,7 @@ def test_every_family_of_torchvision_is_here():
             return "resnet"  # the same code with other widths
         return name.rstrip("0123456789").split("_")[0].rstrip("0123456789")
 
-    assert {family(name) for name in catalog.BACKBONES} == {family(name) for name in FAMILIES if "/" not in name}
+    assert {family(name) for name in backbones.BACKBONES} == {family(name) for name in FAMILIES if "/" not in name}
 
 
 @pytest.mark.parametrize("backbone", FAMILIES)
@@ -72,7 +72,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     optimizer.zero_grad(set_to_none=True)
 
     whole.eval()
-    model = onnx_body.export(body, size)
+    model = onnx_export.export(body, size)
     assert not [path for path in (Path(torch.__file__).parents[1], Path.cwd()) if str(path).encode() in model]
     answered, maps = Engine(model, threads=1).features_and_maps(images)
     with torch.no_grad():
@@ -93,12 +93,12 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
 
 
 def test_a_network_that_no_onnx_file_holds_is_refused_before_any_work():
-    body = Body(empty_backbone("vit_h_14", 518), catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+    body = Body(empty_backbone("vit_h_14", 518), backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)
     with pytest.raises(DarkroomError, match=r"its 2\.5 GB of weights do not fit into one ONNX file"):
-        onnx_body.export(body, 518)
+        onnx_export.export(body, 518)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 13, 14])
 def test_pooling_by_products_is_torch_s_adaptive_pooling(size):
     maps = torch.rand(2, 3, size, size + 1)
-    torch.testing.assert_close(backbones.FixedPool(7)(maps), functional.adaptive_avg_pool2d(maps, 7))
+    torch.testing.assert_close(builders.FixedPool(7)(maps), functional.adaptive_avg_pool2d(maps, 7))

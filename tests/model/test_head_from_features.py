@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom import files
-from darkroom.data.shards import Shards
+from darkroom.core import files
+from darkroom.core.params import read_yaml
+from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import load_network, pixels
-from darkroom.params import read_yaml
 from stages import embed, train
 from tests.model.samples import digit_images, write_splits
 

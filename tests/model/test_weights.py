@@ -13,9 +13,9 @@ import pytest
 import torch
 from torchvision import models
 
-from darkroom import files
-from darkroom.errors import DarkroomError, WeightsError
-from darkroom.model import backbones, catalog, classifier, heads, tensors, weights
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError, WeightsError
+from darkroom.model import backbones, builders, classifier, heads, tensors, weights
 from darkroom.model.network import Body, load_network
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.2, 0.3]
@@ -26,11 +26,11 @@ def resolve(backbone, source, size=64):
 
 
 def save_run(folder: Path, backbone="small_cnn", size=28, classes=("ant", "bee")) -> Path:
-    net = backbones.build(backbone, size, seed=5)
+    net = builders.build(backbone, size, seed=5)
     head = heads.Head("linear", 1, 0.0)
     facts = {"backbone": backbone, "image_size": size, "mean": MEAN, "std": STD, "classes": list(classes),
              "framing": {"size": size, "resize": "crop", "short_side": 32}, "head": head.facts(), "frozen": True,
-             "features": backbones.features_of(net, size), "temperature": 1.5}  # fmt: skip
+             "features": builders.features_of(net, size), "temperature": 1.5}  # fmt: skip
     classifier.save(
         folder, facts, heads.initial(head, facts["features"], len(classes), seed=5), Body(net, MEAN, STD).arrays()
     )
@@ -43,10 +43,10 @@ def test_real_weights_give_torchvision_s_own_features(shared):
     whole.load_state_dict(torch.load(shared / "weights/mobilenet_v2.pth", weights_only=True))
     whole.classifier = torch.nn.Identity()
     image = torch.rand(1, 3, 224, 224)
-    mean, std = torch.tensor(catalog.IMAGENET_MEAN), torch.tensor(catalog.IMAGENET_STD)
+    mean, std = torch.tensor(backbones.IMAGENET_MEAN), torch.tensor(backbones.IMAGENET_STD)
     expected = whole.eval()((image - mean[:, None, None]) / std[:, None, None])
     torch.testing.assert_close(resolved.body(image), expected, rtol=1e-4, atol=1e-5)
-    assert resolved.facts["mean"] == list(catalog.IMAGENET_MEAN)
+    assert resolved.facts["mean"] == list(backbones.IMAGENET_MEAN)
     assert resolved.facts["weights"] == "mobilenet_v2.pth"
 
 
@@ -60,9 +60,9 @@ def test_a_truncated_download_does_not_match_its_name(shared):
 
 
 def test_a_date_in_a_name_is_no_digest(tmp_path):
-    from darkroom.model import backbones, tensors
+    from darkroom.model import builders, tensors
 
-    net = backbones.build("lenet", 28, seed=1)
+    net = builders.build("lenet", 28, seed=1)
     path = tmp_path / "lenet-20240131.safetensors"
     tensors.save(path, {name: value.numpy() for name, value in net.state_dict().items()})
     assert weights.resolve("lenet", str(path), 28, 0, [0.5] * 3, [0.2] * 3).facts["weights"] == path.name
@@ -193,12 +193,12 @@ def test_another_run_s_classifier_brings_its_preprocessing_its_head_and_its_clas
     assert resolved.earlier.classes == ["ant", "bee"]
     kept = load_network(folder).body.net.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in resolved.body.net.state_dict().items())
-    assert catalog.preprocessing("small_cnn", str(folder)) == catalog.Preprocessing(28, 32, tuple(MEAN), tuple(STD))
+    assert backbones.preprocessing("small_cnn", str(folder)) == backbones.Preprocessing(28, 32, tuple(MEAN), tuple(STD))
 
 
 def test_its_body_alone_is_a_file_of_weights_that_says_what_it_is(tmp_path):
     file = save_run(tmp_path / "classifier") / "body.safetensors"
-    assert catalog.preprocessing("small_cnn", str(file)).short_side == 32
+    assert backbones.preprocessing("small_cnn", str(file)).short_side == 32
     resolved = resolve("small_cnn", file, 28)
     assert resolved.earlier is None
     assert resolved.facts["weights_sha256"] == files.sha256(file)
@@ -227,9 +227,9 @@ def publisher(tmp_path, monkeypatch):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(catalog, "PUBLISHED_AT", f"http://127.0.0.1:{server.server_port}/")
-    entry = catalog.Published("IMAGENET1K_V1", file.name, catalog.PUBLISHED["squeezenet1_1"][0].preprocessing)
-    monkeypatch.setitem(catalog.PUBLISHED, "squeezenet1_1", [entry])
+    monkeypatch.setattr(backbones, "PUBLISHED_AT", f"http://127.0.0.1:{server.server_port}/")
+    entry = backbones.Published("IMAGENET1K_V1", file.name, backbones.PUBLISHED["squeezenet1_1"][0].preprocessing)
+    monkeypatch.setitem(backbones.PUBLISHED, "squeezenet1_1", [entry])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("DARKROOM_DOWNLOADS", raising=False)
     yield file

@@ -8,7 +8,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from darkroom.reproduction import lock
-from tests.evaluation.project import make_project, run
+from tests.reporting.project import make_project, run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from darkroom.evaluation.predictions import Predictions
+from darkroom.metrics.predictions import Predictions
 from darkroom.reproduction.results import Results
 from darkroom.reproduction.verdict import compare, judge, metrics_inside
 

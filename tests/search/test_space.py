@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.params import read_yaml
+from darkroom.core.params import read_yaml
 from darkroom.search.choosing import choose, count, hopeless
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
 from darkroom.search.space import Range, Space, SweepError, read_space

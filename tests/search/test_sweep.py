@@ -10,12 +10,12 @@ import pytest
 from dvc.utils.hydra import to_hydra_overrides
 from ruamel.yaml import YAML
 
-from darkroom.params import read_yaml
+from darkroom.core.params import read_yaml
 from darkroom.search import figure, results, sweep
-from darkroom.search.experiment import setting
 from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
 from darkroom.search.space import Range, Space, SweepError, read_space
-from tests.evaluation.project import begin, run
+from darkroom.search.trial import setting
+from tests.reporting.project import begin, run
 
 # DVC's own, when it works out its graph in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")

@@ -10,9 +10,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from darkroom.export.provenance import dvc_md5
-from tests.clusters import MARKS, ONE_CPU, epochs, until
+from tests.cluster.two_nodes import MARKS, ONE_CPU, epochs, until
 from tests.conftest import ROOT
-from tests.evaluation.project import begin, run
+from tests.reporting.project import begin, run
 from tests.training.small import RECIPE, write_params
 
 pytestmark = MARKS

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from darkroom import files
+from darkroom.core import files
 from stages import fetch, preprocess, split
 
 DEFAULTS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.params import read_yaml
+from darkroom.core.params import read_yaml
 
 ROOT = Path(__file__).parents[2]
 NOTE = (

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import files
-from darkroom.data.shards import Shards
-from darkroom.errors import ParamsError
+from darkroom.core import files
+from darkroom.core.errors import ParamsError
+from darkroom.images.shards import Shards
 from stages import crossval, fold, recipe
 from tests.training.small import write_data, write_params
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom import files
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError
-from darkroom.model import backbones, classifier, tensors
-from darkroom.model.engine import Engine
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.images.shards import Shards
+from darkroom.model import builders, classifier, tensors
 from darkroom.model.network import Body, load_body, pixels
+from darkroom.model.onnx_runner import Engine
 from stages import embed
 from tests.model.samples import digit_images, write_splits
 
@@ -133,7 +133,7 @@ def test_a_run_s_classifier_as_weights_leaves_its_head_and_classes_beside_the_bo
     facts = {"classes": ["0", "1", "2"], "image_size": 28, "mean": [0.1] * 3, "std": [0.3] * 3, "backbone": "small_cnn",
              "framing": {"short_side": 28}, "head": {"kind": "linear", "hidden": 1, "dropout": 0.0}}  # fmt: skip
     head = {"0.weight": np.ones((3, 128), np.float32), "0.bias": np.zeros(3, np.float32)}
-    body = Body(backbones.build("small_cnn", 28, seed=3), [0.1] * 3, [0.3] * 3).arrays()
+    body = Body(builders.build("small_cnn", 28, seed=3), [0.1] * 3, [0.3] * 3).arrays()
     classifier.save(Path("earlier/classifier"), facts, head, body)
     run(weights="earlier/classifier")
     assert files.read_json(Path("body/body.json"))["mean"] == [0.1] * 3

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom import files
-from darkroom.data.shards import Shards, write_shards
-from darkroom.errors import ParamsError
-from darkroom.evaluation.bodies import TorchBody
-from darkroom.model import backbones, classifier, heads, tensors
+from darkroom.core import files
+from darkroom.core.errors import ParamsError
+from darkroom.images.shards import Shards, write_shards
+from darkroom.model import builders, classifier, heads, tensors
 from darkroom.model.network import Body, load_body, load_network, pixels
+from darkroom.model.runners import TorchBody
 from stages import evaluate
-from tests.evaluation.run import Run, make_run
+from tests.reporting.run import Run, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = {"confusion", "map", "worst_errors", "least_certain", "confused_pairs", "label_errors", "where_it_looks"}
@@ -136,7 +136,7 @@ def tuned(tmp_path_factory) -> Run:
             writer.close()
     shutil.rmtree(run.root / "models/body")
     mean, std = [0.1] * 3, [0.3] * 3
-    bodies = [Body(backbones.build("lenet", 24, seed), mean, std).eval() for seed in (0, 1)]
+    bodies = [Body(builders.build("lenet", 24, seed), mean, std).eval() for seed in (0, 1)]
     size = TorchBody(bodies[0], torch.device("cpu")).features(np.zeros((1, 24, 24, 3), np.uint8)).shape[1]
     (run.root / "models/body").mkdir()
     tensors.save(run.root / "models/body/body.safetensors", bodies[0].arrays())

@@ -14,14 +14,15 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from darkroom import files, runtime
-from darkroom.data.shards import Shards, write_shards
-from darkroom.errors import DarkroomError
-from darkroom.export import answers, card, provenance
-from darkroom.export.onnx import join, read, write
-from darkroom.export.session import open_session
+from darkroom.core import files, runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.export import answers, provenance
+from darkroom.export.graph import join, read, write
+from darkroom.images.shards import Shards, write_shards
 from darkroom.model import classifier, tensors
-from darkroom.model.engine import ONNX
+from darkroom.model.onnx_runner import ONNX
+from darkroom.reporting import card
+from darkroom.serve.session import open_session
 from stages import export as stage
 from tests.export import small
 
@@ -193,12 +194,12 @@ def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatc
 
 
 def test_a_fine_tuned_network_is_exported_and_compared_with_torch(root, monkeypatch):
-    from darkroom.model import backbones, heads
+    from darkroom.model import builders, heads
     from darkroom.model.network import Body, Network, pixels
 
     folder = root / "models/classifier"
-    body = Body(backbones.build("small_cnn", SIZE, seed=3), [0.2] * 3, [0.3] * 3)
-    features = backbones.features_of(body.net, SIZE)
+    body = Body(builders.build("small_cnn", SIZE, seed=3), [0.2] * 3, [0.3] * 3)
+    features = builders.features_of(body.net, SIZE)
     linear = heads.Head("linear", 1, 0.0)
     head = heads.initial(linear, features, len(CLASSES), seed=4)
     facts = files.read_json(folder / "model.json") | {

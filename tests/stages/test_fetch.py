@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from torchvision import datasets
 
-from darkroom import files
-from darkroom.data.indexing import COLUMNS
-from darkroom.data.sources.known import ARRAYS
-from darkroom.errors import ParamsError, SourceError
-from tests.data.pictures import class_folders, encoded, photos
-from tests.data.sources.test_trees import packed
+from darkroom.core import files
+from darkroom.core.errors import ParamsError, SourceError
+from darkroom.sources.index import COLUMNS
+from darkroom.sources.torchvision_sets import ARRAYS
+from tests.images.pictures import class_folders, encoded, photos
+from tests.sources.test_trees import packed
 from tests.stages.pipeline import index, run_fetch
 
 
@@ -177,7 +177,7 @@ def test_broken_sets_of_real_projects_say_what_is_wrong(shared, monkeypatch):
         ("interrupted-mnist-download", r"train-labels-idx1-ubyte.gz: md5 is .* the file is empty \(0 bytes\)"),
     ):
         monkeypatch.setenv("DARKROOM_DOWNLOADS", str(shared / "data/broken" / folder))
-        monkeypatch.setattr("darkroom.data.sources.download.ATTEMPTS", 1)
+        monkeypatch.setattr("darkroom.sources.download.ATTEMPTS", 1)
         with pytest.raises(SourceError, match=message):
             run_fetch(root / "sources/mnist.yaml")
     with pytest.raises(SourceError, match=r"\d+ of \d+ files looked at: Git LFS pointer; run `git lfs pull`"):

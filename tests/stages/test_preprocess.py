@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom import files
-from darkroom.data.decode import Framing, decode
-from darkroom.data.shards import Shards
-from darkroom.errors import SourceError
-from tests.data.copies.test_duplicates import ALTERED, photos
-from tests.data.pictures import class_folders, encoded
-from tests.data.sources.test_trees import packed
+from darkroom.core import files
+from darkroom.core.errors import SourceError
+from darkroom.images.decode import Framing, decode
+from darkroom.images.shards import Shards
+from tests.images.pictures import class_folders, encoded
+from tests.sources.test_trees import packed
+from tests.splits.test_duplicates import ALTERED, photos
 from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_preprocess, run_split
 
 

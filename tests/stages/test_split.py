@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import files
-from darkroom.errors import ParamsError, SourceError
-from tests.data.copies.test_duplicates import ALTERED, photos
-from tests.data.pictures import class_folders, encoded
+from darkroom.core import files
+from darkroom.core.errors import ParamsError, SourceError
+from tests.images.pictures import class_folders, encoded
+from tests.splits.test_duplicates import ALTERED, photos
 from tests.stages.pipeline import index, run_fetch, run_split, splits
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkroom import files
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError, ParamsError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError, ParamsError
+from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
 from stages.train import main
 from tests.training.small import write_data, write_params

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from darkroom import files
+from darkroom.core import files
 from stages import fetch, preprocess
-from tests.data.killing import can_lease, run_and_kill_readers, run_with_little_memory
-from tests.data.pictures import class_folders
+from tests.images.killing import can_lease, run_and_kill_readers, run_with_little_memory
+from tests.images.pictures import class_folders
 from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_preprocess, run_split, write_params
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="holds readers with a lease of Linux")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from darkroom import files
-from darkroom.data.shards import write_shards
+from darkroom.core import files
+from darkroom.images.shards import write_shards
 from darkroom.model import tensors
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -33,11 +33,11 @@ def write_data(folder: Path, train: int = 400, val: int = 200, test: int = 200, 
     """Write data/shards, an untrained models/body and data/features below `folder`, as the stages before train do."""
     import torch
 
-    from darkroom.model import backbones
+    from darkroom.model import builders
     from darkroom.model.network import Body, pixels
 
     pictures, labels = images()
-    body = Body(backbones.build("small_cnn", SIZE, seed=7), [0.3] * 3, [0.35] * 3).train()
+    body = Body(builders.build("small_cnn", SIZE, seed=7), [0.3] * 3, [0.35] * 3).train()
     with torch.inference_mode():
         for _ in range(20):  # until BatchNorm's statistics are those of digits: features that a head can learn from
             body(pixels(pictures[:100]))

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from darkroom.data.batches import Table
-from darkroom.data.shards import Shards, write_shards
-from darkroom.errors import ParamsError, TrainingError
-from darkroom.model import backbones, heads
+from darkroom.core.errors import ParamsError, TrainingError
+from darkroom.images.batches import Table
+from darkroom.images.shards import Shards, write_shards
+from darkroom.model import builders, heads
 from darkroom.model.network import Body, Network, pixels
 from darkroom.training import losses
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import FeatureInputs, ImageInputs
-from darkroom.training.micro import _parts
-from darkroom.training.phase import Phase
+from darkroom.training.micro_batches import _parts
+from darkroom.training.phases import Phase
 from darkroom.training.recipe import Recipe
 from tests.training.small import CLASSES, RECIPE, SIZE, write_data
 
@@ -279,8 +279,8 @@ def test_a_head_learns_the_same_from_features_as_through_the_network(data, tmp_p
     chosen = recipe(epochs=5, lr=0.1)
 
     def parts() -> tuple[Body, nn.Module]:
-        body = Body(backbones.build(backbone, SIZE, seed=3), [0.3] * 3, [0.35] * 3)
-        features = backbones.features_of(body.net, SIZE)
+        body = Body(builders.build(backbone, SIZE, seed=3), [0.3] * 3, [0.35] * 3)
+        features = builders.features_of(body.net, SIZE)
         linear = heads.Head("linear", 1, 0.0)
         return body, heads.build(linear, heads.initial(linear, features, 10, seed=3))
 

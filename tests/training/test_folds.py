@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from darkroom import files
-from darkroom.data.shards import Shards
-from darkroom.errors import DarkroomError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.images.shards import Shards
 from darkroom.training.folds import figure, open_fold, summary
 from tests.training.small import write_data
 

@@ -12,15 +12,15 @@ import psutil
 import pytest
 import torch
 
-from darkroom import files
-from darkroom.data.batches import order, steps
-from darkroom.errors import DarkroomError, TrainingError
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError, TrainingError
+from darkroom.images.batches import order, steps
+from darkroom.training.distributed import Group
 from darkroom.training.fit import Fit
-from darkroom.training.group import Group
 from darkroom.training.launch import check_gpus
-from darkroom.training.phase import Phase
+from darkroom.training.phases import Phase
 from darkroom.training.recipe import Recipe
-from tests.clusters import ON_CPUS, until
+from tests.cluster.two_nodes import ON_CPUS, until
 from tests.conftest import ROOT
 from tests.training.small import RECIPE, SIZE, write_data, write_params
 
@@ -103,12 +103,12 @@ def test_processes_with_a_gpu_each_or_none_are_fine(monkeypatch):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A network without BatchNorm, so that dividing a batch changes no more than last bits."""
-    from darkroom.model import backbones, tensors
+    from darkroom.model import builders, tensors
     from darkroom.model.network import Body
 
     folder = tmp_path_factory.mktemp("launch")
     write_data(folder, train=203, val=101, test=10)
-    body = Body(backbones.build("lenet", SIZE, seed=7), [0.3] * 3, [0.35] * 3)
+    body = Body(builders.build("lenet", SIZE, seed=7), [0.3] * 3, [0.35] * 3)
     facts = files.read_json(folder / "models/body/body.json")
     files.write_json(folder / "models/body/body.json", facts | {"backbone": "lenet", "features": 84})
     tensors.save(folder / "models/body/body.safetensors", body.arrays())

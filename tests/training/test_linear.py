@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom.data.batches import Table
-from darkroom.data.shards import Shards, write_shards
-from darkroom.errors import TrainingError
+from darkroom.core.errors import TrainingError
+from darkroom.images.batches import Table
+from darkroom.images.shards import Shards, write_shards
 from darkroom.model import heads
 from darkroom.training import linear
 from darkroom.training.fit import Fit
 from darkroom.training.inputs import FeatureInputs
-from darkroom.training.phase import Phase
+from darkroom.training.phases import Phase
 from darkroom.training.recipe import Recipe
 from tests.training.small import RECIPE
 

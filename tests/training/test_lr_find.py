@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from darkroom.errors import DarkroomError
-from darkroom.params import load
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import load
 from darkroom.training import lr_find
 from darkroom.training.lr_find import valley
 from darkroom.training.recipe import Recipe

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from darkroom.errors import ParamsError
+from darkroom.core.errors import ParamsError
 from darkroom.training.precision import COMPILE_REPAYS, compiled, compiles
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import files
+from darkroom.core import files
 from tests.training.small import write_data, write_params
 
 ARGUMENTS = (
@@ -46,7 +46,7 @@ def train_in(folder: Path) -> None:
 def processes():
     """Starts processes from one that has imported torch and has no threads: a start takes milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "stages.train", "darkroom.training.in_torch"])
+    context.set_forkserver_preload([__name__, "stages.train", "darkroom.training.torch_training"])
     return context
 
 

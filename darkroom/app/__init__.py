@@ -1,1 +1,0 @@
-from darkroom.app.predictor import Predictor as Predictor

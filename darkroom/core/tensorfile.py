@@ -1,0 +1,128 @@
+"""safetensors files: written as a stream, so that memory holds no second copy; read by mapping, so that it holds none.
+
+The format is an 8-byte little-endian length, a JSON header of that length, and the tensors' bytes, which the header's
+`data_offsets` count from. The library's own writer copies all tensors and hides a full disk from Python; its own reader
+loads the file. Files made here are read by the library, and the other way round.
+"""
+
+import hashlib
+import json
+import math
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.core import files
+
+NAMES = {np.dtype(kind): name for name, kind in {
+    "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
+}.items()}  # fmt: skip
+PIECE = 1 << 22
+TYPES = {name: kind for kind, name in NAMES.items()}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A tensor to be written that memory need not hold: its bytes come in `blocks`, each used up before the next."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    blocks: Iterator[np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks together."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping[str, Any] | None = None) -> str:
+    """Write `tensors` atomically, `facts` as JSON in the header; returns the file's sha256, taken on the way.
+
+    The bytes depend on the content alone: tensors are ordered by size of element and name, and there is one metadata
+    key, since the format's readers and writers keep no order between several.
+    """
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, Any] = {}
+    if facts is not None:
+        header["__metadata__"] = {"json": json.dumps(facts, sort_keys=True, allow_nan=False)}
+    end = 0
+    for name, array in ordered:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the mapped tensors are aligned
+    with files.atomic(path) as temporary:
+        with temporary.open("wb") as file:
+            digest = hashlib.sha256()
+            for piece in _pieces(len(text).to_bytes(8, "little") + text, (array for _, array in ordered)):
+                file.write(piece)
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, in pieces that are still in the processor's cache when they are used again.
+
+    A piece ends where a multiple of PIECE bytes of the file does: the system then keeps the file in large pages, where
+    it can (ext4 since Linux 6.16, XFS), and a mapped file's rows are found in random order as fast as rows in memory.
+    """
+    yield header
+    at = len(header)
+    for tensor in tensors:
+        for block in tensor.blocks if isinstance(tensor, Stream) else [tensor]:
+            data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+            while data:
+                piece, data = data[: PIECE - at % PIECE], data[PIECE - at % PIECE :]
+                yield piece
+                at += len(piece)
+
+
+def mapped(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file as read-only views of its mapped bytes. Raises OSError, or ValueError if it is damaged."""
+    tensors, start = _header(path)
+    tensors.pop("__metadata__", None)
+    with path.open("rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with suppress(AttributeError, OSError):  # where the system knows of no large pages for files
+        whole.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(whole, np.uint8)[start:]
+    try:
+        return {
+            name: raw[slice(*facts["data_offsets"])].view(TYPES[facts["dtype"]]).reshape(facts["shape"])
+            for name, facts in tensors.items()
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a safetensors file that can be mapped ({error})") from error
+
+
+def where(path: Path, name: str) -> int:
+    """The byte of the file at which the tensor `name` begins."""
+    header, start = _header(path)
+    return int(start + header[name]["data_offsets"][0])
+
+
+def facts(path: Path) -> dict[str, Any] | None:
+    """The facts in a file's header, read without its tensors; None when another program wrote it.
+
+    Raises OSError, or ValueError for a damaged file.
+    """
+    text = _header(path)[0].get("__metadata__", {}).get("json")
+    return None if text is None else json.loads(text)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The parsed header, and where the tensors' bytes start."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise ValueError(f"{path}: not a whole safetensors file")
+        header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: not a safetensors file")
+    return header, 8 + length

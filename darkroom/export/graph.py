@@ -1,0 +1,117 @@
+"""The exported graph: a body, the head, the temperature and the softmax joined into one ONNX file, without torch.
+
+A body's graph maps `images` uint8 (n, S, S, 3) to `features` float32 (n, D) and, where the network has one, `maps`
+float32 (n, C, h, w), its last feature map. The joined graph keeps both inputs and `maps`, and puts `probabilities`
+float32 (n, K) in the place of `features`. Its bytes depend on the body's file, the head's tensors and the
+temperature alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+
+PRODUCER = "darkroom"
+
+
+def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
+    """The body followed by softmax(head(features) / temperature). Raises DarkroomError where they do not fit.
+
+    `head` holds `0.weight` (D', D) and `0.bias` (D'), `1.weight` (D'', D') and so on, float32; a relu stands between
+    two layers, as in darkroom/model/heads.py.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(body)
+    graph = model.graph
+    outputs = {output.name: output for output in graph.output}
+    if "features" not in outputs:
+        raise DarkroomError(
+            f"the body's graph has the outputs {', '.join(outputs)}; expected `features`; run `dvc repro -f embed`"
+        )
+    width = outputs["features"].type.tensor_type.shape.dim[1].dim_value
+    if width and width != head["0.weight"].shape[1]:
+        raise DarkroomError(
+            f"the head reads {head['0.weight'].shape[1]} features, the body gives {width}; run `dvc repro -f embed`"
+        )
+    layers = len(head) // 2
+    current = "features"
+    for layer in range(layers):
+        for part in ("weight", "bias"):
+            tensor = np.ascontiguousarray(head[f"{layer}.{part}"], np.float32)
+            graph.initializer.append(numpy_helper.from_array(tensor, f"head.{layer}.{part}"))
+        made = "logits" if layer == layers - 1 else f"head.{layer}.out"
+        weights = [f"head.{layer}.weight", f"head.{layer}.bias"]
+        graph.node.append(helper.make_node("Gemm", [current, *weights], [made], name=f"head.{layer}", transB=1))
+        current = made
+        if layer < layers - 1:
+            graph.node.append(helper.make_node("Relu", [made], [f"{made}.relu"], name=f"head.{layer}.relu"))
+            current = f"{made}.relu"
+    graph.initializer.append(numpy_helper.from_array(np.array(temperature, np.float32), "temperature"))
+    graph.node.append(helper.make_node("Div", ["logits", "temperature"], ["calibrated"], name="temperature"))
+    graph.node.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], name="softmax", axis=1))
+    classes = int(head[f"{layers - 1}.weight"].shape[0])
+    probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes])
+    kept = [output for name, output in outputs.items() if name == "maps"]
+    del graph.output[:]
+    graph.output.extend([probabilities, *kept])
+    return tidy(model)
+
+
+def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K)."""
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    taken: list[onnx.NodeProto] = []
+    wanted = ["probabilities"]
+    while wanted:
+        name = wanted.pop()
+        if name != "features" and name in made_by:
+            taken.insert(0, made_by[name])
+            wanted += made_by[name].input
+    values = [tensor for tensor in model.graph.initializer if any(tensor.name in node.input for node in taken)]
+    width = next(tensor.dims[1] for tensor in values if tensor.name == "head.0.weight")
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", width])
+    probabilities = [output for output in model.graph.output if output.name == "probabilities"]
+    graph = helper.make_graph(taken, "head", [features], probabilities, values)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take out of `model` (in place) what says where and how it was made: paths, stack traces, versions; check it."""
+    model.producer_name, model.producer_version = PRODUCER, ""
+    model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:]
+    for entry in [*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output]:
+        entry.doc_string = ""
+        del entry.metadata_props[:]
+    onnx.checker.check_model(model)
+    return model
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The graph in a file, whole: external data is refused. Raises DarkroomError."""
+    try:
+        return parse(path.read_bytes(), path.as_posix())
+    except FileNotFoundError as error:
+        raise DarkroomError(f"{path} does not exist; run `dvc repro`") from error
+
+
+def parse(data: bytes, name: str) -> onnx.ModelProto:
+    """The graph in the bytes of a file called `name`. Raises DarkroomError."""
+    try:
+        model = onnx.load_from_string(data)
+    except Exception as error:  # protobuf's DecodeError has no public name that lasts
+        raise DarkroomError(f"{name} is not an ONNX file: {error}; run `dvc repro -f embed`") from error
+    outside = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
+    if outside:
+        raise DarkroomError(f"{name} keeps the weights {outside[0]}, … in another file; expected one file")
+    return model
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Write the graph as one file, atomically: equal graphs give equal bytes."""
+    files.write_bytes(path, model.SerializeToString(deterministic=True))

@@ -1,0 +1,153 @@
+"""Augmentation: random numbers drawn for each image, applied to the whole batch at once on the device.
+
+What an image gets is a function of (seed, epoch, sample) alone. One `grid_sample` does crop, scale, stretch, rotation
+and flip together, so each pixel is interpolated once.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from darkroom.core.randomness import uniforms
+from darkroom.images.prefetch import on_device
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DRAWN = 14  # uniform numbers an image and epoch
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far an image may be changed. `zoom`: the side of the part that is seen, as a fraction of the image's side
+    (above 1 it is shown smaller); the part lies anywhere inside the image, and up to `shift` of a side beyond.
+    `stretch`: the most by which width and height differ; `rotate`: degrees either way; `brightness`, `contrast` and
+    `saturation`: the most by which each is multiplied or divided, less one; `erase`: the chance that a rectangle is
+    greyed; `flip`: the chance of a mirror image, where the data allow one.
+    """
+
+    zoom: tuple[float, float]
+    shift: float = 0.0
+    stretch: float = 0.0
+    rotate: float = 0.0
+    flip: float = 0.5
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    erase: float = 0.0
+
+
+STRENGTHS: dict[str, Strength | None] = {
+    "none": None,
+    "light": Strength(zoom=(0.9, 1.1), shift=0.06, stretch=0.1, rotate=10),
+    "standard": Strength(
+        zoom=(0.6, 1.0), stretch=0.25, rotate=10, brightness=0.2, contrast=0.2, saturation=0.2, erase=0.1
+    ),
+    "strong": Strength(
+        zoom=(0.4, 1.0), stretch=0.33, rotate=20, brightness=0.4, contrast=0.4, saturation=0.4, erase=0.25
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What each image of a batch gets, float32. `affine` (b, 2, 3): from places in the result to places in the image,
+    both -1..1. `colour` (b, 3): factors of brightness, contrast, saturation, or None. `box` (b, 4): the erased
+    rectangle's left, top, right, bottom in -1..1, or None.
+    """
+
+    affine: np.ndarray
+    colour: np.ndarray | None
+    box: np.ndarray | None
+
+
+def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
+    """The draws of `samples` int64 (b,), numbers that name the images within their data set."""
+    u = uniforms(samples, DRAWN, seed, "augment", epoch)
+    low, high = strength.zoom
+    zoom = low + (high - low) * u[:, 0]
+    stretch = np.sqrt(1 + strength.stretch) ** (2 * u[:, 1] - 1)
+    wide, tall = zoom * stretch, zoom / stretch
+    mirror = np.where((u[:, 2] < strength.flip) & flips, -1.0, 1.0)
+    angle = np.radians(strength.rotate) * (2 * u[:, 3] - 1)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    room = [np.maximum(0, 1 - side) + 2 * strength.shift for side in (wide, tall)]
+    affine = np.empty((len(samples), 2, 3), np.float32)
+    affine[:, 0] = np.stack([wide * cosine * mirror, -tall * sine, room[0] * (2 * u[:, 4] - 1)], axis=1)
+    affine[:, 1] = np.stack([wide * sine * mirror, tall * cosine, room[1] * (2 * u[:, 5] - 1)], axis=1)
+    colour = box = None
+    spread = np.array([strength.brightness, strength.contrast, strength.saturation])
+    if spread.any():
+        colour = ((1 + spread) ** (2 * u[:, 6:9] - 1)).astype(np.float32)
+    if strength.erase:
+        area, ratio = 0.02 + 0.18 * u[:, 10], 3.0 ** (2 * u[:, 11] - 1)
+        half = np.where(u[:, 9] < strength.erase, 1.0, 0.0) * np.sqrt([area * ratio, area / ratio])
+        centre = 2 * u[:, 12:14].T - 1
+        box = np.concatenate([centre - half, centre + half]).T.astype(np.float32)
+    return Draws(affine, colour, box)
+
+
+def apply(images: "Tensor", draws: Draws) -> "Tensor":
+    """The augmented images: float32 (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image.
+
+    Each line goes through all pixels once, which on a GPU is what it costs.
+    """
+    import torch
+    from torch.nn import functional
+
+    device = images.device
+    grid = _grid(on_device(draws.affine, device), images.shape[-1])
+    images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    if draws.colour is not None:
+        brightness, contrast, saturation = on_device(draws.colour, device)[:, :, None, None, None].unbind(1)
+        # Each is a mixture with something plainer: black, the image's mean grey, the pixel's grey. The three together
+        # are a sum of the pixel, its grey and the mean grey.
+        grey = images.mean(1, keepdim=True)
+        scale = brightness * contrast * saturation
+        offset = grey.mean((2, 3), keepdim=True) * (brightness * (1 - contrast))
+        plain = torch.addcmul(offset, grey, brightness * contrast - scale)
+        laid_out = torch.empty_like(images, memory_format=torch.channels_last)  # as networks want them: no pass more
+        images = torch.addcmul(plain, images, scale, out=laid_out).clamp_(0, 1)
+    if draws.box is not None:
+        (erased,) = np.nonzero(draws.box[:, 2] > draws.box[:, 0])
+        if len(erased):
+            places = _places(images.shape[-1], images)
+            left, top, right, bottom = on_device(draws.box[erased], device)[:, :, None].unbind(1)
+            across = (places > left) & (places < right)
+            down = (places > top) & (places < bottom)
+            chosen = on_device(erased, device)
+            greyed = images[chosen].masked_fill_((down[:, :, None] & across[:, None, :])[:, None], 0.5)
+            images.index_copy_(0, chosen, greyed)
+    return images
+
+
+def _places(size: int, like: "Tensor") -> "Tensor":
+    """The middles of the pixels of a row, (size,) in -1..1, on the device of `like`."""
+    import torch
+
+    return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (2 / size) - 1
+
+
+def _grid(affine: "Tensor", size: int) -> "Tensor":
+    """Where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in a single pass."""
+    import torch
+
+    places = _places(size, affine)
+    rows = torch.addcmul(affine[:, None, None, :, 2], affine[:, None, None, :, 1], places[:, None, None])
+    return torch.addcmul(rows, affine[:, None, None, :, 0], places[:, None])
+
+
+def as_bytes(images: "Tensor") -> "Tensor":
+    """Images in 0..1, rounded to what a file would hold: uint8 of the same shape."""
+    import torch
+
+    return (images * 255).round_().to(torch.uint8)
+
+
+def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
+    """`images` uint8 (b, S, S, 3) augmented on the CPU, rounded back to uint8: for features of augmented copies."""
+    import torch
+
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
+    return as_bytes(apply(pixels, draws)).permute(0, 2, 3, 1).contiguous().numpy()

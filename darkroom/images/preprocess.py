@@ -1,0 +1,196 @@
+"""Every image decoded once: from an index and a split to tensor shards, and to a list of what cannot be decoded."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.cluster.tasks import run
+from darkroom.core import files
+from darkroom.core.errors import BadImage, NoMemory, SourceError
+from darkroom.core.progress import progress
+from darkroom.core.runtime import Runtime
+from darkroom.images.assemble import assemble
+from darkroom.images.decode import Framing, decode
+from darkroom.images.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.images.workers import Died
+from darkroom.sources.extents import Extent
+from darkroom.sources.locations import Places
+
+SPLITS = ("train", "val", "test")
+REJECT_COLUMNS = ("location", "sha256", "reason")
+CHANGED = "changed"
+Row = Mapping[str, str]
+
+
+@dataclass
+class Prepared:
+    """What became of each row: the splits' rows in order, and the reasons of those that were set aside, by id."""
+
+    rows: dict[str, list[Row]]
+    rejects: dict[str, str] = field(default_factory=dict)
+    colours: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))  # of train, as `colour_sums`
+
+    def kept(self, split: str) -> list[Row]:
+        """The rows of `split` that became pictures."""
+        return [row for row in self.rows[split] if row["id"] not in self.rejects]
+
+    def classes(self) -> list[str]:
+        """The labels of which there is a picture."""
+        return sorted({row["label"] for split in self.rows for row in self.kept(split)})
+
+    def lost_classes(self) -> list[str]:
+        """The labels of which no picture could be decoded."""
+        return sorted({row["label"] for rows in self.rows.values() for row in rows} - set(self.classes()))
+
+
+def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:
+    """The index's rows of train, val and test, each in order of id: names and order in the source never matter."""
+    rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    for row in sorted(index, key=lambda row: row["id"]):
+        if row["id"] not in split:
+            raise SourceError(f"data/split.csv has no row for {row['location']}; run `dvc repro split`")
+        if split[row["id"]] in rows:
+            rows[split[row["id"]]].append(row)
+    return rows
+
+
+@contextmanager
+def decoded(
+    rows: dict[str, list[Row]], places: Places, framing: Framing, environment: Runtime, folder: Path
+) -> Iterator[tuple[Prepared, Path]]:
+    """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
+
+    The workers write there themselves: no pixels pass through a pipe, the order of completion does not matter, and
+    memory does not grow with the number of images. From a cluster's nodes the pixels come back, to be written here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".pixels.*.tmp"):
+        stale.unlink()
+    handle, name = tempfile.mkstemp(prefix=".pixels.", suffix=".tmp", dir=folder)
+    os.close(handle)
+    try:
+        prepared = Prepared(rows)
+        everyone = [row for split in SPLITS for row in rows[split]]
+        ranks = {row["location"]: rank for rank, row in enumerate(everyone)}
+        tasks = ((ranks[location], extent, everyone[ranks[location]]["sha256"])
+                 for location, extent in places.extents(ranks))  # fmt: skip
+        decoder = partial(decode_row, framing) if environment.ray else partial(decode_into, name, framing)
+        results = run(decoder, tasks, environment)
+        for (rank, _, _), said in progress(results, "decoding", total=len(everyone)):
+            if isinstance(said, np.ndarray):
+                if said.ndim == 3:  # the pixels, from a cluster
+                    said = keep_row(name, rank, said)
+                if rank < len(rows["train"]):
+                    prepared.colours += said
+                continue
+            reason = said.reason if isinstance(said, Died) else said
+            if reason == CHANGED:
+                raise SourceError(
+                    f"{everyone[rank]['location']} has changed since it was indexed; run `dvc repro fetch`"
+                )
+            prepared.rejects[everyone[rank]["id"]] = reason
+        yield prepared, Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
+    """Decode one file and write its pixels at its rank; their `colour_sums`, or the reason why there are none."""
+    pixels = decode_row(framing, task)
+    return pixels if isinstance(pixels, str) else keep_row(scratch, task[0], pixels)
+
+
+def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
+    """The pixels (S, S, 3) of one file, or the reason why there are none."""
+    _, extent, sha256 = task
+    try:
+        data = extent.read()
+        if not sha256:
+            return "its reader died when it was indexed"
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return CHANGED
+        return np.ascontiguousarray(decode(data, framing))
+    except NoMemory:
+        raise  # it is tried again when nothing else runs
+    except BadImage as error:
+        return str(error)
+    except (FileNotFoundError, PermissionError) as error:
+        return CHANGED if sha256 else f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
+
+
+def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
+    """Write pixels (S, S, 3) at their rank; returns their `colour_sums`."""
+    handle = os.open(scratch, os.O_WRONLY)
+    try:
+        if os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes) != pixels.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)  # a disk fills up in the middle of a write
+    finally:
+        os.close(handle)
+    return colour_sums(pixels)
+
+
+def colour_sums(pixels: np.ndarray) -> np.ndarray:
+    """The sums of the values (S, S, 3) of each channel, and of their squares: (2, 3) int64.
+
+    In float64, which is exact up to 2 ** 53, and without BLAS, whose threads would be in the other workers' way.
+    """
+    channels = [pixels[..., channel].ravel().astype(np.float64) for channel in range(3)]
+    return np.array([[c.sum() for c in channels], [np.einsum("i,i->", c, c) for c in channels]]).astype(np.int64)
+
+
+def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
+    """Write the list of rejects; raise SourceError when they are more than the fraction `max_rejects`."""
+    everyone = [row for split in SPLITS for row in prepared.rows[split]]
+    rejected = sorted((row for row in everyone if row["id"] in prepared.rejects), key=lambda row: row["location"])
+    files.write_csv(path, REJECT_COLUMNS, ((r["location"], r["sha256"], prepared.rejects[r["id"]]) for r in rejected))
+    if len(rejected) > max_rejects * len(everyone):
+        shown = "".join(f"\n  {row['location']}: {prepared.rejects[row['id']]}" for row in rejected[:20])
+        more = f"\n  … all of them in {path}" if len(rejected) > 20 else ""
+        raise SourceError(
+            f"{len(rejected)} of {len(everyone)} files cannot be decoded, more than max_rejects {max_rejects:g}; "
+            f"repair or exclude them, or raise max_rejects:{shown}{more}"
+        )
+
+
+def write_splits(
+    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int
+) -> None:
+    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index."""
+    classes = prepared.classes()
+    if len(classes) < 2:
+        total = sum(map(len, prepared.rows.values()))
+        what = f"only those of the class {classes[0]!r}" if classes else "none"
+        raise SourceError(f"of {total} images {what} can be decoded, and a classifier needs two classes; "
+                          "data/rejects.csv says what is wrong with the others")  # fmt: skip
+    untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
+    if untaught:
+        raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")
+    colours = _mean_and_std(prepared.colours, len(prepared.kept("train")) * framing.size**2)
+    number = {label: place for place, label in enumerate(classes)}
+    start = 0
+    for split in SPLITS:
+        kept = [(start + i, row) for i, row in enumerate(prepared.rows[split]) if row["id"] not in prepared.rejects]
+        start += len(prepared.rows[split])
+        ranks, rows = [rank for rank, _ in kept], [row for _, row in kept]
+        labels, ids = [number[row["label"]] for row in rows], [row["id"] for row in rows]
+        with write_shards(folder / split, "images", classes) as writer:
+            assemble(writer, scratch, framing.size, ranks, labels, ids, workers)
+            writer.close(image_size=framing.size, framing=framing.facts(), **colours, **facts)
+            samples = ([row[column] for column in SAMPLE_COLUMNS] for row in rows)
+            files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
+
+
+def _mean_and_std(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel, 0..1, from `colour_sums`: the same on every machine."""
+    mean = sums[0] / pixels
+    std = np.sqrt(np.maximum(sums[1] / pixels - mean * mean, 0.0))
+    return {"mean": [round(float(m) / 255, 6) for m in mean], "std": [round(max(float(s) / 255, 1e-3), 6) for s in std]}

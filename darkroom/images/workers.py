@@ -1,0 +1,205 @@
+"""Worker processes that may die: a function over many tasks, where one that kills its worker costs only itself.
+
+`concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each
+worker has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more at the
+end, while nothing else runs (another may have taken the memory that it lacked), and is then given up with the reason.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from darkroom.core import runtime
+from darkroom.core.errors import DarkroomError
+
+T = TypeVar("T")
+R = TypeVar("R")
+BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
+PAUSED = 2.0  # seconds between two looks at the workers, of which one takes at most 1
+STILLBORN = 5  # workers in a row that may die before they begin
+NOT_BEGUN = -1
+OUT_OF_MEMORY = 86  # the status of a worker that memory was refused to
+PATIENCE = 300.0  # seconds that one task may take before its worker is taken for hung
+
+
+@dataclass(frozen=True)
+class Died:
+    """The result of a task that killed its worker twice, or hung; `reason` fits a table."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: multiprocessing.connection.Connection
+    place: Any  # shared: the place in the batch of the task that is being worked on
+    batch: list[Any] = field(default_factory=list)
+    since: float = 0.0
+    seen: int = -1
+
+
+@dataclass
+class _Queue:
+    """What is still to be done: new tasks, those of a lost batch, and those that are to be tried again.
+
+    The latter wait until all else is done. Side by side they could kill each other again, and which of two large files
+    is lost would be chance.
+    """
+
+    source: Iterator[Any]
+    size: int
+    rest: deque[Any] = field(default_factory=deque)
+    again: deque[Any] = field(default_factory=deque)
+    stillborn: int = 0  # workers in a row that died before they had begun
+    looked: float = field(default_factory=time.monotonic)  # when the workers were last looked at
+
+    def batch(self, alone: bool) -> list[Any]:
+        """Up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
+        if self.rest:
+            return [self.rest.popleft() for _ in range(min(len(self.rest), self.size))]
+        batch = [(task, 0) for task in itertools.islice(self.source, self.size)]
+        return [self.again.popleft()] if self.again and alone and not batch else batch
+
+    def put_back(self, batch: list[Any]) -> None:
+        """Tasks whose worker was lost before it came to them."""
+        for task, tries in batch:
+            (self.again if tries else self.rest).append((task, tries))
+
+
+def run_tasks(
+    function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE, batch: int = BATCH
+) -> Iterator[tuple[T, R | Died]]:
+    """Yield (task, function(task)) in no fixed order, from `count` processes; each gets `batch` tasks at a time.
+
+    `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run. Raises
+    DarkroomError when workers cannot be started.
+    """
+    context = runtime.processes_with(getattr(function, "func", function).__module__)  # also a partial's
+    queue = _Queue(iter(tasks), batch)
+    workers: list[_Worker] = []
+    try:
+        while True:
+            for worker in [worker for worker in workers if not worker.batch]:
+                _send(worker, queue.batch(alone=_idle(workers)))
+            while len(workers) < count:
+                first = queue.batch(alone=_idle(workers))
+                if not first:
+                    break
+                workers.append(_start(context, function))
+                _send(workers[-1], first)
+            busy = [worker for worker in workers if worker.batch]
+            if not busy:
+                return
+            yield from _collect(workers, busy, queue, patience)
+    finally:
+        for worker in workers:
+            worker.pipe.close()
+            worker.process.kill() if worker.batch else None
+        for worker in workers:
+            worker.process.join()
+
+
+def _idle(workers: list[_Worker]) -> bool:
+    return not any(worker.batch for worker in workers)
+
+
+def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patience: float) -> Iterator[tuple[Any, Any]]:
+    ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
+    slept = time.monotonic() - queue.looked
+    queue.looked += slept
+    if slept > PAUSED:  # so were they: Ctrl-Z, a paused container. A pause is nobody's hanging
+        for worker in busy:
+            worker.since += slept
+    for worker in busy:
+        if worker.pipe in ready:
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                workers.remove(worker)
+                yield from _bury(worker, queue, None)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            batch, worker.batch, queue.stillborn = worker.batch, [], 0
+            yield from zip([task for task, _ in batch], answer, strict=True)
+        elif worker.place.value != worker.seen:
+            worker.seen, worker.since = worker.place.value, time.monotonic()
+        elif time.monotonic() - worker.since > patience:
+            worker.process.kill()
+            workers.remove(worker)
+            yield from _bury(worker, queue, f"decoder hung for {patience:g} s")
+
+
+def _bury(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
+    """Queue a dead worker's other tasks; the one that it died at is tried again once."""
+    worker.process.join()
+    worker.pipe.close()
+    status = _status(worker.process.exitcode)
+    if worker.place.value == NOT_BEGUN:
+        queue.put_back(worker.batch)
+        queue.stillborn += 1
+        if queue.stillborn > STILLBORN:
+            raise DarkroomError(f"worker processes die before they begin ({status}); set DARKROOM_WORKERS=1, "
+                                "and look for what ends them: no memory, or a broken installation")  # fmt: skip
+        return
+    task, tries = worker.batch.pop(worker.place.value)
+    queue.put_back(worker.batch)
+    if tries or hung:
+        short = worker.process.exitcode == OUT_OF_MEMORY
+        yield task, Died(hung or ("not enough memory" if short else f"decoder crashed ({status})"))
+    else:
+        queue.again.append((task, 1))
+
+
+def _status(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"status {code}"
+
+
+def _send(worker: _Worker, batch: list[Any]) -> None:
+    if not batch:
+        return
+    worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
+    worker.place.value = NOT_BEGUN
+    # It may have died while it was idle; the next wait then finds its end of the pipe closed.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        worker.pipe.send([task for task, _ in batch])
+
+
+def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
+    mine, its = context.Pipe()
+    place = context.RawValue("i", NOT_BEGUN)
+    process = context.Process(target=_work, args=(function, its, place), daemon=True)
+    process.start()
+    its.close()
+    return _Worker(process, mine, place)
+
+
+def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection, place: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    try:
+        while True:
+            answers = []
+            for at, task in enumerate(pipe.recv()):
+                place.value = at
+                answers.append(function(task))
+            pipe.send(answers)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent has no more work, or is gone
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # at once, and all of its memory with it: the task may do better alone
+    except Exception as error:
+        pipe.send(error)

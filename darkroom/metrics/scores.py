@@ -1,0 +1,200 @@
+"""Scores of a classifier's probabilities, in numpy, for one sample or a thousand resamples at once.
+
+Every score is written for weights (b, n): how often each of n images counts in each of b resamples. The plain
+score is that of one row of ones. NaN means that a number does not exist (the recall of a class without an
+image, an area under a curve without negatives); the writers turn it into `null`.
+
+Where a class mean is taken ("macro"), it is over the classes that the test set holds, and the precision of a
+class that is never predicted counts as 0, as in scikit-learn's `zero_division=0`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from darkroom.core.spill import blocks
+
+ECE_BINS = 15
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores for fixed answers. `labels` int64 (n,), `probabilities` (n, K), `predicted` int64 (n,) or -1.
+
+    An image whose probabilities hold NaN has no answer: it counts as wrong, and the scores that need its
+    probabilities do not exist.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, probabilities: np.ndarray) -> "Scorer":
+        """The scorer whose answer is the most probable class (the first of equals)."""
+        return cls(labels, probabilities, most_probable(probabilities))
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Which answers are right: bool (n,)."""
+        return self.labels == self.predicted
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether every probability is a number."""
+        return all(np.isfinite(self.probabilities[part]).all() for part in blocks(self.probabilities.shape))
+
+    @cached_property
+    def true_probability(self) -> np.ndarray:
+        """The probability of the true class: (n,)."""
+        return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """-log p(true class), in nats, p not below the float's epsilon as in scikit-learn: (n,)."""
+        with np.errstate(invalid="ignore"):
+            return -np.log(np.clip(self.true_probability, np.finfo(np.float64).eps, 1.0))
+
+    @cached_property
+    def brier_terms(self) -> np.ndarray:
+        """Squared distance to the one-hot truth, halved for two classes as in scikit-learn: (n,)."""
+        squares = np.einsum("nk,nk->n", self.probabilities, self.probabilities)
+        terms = squares - 2 * self.true_probability + 1
+        return terms / 2 if self.probabilities.shape[1] <= 2 else terms
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """The highest probability: (n,), NaN where there is none."""
+        return self.probabilities.max(axis=1) if len(self.labels) else np.empty(0)
+
+    @cached_property
+    def top5(self) -> np.ndarray:
+        """Whether fewer than five classes come before the true one (ties: the earlier class first)."""
+        found = np.zeros(len(self.labels), bool)
+        for part in blocks(self.probabilities.shape):
+            own, rows = self.true_probability[part, None], self.probabilities[part]
+            earlier = np.arange(rows.shape[1]) < self.labels[part, None]
+            ahead = (rows > own) | ((rows == own) & earlier)
+            found[part] = ahead.sum(axis=1) < TOP
+        return found & np.isfinite(self.true_probability)
+
+    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """True positives, images and answers of each class: three (b, K)."""
+        classes = self.probabilities.shape[1]
+        support = _sums_by(self.labels, weights, classes)
+        hits = _sums_by(np.where(self.correct, self.labels, -1), weights, classes)
+        return hits, support, _sums_by(self.predicted, weights, classes)
+
+    def plain(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Every score that needs no ranking, each (b,), and `f1_by_class` (b, K)."""
+        hits, support, answers = self.counts(weights)
+        total = weights.sum(axis=1)
+        present = support > 0
+        recall = _divide(hits, support)
+        precision = np.where(present & (answers == 0), 0.0, _divide(hits, answers))
+        f1 = _divide(2 * hits, support + answers)
+        share = _divide(support, total[:, None])
+        chance = _divide((support * answers).sum(axis=1), total * total)
+        agreement = _divide(hits.sum(axis=1), total)
+        scores = {
+            "accuracy": agreement,
+            "balanced_accuracy": _mean(recall, present),
+            "macro_precision": _mean(precision, present),
+            "macro_recall": _mean(recall, present),
+            "macro_f1": _mean(f1, present),
+            "weighted_precision": _mean(precision, present, share),
+            "weighted_recall": _mean(recall, present, share),
+            "weighted_f1": _mean(f1, present, share),
+            "cohen_kappa": _divide(agreement - chance, 1 - chance),
+            "f1_by_class": np.where(present, f1, np.nan),
+        }
+        if self.probabilities.shape[1] > TOP:
+            scores["top5_accuracy"] = _divide(weights @ self.top5.astype(np.float64), total)
+        nothing = np.full(len(weights), np.nan)
+        scores["log_loss"] = _divide(weights @ self.losses, total) if self.finite else nothing
+        scores["brier"] = _divide(weights @ self.brier_terms, total) if self.finite else nothing
+        scores["ece"] = self._ece(weights, total) if self.finite else nothing
+        return scores
+
+    def ranked(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Area under the ROC curve and average precision, one against the rest, class mean: each (b,)."""
+        areas = np.full((len(weights), self.probabilities.shape[1]), np.nan)
+        precisions = areas.copy()
+        if self.finite:
+            for place in np.unique(self.labels):
+                areas[:, place], precisions[:, place] = rank_scores(
+                    self.labels == place, self.probabilities[:, place], weights
+                )
+        present = np.isfinite(areas)
+        return {"roc_auc": _mean(areas, present), "average_precision": _mean(precisions, present)}
+
+    def _ece(self, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
+        gaps = np.zeros((len(self.labels), ECE_BINS))
+        gaps[np.arange(len(self.labels)), bins_of(self.confidence)] = self.correct - self.confidence
+        return _divide(np.abs(weights @ gaps).sum(axis=1), total)
+
+
+def most_probable(probabilities: np.ndarray) -> np.ndarray:
+    """The class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN."""
+    answers = np.full(len(probabilities), -1, np.int64)
+    if probabilities.size:
+        for part in blocks(probabilities.shape):
+            rows = probabilities[part]
+            answers[part] = np.where(np.isfinite(rows).all(axis=1), rows.argmax(axis=1), -1)
+    return answers
+
+
+def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
+    """The bin (low, high] of equal width that holds each confidence in 0..1: int64 (n,)."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ROC AUC (ties count half) and average precision of one class: two (b,), NaN without both kinds.
+
+    `positive` bool (n,), `score` (n,), `weights` (b, n). AP is the sum of precision times the step in recall
+    over the distinct scores, as in scikit-learn.
+    """
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    ordered = weights[:, order]
+    seen = np.cumsum(ordered, axis=1)[:, ends]
+    hits = np.cumsum(ordered * positive[order], axis=1)[:, ends]
+    start = np.zeros((len(weights), 1))
+    gained = np.diff(hits, axis=1, prepend=start)
+    misses = np.diff(seen - hits, axis=1, prepend=start)
+    positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]
+    area = _divide((misses * (hits - gained / 2)).sum(axis=1), positives * negatives)
+    steps = gained * np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+    precision = _divide(steps.sum(axis=1), np.where(negatives > 0, positives, 0))
+    return area, precision
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """How many images of class i were called j: int64 (K, K); images without an answer are left out."""
+    known = predicted >= 0
+    cells = labels[known] * classes + predicted[known]
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def _sums_by(group: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:
+    """Sum of the weights (b, n) of each group (n,) 0..groups-1; -1 belongs to none: (b, groups)."""
+    sums = np.zeros((len(weights), groups))
+    order = np.argsort(group, kind="stable")
+    order = order[group[order] >= 0]
+    if len(order):
+        names, starts = np.unique(group[order], return_index=True)
+        sums[:, names] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    below = np.broadcast_to(below, above.shape)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    share = chosen * (1.0 if weights is None else weights)
+    return _divide((np.where(chosen, values, 0.0) * share).sum(axis=1), share.sum(axis=1))

@@ -1,0 +1,103 @@
+"""Is a difference between two classifiers on the same images real? Exact tests, paired intervals, needed sizes."""
+
+from collections.abc import Sequence
+from math import ceil, sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+from darkroom.metrics.intervals import Z, can_vary, percentile_interval, resamples
+from darkroom.metrics.scores import Scorer
+
+ALPHA = 0.05
+POWER = 0.8
+RESAMPLES = 2000
+FEWEST_FLIPS = 6  # all in one direction: with fewer the exact test cannot reach ALPHA
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """The exact two-sided p-value of McNemar's test: binomial(fixed + broken, 1/2). Psychometrika 12 (1947).
+
+    `fixed`: images that only the new classifier gets right; `broken`: only the old one.
+    """
+    flips, fewer = fixed + broken, min(fixed, broken)
+    if fixed == broken:
+        return 1.0
+    # log C(flips, i) for i = 0..fewer, by C(m, i) = C(m, i-1) · (m - i + 1) / i
+    i = np.arange(1, fewer + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(flips - i + 1) - np.log(i))])
+    return float(min(1.0, 2 * np.exp(logs - flips * np.log(2)).sum()))
+
+
+def difference_interval(fixed: int, broken: int, n: int) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of the difference in accuracy, new minus old, of n images answered by both.
+
+    Wald's interval with half an image added to each of the four cells (A. Agresti and Y. Min, Statistics in Medicine
+    24, 2005). Where the exact test sees no difference, the interval is widened to hold zero: the two never contradict.
+    """
+    if n == 0:
+        return None, None
+    b, c, total = broken + 0.5, fixed + 0.5, n + 2
+    centre = (c - b) / total
+    half = Z * sqrt(max(0.0, b + c - (c - b) ** 2 / total)) / total
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    if mcnemar(fixed, broken) > ALPHA:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
+
+
+def images_needed(difference: float, discordant: float) -> int | None:
+    """How many test images show such a difference in accuracy with a power of 80 %; None for a difference of 0.
+
+    `discordant`: the share of images that just one of the two answers right, at least |difference|. R. Connor,
+    Biometrics 43 (1987), with the continuity correction that the exact test asks for.
+    """
+    d = abs(difference)
+    if d == 0:
+        return None
+    share = max(discordant, d)
+    z = NormalDist().inv_cdf(POWER)
+    plain = (Z * sqrt(share) + z * sqrt(max(0.0, share - d * d))) ** 2 / (d * d)
+    return ceil(plain / 4 * (1 + sqrt(1 + 2 / (plain * d))) ** 2)
+
+
+def detectable(n: int, discordant: float) -> float:
+    """The smallest difference in accuracy that n images show with a power of 80 %, where so many are discordant."""
+    low, high = 1e-9, 1.0
+    if n < FEWEST_FLIPS:
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        needed = images_needed(middle, discordant)
+        low, high = (middle, high) if needed is None or needed > n else (low, middle)
+    return high
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number, in their order. S. Holm, Scandinavian Journal of Statistics 6 (1979)."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted, highest = [0.0] * len(order), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, p_values[place] * (len(order) - rank)))
+        adjusted[place] = highest
+    return adjusted
+
+
+def paired_intervals(
+    old: Scorer, new: Scorer, names: Sequence[str], seed: int, count: int = RESAMPLES
+) -> dict[str, tuple[float, float] | tuple[None, None]]:
+    """The 95 % interval of new minus old of each score, from stratified resamples that both share.
+
+    Ranking scores (`roc_auc`, `average_precision`) are among `names` only where they are wanted: they cost most.
+    """
+    if not can_vary(old.labels):
+        return dict.fromkeys(names, (None, None))
+    ranked = {"roc_auc", "average_precision"} & set(names)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for weights in resamples(old.labels, count, seed):
+        one, two = old.plain(weights), new.plain(weights)
+        if ranked:
+            one, two = one | old.ranked(weights), two | new.ranked(weights)
+        for name in names:
+            parts[name].append(two[name] - one[name])
+    return {name: percentile_interval(np.concatenate(values)) for name, values in parts.items()}

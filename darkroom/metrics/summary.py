@@ -1,0 +1,110 @@
+"""The table of metrics with their intervals, as `metrics/test.json` shows it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from darkroom.metrics.intervals import RESAMPLES, can_vary, percentile_interval, resamples, wilson, without_bias
+from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.scores import Scorer
+
+DIGITS = 6
+PROPORTIONS = ("accuracy", "top5_accuracy")
+BIASED = ("ece",)  # a resample's is larger than the sample's: the percentiles alone can miss the score
+RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores may cost: about a second
+FEWEST_RESAMPLES = 100
+MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
+
+
+def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
+    """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
+
+    Accuracy, top-5 and each class's precision and recall have Wilson's interval, the others the percentiles
+    of `count` stratified resamples drawn from `seed`, ECE without their bias. Ranking scores cost a sort a class:
+    large tables get fewer resamples, and no interval where even 100 would cost too much.
+    """
+    scorer, n = predictions.scorer, len(predictions)
+    once = np.ones((1, n))
+    plain = scorer.plain(once) if n else {}
+    f1 = plain.pop("f1_by_class", np.full((1, len(predictions.classes)), np.nan))[0]
+    scores = {name: float(values[0]) for name, values in (plain | (scorer.ranked(once) if n else {})).items()}
+    drawn = _resampled(scorer, seed, count)
+    table: dict[str, Any] = {"n": n, "classes": len(predictions.classes)}
+    for name, score in scores.items():
+        if name in PROPORTIONS:
+            low, high = wilson(round(score * n), n)
+        elif name in BIASED:
+            low, high = without_bias(drawn.get(name, np.empty(0)), score)
+        else:
+            low, high = percentile_interval(drawn.get(name, np.empty(0)))
+        exists = np.isfinite(score)
+        table[name] = rounded(score)
+        table[f"{name}_low"], table[f"{name}_high"] = (rounded(low), rounded(high)) if exists else (None, None)
+    unanswered = int((predictions.predicted < 0).sum())
+    if unanswered:
+        table["unanswered"] = unanswered
+    table["per_class"] = per_class(predictions, f1, drawn.get("f1_by_class"))
+    return table
+
+
+def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:
+    """The scores of these names, without intervals."""
+    n = len(scorer.labels)
+    found = scorer.plain(np.ones((1, n))) if n else {}
+    return {name: rounded(float(found[name][0])) if name in found else None for name in names}
+
+
+def per_class(predictions: Predictions, f1: np.ndarray, drawn: np.ndarray | None) -> dict[str, dict[str, Any]]:
+    """Support, precision, recall and F1 of each class with intervals, by name. `drawn` (b, K): resampled
+    F1."""
+    scorer = predictions.scorer
+    hits, support, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(predictions)))))
+    table = {}
+    for place, name in enumerate(predictions.classes):
+        h, s, a = int(hits[place]), int(support[place]), int(answers[place])
+        f1_low, f1_high = percentile_interval(drawn[:, place]) if drawn is not None else (None, None)
+        table[name] = {
+            "support": s,
+            **_proportion("precision", h, a),
+            **_proportion("recall", h, s),
+            "f1": rounded(f1[place]),
+            "f1_low": rounded(f1_low),
+            "f1_high": rounded(f1_high),
+        }
+    return table
+
+
+def rounded(value: float | None) -> float | None:
+    """The value to six digits after the point; None for None and for what is no number."""
+    return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)
+
+
+def ranked_resamples(n: int, classes: int, count: int = RESAMPLES) -> int:
+    """How many resamples the ranking scores of n images and so many classes get; 0 where too many cells are to sort."""
+    cells = max(1, n * classes)
+    return min(count, max(FEWEST_RESAMPLES, RANKED_CELLS // cells)) if cells <= MOST_CELLS else 0
+
+
+def _resampled(scorer: Scorer, seed: int, count: int) -> dict[str, np.ndarray]:
+    """Each score of `count` resamples (b,), and `f1_by_class` (b, K); {} when resampling cannot change
+    anything."""
+    if not can_vary(scorer.labels):
+        return {}
+    n, classes = scorer.probabilities.shape
+    ranked_left = ranked_resamples(n, classes, count)
+    parts: dict[str, list[np.ndarray]] = {}
+    for weights in resamples(scorer.labels, count, seed):
+        for name, values in scorer.plain(weights).items():
+            parts.setdefault(name, []).append(values)
+        if ranked_left:
+            for name, values in scorer.ranked(weights[:ranked_left]).items():
+                parts.setdefault(name, []).append(values)
+            ranked_left -= min(ranked_left, len(weights))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _proportion(name: str, successes: int, trials: int) -> dict[str, float | None]:
+    low, high = wilson(successes, trials)
+    share = successes / trials if trials else None
+    return {name: rounded(share), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}

@@ -1,0 +1,136 @@
+"""Build a backbone without its classifier, so that what comes out is what a new head learns from."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darkroom.core.errors import DarkroomError
+from darkroom.model import backbones, small_networks, timm_models
+
+OWN: dict[str, Callable[[int], nn.Module]] = {
+    "small_cnn": lambda _size: small_networks.SmallCNN(),
+    "lenet": small_networks.LeNet,
+    "simple_cnn": small_networks.SimpleCNN,
+}
+MINIMUM = {"lenet": 12, "simple_cnn": 8, "small_cnn": 4}
+
+
+def build(backbone: str, image_size: int, seed: int) -> nn.Module:
+    """A network (n, 3, S, S) -> (n, D) in eval mode, its weights drawn from `seed`. Raises DarkroomError.
+
+    The names in its state_dict are those of torchvision's (or timm's) own model, less the classifier's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _build(backbone, image_size)
+    return network.eval()
+
+
+def features_of(network: nn.Module, image_size: int) -> int:
+    """D, the number of features that `network` gives for an image of `image_size`. Raises DarkroomError."""
+    parameter = next(network.parameters())
+    try:
+        with torch.no_grad():
+            shape = network(torch.zeros(1, 3, image_size, image_size, device=parameter.device)).shape
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DarkroomError(f"image_size: this backbone cannot take {image_size} px ({reason})") from error
+    if len(shape) != 2:
+        raise DarkroomError(f"the backbone gives {tuple(shape)}, expected one row of features an image")
+    return int(shape[1])
+
+
+def _build(backbone: str, image_size: int) -> nn.Module:
+    if backbone in OWN:
+        if image_size < MINIMUM[backbone]:
+            raise DarkroomError(f"image_size: {backbone} wants at least {MINIMUM[backbone]} px, not {image_size}")
+        return OWN[backbone](image_size)
+    if backbone.startswith(backbones.TIMM):
+        return timm_models.build(backbone.removeprefix(backbones.TIMM), image_size)
+    return _torchvision(backbone, image_size)
+
+
+def _torchvision(backbone: str, image_size: int) -> nn.Module:
+    from torchvision import models
+
+    builder = models.get_model_builder(backbone)
+    # Auxiliary classifiers help a training from scratch of 1,000 classes; their names are dropped from weight files.
+    # The published Inception weights expect the images in -1..1, which `transform_input` makes of the usual ones.
+    extra = {"aux_logits": False, "init_weights": True, "transform_input": True} if _is_inception(backbone) else {}
+    try:
+        network = builder(weights=None, **extra, **_size_argument(backbone, image_size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise DarkroomError(f"image_size: {backbone} cannot take {image_size} px ({error})") from error
+    _fix_pooling(network)
+    if backbone.startswith(("squeezenet", "densenet")):
+        return MapBody(network.features)
+    name, _ = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return network
+
+
+class MapBody(nn.Module):
+    """Convolutions, ReLU and the average over the map, for the families that end so outside of their last module.
+
+    SqueezeNet's own classifier is a 1x1 convolution before the average; a linear head after it is the same sum.
+    """
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.relu = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, S, S) -> (n, C)."""
+        return self.relu(self.features(images)).mean((2, 3))
+
+
+class FixedPool(nn.Module):
+    """AdaptiveAvgPool2d to `side` x `side` as two products with constant matrices.
+
+    The operator itself has no ONNX form unless the sizes divide, and no deterministic gradient on a GPU.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, C, h, w) -> (n, C, side, side)."""
+        if tuple(maps.shape[2:]) == (self.side, self.side):
+            return maps
+        rows, columns = (self._averaging(int(size)).to(maps) for size in maps.shape[2:])
+        return rows @ maps @ columns.T
+
+    def _averaging(self, size: int) -> Tensor:
+        places = torch.arange(self.side)
+        starts, ends = places * size // self.side, -(-(places + 1) * size // self.side)
+        inside = (torch.arange(size) >= starts[:, None]) & (torch.arange(size) < ends[:, None])
+        return inside / (ends - starts)[:, None]
+
+
+def _fix_pooling(network: nn.Module) -> None:
+    for name, layer in list(network.named_modules()):
+        size = layer.output_size if isinstance(layer, nn.AdaptiveAvgPool2d) else 1
+        if isinstance(size, tuple) and size[0] is not None and size[0] > 1:
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, FixedPool(size[0]))
+
+
+def _is_inception(backbone: str) -> bool:
+    return backbone in ("googlenet", "inception_v3")
+
+
+def _size_argument(backbone: str, image_size: int) -> dict[str, Any]:
+    if backbone.startswith("vit_"):
+        return {"image_size": image_size}
+    return {"input_size": (image_size, image_size)} if backbone.startswith("maxvit") else {}
+
+
+def fill(network: nn.Module, values: Mapping[str, np.ndarray]) -> None:
+    """Load arrays that `network` itself was saved as: exactly its names and shapes."""
+    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})

@@ -1,0 +1,274 @@
+"""Two runs on the same test images: what differs, by how much, and whether it is real."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.scores import TOP
+from darkroom.metrics.significance import (
+    ALPHA,
+    RESAMPLES,
+    detectable,
+    difference_interval,
+    holm,
+    images_needed,
+    mcnemar,
+    paired_intervals,
+)
+from darkroom.metrics.summary import ranked_resamples, rounded
+from darkroom.reporting.runs import CompareError, Run
+
+BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
+# name: +1 where more is better, -1 where less is
+COMPARED = {
+    "accuracy": 1,
+    "top5_accuracy": 1,
+    "balanced_accuracy": 1,
+    "macro_f1": 1,
+    "roc_auc": 1,
+    "average_precision": 1,
+    "log_loss": -1,
+    "brier": -1,
+    "ece": -1,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of both runs; the interval is that of the difference, new minus old. None: no such number."""
+
+    name: str
+    old: float | None
+    new: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    direction: int
+
+    @property
+    def says(self) -> str:
+        """better or worse where the interval leaves no doubt, otherwise nothing."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return ""
+        return BETTER if (self.low > 0) == (self.direction > 0) else WORSE
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class's images: how many only the new run gets right (fixed) or only the old (broken); Holm's p-value."""
+
+    name: str
+    images: int
+    old: int
+    new: int
+    fixed: int
+    broken: int
+    p: float
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image that one of the two runs gets right and the other does not."""
+
+    id: str
+    location: str
+    label: str
+    old: str
+    new: str
+    fixed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `darkroom compare` says."""
+
+    old: str
+    new: str
+    n: int
+    verdict: str
+    sentence: str
+    margin: float
+    fixed: int
+    broken: int
+    changed: int
+    p: float
+    more_images: int | None
+    detectable: float
+    params: list[tuple[str, Any, Any]]
+    rows: list[Row]
+    classes: list[ClassRow]
+    flips: list[Flip]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for a program to read."""
+        return asdict(self) | {
+            "params": [{"key": key, "old": old, "new": new} for key, old, new in self.params],
+            "rows": [asdict(row) | {"verdict": row.says} for row in self.rows],
+        }
+
+    @property
+    def accuracy(self) -> Row:
+        """The row of the metric that the verdict is about."""
+        return self.rows[0]
+
+
+def compare(old: Run, new: Run, places: dict[str, str], margin: float = 0.0, seed: int = 0) -> Comparison:
+    """Compare two runs. `places`: where each image lies, by id. Raises CompareError unless the images are the same."""
+    one, two = old.predictions, aligned(old, new)
+    n = len(one)
+    was, now = one.scorer.correct, two.scorer.correct
+    fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
+    p = mcnemar(fixed, broken)
+    low, high = difference_interval(fixed, broken, n)
+    rows = metric_rows(one, two, seed, (low, high))
+    share = (fixed + broken) / n
+    difference = (fixed - broken) / n
+    verdict = judge(p, difference, low, high, margin)
+    needed = images_needed(difference, share)
+    more = max(1, needed - n) if needed is not None and verdict == UNCLEAR else None
+    least = detectable(n, max(share, 1 / n))
+    return Comparison(
+        old=old.name,
+        new=new.name,
+        n=n,
+        verdict=verdict,
+        sentence=_sentence(verdict, difference, low, high, margin, more, least, p),
+        margin=margin,
+        fixed=fixed,
+        broken=broken,
+        changed=int((one.predicted != two.predicted).sum()),
+        p=p,
+        more_images=more,
+        detectable=least,
+        params=differing(old.params, new.params),
+        rows=rows,
+        classes=class_rows(one, two),
+        flips=flips(one, two, places),
+    )
+
+
+def judge(p: float, difference: float, low: float | None, high: float | None, margin: float) -> str:
+    """The verdict on accuracy: by the exact test without a margin, otherwise by the interval clearing the margin."""
+    if low is None or high is None or p > ALPHA:
+        return UNCLEAR
+    if margin == 0:
+        return BETTER if difference > 0 else WORSE
+    return BETTER if low > margin else WORSE if high < -margin else UNCLEAR
+
+
+def aligned(old: Run, new: Run) -> Predictions:
+    """The new run's predictions in the old one's order of images and classes. Raises CompareError."""
+    one, two = old.predictions, new.predictions
+    both = f"{old.name} and {new.name} were not tested on the same images"
+    if not len(one) or not len(two):
+        raise CompareError(f"{old.name if not len(one) else new.name} has no test image; nothing can be compared")
+    here, there = set(one.ids), set(two.ids)
+    if here != there:
+        raise CompareError(
+            f"{both}: {len(here & there):,} in both, {len(here - there):,} only in {old.name}, {len(there - here):,}"
+            f" only in {new.name}; run one of them again with the other's source, seed and split"
+        )
+    if len(here) != len(one.ids) or len(there) != len(two.ids):
+        raise CompareError(f"{both}: an id stands in more than one row")
+    if set(one.classes) != set(two.classes):
+        differ = sorted(set(one.classes) ^ set(two.classes))
+        raise CompareError(f"{both}: only one of them knows the classes {', '.join(differ[:5])}")
+    place = {sample: row for row, sample in enumerate(two.ids)}
+    order = np.array([place[sample] for sample in one.ids])
+    to_old = np.array([one.classes.index(name) for name in two.classes] + [-1])
+    columns = np.argsort(to_old[:-1])
+    labels = to_old[two.labels[order]]
+    relabelled = int((labels != one.labels).sum())
+    if relabelled:
+        raise CompareError(f"{both} under the same labels: {relabelled:,} of them have another label now")
+    return Predictions(one.ids, one.classes, labels, to_old[two.predicted[order]], two.probabilities[order][:, columns])
+
+
+def metric_rows(
+    one: Predictions, two: Predictions, seed: int, accuracy: tuple[float | None, float | None]
+) -> list[Row]:
+    """Each compared metric of both runs, with the interval of its difference."""
+    once = np.ones((1, len(one)))
+    before, after = (run.scorer.plain(once) | run.scorer.ranked(once) for run in (one, two))
+    names = [name for name in COMPARED if name in before and (name != "top5_accuracy" or len(one.classes) > TOP)]
+    ranked = ranked_resamples(len(one), len(one.classes), RESAMPLES) >= RESAMPLES // 4
+    drawn = [name for name in names[1:] if ranked or name not in ("roc_auc", "average_precision")]
+    intervals = paired_intervals(one.scorer, two.scorer, drawn, seed)
+    rows = []
+    for name in names:
+        a, b = float(before[name][0]), float(after[name][0])
+        low, high = accuracy if name == "accuracy" else intervals.get(name, (None, None))
+        ends = rounded(low), rounded(high)
+        rows.append(Row(name, rounded(a), rounded(b), rounded(b - a), *ends, COMPARED[name]))
+    return rows
+
+
+def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
+    """Each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
+    was, now = one.scorer.correct, two.scorer.correct
+    present = np.unique(one.labels)
+    counts = []
+    for label in present:
+        mine = one.labels == label
+        a, b = was[mine], now[mine]
+        counts.append((int(mine.sum()), int(a.sum()), int(b.sum()), int((b & ~a).sum()), int((a & ~b).sum())))
+    p_values = [mcnemar(fixed, broken) for *_, fixed, broken in counts]
+    rows = [
+        ClassRow(one.classes[label], *numbers, p, adjusted)
+        for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
+    ]
+    return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
+
+
+def flips(one: Predictions, two: Predictions, places: dict[str, str]) -> list[Flip]:
+    """The images that were fixed or broken; the broken ones first."""
+    was, now = one.scorer.correct, two.scorer.correct
+    names = [*one.classes, "no answer"]
+    return [
+        Flip(
+            one.ids[row],
+            places.get(one.ids[row], ""),
+            names[one.labels[row]],
+            names[one.predicted[row]],
+            names[two.predicted[row]],
+            bool(now[row]),
+        )
+        for row in [*np.flatnonzero(was & ~now), *np.flatnonzero(now & ~was)]
+    ]
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The params whose values differ, by key; None where one run does not have it."""
+    return [
+        (key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
+    ]
+
+
+def points(share: float) -> str:
+    """0.0123 -> "+1.23 points": hundredths of the test set, signed."""
+    return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _sentence(
+    verdict: str,
+    difference: float,
+    low: float | None,
+    high: float | None,
+    margin: float,
+    more: int | None,
+    least: float,
+    p: float,
+) -> str:
+    span = "" if low is None or high is None else f" (95 % interval {points(low)} to {points(high)}, p = {p:.2g})"
+    said = f"{verdict}: accuracy {points(difference)} points{span}"
+    if margin:
+        said += f", judged against a margin of {100 * margin:g} points"
+    if verdict != UNCLEAR:
+        return said
+    tell = f"these images would show {100 * least:.1f} points or more" if least < 1 else "these images are too few"
+    if more is None:
+        return f"{said}; {tell} with a power of 80 %"
+    return f"{said}; about {more:,} more test images would tell, if the difference is as seen ({tell}; power 80 %)"

@@ -1,0 +1,159 @@
+"""Everything in plots/test: a table of figures and data files. A new figure is one entry in FIGURES."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from darkroom.core import files, spill
+from darkroom.metrics import curves
+from darkroom.metrics.answers import Answerer, Answers
+from darkroom.metrics.baselines import balanced_places
+from darkroom.metrics.label_errors import label_errors
+from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.scores import confusion
+from darkroom.reporting import gallery
+from darkroom.reporting.figures import confusion_figure, map_figure, save
+from darkroom.reporting.gallery import Photos
+from darkroom.reporting.heatmaps import heat_drawer
+from darkroom.reporting.projection import MOST, project
+from darkroom.reporting.sheets import save_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+SUSPECT_COLUMNS = ("id", "label", "answer", "label_probability", "answer_probability", "split", "location")
+ERROR_COLUMNS = ("id", "label", "predicted", "confidence", "location")
+MAP_COLUMNS = ("x", "y", "label", "predicted", "id")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What figures are made of: the classifier's answers to the test and the validation set, and the metrics."""
+
+    answerer: Answerer
+    test: Answers
+    val: Answers
+    metrics: dict[str, Any]
+
+    @cached_property
+    def photos(self) -> Photos:
+        """The test set's answers with their pictures."""
+        return Photos(self.test.predictions, self.test.locations, self.test.shards.rows)
+
+    @cached_property
+    def unseen(self) -> Photos:
+        """Validation and test answers together: what the classifier has not been trained on."""
+        val, test = self.val.predictions, self.test.predictions
+        probabilities = spill.table((len(val) + len(test), len(test.classes)))
+        probabilities[: len(val)] = val.probabilities
+        probabilities[len(val) :] = test.probabilities
+        both = Predictions(
+            val.ids + test.ids,
+            test.classes,
+            np.concatenate([val.labels, test.labels]),
+            np.concatenate([val.predicted, test.predicted]),
+            probabilities,
+        )
+
+        def read(places: np.ndarray) -> np.ndarray:
+            parts = [
+                self.val.shards.rows(places[i : i + 1])
+                if place < len(val)
+                else self.test.shards.rows(places[i : i + 1] - len(val))
+                for i, place in enumerate(places)
+            ]
+            return np.concatenate(parts)
+
+        return Photos(both, self.val.locations + self.test.locations, read)
+
+    @cached_property
+    def suspects(self) -> np.ndarray:
+        """Rows of `unseen` whose label is likely wrong, the likeliest first."""
+        return label_errors(self.unseen.predictions.labels, self.unseen.predictions.probabilities)
+
+    @cached_property
+    def mapped(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the test set on the map, at most MOST, and their places (n, 2)."""
+        own = self.test.predictions
+        known = np.isfinite(self.test.features).all(axis=1) if len(own) else np.empty(0, bool)
+        rows = np.flatnonzero(known)
+        if len(rows) > MOST:
+            rows = rows[balanced_places(own.labels[rows], len(own.classes), MOST)]
+        return rows, project(self.test.features[rows])
+
+
+def draw_all(folder: Path, material: Material) -> None:
+    """Write every data file and every figure into `folder`."""
+    own = material.test.predictions
+    for name, (columns, rows) in curves.TABLES.items():
+        files.write_csv(folder / f"{name}.csv", columns, rows(own))
+    per_class = curves.per_class_rows(own, material.metrics["per_class"])
+    files.write_csv(folder / "per_class.csv", curves.PER_CLASS_COLUMNS, per_class)
+    files.write_csv(folder / "errors.csv", ERROR_COLUMNS, _error_rows(material))
+    files.write_csv(folder / "label_errors.csv", SUSPECT_COLUMNS, _suspect_rows(material))
+    files.write_csv(folder / "map.csv", MAP_COLUMNS, _map_rows(material))
+    for name, draw in SHEETS.items():
+        save_png(folder / f"{name}.png", draw(material))
+    for name, plot in PLOTS.items():
+        save(folder / f"{name}.png", plot(material))
+
+
+def _confusion(material: Material) -> "Figure":
+    own = material.test.predictions
+    return confusion_figure(confusion(own.labels, own.predicted, len(own.classes)), own.classes)
+
+
+def _map(material: Material) -> "Figure":
+    own = material.test.predictions
+    rows, places = material.mapped
+    return map_figure(places, own.labels[rows], own.scorer.correct[rows], own.classes)
+
+
+def _looks(material: Material) -> "Image":
+    heat_on, method = heat_drawer(material.photos, material.answerer.saved, material.answerer.body)
+    return gallery.looks(material.photos, heat_on, method)
+
+
+SHEETS: dict[str, Callable[[Material], "Image"]] = {
+    "worst_errors": lambda material: gallery.worst_errors(material.photos),
+    "least_certain": lambda material: gallery.least_certain(material.photos),
+    "confused_pairs": lambda material: gallery.confused_pairs(material.photos),
+    "where_it_looks": _looks,
+    "label_errors": lambda material: gallery.suspects(material.unseen, material.suspects),
+}
+PLOTS: dict[str, Callable[[Material], "Figure"]] = {"confusion": _confusion, "map": _map}
+
+
+def _error_rows(material: Material) -> Iterator[tuple[Any, ...]]:
+    own = material.test.predictions
+    for i in gallery.worst_order(own):
+        confidence = _short(own.scorer.confidence[i])
+        yield own.ids[i], *_names(own, i), confidence, material.test.locations[i]
+
+
+def _suspect_rows(material: Material) -> Iterator[tuple[Any, ...]]:
+    own = material.unseen.predictions
+    for i in material.suspects:
+        shares = own.probabilities[i, [own.labels[i], own.predicted[i]]]
+        split = "val" if i < len(material.val.predictions) else "test"
+        yield own.ids[i], *_names(own, i), *map(_short, shares), split, material.unseen.locations[i]
+
+
+def _map_rows(material: Material) -> Iterator[tuple[Any, ...]]:
+    own = material.test.predictions
+    for i, (x, y) in zip(*material.mapped, strict=True):
+        yield f"{x:.4g}", f"{y:.4g}", *_names(own, i), own.ids[i]
+
+
+def _names(own: Predictions, i: int) -> tuple[str, str]:
+    """Label and answer of row i; no answer is empty."""
+    return own.classes[own.labels[i]], own.classes[own.predicted[i]] if own.predicted[i] >= 0 else ""
+
+
+def _short(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,148 @@
+"""What the data is: metrics/data.json, the contact sheet and the figure of copies."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.core.errors import BadImage
+from darkroom.images.augment import STRENGTHS, augmented, draw
+from darkroom.images.decode import Framing, decode
+from darkroom.images.preprocess import SPLITS, Prepared
+from darkroom.images.shards import Shards
+from darkroom.reporting.data_figures import SIDE, Pair, save_pairs, save_sheet
+from darkroom.sources.locations import Places
+
+CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24
+Rows = Sequence[Mapping[str, str]]
+
+
+def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of metrics/data.json: counts by class and split, rejects, duplicates, conflicts, sizes."""
+    by_id = {row["id"]: row for row in index}
+    copies = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
+    exact = [pair for pair in copies if pair[0]["sha256"] == pair[1]["sha256"]]
+    conflicts = sorted(
+        (pair for pair in copies if pair[0]["label"] != pair[1]["label"]), key=lambda p: p[0]["location"]
+    )
+    classes = sorted({row["label"] for row in index})
+    kept = {name: Counter(row["label"] for row in prepared.kept(name)) for name in SPLITS}
+    readable = [row for name in SPLITS for row in prepared.kept(name)]
+    status = Counter(row["split"] for row in split)
+    return {
+        "images": len(index),
+        "classes": len(classes),
+        "train": sum(kept["train"].values()),
+        "val": sum(kept["val"].values()),
+        "test": sum(kept["test"].values()),
+        "dropped": status["dropped"],
+        "excluded": status["excluded"],
+        "rejects": {"total": len(prepared.rejects), "by_reason": _reasons(prepared.rejects)},
+        "duplicates": {"exact": len(exact), "near": len(copies) - len(exact)},
+        "label_conflicts": {
+            "total": len(conflicts),
+            "pairs": [[f"{row['location']} ({row['label']})" for row in pair] for pair in conflicts[:100]],
+        },
+        "per_class": {name: {part: kept[part][name] for part in SPLITS} for name in classes},
+        "sizes": {side: _spread([int(row[side]) for row in readable]) for side in ("width", "height")},
+        "megabytes": round(sum(int(row["bytes"]) for row in index) / 1e6, 3),
+        "layout": facts["layout"],
+        "notes": facts["notes"]
+        + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()],
+    }
+
+
+def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
+    """Some images of each class as the model sees them, and the same as each strength of `augment` changes them."""
+    shards = Shards(train)
+    strengths = {name: strength for name, strength in STRENGTHS.items() if strength is not None}
+    rows = []
+    for label in _spaced(range(len(shards.classes)), CLASSES_SHOWN):
+        places = np.flatnonzero(shards.labels == label)[:IMAGES_SHOWN]
+        images = shards.rows(places)
+        flips = shards.index["flips"]
+        changed = [list(augmented(images, draw(strength, flips, places, seed, 0))) for strength in strengths.values()]
+        rows.append((shards.classes[label], [list(images), *changed]))
+    more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
+    title = f"What the model sees: {shards.index['image_size']} px{more}"
+    save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)
+
+
+def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Places, path: Path) -> None:
+    """Pairs of copies side by side: label conflicts first, then those that differ most."""
+    by_id = {row["id"]: row for row in index}
+    pairs = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
+    pairs.sort(key=lambda pair: (pair[0]["label"] == pair[1]["label"], -_bits(pair), pair[0]["id"]))
+    shown = pairs[:PAIRS_SHOWN]
+    bad = {by_id[name]["sha256"] for name in prepared.rejects}
+    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, bad, places)
+    conflicts = sum(one["label"] != other["label"] for one, other in pairs)
+    drawn = [
+        Pair(
+            (thumbnails[one["location"]], thumbnails[other["location"]]),
+            (one["location"], other["location"]),
+            _relation(one, other),
+            one["label"] != other["label"],
+        )
+        for one, other in shown
+    ]
+    title = "No copies found"
+    if pairs:
+        more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
+        title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"
+    save_pairs(path, title, drawn)
+
+
+def _thumbnails(rows: Mapping[str, Mapping[str, str]], bad: Collection[str], places: Places) -> dict[str, np.ndarray]:
+    """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none.
+
+    What is in `bad` by sha256, or was never seen as a picture, is not decoded: it may have killed a worker.
+    """
+    found = {}
+    for location, extent in places.extents(rows):
+        square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        width, height = int(rows[location]["width"]) or 1, int(rows[location]["height"]) or 1
+        scale = SIDE / max(width, height)
+        across, down = max(round(width * scale), 1), max(round(height * scale), 1)
+        part = (
+            slice((SIDE - down) // 2, (SIDE - down) // 2 + down),
+            slice((SIDE - across) // 2, (SIDE - across) // 2 + across),
+        )
+        try:
+            if rows[location]["sha256"] in bad or rows[location]["width"] == "0":
+                raise BadImage("not to be decoded again")
+            square[part] = decode(extent.read(), Framing(SIDE, "pad", SIDE))[part]
+        except BadImage:
+            square[part] = 200
+        found[location] = square
+    return found
+
+
+def _bits(pair: tuple[Mapping[str, str], Mapping[str, str]]) -> int:
+    """How many bits of the perceptual hashes differ; 0 where one is missing, as for exact copies of broken files."""
+    one, other = (row["phash"] for row in pair)
+    return (int(one, 16) ^ int(other, 16)).bit_count() if one and other else 0
+
+
+def _relation(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    labels = one["label"] if one["label"] == other["label"] else f"{one['label']} / {other['label']}"
+    return f"{labels}: " + ("same bytes" if one["sha256"] == other["sha256"] else f"{_bits((one, other))} of 256 bits")
+
+
+def _reasons(rejects: Mapping[str, str]) -> dict[str, int]:
+    return dict(Counter(reason.partition(":")[0] for reason in rejects.values()))
+
+
+def _spread(values: Sequence[int]) -> dict[str, float | None]:
+    if not values:
+        return {"min": None, "median": None, "max": None}
+    return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
+
+
+def _spaced(items: Sequence[int], count: int) -> list[int]:
+    """At most `count` items, evenly spread."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

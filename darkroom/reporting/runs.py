@@ -1,0 +1,195 @@
+"""A run as it can be found again: params, metrics and predictions, from the workspace, Git, DVC's cache or its
+remote."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.metrics.predictions import Predictions, read_predictions
+
+PREDICTIONS, METRICS, LOCK, PARAMS = "plots/predictions.csv", "metrics/test.json", "dvc.lock", "params.yaml"
+IN_GIT = (METRICS, LOCK, PARAMS)
+SAMPLES = "data/shards/test/samples.csv"
+
+
+class CompareError(DarkroomError):
+    """Two runs cannot be compared: one is not there, or they answer different questions."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked and what came out. `params` as the run used them, not as params.yaml has been edited since."""
+
+    name: str
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    predictions: Predictions
+
+
+def load_run(rev: str | None, root: Path) -> Run:
+    """The run at a branch, tag, commit or DVC experiment; None is the workspace. Raises CompareError."""
+    reader = Revision(rev, root)
+    predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
+    params = flatten(reader.mapping(PARAMS)) | used_params(reader.lock)
+    return Run(reader.name, params, reader.metrics(), predictions)
+
+
+def used_params(lock: dict[str, Any]) -> dict[str, Any]:
+    """The params that dvc.lock says the stages ran with."""
+    found: dict[str, Any] = {}
+    for stage in lock.get("stages", {}).values():
+        for values in stage.get("params", {}).values():
+            found |= flatten(values)
+    return found
+
+
+def locked_md5(lock: dict[str, Any], path: str) -> str | None:
+    """The MD5 that a dvc.lock has of an output; None where it has none."""
+    outs = [out for stage in (lock.get("stages") or {}).values() for out in stage.get("outs") or []]
+    return next((out.get("md5") for out in outs if out["path"] == path), None)
+
+
+def md5(data: bytes) -> str:
+    """The hex MD5 of a file's bytes, as DVC takes it."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def locations(root: Path) -> dict[str, str]:
+    """Where each test image lies, by id, as far as the workspace knows."""
+    path = root / SAMPLES
+    return {row["id"]: row["location"] for row in files.read_csv(path)} if path.exists() else {}
+
+
+class Revision:
+    """Reads the files of one revision; tracked by DVC or by Git, cached, in a remote or on disk: the caller sees
+    text."""
+
+    def __init__(self, rev: str | None, root: Path) -> None:
+        from dvc.exceptions import DvcException, NotDvcRepoError
+        from dvc.repo import Repo
+
+        try:
+            self.repo = Repo(str(root))
+        except NotDvcRepoError as error:
+            raise CompareError(f"{root} is no DVC project; run from the project's root") from error
+        except DvcException as error:
+            raise CompareError(f"{root} cannot be read as a DVC project in Git: {_last_line(error)}") from error
+        if Path(self.repo.root_dir).resolve() != root.resolve():
+            raise CompareError(f"{root} lies inside a project; run from the project's root, {self.repo.root_dir}")
+        self.root, self.rev, self.name = Path(self.repo.root_dir), rev, rev or "workspace"
+        self.commit = "workspace" if rev is None else self._resolved(rev)
+
+    def _resolved(self, rev: str) -> str:
+        from dvc.exceptions import DvcException
+        from dvc.scm import resolve_rev
+
+        try:
+            commit = resolve_rev(self.repo.scm, rev)
+            self.repo.scm.resolve_commit(commit)
+        # AttributeError: scmrepo's, of a tree or a file (main^{tree}); NotImplementedError: of core.no_scm
+        except (DvcException, AttributeError, NotImplementedError) as error:
+            raise CompareError(
+                f"{rev} is no branch, tag, commit or experiment here; `git branch -a` and `dvc exp list` name them,"
+                " `git fetch` and `dvc exp pull` get them"
+            ) from error
+        if not commit.startswith(rev):
+            self.name = f"{rev} ({commit[:7]})"
+        return commit
+
+    def text(self, path: str) -> str:
+        """A file's text. Raises CompareError when it cannot be had, or in the workspace is not what dvc.lock says."""
+        from dvc.exceptions import DvcException
+        from dvc.repo.brancher import switch
+
+        if self.rev is None and (self.root / path).exists():
+            return self._here(path)
+        remotes = self.repo.config  # today's: a remote may have been added, or have moved, since that commit
+        with switch(self.repo, self.commit):
+            self.repo.__dict__["config"] = remotes
+            try:
+                return self.repo.dvcfs.read_text(path, encoding="utf-8", newline="")
+            except (FileNotFoundError, DvcException) as error:
+                raise CompareError(self._why_absent(path)) from error
+            except Exception as error:  # a remote's own: no credentials, no plugin, no network
+                raise CompareError(
+                    f"{path} of {self.name} cannot be read: {_last_line(error)}; make `dvc fetch {path}` work first"
+                ) from error
+
+    def _here(self, path: str) -> str:
+        """The text of a file of the workspace."""
+        data = (self.root / path).read_bytes()
+        # An output that `dvc checkout` has not brought along is the answer of another commit.
+        wanted = None if path in IN_GIT else locked_md5(self.lock, path)
+        if wanted and (found := md5(data)) != wanted:
+            raise CompareError(
+                f"{path} is not what dvc.lock says (its md5 is {found[:8]}…, there it is {wanted[:8]}…): "
+                "run `dvc checkout` or `dvc repro`"
+            )
+        return data.decode("utf-8")
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """dvc.lock's mapping; parsing it takes a while."""
+        return self.mapping(LOCK)
+
+    def metrics(self) -> dict[str, Any]:
+        """metrics/test.json; empty where there is none."""
+        text = self.optional(METRICS)
+        try:
+            found = json.loads(text or "{}")
+        except json.JSONDecodeError as error:
+            raise CompareError(
+                f"{METRICS} of {self.name} is not valid JSON: {error}; solve the conflict, or run `dvc repro` with -f"
+            ) from error
+        return found if isinstance(found, dict) else {}
+
+    def optional(self, path: str) -> str | None:
+        """A file's text, or None where there is none."""
+        try:
+            return self.text(path)
+        except CompareError:
+            return None
+
+    def mapping(self, path: str) -> dict[str, Any]:
+        """A YAML file's mapping; empty where there is none."""
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            found = YAML(typ="safe", pure=True).load(self.optional(path) or "{}")
+        except YAMLError as error:
+            raise CompareError(f"{path} of {self.name} is not valid YAML: {' '.join(str(error).split())}") from error
+        return found if isinstance(found, dict) else {}
+
+    def _why_absent(self, path: str) -> str:
+        if self.rev is None:
+            return f"the workspace has no {path}; run `dvc repro`, or `dvc pull` where a remote holds it"
+        lock = self.repo.dvcfs.read_text(LOCK) if self.repo.dvcfs.exists(LOCK) else ""
+        if path not in lock:
+            return f"{self.name} has no {path}: it holds no finished run of this pipeline"
+        known, push = "the remote does not hold it", "`dvc push`"
+        if not self.repo.config["core"].get("remote"):
+            known, push = "there is no remote", "add one (docs/ci.md) and `dvc push`"
+        return (
+            f"{path} of {self.name} is not in the DVC cache and {known}; in the clone that ran it: {push},"
+            f" or here: `git checkout {self.rev} && dvc repro`"
+        )
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,164 @@
+"""One trial as a DVC experiment in a folder of its own, so that the workspace stays as it is."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from darkroom.reporting.runs import Revision
+from darkroom.search.space import Params, SweepError
+
+POLL = 0.3  # seconds between two looks at a running trial
+HISTORY = "plots/history.csv"
+# What Ray says of its own in the log of whatever uses it, also after the last word of that: "(raylet) …", in colour.
+FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
+PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes to stay one
+
+
+class Experiment:
+    """`dvc exp run --temp` under a name; `curve` columns are read while it runs, and it can be stopped.
+
+    `environment`: variables that it finds beside those of this process.
+    """
+
+    def __init__(
+        self, root: Path, name: str, params: Params, target: str | None, log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.root, self.name, self.log, self.environment = root, name, log, dict(environment or {})
+        sets = [part for key, value in params.items() for part in ("-S", f"{key}={setting(value)}")]
+        self.command = [*dvc(), "exp", "run", "--temp", "-n", name, *sets, *([target] if target else [])]
+
+    def run(self, watch: Callable[[list[dict[str, str]]], bool], stopping: threading.Event) -> int | None:
+        """Run to the end: the exit status; None when `watch` said stop or `stopping` was set. Its log is complete then.
+
+        `watch` gets the rows of the training curve whenever there are more of them, and returns whether to stop.
+        """
+        if self.commit():
+            # Left by a sweep that was killed before it could note it, or was begun again. DVC's run cache knows whether
+            # its result still holds. `dvc exp remove` would take those of this name that other commits have as well.
+            git(self.root, "update-ref", "-d", self._ref)
+        rows, stopped = 0, False
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                self.command,
+                cwd=self.root,
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                while process.poll() is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(POLL)
+                    known = self._history(process.pid)
+                    if len(known) > rows:
+                        rows = len(known)
+                        stopped = watch(known)
+                    if stopped or stopping.is_set():
+                        stopped = True
+                        break
+            finally:
+                if process.poll() is None:
+                    self._stop(process)
+        return None if stopped else process.returncode
+
+    @cached_property
+    def _ref(self) -> str:
+        """Where DVC keeps it: below the commit that was checked out when it was begun; others may have its name."""
+        head = git(self.root, "rev-parse", "HEAD").strip()
+        return f"refs/exps/{head[:2]}/{head[2:]}/{self.name}"
+
+    def commit(self) -> str | None:
+        """The experiment's commit; None where there is none of this name on the commit that it was begun on."""
+        return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref).strip() or None
+
+    def read(self, commit: str, path: str) -> Any:
+        """A JSON file of the experiment."""
+        return json.loads(git(self.root, "show", f"{commit}:./{path}"))
+
+    def history(self, commit: str) -> list[dict[str, str]]:
+        """The rows of the experiment's training curve, from DVC's cache."""
+        return list(csv.DictReader(io.StringIO(Revision(commit, self.root).text(HISTORY))))
+
+    def last_words(self) -> str:
+        """The line of the log that says why it failed, as far as one can tell."""
+        lines = [line.rstrip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        aside = ("ERROR: failed to reproduce", "Updating", "> ", " ", "\t")  # indented: it goes on with another
+        spoken = [line for line in lines if not line.startswith(aside) and not FROM_RAY.match(line)]
+        return (spoken or lines or ["no output"])[-1].strip()
+
+    def _history(self, pid: int) -> list[dict[str, str]]:
+        folder = _training_folder(pid)
+        if folder is None:
+            return []
+        try:
+            with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except OSError:
+            return []
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        folder = _training_folder(process.pid)
+        for how, patience in ((signal.SIGINT, 5), (signal.SIGKILL, 5)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, how)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+                break
+        if folder is not None and ".dvc" in folder.parts:
+            shutil.rmtree(folder, ignore_errors=True)  # DVC keeps the folder of an experiment that was stopped
+
+
+def setting(value: Any) -> str:
+    """A value as `dvc exp run -S key=…` reads it back."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(setting, value))}]"
+    if not isinstance(value, str):
+        return f"{value:.10g}" if isinstance(value, float) else str(value)
+    if PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
+        return value
+    # Hydra, which reads it, takes a backslash for what it is unless a quote follows.
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), value) + "'"
+
+
+def dvc() -> list[str]:
+    """The command that runs this environment's DVC."""
+    return [sys.executable, "-m", "dvc"]
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Git's output. Raises SweepError with its message."""
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        raise SweepError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _training_folder(pid: int) -> Path | None:
+    """The folder in which the train stage of this process works, while it does."""
+    import psutil
+
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            if "stages.train" in child.cmdline():
+                return Path(child.cwd())
+    except psutil.Error:
+        return None
+    return None

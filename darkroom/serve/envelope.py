@@ -1,0 +1,189 @@
+"""What surrounds every request: an id, a log line, counters, security headers, the API key, and limits on its body."""
+
+import json
+import logging
+import re
+import secrets
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from darkroom.serve.counters import Metrics
+from darkroom.serve.problems import Problem
+from darkroom.serve.settings import Settings
+
+log = logging.getLogger("darkroom.serve")
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/page.js", "/page.css", "/docs.js", "/icon.svg", "/card.js"})
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "geolocation=(), microphone=(), payment=(), usb=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+@dataclass
+class State:
+    """What all requests of one service share: bytes of bodies held now, and whether it is stopping."""
+
+    held: int = 0
+    stopping: bool = False
+
+
+class Envelope:
+    """ASGI middleware around the whole application: the outermost layer."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: State) -> None:
+        self.app, self.settings, self.metrics, self.state = app, settings, metrics, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        asked = headers.get("x-request-id", "")
+        request_id = asked if ID.fullmatch(asked) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        body = _Body(receive, headers, self.settings, self.state)
+        answer = _Answer(send, request_id, self.state)
+        started = time.perf_counter()
+        try:
+            await self.app(scope, body.receive, answer.send)
+        finally:
+            body.release()
+            seconds = time.perf_counter() - started
+            path = _route(scope)
+            self.metrics.request(path, answer.status, seconds)
+            facts = {"request_id": request_id, "method": scope["method"], "path": path, "status": answer.status}
+            facts |= {"ms": round(1000 * seconds, 1), "bytes": body.size} | scope["state"].get("facts", {})
+            log.info("request", extra={"facts": facts})
+
+
+class Refusals:
+    """ASGI middleware that asks for the API key; an exception that gets here is logged and answered with 500."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            self._check_key(scope, Headers(scope=scope))
+            await self.app(scope, receive, watched)
+            return
+        except Problem as error:
+            problem = error
+        except Exception as error:
+            facts = {"request_id": scope["state"]["request_id"], "trace": "".join(traceback.format_exception(error))}
+            log.error("failed", extra={"facts": facts})
+            problem = Problem(500, "an internal error; its trace is in the log, under this request id")
+        if not begun:  # otherwise it is too late
+            body = problem_body(problem, scope["state"]["request_id"])
+            headers = problem.headers | {"content-type": "application/json"}
+            await Response(body, problem.status, headers)(scope, receive, send)
+
+    def _check_key(self, scope: Scope, headers: Headers) -> None:
+        if not self.settings.keys or scope["path"] in OPEN or scope["method"] == "OPTIONS":
+            return
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not self.settings.accepts(key):
+            reason = "the API key is unknown" if key else "an API key is needed: send `Authorization: Bearer KEY`"
+            raise Problem(401, reason, {"www-authenticate": "Bearer"})
+
+
+class _Body:
+    """The request's body on its way in: counted, also when it is chunked and tells no length."""
+
+    def __init__(self, receive: Receive, headers: Headers, settings: Settings, state: State) -> None:
+        self._receive, self._settings, self._state, self.size = receive, settings, state, 0
+        length = headers.get("content-length", "")
+        self._declared = int(length) if length.isascii() and length.isdigit() else 0
+
+    async def receive(self) -> Message:
+        limit = self._settings.max_body
+        # Refused when it is asked for, so that a request that needs no body is not refused for its length.
+        if self._declared > limit:
+            raise self._too_large()
+        message = await self._receive()
+        if message["type"] == "http.request":
+            count = len(message.get("body", b""))
+            self.size += count
+            self._state.held += count
+            if self.size > limit:
+                raise self._too_large()
+            if self._state.held > self._settings.max_held:
+                raise Problem(503, "too many large bodies are under way; try again in 1 s", {"retry-after": "1"})
+        return message
+
+    def release(self) -> None:
+        self._state.held -= self.size
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"the body is larger than the {self._settings.max_body:,} bytes allowed")
+
+
+class _Answer:
+    """The response on its way out, with the headers that all responses have."""
+
+    def __init__(self, send: Send, request_id: str, state: State) -> None:
+        self._send, self._request_id, self._state = send, request_id, state
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+            if self._state.stopping:
+                headers["connection"] = "close"
+        await self._send(message)
+
+
+def problem_body(problem: Problem, request_id: str) -> bytes:
+    """The JSON of a refusal."""
+    return json.dumps({"error": problem.reason, "request_id": request_id}).encode()
+
+
+class JsonLines(logging.Formatter):
+    """A log line as one JSON object: time (UTC), level, event, and the facts given as `extra={"facts": …}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{when}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line | getattr(record, "facts", {}), ensure_ascii=False)
+
+
+def _route(scope: Scope) -> str:
+    """The path of the route that was found: a path made up by the client must not become a label or a log line."""
+    return getattr(scope.get("route"), "path", "other")

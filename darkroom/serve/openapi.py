@@ -1,0 +1,56 @@
+"""The parts of the OpenAPI document that FastAPI cannot read off the endpoints, which take the request as it comes."""
+
+from typing import Any
+
+from darkroom.serve.uploads import FIELD
+
+LISTED = 1000  # classes up to which the document lists them
+
+
+def class_parameter(classes: list[str]) -> dict[str, Any]:
+    """The query parameter `class` of /explain."""
+    text = "Where it looks for this class, instead of the most probable one"
+    return {"name": "class", "in": "query", "required": False, "description": text, "schema": _class_schema(classes)}
+
+
+def _class_schema(classes: list[str]) -> dict[str, Any]:
+    return {"type": "string"} | ({"enum": classes} if len(classes) <= LISTED else {})
+
+
+def upload_body(several: bool) -> dict[str, Any]:
+    """A request body: a form with one or several files, or the raw bytes of one."""
+    binary = {"type": "string", "format": "binary"}
+    files: dict[str, Any] = {"type": "array", "items": binary, "minItems": 1} if several else binary
+    form = {"type": "object", "required": [FIELD], "properties": {FIELD: files}}
+    kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+    content: dict[str, Any] = {kind: {"schema": binary} for kind in kinds}
+    content["multipart/form-data"] = {"schema": form, "encoding": {FIELD: {"contentType": ", ".join(kinds)}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def content(description: str, media: str) -> dict[int | str, dict[str, Any]]:
+    """A 200 with a body of one media type."""
+    return {200: {"description": description, "content": {media: {}}}}
+
+
+def predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
+    """The 200 of /predict."""
+    text, probability = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
+    label = _class_schema(classes)
+    best = {"class": label, "probability": probability}
+    one = {
+        "file": {"type": ["string", "null"], "description": "The name that the form gave the file"},
+        **best,
+        "top": {"type": "array", "items": {"type": "object", "required": list(best), "properties": best}},
+        "error": {"type": "string", "description": "Instead of an answer: why this file has none"},
+    }
+    schema = {
+        "type": "object",
+        "required": ["predictions", "model_version", "request_id"],
+        "properties": {
+            "predictions": {"type": "array", "items": {"type": "object", "required": ["file"], "properties": one}},
+            "model_version": text,
+            "request_id": text,
+        },
+    }
+    return {200: {"description": "An answer for every file", "content": {"application/json": {"schema": schema}}}}

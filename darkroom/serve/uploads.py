@@ -1,0 +1,100 @@
+"""The pictures in a request: a form with one or several files, or the raw bytes of one."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from darkroom.core.errors import BadImage
+from darkroom.images.decode import stored_size
+from darkroom.serve.problems import Problem
+from darkroom.serve.settings import Settings
+
+FIELD = "file"
+UNKNOWN = "not an image of a known format"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file as it came: the name its sender gave it, if any, and its bytes."""
+
+    name: str | None
+    data: bytes
+
+
+class _Parser(MultiPartParser):
+    # Bodies are bounded before they get here: they need no temporary files, and pictures stay off the disk.
+    spool_max_size = 1 << 40
+
+    def on_headers_finished(self) -> None:
+        """A part named `file` is a file, also when its sender gave it no name (`curl -F 'file=<photo.jpg'`)."""
+        _, options = parse_options_header(self._current_part.content_disposition)
+        if options.get(b"name") == FIELD.encode() and b"filename" not in options:
+            self._current_part.content_disposition = (self._current_part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
+
+
+async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
+    """The files of a request, at least one. Raises Problem (400, 408, 413, 415, 422, 503)."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        async with asyncio.timeout(settings.timeout):
+            if kind == "multipart/form-data":
+                return await _form(request, settings)
+            if kind.startswith("image/") or kind in ("", "application/octet-stream"):
+                return [_some(Upload(None, await request.body()))]
+    except TimeoutError:
+        reason = f"the body did not arrive within {settings.timeout:g} s"
+        raise Problem(408, reason, {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "the body was cut off") from None
+    raise Problem(415, f"Content-Type {kind!r} is no picture; send image/… or multipart/form-data, field `{FIELD}`")
+
+
+async def _form(request: Request, settings: Settings) -> list[Upload]:
+    stream: AsyncGenerator[bytes, None] = request.stream()
+    # The parser cleans up after itself when it is closed, also half-way.
+    try:
+        form = await _Parser(request.headers, stream, max_files=settings.max_files, max_fields=16).parse()
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise Problem(413, f"more than {settings.max_files} files in one request") from error
+        raise Problem(400, f"the form cannot be read: {error.message}") from error
+    except (KeyError, ValueError, AssertionError) as error:
+        raise Problem(400, "the form cannot be read") from error
+    finally:
+        await stream.aclose()
+    try:
+        files = [value for name, value in form.multi_items() if name == FIELD and isinstance(value, UploadFile)]
+        if not files:
+            raise Problem(422, f"the form holds no file in the field `{FIELD}`")
+        return [Upload(_readable(file.filename), await file.read()) for file in files]
+    finally:
+        await form.close()
+
+
+def _readable(name: str | None) -> str | None:
+    # A form may choose a charset that makes half characters, which no JSON can hold.
+    return name.encode("utf-8", "replace").decode() if name else None
+
+
+def _some(upload: Upload) -> Upload:
+    if not upload.data:
+        raise Problem(422, "the body is empty; send a picture")
+    return upload
+
+
+def check_size(data: bytes, most: int) -> None:
+    """Raise BadImage when the picture's header announces more than `most` pixels; what has none is the decoder's."""
+    width, height = stored_size(data)
+    if width * height > most:
+        raise BadImage(f"too large: {width} x {height} pixels, at most {most:,} are allowed")
+
+
+def problem_of(error: BadImage) -> Problem:
+    """415 for what is no picture at all, 422 for one that is damaged or too large."""
+    return Problem(415 if str(error) == UNKNOWN else 422, str(error))

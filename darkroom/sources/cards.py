@@ -1,0 +1,126 @@
+"""Cards: a known data set in one YAML file of `sources/`: what it is, whose it is, and where its files come from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from darkroom.core.errors import SourceError
+from darkroom.core.params import read_yaml
+from darkroom.sources.download import Remote
+from darkroom.sources.labels import LAYOUTS, LayoutOptions
+
+KINDS = ("bundled", "torchvision", "archive", "folder")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One card. Exactly one of KINDS says where the files come from; `read` sets layout options."""
+
+    name: str
+    homepage: str
+    licence: str
+    citation: str
+    kind: str
+    origin: Any
+    flips: bool = True
+    read: Mapping[str, str] = field(default_factory=dict)
+    class_names: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, str]:
+        """What travels with the shards and into the model card."""
+        return {"name": self.name, "homepage": self.homepage, "licence": self.licence, "citation": self.citation}
+
+    def options(self, params: LayoutOptions) -> LayoutOptions:
+        """The layout options of params.yaml, overruled by what the card knows."""
+        return LayoutOptions(
+            **({field.name: getattr(params, field.name) for field in fields(params)} | dict(self.read))
+        )
+
+
+def load_card(path: Path) -> Card:
+    """The card at `path`. Raises SourceError that names the wrong key."""
+    values = read_yaml(path)
+    kinds = [kind for kind in KINDS if kind in values]
+    if len(kinds) != 1:
+        raise SourceError(f"{path}: a card has one of {', '.join(KINDS)}, this one has {', '.join(kinds) or 'none'}")
+    known = {"name", "homepage", "licence", "citation", "flips", "read", "class_names", kinds[0]}
+    for key in values:
+        if key not in known:
+            raise SourceError(f"{path}: there is no card key `{key}`; the keys are {', '.join(sorted(known))}")
+    for key in ("name", "homepage", "licence", "citation"):
+        if not isinstance(values.get(key), str) or not values[key].strip():
+            raise SourceError(f"{path}: the key `{key}` is missing or no text; a card names its licence and its source")
+    if not isinstance(values.get("flips", True), bool):
+        raise SourceError(f"{path}: flips is {values['flips']!r}, expected true or false")
+    texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
+    return Card(
+        **texts,
+        kind=kinds[0],
+        origin=_origin(path, kinds[0], values[kinds[0]]),
+        flips=values.get("flips", True),
+        read=_read(path, values.get("read", {})),
+        class_names=_class_names(path, values.get("class_names") or {}),
+    )
+
+
+def _origin(path: Path, kind: str, value: Any) -> Any:
+    expected, what = (Mapping, "`{url: …, sha256: …}`") if kind == "archive" else (str, "a name")
+    if not isinstance(value, expected) or not value:
+        raise SourceError(f"{path}: {kind} is {value!r}, expected {what}")
+    return value
+
+
+def _read(path: Path, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise SourceError(f"{path}: read is {value!r}, expected keys such as `layout: folders` below it")
+    options = {field.name for field in fields(LayoutOptions)}
+    for key, said in value.items():
+        if key not in options:
+            raise SourceError(f"{path}: there is no `read: {key}`; the keys are {', '.join(sorted(options))}")
+        if not isinstance(said, str):
+            raise SourceError(f"{path}: read: {key} is {said!r}, expected a text; put it in quotes")
+        if key == "layout" and said not in LAYOUTS:
+            raise SourceError(f"{path}: read: layout is {said!r}, expected one of {', '.join(LAYOUTS)}")
+    return dict(value)
+
+
+def _class_names(path: Path, value: Any) -> dict[str, str]:
+    """YAML reads `0: zero` with a number as key: folders have texts as names."""
+    if not isinstance(value, Mapping):
+        raise SourceError(f"{path}: class_names is {value!r}, expected lines such as `folder: word` below it")
+    for item in (part for pair in value.items() for part in pair):
+        if isinstance(item, bool) or not isinstance(item, str | int | float):
+            raise SourceError(f"{path}: class_names: {item!r} is no text; put it in quotes")
+    return {str(key): str(name) for key, name in value.items()}
+
+
+def archive_remote(card: Card) -> Remote:
+    """The file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
+    origin = card.origin if isinstance(card.origin, Mapping) else {}
+    unknown = sorted(str(key) for key in set(origin) - {"url", "sha256", "mirror", "file"})
+    if unknown or "url" not in origin:
+        raise SourceError(f"{card.name}: archive has the keys url, sha256, and if need be mirror and file, "
+                          f"not {', '.join(unknown) or 'nothing'}")  # fmt: skip
+    sha256 = str(origin.get("sha256", ""))
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise SourceError(f"{card.name}: archive: sha256 is {sha256!r}, expected 64 hex digits (`sha256sum FILE`)")
+    mirrors = origin.get("mirror", [])
+    mirrors = [mirrors] if isinstance(mirrors, str) else mirrors
+    for key, urls in (("url", [origin["url"]]), ("mirror", mirrors)):
+        if not isinstance(urls, list) or not all(map(_is_address, urls)):
+            said = origin[key]
+            raise SourceError(f"{card.name}: archive: {key} is {said!r}, expected an address such as https://…")
+    name = origin.get("file") or urlsplit(origin["url"]).path.rsplit("/", 1)[-1]
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise SourceError(f"{card.name}: archive: file is {name!r}, expected the name that the file is to have")
+    return Remote(name, (origin["url"], *mirrors), "sha256", sha256)
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        return isinstance(url, str) and bool(urlsplit(url).scheme)
+    except ValueError:  # a bracket that is no IPv6 address's
+        return False

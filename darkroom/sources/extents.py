@@ -1,0 +1,81 @@
+"""Where some bytes are: a file, a part of an archive, or memory. A worker process reads them by itself."""
+
+import errno
+import io
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+
+from darkroom.core.errors import BadImage
+
+MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then refused
+NO_FILE = "a pipe, socket or device, no file"
+CIRCLE = "a link that leads back to itself"
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where some bytes are: `size` bytes of `path` from `start` on, or `data` itself.
+
+    `size` -1 means to the end of the file. `unpacked` >= 0 marks a deflated zip member and its real size; `crc` is
+    checked where it is known.
+    """
+
+    path: str
+    start: int = 0
+    size: int = -1
+    unpacked: int = -1
+    crc: int = -1
+    data: bytes | None = None
+
+    def read(self) -> bytes:
+        """The bytes. Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does."""
+        if self.data is not None:
+            return self.data
+        with _opened(self.path) as file:
+            _check_file(os.fstat(file.fileno()), self.size)
+            if self.size < 0:
+                return file.read()
+            data = os.pread(file.fileno(), self.size, self.start)
+        if self.unpacked >= 0:
+            data = _inflate(data, self.unpacked)
+        if len(data) != max(self.size, self.unpacked) and self.unpacked < 0:
+            raise BadImage("truncated in the archive")
+        if self.crc >= 0 and zlib.crc32(data) != self.crc:
+            raise BadImage("damaged in the archive (its CRC does not match)")
+        return data
+
+
+def _opened(path: str) -> io.FileIO:
+    try:
+        return io.FileIO(os.open(path, READING | AT_ONCE))
+    except BlockingIOError:  # another program holds a lease on the file: it is asked to give it up, and waited for
+        return io.FileIO(os.open(path, READING))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise BadImage(NO_FILE) from error
+        if error.errno == errno.ELOOP:
+            raise BadImage(CIRCLE) from error
+        raise
+
+
+def _check_file(found: os.stat_result, size: int) -> None:
+    """Raise BadImage for what would keep a reader waiting for ever, or fill its memory."""
+    if not stat.S_ISREG(found.st_mode):
+        raise BadImage(NO_FILE)
+    if size < 0 and found.st_size > MAX_BYTES:
+        raise BadImage(f"too large: {found.st_size:,} bytes")
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    try:
+        reader = zlib.decompressobj(-zlib.MAX_WBITS)
+        out = reader.decompress(data, size + 1)
+    except zlib.error as error:
+        raise BadImage("damaged in the archive (it does not unpack)") from error
+    if len(out) != size:
+        raise BadImage("damaged in the archive (it unpacks to another size)")
+    return out

@@ -1,0 +1,82 @@
+"""data/index.csv: one row a labelled file, with the digest of its bytes and a perceptual hash of its picture."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from darkroom.cluster.tasks import run
+from darkroom.core import files
+from darkroom.core.errors import BadImage, SourceError
+from darkroom.core.progress import progress, say
+from darkroom.core.runtime import Runtime
+from darkroom.images.fingerprints import fingerprints
+from darkroom.images.headers import upright_size
+from darkroom.images.workers import Died
+from darkroom.sources.diagnosis import what_is_wrong
+from darkroom.sources.extents import Extent
+from darkroom.sources.labels import Sample
+from darkroom.sources.locations import Places
+
+COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
+Facts = tuple[int, str, str, str, int, int, str]  # bytes, sha256, phash, windows, width, height, a known mistake
+UNREAD: Facts = (0, "", "", "", 0, 0, "")
+
+
+def write_index(samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True) -> int:
+    """Read every file once, describe it, and write the index, sorted by location; returns the number of rows.
+
+    `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
+    share a mistake that no image survives, such as pointers of Git LFS.
+    """
+    facts: dict[str, Facts] = {}
+    tasks = places.extents([sample.location for sample in samples])
+    results = run(partial(describe, hashing=hashing), tasks, environment)
+    killers: list[tuple[str, Extent]] = []
+    for task, fact in progress(results, "indexing", total=len(samples)):
+        if isinstance(fact, Died):
+            killers.append(task)
+            say(f"note: {task[0]}: {fact.reason}; it is indexed by its bytes alone")
+        else:
+            facts[task[0]] = fact
+    for task, fact in run(partial(describe, looking=False), killers, environment):
+        facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
+    _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
+    return files.write_csv(path, COLUMNS, _rows(samples, facts))
+
+
+def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
+    """The facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash.
+
+    `looking` False counts and digests its bytes, and shows them to no decoder.
+    """
+    try:
+        data = task[1].read()
+    except (BadImage, FileNotFoundError, PermissionError):  # preprocess says why, by name
+        return UNREAD
+    if not looking:
+        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, ""
+    width, height = upright_size(data)
+    phash, windows = fingerprints(data, min(width, height)) if hashing and width else ("", "")
+    mistake = "" if width else what_is_wrong(data)
+    return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, mistake
+
+
+def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
+    for mistake, count in mistakes.most_common():
+        if count * 2 > len(samples):
+            which = "all" if count == len(samples) else f"{count} of"
+            raise SourceError(f"{which} {len(samples)} files that should be images are no such thing, but: {mistake}")
+        say(f"note: {count} files are no images, but: {mistake}; preprocess sets them aside")
+
+
+def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
+    seen: dict[str, int] = {}
+    for sample in sorted(samples, key=lambda sample: sample.location):
+        size, sha256, phash, windows, width, height, _ = facts[sample.location]
+        identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
+        seen[identity] = seen.get(identity, 0) + 1
+        unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"
+        yield (unique, sample.label, sample.split, sample.group, sample.location, size, sha256, phash, windows, width,
+               height)  # fmt: skip

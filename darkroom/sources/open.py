@@ -1,0 +1,153 @@
+"""What `source` names, opened: labelled locations, whatever the kind. One entry of KINDS a kind of card."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from darkroom.core import files
+from darkroom.core.errors import SourceError
+from darkroom.core.runtime import Runtime
+from darkroom.sources.cards import Card, archive_remote, load_card
+from darkroom.sources.digits import digits
+from darkroom.sources.download import obtain, obtain_all, place_in
+from darkroom.sources.labels import Labelled, LayoutOptions, Sample
+from darkroom.sources.layouts import read_layout
+from darkroom.sources.locations import DOWNLOADS, FACTS, MEMBER, RAW, Places, is_card
+from darkroom.sources.pictures import write_pictures
+from darkroom.sources.tables import TABLES
+from darkroom.sources.torchvision_images import IMAGES
+from darkroom.sources.torchvision_sets import ARRAYS
+from darkroom.sources.trees import Folder, open_tree
+
+CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
+
+# Folders of the project with pictures of its own: a table in its root would find more files in every run.
+OWN = ("docs/", "metrics/", "models/", "plots/")
+
+
+@dataclass
+class Opened:
+    """A source's labelled files, in order of location, and how to find their bytes."""
+
+    samples: list[Sample]
+    places: Places
+    layout: str
+    notes: list[str] = field(default_factory=list)
+    flips: bool = True
+    card: dict[str, str] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """What later stages need to know about the source beside its index."""
+        return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes}
+
+
+def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
+    """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
+    if is_card(source):
+        return _open_card(load_card(source), source, raw, options, runtime)
+    places = Places(source, raw, runtime.downloads)
+    if source.suffix.lower() in TABLES and source.is_file():
+        found = _read_table(source, replace(options, layout="csv"))
+        return Opened(found.samples, places, found.layout, found.notes)
+    tree = open_tree(source)
+    places.know(tree)
+    found = read_layout(tree, options)
+    prefix = "" if source.is_dir() else source.name + MEMBER
+    return Opened(_prefixed(found.samples, prefix), places, found.layout, found.notes)
+
+
+def _read_table(source: Path, options: LayoutOptions) -> Labelled:
+    """The files that a table names, in its folder and below. No other table is read, and no folder that is no data."""
+    folder = Folder(source.parent)
+    skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))
+    if source.parent.resolve() == Path.cwd():  # stages run in the project's root
+        skipped += OWN
+    folder.files = [
+        name
+        for name in folder.files
+        if name == source.name or not (name.lower().endswith(TABLES) or name.startswith(skipped))
+    ]
+    return read_layout(folder, options)
+
+
+def write_facts(opened: Opened, raw: Path) -> None:
+    """`raw/source.json`."""
+    files.write_json(raw / FACTS, opened.facts())
+
+
+def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
+    places = Places(source, raw, runtime.downloads)
+    samples, layout, notes = KINDS[card.kind](card, raw, card.options(options), runtime, places)
+    if card.class_names:
+        names = card.class_names
+        unknown = sorted(set(names) - {sample.label for sample in samples})
+        if unknown:
+            notes = [*notes, f"class_names: no class is called {', '.join(unknown)}"]
+        samples = [replace(sample, label=names.get(sample.label, sample.label)) for sample in samples]
+    return Opened(samples, places, layout, notes, card.flips, card.facts())
+
+
+Found = tuple[list[Sample], str, list[str]]
+
+
+def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Places) -> Found:
+    if card.origin != "digits":
+        raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
+    write_pictures(raw / "digits.zip", digits())
+    return _archive_in(raw / "digits.zip", raw, options, places)
+
+
+def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    from torchvision import datasets
+
+    if card.origin not in ARRAYS | IMAGES:
+        known = ", ".join(sorted(ARRAYS | IMAGES))
+        raise SourceError(f"{card.name}: torchvision: {card.origin} is not among the data sets that are read: {known}")
+    theirs = getattr(datasets, card.origin)
+    paths = obtain_all((ARRAYS | IMAGES)[card.origin].remotes(theirs), runtime.downloads, CACHE)
+    if card.origin in ARRAYS:
+        archive = raw / f"{card.origin.lower()}.zip"
+        write_pictures(archive, ARRAYS[card.origin].pictures(theirs, paths))
+        return _archive_in(archive, raw, options, places)
+    samples = sorted(IMAGES[card.origin].samples(theirs, paths), key=lambda sample: sample.location)
+    for name in IMAGES[card.origin].archives:
+        place_in(paths[name], raw, CACHE)
+    return samples, card.origin, []
+
+
+def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+    return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, places)
+
+
+def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
+    if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
+        where = (
+            f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
+        )
+        raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy in a "
+                          f"folder named {card.origin}, and set DARKROOM_DOWNLOADS to the folder above it")  # fmt: skip
+    found = read_layout(open_tree(runtime.downloads / card.origin), options)
+    return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes
+
+
+def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Places) -> Found:
+    """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
+    tree = open_tree(path)
+    found = read_layout(tree, options)
+    if path.parent != raw:
+        tree.path = place_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
+    places.know(tree)
+    return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
+
+
+KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Places], Found]] = {
+    "bundled": _bundled,
+    "torchvision": _torchvision,
+    "archive": _archive,
+    "folder": _folder,
+}
+
+
+def _prefixed(samples: list[Sample], prefix: str) -> list[Sample]:
+    return [replace(sample, location=prefix + sample.location) for sample in samples] if prefix else samples

@@ -1,0 +1,137 @@
+"""Tar archives: a plain one is read in place, a compressed one from its start."""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from darkroom.core.errors import SourceError
+from darkroom.sources.extents import Extent
+from darkroom.sources.guards import SLIPS, advice, check_bomb, check_name, check_size, empty_folders, is_junk
+
+PIECE = 1 << 20
+PLAIN, PACKED = "r:", "r|*"  # tarfile's modes: read in place, and unpacked from the start
+
+
+class Tar:
+    """A tar archive without compression: its members lie in the file as they are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, tuple[int, int]] = {}
+        folders = set()
+        for _, member in _tar_members(path, PLAIN):
+            if member.isdir():
+                folders.add(_tar_name(member))
+            else:
+                self._places[_tar_name(member)] = (member.offset_data, member.size)
+        self.files = sorted(self._places)
+        self.empty_folders = empty_folders(folders, self.files)
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """Where the named members are, in the archive's own order."""
+        for name in sorted(names, key=lambda name: self._places[name]):
+            yield name, Extent(str(self.path), *self._places[name])
+
+
+class PackedTar:
+    """A compressed tar archive: unpacked in memory from its start, once to list it and once a reading.
+
+    It is listed before it is read: of a name that occurs twice the last counts, as when tar extracts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The names of its files; the first use reads the archive once."""
+        return sorted(self._listed[0])
+
+    @cached_property
+    def empty_folders(self) -> list[str]:
+        """The names of folders that hold nothing."""
+        return self._listed[1]
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """The bytes of the named members, in the archive's own order."""
+        wanted, places = set(names), self._listed[0]
+        for archive, member in _tar_members(self.path, PACKED):
+            name = _tar_name(member)
+            if name in wanted and member.isfile() and member.offset_data == places[name]:
+                wanted.discard(name)
+                file = archive.extractfile(member)
+                assert file is not None
+                yield name, Extent(str(self.path), data=file.read())
+            if not wanted:
+                return
+        raise SourceError(f"{self.path} holds no {min(wanted)}" + (", …" if len(wanted) > 1 else ""))
+
+    @cached_property
+    def _listed(self) -> tuple[dict[str, int], list[str]]:
+        places: dict[str, int] = {}
+        folders, total = set(), 0
+        for _, member in _tar_members(self.path, PACKED):
+            if member.isdir():
+                folders.add(_tar_name(member))
+            else:
+                places[_tar_name(member)] = member.offset_data
+                total += member.size
+                check_bomb(self.path, len(places), total)
+        return places, empty_folders(folders, sorted(places))
+
+
+class _Member(tarfile.TarInfo):
+    """A header. tarfile takes one that is cut off or damaged for the end of the archive; here it is an error."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+        """The header in a block of 512 bytes. Raises ReadError, except for the zeros that end an archive."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError(str(error) if buf else "its end is missing") from error
+
+
+def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each file and folder of a tar, with the open archive, after checking that it is no trap."""
+    try:
+        with _opened(path, mode) as archive:
+            for count, member in enumerate(archive):
+                check_name(path, member.name, 0)
+                if member.issym() or member.islnk():
+                    raise SourceError(f"{path}: {member.name} is a link to {member.linkname}; pack the file itself")
+                if not (member.isfile() or member.isdir()):
+                    raise SourceError(f"{path}: {member.name} is a device or pipe, no file; pack the images alone")
+                check_bomb(path, count, 0)
+                if any(is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
+                    continue
+                check_size(path, member.name, member.size)
+                yield archive, member
+    except (tarfile.TarError, OSError, EOFError, zlib.error, *SLIPS) as error:
+        raise SourceError(f"{path} is not a whole tar archive ({error}); {advice(path)}") from error
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
+    """The open archive. A gzip is unpacked by gzip, which compares the checksum at its end, as tarfile does not."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if mode != PACKED or head != b"\x1f\x8b":
+        with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
+            yield archive
+        return
+    with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Member) as archive:
+        yield archive
+        for pieces, _ in enumerate(iter(lambda: unpacked.read(PIECE), b"")):
+            check_bomb(path, 0, pieces * PIECE)
+
+
+def _tar_name(member: tarfile.TarInfo) -> str:
+    return str(PurePosixPath(member.name))  # `./cats/1.jpg` as `tar c .` writes it

@@ -1,0 +1,109 @@
+"""A data set as it lies: a folder, a zip or a tar, listed and read in place, never extracted, never written.
+
+Every tree answers with the same two things: the names in it, and where the bytes of a name are (an `Extent`), which a
+worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from darkroom.core.errors import BadImage, SourceError
+from darkroom.sources.extents import Extent
+from darkroom.sources.guards import is_junk
+from darkroom.sources.tars import PackedTar, Tar
+from darkroom.sources.zips import Zip
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+class Tree(Protocol):
+    """What a folder and the archives have in common. Names are posix paths below the root, sorted."""
+
+    path: Path
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all files, sorted."""
+        ...
+
+    @property
+    def empty_folders(self) -> list[str]:
+        """The names of folders that hold nothing."""
+        ...
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """The places of `names`, in the order in which reading them is fastest."""
+        ...
+
+
+def open_tree(path: Path) -> Tree:
+    """The folder or archive at `path`. Raises SourceError when it is neither, damaged or hostile."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; set `source` in params.yaml to a card, folder, .csv or archive")
+    if path.name.endswith(".zip"):
+        return Zip(path)
+    if path.name.endswith((".tar",)):
+        return Tar(path)
+    if path.name.endswith(ARCHIVES):
+        return PackedTar(path)
+    raise SourceError(f"{path}: expected a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})")
+
+
+def read_one(tree: Tree, name: str) -> bytes:
+    """The bytes of one file of a tree."""
+    for _, extent in tree.extents([name]):
+        try:
+            return extent.read()
+        except BadImage as error:
+            raise SourceError(f"{tree.path}: {name}: {error}") from error
+        except FileNotFoundError as error:
+            raise SourceError(f"{tree.path}: {name} is a link to no file; delete it, or mend it") from error
+    raise SourceError(f"{tree.path} holds no {name}")
+
+
+class Folder:
+    """A folder on disk; symbolic links are followed, hidden files are left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files: list[str] = []
+        self.empty_folders: list[str] = []
+        self._walk(str(path), "", set())
+        self.files.sort()
+        self.empty_folders.sort()
+
+    def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
+        """Where the named files are, in order of name."""
+        for name in sorted(names):
+            yield name, Extent(f"{self.path}/{name}")
+
+    def _walk(self, folder: str, prefix: str, above: set[tuple[int, int]]) -> None:
+        found = False
+        here = Path(folder).stat()
+        if (here.st_dev, here.st_ino) in above:
+            return  # a link back to a folder above would never end
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_junk(entry.name):
+                    continue
+                found = True
+                if _is_folder(entry):
+                    self._walk(entry.path, f"{prefix}{entry.name}/", above | {(here.st_dev, here.st_ino)})
+                else:
+                    self.files.append(prefix + entry.name)
+        if not found and prefix:
+            self.empty_folders.append(prefix.rstrip("/"))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # a link to itself: a file that cannot be read
+        raise

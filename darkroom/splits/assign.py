@@ -1,0 +1,175 @@
+"""Who learns, who tunes, who judges: splits that depend on what the images are and the seed, not on names.
+
+Samples are bound into groups that must not be separated: copies of one picture, and what `group_by` says. Each group
+has a place between 0 and 1 that is a hash of its content and the seed. Within a class, the groups with the lowest
+places are the test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so
+that a new image moves a boundary by one at most, and ten new images hardly ever more than ten others.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.core.errors import SourceError
+
+SPLITS = ("train", "val", "test", "dropped", "excluded")
+TRAIN, VAL, TEST, DROPPED, EXCLUDED = range(len(SPLITS))
+ANY = -1  # no official split
+OFFICIALS = (ANY, TEST, TRAIN, VAL)  # in the order of their names
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What splitting needs to know of samples, in order of id.
+
+    `ids` S (n,); `label` int32 (n,), places in `labels`, which are in ascending order; `official` int8 (n,), places in
+    SPLITS or ANY; `bound` int64 (n,), the first sample of each one's group: those of one group stay together.
+    """
+
+    ids: np.ndarray
+    label: np.ndarray
+    labels: list[str]
+    official: np.ndarray
+    bound: np.ndarray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of some samples. `names` int64 (g,), the first sample of each; `of` int64 (m,), the group of each of
+    the samples; `sizes` int64 (g,); `label` int32 (g,), the commonest of each, the first of equals."""
+
+    names: np.ndarray
+    of: np.ndarray
+    sizes: np.ndarray
+    label: np.ndarray
+
+
+def grouped(samples: Samples, rows: np.ndarray) -> Groups:
+    """The groups of the samples at `rows` int64 (m,)."""
+    names, of, sizes = np.unique(samples.bound[rows], return_inverse=True, return_counts=True)
+    pairs, counts = np.unique(of * len(samples.labels) + samples.label[rows], return_counts=True)
+    group, label = np.divmod(pairs, max(1, len(samples.labels)))
+    best = np.lexsort((label, -counts, group))
+    first = np.append(True, group[best][1:] != group[best][:-1]) if len(best) else best
+    return Groups(names, of, sizes, label[best][first])
+
+
+def places(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
+    """A number in [0, 1) for each of `names` S (n,) that depends on nothing but the arguments: float64 (n,)."""
+    start = hashlib.sha256(f"{purpose}:{seed}:".encode())
+
+    def digest(name: bytes) -> bytes:
+        whole = start.copy()
+        whole.update(name)
+        return whole.digest()[:7]
+
+    digests = np.frombuffer(b"".join(map(digest, names.tolist())), np.uint8).reshape(len(names), 7)
+    padded = np.concatenate([np.zeros((len(names), 1), np.uint8), digests], axis=1)
+    return np.ascontiguousarray(padded).view(">u8").ravel().astype(np.float64) / (1 << 56)
+
+
+def seats(count: int, shares: Sequence[float]) -> list[int]:
+    """`count` seats shared out by Sainte-Laguë's method: one more seat goes to exactly one share.
+
+    A closed form finds all but the last few seats: share i has about count * share seats, and never more than one off.
+    """
+    total = sum(shares)
+    given = [max(int(np.floor(count * share / total)) - 1, 0) for share in shares]
+    while sum(given) < count:
+        winner = max(range(len(shares)), key=lambda i: (shares[i] / (2 * given[i] + 1), -i))
+        given[winner] += 1
+    return given
+
+
+def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, test_fraction: float) -> np.ndarray:
+    """The split of each sample at `rows` int64 (m,), as its place in SPLITS: train, val, test, or dropped, int8 (m,).
+
+    An official split is kept. Where it contains test (val), no other test (val) is drawn. A group that straddles
+    official splits stays in the strictest (test, then val), and its other members are dropped: a benchmark's test set
+    stays what it is, and nothing that it contains is learnt.
+    """
+    official, groups = samples.official[rows], grouped(samples, rows)
+    test_share = 0.0 if (official == TEST).any() else test_fraction
+    val_share = 0.0 if (official == VAL).any() else val_fraction
+    part = np.full(len(groups.names), ANY, np.int8)
+    for strict in (VAL, TEST):  # the strictest last
+        part[groups.of[official == strict]] = strict
+    fixed = part[groups.of] != ANY
+    free = np.flatnonzero(part == ANY)
+    for label, ordered in by_label(samples, groups, free, seed, "split"):
+        part[ordered] = _cut(groups.sizes[ordered], val_share, test_share, samples.labels[label])
+    split = part[groups.of]
+    split[fixed & (official != ANY) & (official != split)] = DROPPED
+    return split
+
+
+def by_label(
+    samples: Samples, groups: Groups, chosen: np.ndarray, seed: int, purpose: str
+) -> list[tuple[int, np.ndarray]]:
+    """(label, groups) for each label in ascending order: those of the `chosen` int64 groups that are of this label, in
+    order of place."""
+    order = np.lexsort((places(seed, samples.ids[groups.names[chosen]], purpose), groups.label[chosen]))
+    ordered = chosen[order]
+    labels, starts = np.unique(groups.label[ordered], return_index=True)
+    return list(zip(labels.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(labels) else []
+
+
+def _cut(sizes: np.ndarray, val_share: float, test_share: float, label: str) -> np.ndarray:
+    """The split int8 (g,) of each group of a class, by its `sizes` in order of place: test, then val, then train."""
+    shares, total = (1 - val_share - test_share, val_share, test_share), int(sizes.sum())
+    _, val, test = seats(total, shares)
+    middles = np.cumsum(sizes) - sizes / 2
+    parts = np.where(middles < test, TEST, np.where(middles < test + val, VAL, TRAIN)).astype(np.int8)
+    wanted = [part for part, share in ((TRAIN, 1.0), (TEST, test_share), (VAL, val_share)) if share > 0]
+    for number, part in enumerate(wanted):  # a class of few images: one for each split, train first
+        if part not in parts and len(parts) > number:
+            parts[_spare(parts, wanted)] = part
+    if len(parts) < len([part for part in (TRAIN, TEST) if part in wanted]):
+        group = " in one group, which `group_by` or copies hold together," if total > 1 else " that could be divided,"
+        raise SourceError(
+            f"the class {label!r} has {total} image(s){group} and needs one to learn from and "
+            "another to be judged by; add images of it, or leave the class out with `exclude`"
+        )
+    return parts
+
+
+def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:
+    """The place of a group that its split can do without: the last in the split with the most groups."""
+    largest = max(wanted, key=lambda part: (np.count_nonzero(parts == part), SPLITS[part]))
+    return int(np.flatnonzero(parts == largest)[-1])
+
+
+def folds(samples: Samples, rows: np.ndarray, split: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """A fold number 0..count-1 for each of `rows` int64 (m,) whose `split` (m,) is train or val: stratified, groups
+    kept whole; -1 for the others: int32 (m,)."""
+    fold = np.full(len(rows), -1, np.int32)
+    learnt = np.flatnonzero((split == TRAIN) | (split == VAL))
+    groups = grouped(samples, rows[learnt])
+    numbers = np.empty(len(groups.names), np.int32)
+    everything = np.arange(len(groups.names))
+    for shift, (_, ordered) in enumerate(by_label(samples, groups, everything, seed, "fold")):
+        sizes = groups.sizes[ordered]
+        middles = np.cumsum(sizes) - sizes + sizes / 2
+        numbers[ordered] = ((middles * count / sizes.sum()).astype(np.int32) + shift) % count
+    fold[learnt] = numbers[groups.of]
+    return fold
+
+
+def limited(samples: Samples, rows: np.ndarray, seed: int, limit: int) -> np.ndarray:
+    """Those of `rows` int64 (m,) that stay when about `limit` images of each class do: whole groups, shared out among
+    the official splits as they are."""
+    kept = [np.empty(0, np.int64)]
+    ordered_rows = rows[np.argsort(samples.label[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(samples.label[ordered_rows])) + 1
+    for mine in np.split(ordered_rows, starts):
+        pools = [mine[samples.official[mine] == official] for official in OFFICIALS]
+        pools = [pool for pool in pools if len(pool)]
+        sizes = [len(pool) for pool in pools]
+        for pool, seat in zip(pools, seats(min(limit, sum(sizes)), sizes), strict=True):
+            groups = grouped(samples, pool)
+            ((_, ordered),) = by_label(samples, groups, np.arange(len(groups.names)), seed, "limit")
+            before = np.cumsum(groups.sizes[ordered]) - groups.sizes[ordered]
+            kept.append(pool[np.isin(groups.of, ordered[before < max(seat, 1)])])
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,133 @@
+"""From the index's columns to the split's: exclusion, duplicates, groups, limit, then the division itself."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.core.errors import ParamsError, SourceError
+from darkroom.splits.assign import ANY, DROPPED, EXCLUDED, SPLITS, TEST, VAL, Samples, assign, folds, limited
+from darkroom.splits.columns import Columns
+from darkroom.splits.duplicates import clusters
+from darkroom.splits.sorting import joined
+
+SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
+AT_ONCE = 1 << 14  # rows that are texts at the same time
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How to divide; the fields are params of split."""
+
+    seed: int
+    val_fraction: float
+    test_fraction: float
+    folds: int
+    limit: int | None
+    exclude: list[str]
+    duplicates: str
+
+
+@dataclass(frozen=True)
+class Division:
+    """Where the samples of an index went, in order of id.
+
+    `ids` S (n,); `split` int8 (n,), places in SPLITS; `fold` int32 (n,), -1 for none; `copy_of` int64 (n,), the place
+    of the sample that each copies, its own when it copies none.
+    """
+
+    ids: np.ndarray
+    split: np.ndarray
+    fold: np.ndarray
+    copy_of: np.ndarray
+
+    def rows(self) -> Iterator[tuple[str, str, int | str, str]]:
+        """The rows of data/split.csv: id, split, fold or "", id of the sample it copies or ""."""
+        for first in range(0, len(self.ids), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            copies = self.copy_of[part] != np.arange(len(self.ids))[part]
+            originals = np.where(copies, self.ids[self.copy_of[part]], b"")
+            cells = (self.ids[part].tolist(), self.split[part].tolist(), self.fold[part].tolist(), originals.tolist())
+            for name, split, fold, original in zip(*cells, strict=True):
+                yield name.decode(), SPLITS[split], fold if fold >= 0 else "", original.decode()
+
+    def counts(self) -> dict[str, int]:
+        """How many samples each split has."""
+        return dict(zip(SPLITS, np.bincount(self.split, minlength=len(SPLITS)).tolist(), strict=True))
+
+
+def divide(index: Columns, options: SplitOptions) -> Division:
+    """The division of an index's rows. Raises ParamsError and SourceError."""
+    if options.val_fraction + options.test_fraction >= 1:
+        raise ParamsError(f"params.yaml: val_fraction {options.val_fraction} and test_fraction {options.test_fraction} "
+                          "leave nothing to learn from; their sum must be below 1")  # fmt: skip
+    split = np.full(len(index), EXCLUDED, np.int8)
+    fold = np.full(len(index), -1, np.int32)
+    rows = np.flatnonzero(~_excluded(index, options.exclude))
+    _check_classes(index, rows, options.exclude)
+    officials = np.array([SPLITS.index(name) if name else ANY for name in index.officials.names], np.int8)
+    copy_of = np.arange(len(index))
+    copy_of[rows] = _copies(index, rows, options.duplicates, officials)
+    if options.duplicates == "drop":
+        split[copy_of != np.arange(len(index))] = DROPPED
+        rows = rows[copy_of[rows] == rows]
+    bound = _bound(index, rows, copy_of)
+    samples = Samples(index.ids, index.labels.codes, index.labels.names, officials[index.officials.codes], bound)
+    if options.limit:
+        rows = limited(samples, rows, options.seed, options.limit)
+    split[rows] = assign(samples, rows, options.seed, options.val_fraction, options.test_fraction)
+    fold[rows] = folds(samples, rows, split[rows], options.seed, options.folds)
+    return Division(index.ids, split, fold, copy_of)
+
+
+def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
+    excluded = np.zeros(len(index), bool)
+    for pattern in patterns:
+        match = re.compile(fnmatch.translate(pattern)).match
+        found = np.array([location == pattern or match(location) is not None for location in index.locations], bool)
+        found |= index.ids == pattern.encode()
+        if not found.any():
+            near = difflib.get_close_matches(pattern, index.locations[:10000], n=1, cutoff=0)
+            raise ParamsError(f"params.yaml: exclude: {pattern!r} is no id and matches no path"
+                              + (f", such as {near[0]}" if near else ""))  # fmt: skip
+        excluded |= found
+    return excluded
+
+
+def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) -> None:
+    left = np.unique(index.labels.codes[rows])
+    if len(index) and len(left) < 2:
+        what = f"only the class {index.labels.names[left[0]]!r}" if len(left) else "no image"
+        raise SourceError(f"of {len(index.labels.names)} classes {what} is left, and a classifier needs two"
+                          + (f"; exclude is {list(patterns)!r} in params.yaml" if patterns else ""))  # fmt: skip
+
+
+def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:
+    """The sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the lowest id;
+    itself where there is no other. Where copies are dropped, one of an official test set comes before larger ones, then
+    one of a val set, and in the test set nothing is a copy: a benchmark's stays what it is."""
+    if duplicates == "ignore":
+        return rows
+    windows = index.windows[rows] if len(index.windows) else index.windows
+    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
+    official = officials[index.officials.codes[rows]]
+    order = np.where(official == TEST, 0, np.where(official == VAL, 1, 2)) if duplicates == "drop" else 0 * official
+    best = np.lexsort((-index.pixels[rows], order, found))  # stable: equally large ones stay in order of id
+    first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
+    original = np.empty(len(rows), np.int64)
+    original[found[first]] = rows[first]
+    return np.where(official == TEST, rows, original[found]) if duplicates == "drop" else original[found]
+
+
+def _bound(index: Columns, rows: np.ndarray, copy_of: np.ndarray) -> np.ndarray:
+    """The first sample of each one's group, int64 (n,), where copies and groups among `rows` are joined: two groups
+    that share a picture become one."""
+    group = index.groups.codes[rows]
+    named = rows[group != index.groups.code("")]
+    first = np.zeros(len(index.groups.names), np.int64)
+    first[index.groups.codes[named][::-1]] = named[::-1]
+    pairs = [(rows, copy_of[rows]), (named, first[index.groups.codes[named]])]
+    return joined(len(index), np.concatenate([np.stack(pair, axis=1) for pair in pairs]))

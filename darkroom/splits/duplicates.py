@@ -1,0 +1,129 @@
+"""Copies of one picture: exact ones by the digest of their bytes, near ones by the distance of perceptual hashes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from darkroom.images import crops
+from darkroom.splits.sorting import equal_neighbours, joined, order_by, order_of_texts
+
+BITS = 256  # of a perceptual hash, low frequencies first
+MOST, LEAST = 64, 8  # bits: the threshold for photos, and for collections whose pictures are all alike
+SIGMAS = 7.0
+SAMPLED_PAIRS = 1 << 20
+ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
+BLOCK = 1 << 14
+
+
+def near_threshold(hashes: np.ndarray) -> int:
+    """How many bits two hashes of `hashes` (n, BITS / 8) uint8 may differ in for the pictures to be copies.
+
+    Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all
+    pictures are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join
+    thousands. So it stays SIGMAS standard deviations below the median distance of random pairs. The deviation is
+    estimated from the first percentile of the pairs beyond MOST, where no copies are.
+    """
+    count = len(hashes)
+    if count * (count - 1) // 2 <= SAMPLED_PAIRS:
+        one, other = np.triu_indices(count, 1)
+    else:
+        one, other = np.random.default_rng(0).integers(count, size=(2, SAMPLED_PAIRS))
+        one, other = one[one != other], other[one != other]
+    words, parts = hashes.view(np.uint64), range(0, len(one), BLOCK)
+    distances = np.concatenate(
+        [_distances(words[one[at : at + BLOCK]].T, words[other[at : at + BLOCK]].T) for at in parts] or [one]
+    ).astype(np.uint64)
+    far = distances[distances > MOST]
+    if len(distances) < 100:
+        return MOST
+    if len(far) < len(distances) / 2:
+        return LEAST
+    low, median = np.quantile(far, (0.01, 0.5))
+    return int(np.clip(median - SIGMAS * (median - low) / 2.326, LEAST, MOST))  # 2.326: the normal's first percentile
+
+
+def near_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
+    """Pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
+
+    M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in ORDERS
+    random orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings
+    in some order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low
+    frequencies come first in a hash and change least, so the orders begin with those.
+    """
+    count, words = len(hashes), hashes.view(np.uint64)
+    random = np.random.default_rng(0)
+    found = np.empty(0, np.int64)  # pair (i, j) as i * n + j
+    for _ in range(ORDERS):
+        order = order_by(_keys(hashes, random.permutation(ROBUST_BITS)[:KEY_BITS]))
+        near = [found]
+        for first in range(0, count, BLOCK):  # in blocks that stay in the processor's cache
+            block = order[first : first + BLOCK + NEIGHBOURS]
+            # (4, b): a word of all is added up at once; `take` copies rows of 32 bytes, an index would go by numbers
+            ordered = np.ascontiguousarray(words.take(block, axis=0).T)
+            for step in range(1, min(NEIGHBOURS, len(block) - 1) + 1):
+                places = np.flatnonzero(_distances(ordered[:, :-step], ordered[:, step:]) <= threshold)
+                if len(places):
+                    one, other = block[places], block[places + step]
+                    near.append(np.minimum(one, other) * count + np.maximum(one, other))
+        found = np.unique(np.concatenate(near)) if len(near) > 1 else found
+    return np.stack(np.divmod(found, max(1, count)), axis=1)
+
+
+def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The bits of `hashes` (n, BITS / 8) uint8 at the places `chosen` (KEY_BITS,), as numbers uint64 (n,), the first
+    the highest. What each value of each byte adds to the number is looked up."""
+    keys = np.empty(len(hashes), np.uint64)
+    values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
+    tables = np.zeros((ROBUST_BITS // 8, 256), np.uint64)
+    for place, bit in enumerate(chosen.tolist()):
+        tables[bit // 8] |= values[:, bit % 8] << np.uint64(KEY_BITS - 1 - place)
+    for first in range(0, len(hashes), BLOCK):
+        block = np.ascontiguousarray(hashes[first : first + BLOCK, : ROBUST_BITS // 8].T)
+        key = np.zeros(block.shape[1], np.uint64)
+        for byte in np.unique(chosen // 8).tolist():
+            key |= tables[byte].take(block[byte])
+        keys[first : first + BLOCK] = key
+    return keys
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """In how many bits two lots of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
+    bits = np.bitwise_count(one ^ other)
+    return bits.sum(axis=0, dtype=np.uint16)
+
+
+def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """The cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
+
+    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
+    `windows` as `crops.from_text` gives them, or none at all, by which crops are found.
+    """
+    read = np.flatnonzero(digests != b"")
+    order = read[order_of_texts(digests[read])]
+    pairs = [_pairs_of_neighbours(order, equal_neighbours(digests[order]))]
+    seen = np.flatnonzero(hashed)
+    words = hashes[seen].view(">u8").astype(np.uint64)
+    order = order_by(*words.T)
+    again = equal_neighbours(words[order])
+    order = seen[order]
+    pairs.append(_pairs_of_neighbours(order, again))
+    distinct = order[~again]  # in ascending order
+    if len(distinct) > 1:
+        bits = np.ascontiguousarray(hashes[distinct])
+        threshold = near_threshold(bits)
+        pairs.append(distinct[near_pairs(bits, threshold)])
+        if len(windows):
+            pairs.append(distinct[crops.crop_pairs(bits, windows[distinct], crops.MOST * threshold // MOST)])
+    return joined(len(digests), np.concatenate(pairs))
+
+
+def as_bits(hashes: Sequence[str]) -> np.ndarray:
+    """Hex hashes as (n, BITS / 8) uint8."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
+
+
+def _pairs_of_neighbours(order: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Pairs (m, 2) of places in `order` (n,) that stand beside each other and are the `same` bool (n,) as the one
+    before."""
+    later = np.flatnonzero(same)
+    return np.stack([order[later - 1], order[later]], axis=1)

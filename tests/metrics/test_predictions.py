@@ -1,0 +1,42 @@
+import io
+
+import numpy as np
+import pytest
+
+from darkroom.core.errors import DarkroomError
+from darkroom.metrics.predictions import Predictions, read_predictions, write_predictions
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    probabilities = np.array([[0.25, 0.75], [1.0, 1e-9], [np.nan, 0.5]])
+    written = Predictions.of(["aa", "bb", "cc"], ['owl, "tawny"', "çay"], np.array([1, 1, 0]), probabilities)
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, written)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == [
+        'id,label,predicted,"owl, ""tawny""",çay',
+        "aa,çay,çay,0.25,0.75",
+    ]
+    with path.open(encoding="utf-8", newline="") as file:
+        read = read_predictions(file, "predictions.csv")
+    assert (read.ids, read.classes) == (written.ids, written.classes)
+    assert read.labels.tolist() == [1, 1, 0]
+    assert read.predicted.tolist() == [1, 0, -1]
+    assert read.probabilities == pytest.approx(written.probabilities, nan_ok=True)
+    assert np.isnan(read.probabilities[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected the columns id,label,predicted"),
+        ("id,label,cat,dog\n", "expected the columns id,label,predicted"),
+        ("id,label,predicted,cat\na,cow,cat,1\n", "p.csv, line 2: 'cow' does not fit"),
+        ("id,label,predicted,cat\na,cat,cat,much\n", "line 2: could not convert"),
+        ("id,label,predicted,cat\na,cat,cat,1,2\n", "line 2: 5 cells"),
+        ("id,label,predicted,cat\na\n", "line 2"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_by_line(text, message):
+    with pytest.raises(DarkroomError, match=message):
+        read_predictions(io.StringIO(text), "p.csv")

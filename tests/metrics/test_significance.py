@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from darkroom.metrics.scores import Scorer
+from darkroom.metrics.significance import (
+    ALPHA,
+    POWER,
+    detectable,
+    difference_interval,
+    holm,
+    images_needed,
+    mcnemar,
+    paired_intervals,
+)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken"), [(0, 0), (1, 0), (3, 3), (0, 6), (5, 0), (12, 4), (140, 101), (3000, 3300), (0, 900)]
+)
+def test_mcnemar_equals_statsmodels_and_scipy(fixed, broken):
+    table = [[50, broken], [fixed, 9]]
+    assert mcnemar(fixed, broken) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue, rel=1e-9)
+    if fixed + broken:
+        assert mcnemar(fixed, broken) == pytest.approx(binomtest(fixed, fixed + broken).pvalue, rel=1e-9)
+
+
+def test_holm_equals_statsmodels():
+    p_values = [0.01, 0.04, 0.03, 0.005, 0.2, 1.0, 0.03]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert holm([]) == []
+
+
+def flips(rng: np.random.Generator, n: int, fix: float, spoil: float, runs: int) -> np.ndarray:
+    """(runs, 2): how many of n images are fixed and broken, when each is with these probabilities."""
+    return rng.multinomial(n, [fix, spoil, 1 - fix - spoil], runs)[:, :2]
+
+
+@pytest.mark.parametrize(("n", "discordant"), [(50, 0.3), (360, 0.03), (360, 0.1), (2000, 0.02), (2000, 0.2)])
+def test_without_a_difference_there_are_at_most_five_false_alarms_in_a_hundred(n, discordant):
+    runs = 4000
+    drawn = flips(np.random.default_rng(0), n, discordant / 2, discordant / 2, runs)
+    alarms = sum(mcnemar(fixed, broken) <= ALPHA for fixed, broken in drawn.tolist())
+    assert alarms / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+
+
+@pytest.mark.parametrize(
+    ("difference", "discordant"), [(0.01, 0.03), (0.02, 0.02), (0.05, 0.2), (0.004, 0.02), (0.2, 0.3)]
+)
+def test_the_number_of_images_that_it_names_has_the_power_that_it_states(difference, discordant):
+    n = images_needed(difference, discordant)
+    runs = 4000
+    fix = (discordant + difference) / 2
+    drawn = flips(np.random.default_rng(1), n, fix, discordant - fix, runs)
+    power = sum(mcnemar(fixed, broken) <= ALPHA for fixed, broken in drawn.tolist()) / runs
+    assert POWER - 0.03 <= power <= POWER + 0.1
+    assert detectable(n, discordant) == pytest.approx(difference, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("n", "fix", "spoil"), [(100, 0.05, 0.05), (360, 0.02, 0.01), (360, 0.1, 0.02), (2000, 0.01, 0.01), (40, 0.3, 0.1)]
+)
+def test_the_interval_of_the_difference_covers_the_truth(n, fix, spoil):
+    runs, held = 3000, 0
+    for fixed, broken in flips(np.random.default_rng(2), n, fix, spoil, runs).tolist():
+        low, high = difference_interval(fixed, broken, n)
+        held += low <= fix - spoil <= high
+    assert held / runs >= 0.94
+
+
+def test_the_interval_and_the_test_never_contradict():
+    for fixed in range(40):
+        for broken in range(40):
+            low, high = difference_interval(fixed, broken, 400)
+            if mcnemar(fixed, broken) > ALPHA:
+                assert low <= 0 <= high
+            else:
+                assert not low <= 0 <= high, (fixed, broken)
+
+
+def test_no_difference_has_no_needed_number_and_no_image_no_interval():
+    assert images_needed(0.0, 0.1) is None
+    assert difference_interval(0, 0, 0) == (None, None)
+    assert detectable(5, 0.5) == 1.0
+    assert mcnemar(0, 0) == 1.0
+
+
+def two_classifiers(rng: np.random.Generator, n: int, better: float) -> tuple[Scorer, Scorer]:
+    """Two classifiers of three classes on the same images, their errors correlated."""
+    labels = rng.integers(0, 3, n)
+    common = rng.normal(size=(n, 3))
+    both = []
+    for skill in (1.0, 1.0 + better):
+        logits = skill * 1.5 * np.eye(3)[labels] + common + 0.6 * rng.normal(size=(n, 3))
+        p = np.exp(logits)
+        both.append(Scorer.of(labels, p / p.sum(axis=1, keepdims=True)))
+    return both[0], both[1]
+
+
+def test_the_paired_bootstrap_rarely_finds_what_is_not_there_and_finds_what_is():
+    names = ["macro_f1", "log_loss", "brier"]
+    rng = np.random.default_rng(3)
+    outside = dict.fromkeys(names, 0)
+    for seed in range(120):
+        found = paired_intervals(*two_classifiers(rng, 120, 0.0), names, seed, count=200)
+        for name, (low, high) in found.items():
+            outside[name] += not low <= 0 <= high
+    assert all(count / 120 <= 0.1 for count in outside.values()), outside
+    found = paired_intervals(*two_classifiers(rng, 600, 0.6), [*names, "roc_auc"], 0, count=300)
+    assert found["macro_f1"][0] > 0
+    assert found["roc_auc"][0] > 0
+    assert found["log_loss"][1] < 0
+
+
+def test_pairs_give_narrower_intervals_than_two_separate_samples():
+    old, new = two_classifiers(np.random.default_rng(4), 400, 0.1)
+    low, high = paired_intervals(old, new, ["log_loss"], 0)["log_loss"]
+    apart = 2 * 1.96 * np.sqrt(old.losses.var() / 400 + new.losses.var() / 400)
+    assert high - low < 0.8 * apart

@@ -1,0 +1,54 @@
+import html
+import re
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+from darkroom.metrics.predictions import Predictions
+from darkroom.reporting.comparison import compare
+from darkroom.reporting.comparison_text import as_markdown, as_text
+from darkroom.reporting.runs import Run
+
+ODD = ["[c](http://e)", "![i](x)", "*b*", "__init__", "`x`", "a``b`", "end\\", "a\\|b", "|", "<b>&amp;", "~~s~~", "#1",
+       "http://e.org", "www.e.org", "$x$", " pad "]  # fmt: skip
+
+
+def run(name: str, right: int, classes: list[str], params: dict[str, str]) -> Run:
+    labels = np.arange(60) % 2
+    sure = np.where(np.arange(60) < right, 0.9, 0.1)
+    probabilities = np.where(labels[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
+    return Run(name, params, {}, Predictions.of([f"{n:064x}" for n in range(60)], classes, labels, probabilities))
+
+
+def shown(markdown: str) -> list[list[str]]:
+    """The cells of every table row, as a reader sees them."""
+    page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
+    rows = [
+        re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)
+        for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)
+    ]
+    return [[html.unescape(re.sub("</?code>", "", cell)).replace("@\u200b", "@") for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_name_of_a_class_or_value_of_a_param_is_shown_as_it_is(name):
+    classes = [name, "other"]
+    old, new = (
+        run(side, right, classes, {"label_pattern": value}) for side, right, value in (("a", 30, name), ("b", 50, ""))
+    )
+    rows = shown(as_markdown(compare(old, new, {f"{40:064x}": name}), 20))
+    assert ["label_pattern", name, "(empty)"] in rows
+    per_class = next(row for row in rows if len(row) == 8 and row[0] == name.strip())
+    assert per_class[1:3] == ["30", "15"]
+    assert ["fixed", name.strip(), "other", name.strip(), name.strip()] in rows
+
+
+def test_a_line_end_in_a_name_stays_in_its_row():
+    old, new = (run(side, right, ["a\r\nb\u2028c", "d"], {}) for side, right in (("a", 30), ("b", 50)))
+    assert any(row[0] == "a b c" and len(row) == 8 for row in shown(as_markdown(compare(old, new, {}), 20)))
+
+
+def test_an_empty_value_is_seen_on_a_terminal_too():
+    old, new = (run(side, 50, ["a", "b"], {"group_by": value}) for side, value in (("a", "x"), ("b", "")))
+    assert "group_by  x    (empty)" in as_text(compare(old, new, {}), 20)

@@ -1,0 +1,125 @@
+"""An exported model, real pictures, and a running service."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from darkroom.export.graph import join, write
+from tests.export import small
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ["china", "flower", "<b>other</b>"]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small exported model of three classes at 32 px."""
+    return small.export(tmp_path_factory.mktemp("model") / "export", CLASSES, size=32)
+
+
+@pytest.fixture(scope="session")
+def occluded(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but for a map of its features: it is explained by occlusion, 65 runs."""
+    folder = tmp_path_factory.mktemp("model") / "export"
+    shutil.copytree(exported, folder)
+    write(join(small.body(32, maps=False), small.head(len(CLASSES)), 1.5), folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: two photos in several formats and sizes, a sub-folder, and two files that are no pictures."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("china", "flower"):
+        image = Image.fromarray(load_sample_image(f"{name}.jpg"))
+        image.save(folder / f"{name}.jpg", quality=90)
+        (folder / "more").mkdir(exist_ok=True)
+        image.resize((40, 90)).save(folder / "more" / f"{name}.png")
+        image.resize((300, 60)).save(folder / "more" / f"{name}.webp")
+    (folder / "cut.jpg").write_bytes((folder / "china.jpg").read_bytes()[:3000])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    return folder
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """The bytes of a JPEG."""
+    file = io.BytesIO()
+    image.save(file, "JPEG")
+    return file.getvalue()
+
+
+class Running:
+    """A `darkroom serve` process: `url`, `log` lines, `process`."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, log: Path) -> None:
+        self.process, self.url, self._log = process, url, log
+
+    @property
+    def log(self) -> str:
+        """All that it has written on standard error."""
+        return self._log.read_text()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(40)
+
+
+@contextmanager
+def serve(model: Path, log: Path, *options: str) -> Iterator[Running]:
+    """Run the service on a free port until the block ends."""
+    command = [sys.executable, "-m", "darkroom.cli", "serve", "--model", str(model), "--port", "0", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stderr=file, env=environment, text=True)
+    try:
+        url = ""
+        while not url:
+            assert process.poll() is None, log.read_text()
+            url = next((word for word in log.read_text().split() if word.startswith("http://")), "")
+        running = Running(process, url, log)
+        _wait_until_ready(running)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(40)
+
+
+def _wait_until_ready(running: Running) -> None:
+    import time
+
+    import httpx
+
+    for _ in range(600):
+        try:
+            if httpx.get(f"{running.url}/readyz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        assert running.process.poll() is None, running.log
+        time.sleep(0.05)
+    raise AssertionError(running.log)
+
+
+@pytest.fixture(scope="session")
+def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with the default settings."""
+    with serve(exported, tmp_path_factory.mktemp("log") / "log") as running:
+        yield running

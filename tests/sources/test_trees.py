@@ -1,0 +1,339 @@
+"""Folders and archives: listed and read in place; hostile and damaged ones refused by name."""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from darkroom.core.errors import BadImage, SourceError
+from darkroom.sources.extents import MAX_BYTES
+from darkroom.sources.trees import open_tree, read_one
+from tests.images.pictures import class_folders, encoded
+
+KINDS = [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"]
+
+
+def packed(folder: Path, suffix: str) -> Path:
+    """An archive of `folder` beside it, as the usual tools make it."""
+    path = folder.with_name(folder.name + suffix)
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, file.relative_to(folder.parent))
+    else:
+        mode: Any = {".tar": "w", ".tgz": "w:gz"}.get(suffix, "w:" + suffix.rpartition(".")[2])
+        with tarfile.open(path, mode) as archive:
+            archive.add(folder, "./" + folder.name)
+    return path
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_an_archive_holds_what_the_folder_holds_and_is_not_unpacked(tmp_path, suffix):
+    folder = class_folders(tmp_path / "pictures", each=3)
+    (folder / "empty").mkdir()
+    path = packed(folder, suffix)
+    before = sorted(tmp_path.rglob("*"))
+    tree = open_tree(path)
+    assert tree.files == [f"pictures/{name}" for name in open_tree(folder).files]
+    assert tree.empty_folders == ["pictures/empty"]
+    for name, extent in tree.extents(tree.files):
+        assert extent.read() == (tmp_path / name).read_bytes()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_leaves_out_what_the_system_put_there(tmp_path):
+    folder = class_folders(tmp_path / "pictures", each=1)
+    for junk in (".DS_Store", "Thumbs.db", "china/.hidden.jpg", "desktop.ini"):
+        (folder / junk).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX/0.jpg").write_bytes(b"x")
+    assert open_tree(folder).files == ["china/0.jpg", "flower/0.jpg"]
+
+
+def test_a_link_in_a_circle_ends(tmp_path):
+    folder = class_folders(tmp_path / "pictures", each=1)
+    (folder / "china/again").symlink_to(folder)
+    assert open_tree(folder).files == ["china/0.jpg", "flower/0.jpg"]
+
+
+def test_a_zip_with_a_damaged_member_loses_that_member_alone(tmp_path):
+    path = packed(class_folders(tmp_path / "pictures", each=2), ".zip")
+    tree = open_tree(path)
+    victim = next(extent for name, extent in tree.extents(["pictures/china/1.jpg"]))
+    with path.open("r+b") as file:
+        file.seek(victim.start + victim.size // 2)
+        file.write(b"\xff" * 20)
+    damaged = []
+    for _, extent in open_tree(path).extents(tree.files):
+        try:
+            extent.read()
+        except BadImage as error:
+            damaged.append(str(error))
+    assert len(damaged) == 1
+    assert "damaged in the archive" in damaged[0]
+
+
+@pytest.mark.parametrize("name", ["/etc/cron.d/x.jpg", "../../x.jpg", "a/../../x.jpg", "C:\\x.jpg", "..\\x.jpg"])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_members_that_point_outside_are_refused_by_name(tmp_path, name, suffix):
+    path = tmp_path / f"evil{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("placeholder"), b"x")
+            archive.infolist()[0].filename = name
+    else:
+        with tarfile.open(path, "w:gz" if suffix.endswith("gz") else "w") as archive:
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(SourceError, match="points outside the archive") as caught:
+        open_tree(path).files  # noqa: B018
+    assert repr(name) in str(caught.value) or name in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "what"), [(tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "link"),
+                                            (tarfile.CHRTYPE, "device"), (tarfile.FIFOTYPE, "device")])  # fmt: skip
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_links_and_devices_are_refused_by_name(tmp_path, kind, what, suffix):
+    path = tmp_path / f"evil{suffix}"
+    with tarfile.open(path, "w:gz" if suffix.endswith("gz") else "w") as archive:
+        member = tarfile.TarInfo("cats/1.jpg")
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(SourceError, match=f"cats/1.jpg is a {what}"):
+        open_tree(path).files  # noqa: B018
+
+
+def test_a_link_in_a_zip_is_refused_by_name(tmp_path):
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        member = zipfile.ZipInfo("cats/1.jpg")
+        member.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(member, "/etc/passwd")
+    with pytest.raises(SourceError, match=r"cats/1.jpg is a link"):
+        open_tree(path)
+
+
+def test_a_bomb_is_refused(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(4):
+            archive.writestr(f"cats/{number}.bmp", bytes(30_000_000))
+    with pytest.raises(SourceError, match="unpacks to more than 300 times its size"):
+        open_tree(path)
+
+
+def test_a_member_that_is_larger_than_any_picture_is_refused(tmp_path):
+    path = tmp_path / "huge.tar"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("cats/1.bmp")
+        archive.addfile(member)
+    data = bytearray(path.read_bytes())
+    data[124:136] = b"77777777777\0"  # 8 GB, says the header
+    data[148:156] = f"{sum(data[:148]) + 8 * 32 + sum(data[156:512]):06o}\0 ".encode()
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"cats/1.bmp unpacks to 8,589,934,591 bytes"):
+        open_tree(path)
+
+
+def test_an_encrypted_zip_says_so(tmp_path):
+    path = tmp_path / "secret.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cats/1.jpg", encoded(0))
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"cats/1.jpg is encrypted"):
+        open_tree(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar"])
+def test_a_truncated_archive_says_what_to_do(tmp_path, suffix):
+    path = packed(class_folders(tmp_path / "pictures", each=4), suffix)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 200])
+    with pytest.raises(SourceError, match=r"is not a whole .* archive .*; download or copy it again"):
+        open_tree(path).files  # noqa: B018
+
+
+def test_a_page_named_zip_is_recognised(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"<!DOCTYPE html><html></html>")
+    with pytest.raises(SourceError, match="it is an HTML or XML page"):
+        open_tree(tmp_path / "x.zip")
+
+
+def test_a_source_that_is_absent_or_no_archive_names_what_is_expected(tmp_path):
+    with pytest.raises(SourceError, match="does not exist; set `source`"):
+        open_tree(tmp_path / "absent")
+    (tmp_path / "x.rar").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"expected a folder, a .csv, a card \(.yaml\) or an archive"):
+        open_tree(tmp_path / "x.rar")
+
+
+def test_reading_one_file_of_a_packed_tar(tmp_path):
+    path = packed(class_folders(tmp_path / "pictures", each=2), ".tar.gz")
+    assert read_one(open_tree(path), "pictures/flower/1.jpg") == encoded(19)
+    with pytest.raises(SourceError, match="holds no absent"):
+        read_one(open_tree(path), "absent")
+
+
+def test_what_is_no_file_or_too_large_for_an_image_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mknod(tmp_path / "socket.jpg", stat.S_IFSOCK | 0o600)
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    with (tmp_path / "huge.tif").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    reasons = []
+    for _, extent in open_tree(tmp_path).extents(["huge.tif", "pipe.jpg", "socket.jpg", "zero.jpg"]):
+        with pytest.raises(BadImage) as caught:
+            extent.read()
+        reasons.append(str(caught.value))
+    assert reasons == ["too large: 536,870,913 bytes"] + ["a pipe, socket or device, no file"] * 3
+
+
+def test_a_folder_without_permission_is_an_os_error_with_its_name(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    folder = class_folders(tmp_path / "pictures", each=1)
+    (folder / "china").chmod(0)
+    with pytest.raises(PermissionError, match="china"):
+        open_tree(folder)
+
+
+def tar_of(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as archive:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+THREE = [(f"cats/{number}.jpg", bytes([65 + number]) * 512) for number in range(3)]  # a header and a block each
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:1024],  # before the second header
+        lambda data: data[:1224],  # in it
+        lambda data: data[:3072],  # before the mark of the end
+        lambda data: data[:2060] + b"?" + data[2061:],  # a byte of the third header
+    ],
+    ids=["cut before a header", "cut in a header", "without its end", "a flipped byte"],
+)
+def test_a_tar_with_a_cut_or_damaged_header_is_not_taken_for_whole(tmp_path, suffix, damage):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    assert open_tree(tmp_path / "x.tar").files == [name for name, _ in THREE]
+    path = tmp_path / f"y{suffix}"
+    path.write_bytes(damage(whole) if suffix == ".tar" else gzip.compress(damage(whole)))
+    with pytest.raises(SourceError, match=rf"y{suffix} is not a whole tar archive .*; download or copy it again"):
+        open_tree(path).files  # noqa: B018
+
+
+def test_a_gzip_whose_checksum_is_wrong_is_not_taken_for_whole(tmp_path):
+    packed = bytearray(gzip.compress(tar_of(tmp_path / "x.tar", *THREE).read_bytes()))
+    (tmp_path / "x.tgz").write_bytes(packed)
+    assert open_tree(tmp_path / "x.tgz").files == [name for name, _ in THREE]
+    packed[-8] ^= 1
+    (tmp_path / "y.tgz").write_bytes(packed)
+    with pytest.raises(SourceError, match=r"y.tgz is not a whole tar archive \(CRC check failed.*; download or copy"):
+        open_tree(tmp_path / "y.tgz").files  # noqa: B018
+
+
+def test_a_gzip_called_tar_is_not_read_as_if_it_lay_there_unpacked(tmp_path):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    (tmp_path / "y.tar").write_bytes(gzip.compress(whole))
+    with pytest.raises(SourceError, match=r"y.tar is not a whole tar archive"):
+        open_tree(tmp_path / "y.tar")
+
+
+def test_what_follows_the_end_of_a_tar_is_no_bomb_either(tmp_path):
+    whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(whole) + gzip.compress(bytes(100 << 20)))
+    with pytest.raises(SourceError, match="unpacks to more than 300 times its size"):
+        open_tree(tmp_path / "x.tgz").files  # noqa: B018
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_of_a_name_that_occurs_twice_the_last_counts_as_when_tar_extracts(tmp_path, suffix):
+    path = tar_of(tmp_path / f"x{suffix}", ("cats/1.jpg", b"old"), ("cats/2.jpg", b"other"), ("./cats/1.jpg", b"new"))
+    found = {name: extent.read() for name, extent in open_tree(path).extents(["cats/1.jpg", "cats/2.jpg"])}
+    assert found == {"cats/1.jpg": b"new", "cats/2.jpg": b"other"}
+    assert open_tree(path).files == ["cats/1.jpg", "cats/2.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_colon_in_a_name_is_no_drive(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("cat 10:00.png", b"x")
+    else:
+        tar_of(path, ("cat 10:00.png", b"x"))
+    assert open_tree(path).files == ["cat 10:00.png"]
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    tree = open_tree(tmp_path)
+    assert tree.files == ["loop.jpg"]
+    with pytest.raises(BadImage, match="a link that leads back to itself"):
+        next(extent for _, extent in tree.extents(tree.files)).read()
+
+
+def test_a_table_that_is_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "labels.csv").symlink_to("absent")
+    with pytest.raises(SourceError, match=r"labels.csv is a link to no file; delete it, or mend it"):
+        read_one(open_tree(tmp_path), "labels.csv")
+
+
+def zip_with(path: Path, changes: dict[int, bytes]) -> Path:
+    """A zip of one picture whose entry in the archive's list has other bytes at some places."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cats/ä.jpg", b"x" * 100)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    for place, new in changes.items():
+        data[entry + place : entry + place + len(new)] = new
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({51: b"\xff\xff"}, "is not a whole zip archive"),  # the name is no UTF-8
+        ({6: b"\x63"}, "is not a whole zip archive"),  # version 9.9 of the format
+        ({42: b"\xff\xff\xff\x7f"}, "cats/ä.jpg is not where the archive's list says"),
+        ({42: b"\x8f\x00\x00\x00"}, "cats/ä.jpg is not where the archive's list says"),
+        ({20: b"\xf0\xff\xff\xff"}, "cats/ä.jpg unpacks to 4,294,967,280 bytes"),
+    ],
+    ids=["name", "version", "place", "other place", "size"],
+)
+def test_a_zip_whose_list_is_damaged_is_refused(tmp_path, changes, message):
+    with pytest.raises(SourceError, match=message):
+        list(open_tree(zip_with(tmp_path / "x.zip", changes)).extents(["cats/ä.jpg"]))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_whatever_byte_of_an_archive_is_damaged_it_is_read_or_refused(tmp_path, suffix):
+    path = packed(class_folders(tmp_path / "pictures", each=1), suffix)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    lists = whole.rindex(b"PK\x05\x06") - 250 if suffix == ".zip" else 0
+    for number in range(400):
+        data = bytearray(whole)
+        data[random.integers(lists, len(data))] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data))] if number % 4 == 0 else data)
+        with suppress(SourceError):
+            tree = open_tree(path)
+            for _, extent in tree.extents(tree.files):
+                with suppress(BadImage):
+                    extent.read()

@@ -1,0 +1,173 @@
+"""`make pr-report BASE=origin/main`: what a change does to params, metrics and answers, as Markdown for a reviewer."""
+
+import argparse
+import contextlib
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import say
+from darkroom.reporting.compare import FAILED, GATES
+from darkroom.reporting.comparison import compare
+from darkroom.reporting.comparison_text import as_markdown
+from darkroom.reporting.runs import CompareError, Revision, Run, load_run, locations
+from darkroom.reproduction.rerun import remove, rerun
+from darkroom.reproduction.results import git
+
+HISTORY = "plots/history.csv"
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN = 20
+
+
+def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> tuple[str, bool]:
+    """The Markdown, and whether the gate lets the change pass. What cannot be compared is said in it."""
+    start, notes = fork(root, base)
+    try:
+        new = load_run(None, root)
+        old, note = _base(root, base, start, run_base)
+        found = compare(old, new, locations(root), margin)
+        parts, passes = [as_markdown(found, SHOWN), notes, note], not GATES[gate](found)
+    except DarkroomError as error:
+        parts, passes = [f"### ⚪ Not compared\n\n{error}", notes], gate == "never"
+    parts += [curves(root, base, start), metrics(root, start), _links()]
+    return "\n\n".join(part for part in parts if part) + "\n", passes
+
+
+def fork(root: Path, base: str) -> tuple[str, str]:
+    """The commit at which the change left `base`, and what to say where Git does not know it: then it is `base` itself.
+
+    What has come to `base` since is none of the change's doing.
+    """
+    tip = _commit(root, base)
+    if not tip:
+        return base, ""  # an experiment, or nothing at all
+    if git(root, "for-each-ref", "--points-at", tip, "refs/exps"):
+        return base, ""  # an experiment by its commit
+    try:
+        start = git(root, "merge-base", tip, "HEAD")
+    except DarkroomError:
+        why = "has no commit in common with this change"
+        if git(root, "rev-parse", "--is-shallow-repository") == "true":
+            why += " in this shallow clone (`git fetch --unshallow` gets them all)"
+        return base, f"{base} {why}: this compares with its tip, and what it gained meanwhile counts as the change's."
+    return (base if start == tip else start), ""
+
+
+def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
+    """The run at `start`; run again in a temporary clone where its predictions are nowhere to be had."""
+    name = "" if start == base else f"{start[:7]}, where the change left {base[:12] if _is_sha(base) else base}"
+    try:
+        run = load_run(start, root)
+        return replace(run, name=name or run.name), ""
+    except CompareError:
+        if not run_base:
+            raise
+        commit = _commit(root, start)
+        if not commit:
+            raise  # there is no such base: what was said of it first says so
+    say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
+    folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
+    try:
+        run = load_run(None, rerun(root, commit, folder / "clone"))
+        note = "The base was run again on this machine: its predictions cannot be had from a cache or remote."
+        return replace(run, name=name or f"{base} ({commit[:7]})"), note
+    finally:
+        remove(folder)
+
+
+def _commit(root: Path, name: str) -> str:
+    """The commit that Git knows by `name`; "" when it knows none."""
+    try:
+        return git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except DarkroomError:
+        return ""
+
+
+def _is_sha(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{40}", text) is not None
+
+
+def curves(root: Path, base: str, start: str) -> str:
+    """The validation loss of the runs at `start` of `base` and here as a line of bars each, as far as it is known."""
+    lines = []
+    for name, rev in ((base[:12] if _is_sha(base) else base, start), ("this change", None)):
+        try:
+            rows = list(csv.DictReader(io.StringIO(Revision(rev, root).text(HISTORY))))
+        except CompareError:
+            continue
+        losses = [float(row["val_loss"]) for row in rows if row.get("val_loss")]
+        if losses:
+            lines.append(f"{name:<14} {sparkline(losses)}  {losses[0]:.4g} → {min(losses):.4g} in {len(losses)} epochs")
+    return "Validation loss:\n\n```text\n" + "\n".join(lines) + "\n```" if lines else ""
+
+
+def sparkline(values: list[float], most: int = 60) -> str:
+    """The values as bars of eight heights, at most `most` of them."""
+    step = -(-len(values) // most)
+    shown = values[::step]
+    low, high = min(shown), max(shown)
+    span = (high - low) or 1.0
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1))] for value in shown)
+
+
+def metrics(root: Path, start: str) -> str:
+    """`dvc metrics diff`, folded away, without the ends of intervals and the numbers of each class."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", start],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode or not done.stdout.strip():
+        return ""
+    lines = [line for line in done.stdout.strip().splitlines() if not _detail(line)]
+    if len(lines) <= 2:
+        return ""
+    table = "\n".join(lines)
+    return f"<details><summary>All metrics that changed (dvc metrics diff)</summary>\n\n{table}\n\n</details>"
+
+
+def _detail(line: str) -> bool:
+    cells = [cell.strip() for cell in line.split("|")]
+    key = cells[2] if len(cells) > 2 else ""
+    return "per_class" in key or key.endswith(("_low", "_high")) or "run.json" in line
+
+
+def _links() -> str:
+    """Where the figures are, when this runs in a GitHub workflow."""
+    known = [os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    if not all(known):
+        return "All figures: `make report`."
+    server, repository, run = known
+    return f"All figures are in the [report of this run]({server}/{repository}/actions/runs/{run}#artifacts)."
+
+
+def main() -> int:
+    """Write pr-report.md, print it, and add it to the job's summary; 1 when the gate closes."""
+    parser = argparse.ArgumentParser(prog="pr-report", description="Compare the workspace with a base, for a reviewer.")
+    parser.add_argument("base", help="a branch, tag or commit; compared is where the change left it")
+    parser.add_argument("--out", type=Path, default=Path("pr-report.md"), help="(default: %(default)s)")
+    parser.add_argument("--run-base", action="store_true", help="run the base where its predictions are not at hand")
+    parser.add_argument("--fail-on", choices=sorted(GATES), default="never", help="as in darkroom compare")
+    parser.add_argument("--margin", type=float, default=0.0, help="as in darkroom compare")
+    asked = parser.parse_args()
+    text, passes = report(Path.cwd(), asked.base, asked.run_base, asked.fail_on, asked.margin)
+    asked.out.write_text(text, encoding="utf-8")
+    with contextlib.suppress(BrokenPipeError):
+        print(text)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+    return 0 if passes else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
