@@ -95,7 +95,7 @@ wire: setup-dev ## Write code deps, params and params.schema.json from the stage
 	$(BIN)/python -m tools.wiring
 
 lock: ## Resolve pyproject.toml into the lock files (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra serve -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header -q -o requirements-serve.lock
 	uv pip compile pyproject.toml --all-extras --group dev -c requirements.lock --universal --python-version 3.11 \
