@@ -37,9 +37,10 @@ class FetchParams:
                              self.group_by)  # fmt: skip
 
 
-def main(source: Path, raw: Path, index: Path) -> str:
-    """Index every labelled image of SOURCE; a card's files come to RAW."""
+def main(raw: Path, index: Path) -> str:
+    """Index every labelled image of the source; a card's files come to RAW."""
     params, runtime = load(FetchParams), from_environment()
+    source = Path(params.source)
     with files.fresh_folder(raw) as folder:
         try:
             opened = open_source(source, folder, params.options(), runtime)

@@ -1,11 +1,13 @@
-"""Train without one fold and answer that fold: recipe, split, shards or features, a body -> scores, predictions."""
+"""Train without one fold and answer that fold: split, shards or features, a body -> scores, predictions."""
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darkroom.core import files, runtime
+from darkroom.core.params import load
 from darkroom.core.runtime import Runtime
 from darkroom.core.stage import note, run
 from darkroom.metrics.predictions import Predictions, write_predictions
@@ -21,9 +23,15 @@ from darkroom.training.train import Trained, train
 BATCH = 64
 
 
-def main(fold: Path, recipe: Path, split: Path, shards: Path, features: Path, body: Path, out: Path) -> str:
-    """Hold out fold number FOLD of SPLIT, train by RECIPE; write scores, predictions and training curve into OUT."""
-    params = Recipe(**files.read_json(recipe)["params"])
+@dataclass(frozen=True)
+class FoldParams(Recipe):
+    """All that shapes training."""
+
+
+def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out: Path) -> str:
+    """Hold out fold number FOLD of SPLIT and train on the others; write scores, predictions and the curve into OUT."""
+    params = load(FoldParams)
+    params.check()
     number, environment = int(fold.name), runtime.from_environment()
     data, held = open_fold(split, shards, features, number)
     with files.fresh_folder(out) as folder:

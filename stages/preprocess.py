@@ -19,6 +19,7 @@ from darkroom.sources.locations import FACTS, Places
 class PreprocessParams:
     """What preprocess reads from params.yaml."""
 
+    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
     image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
     resize: str = param("how a picture becomes a square", choices=RESIZES)
@@ -30,14 +31,14 @@ class PreprocessParams:
 
 
 def main(
-    source: Path, raw: Path, index: Path, split: Path, shards: Path, rejects: Path, metrics: Path, samples: Path,
+    raw: Path, index: Path, split: Path, shards: Path, rejects: Path, metrics: Path, samples: Path,
     duplicates: Path,
 ) -> str:  # fmt: skip
-    """Decode the images of SOURCE or RAW that INDEX lists into SHARDS/train, /val and /test."""
+    """Decode the images of the source, or of RAW, that INDEX lists into SHARDS/train, /val and /test."""
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
     shape = framing(params.image_size, params.resize, params.backbone, params.weights)
-    places = Places(source, raw, runtime.downloads)
+    places = Places(Path(params.source), raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)

@@ -30,7 +30,7 @@ class Project:
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+                shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
         (folder / "dvc.lock").unlink(missing_ok=True)
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.name", "A user")

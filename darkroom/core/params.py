@@ -1,8 +1,8 @@
-"""A stage's typed params: read strictly from params.yaml, refused in one line that says what is allowed.
+"""A stage's typed params: read strictly from params.yaml, rejected in one line that says what is allowed.
 
 A stage declares a frozen dataclass whose fields are `param(...)`s; `load` fills it. So that a wrong value stops a run
 before its first stage has worked, `load` also checks every other key of the file, against `params.schema.json`: the
-JSON Schema of all stages together, written by `make schema` from those dataclasses (editors complete from it, too).
+JSON Schema of all stages together, written by `make wire` from those dataclasses (editors complete from it, too).
 """
 
 import dataclasses
@@ -69,16 +69,15 @@ def load(cls: type[T], path: Path = Path("params.yaml")) -> T:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file; PyYAML's 1.1 would read DVC's `1e-05` as a text."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    """Return the mapping in a YAML file. Raises ParamsError."""
+    from darkroom.core import yaml12
 
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values = yaml12.read(path)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} does not exist; run from the project's root") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except yaml12.YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
     return values
@@ -99,7 +98,7 @@ def check(name: str, value: Any, spec: dict[str, Any]) -> None:
     texts = [text for option in spec.get("anyOf", [spec]) for text in option.get("enum", [])]
     near = difflib.get_close_matches(str(value), [str(text) for text in texts], n=1, cutoff=0.5)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise ParamsError(f"{name} is {value!r}, expected {allowed}{hint}")
+    raise ParamsError(f"{name} is {repr(value)[:100]}, expected {allowed}{hint}")
 
 
 def _field_schema(hint: Any, metadata: typing.Mapping[str, Any]) -> dict[str, Any]:

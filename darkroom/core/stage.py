@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from darkroom.core import runtime
+from darkroom.core import code, runtime
 from darkroom.core.errors import DarkroomError, is_out_of_memory
 
 INTERRUPTED = 130
@@ -36,6 +36,7 @@ def run(main: Callable[..., str]) -> None:
         said = main(*arguments)
         took = time.monotonic() - started
         runtime.record(name, started, runtime.from_environment(), _facts())
+        _report_unlinked(name)
     except DarkroomError as error:
         _fail(f"{name}: {error}")
     except KeyboardInterrupt:
@@ -80,6 +81,12 @@ _noted: dict[str, Any] = {}
 def note(**facts: Any) -> None:
     """Add facts of this run (device, precision, engine) to its entry in metrics/run.json."""
     _noted.update(facts)
+
+
+def _report_unlinked(name: str) -> None:
+    missing = code.unlinked(name)
+    if missing:
+        print(f"{name}: note: DVC does not know that this stage ran {', '.join(missing)}; run `make wire`", flush=True)
 
 
 def _end_with_parent() -> None:

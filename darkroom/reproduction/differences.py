@@ -112,7 +112,13 @@ def _inputs(name: str, reference: Stages, other: Stages) -> Iterator[Difference]
     made = {out["path"] for stages in (reference, other) for stage in stages.values() for out in stage.get("outs", [])}
     for path, first_hash, second_hash in _unequal(*(_hashes(stage.get("deps", [])) for stage in (one, two))):
         if not _maker(path, dict.fromkeys(made, path)):  # otherwise the stage that made it is to be named
-            yield Difference(name, "code" if path.endswith(".py") else "input", path, first_hash, second_hash)
+            yield Difference(
+                name,
+                "code" if path.endswith(".py") or "stages/code/" in path else "input",
+                path,
+                first_hash,
+                second_hash,
+            )
 
 
 def _both(reference: Stages, other: Stages) -> list[str]:

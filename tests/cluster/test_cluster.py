@@ -56,10 +56,10 @@ def develop(out: Path) -> dict[str, str]:
     """Run fetch, split, preprocess and embed into `out`; returns the digests of all they wrote."""
     from stages import embed, fetch, preprocess, split
 
-    source, raw, index, parts = Path("photos"), out / "raw", out / "index.csv", out / "split.csv"
-    fetch.main(source, raw, index)
+    raw, index, parts = out / "raw", out / "index.csv", out / "split.csv"
+    fetch.main(raw, index)
     split.main(index, parts)
-    preprocess.main(source, raw, index, parts, out / "shards", out / "rejects.csv", out / "data.json",
+    preprocess.main(raw, index, parts, out / "shards", out / "rejects.csv", out / "data.json",
                     out / "samples.png", out / "duplicates.png")  # fmt: skip
     embed.main(out / "shards", out / "features", out / "body")
     return digests(out)

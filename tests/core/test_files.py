@@ -27,7 +27,7 @@ def test_a_killed_write_leaves_the_old_file_and_the_next_one_sweeps_up(tmp_path)
     script = f"""
         import os, signal
         from pathlib import Path
-        from darkroom import files
+        from darkroom.core import files
         with files.atomic(Path({str(path)!r})) as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)

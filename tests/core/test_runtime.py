@@ -74,7 +74,7 @@ def test_torch_gets_the_threads_and_must_be_deterministic(monkeypatch):
 
 def test_a_set_of_many_shards_may_keep_them_all_open():
     code = (
-        "import resource; from pathlib import Path; from darkroom import runtime;"
+        "import resource; from pathlib import Path; from darkroom.core import runtime;"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (32, hard));"
         "runtime.open_files(); files = [open('/dev/null') for _ in range(100)]"
     )

@@ -113,7 +113,7 @@ def test_what_a_helping_thread_finds_wrong_is_raised(written, shared, monkeypatc
 @pytest.mark.parametrize(("threads", "helpers"), [("1", [0]), ("2", [1]), ("99", [1, 2, 3])])
 def test_as_many_threads_read_as_the_environment_allows_also_in_a_forked_process(written, threads, helpers):
     code = (
-        "import os, sys, threading; from pathlib import Path; import numpy as np; from darkroom.data import shards;"
+        "import os, sys, threading; from pathlib import Path; import numpy as np; from darkroom.images import shards;"
         "shards.PIECE_BYTES = 480; table = shards.Shards(Path(sys.argv[1]), mapped_bytes=0);"
         "read = lambda: [int(table.rows(np.arange(200)).sum()) for _ in range(50)]; first = read();"
         "count = lambda: sum(thread.name.startswith('shards') for thread in threading.enumerate()); here = count();"

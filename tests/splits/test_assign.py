@@ -76,7 +76,7 @@ def test_one_more_seat_goes_to_one_share(count, shares):
 
 
 def test_every_class_is_divided_in_the_same_shares():
-    split = assign(many(2000), 0, 0.1, 0.2)
+    split = assigned(many(2000), 0, 0.1, 0.2)
     counts = Counter((candidate.label, split[candidate.id]) for candidate in many(2000))
     assert {counts[f"class {n}", "test"] for n in range(10)} == {40}
     assert {counts[f"class {n}", "val"] for n in range(10)} == {20}
@@ -84,15 +84,15 @@ def test_every_class_is_divided_in_the_same_shares():
 
 def test_names_and_order_do_not_matter_but_the_seed_does():
     samples = many(500)
-    assert assign(samples, 0, 0.1, 0.1) == assign(samples[::-1], 0, 0.1, 0.1)
-    assert assign(samples, 0, 0.1, 0.1) != assign(samples, 1, 0.1, 0.1)
+    assert assigned(samples, 0, 0.1, 0.1) == assigned(samples[::-1], 0, 0.1, 0.1)
+    assert assigned(samples, 0, 0.1, 0.1) != assigned(samples, 1, 0.1, 0.1)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_more_images_among_ten_thousand_move_at_most_ten(seed):
     old = many(10_000)
-    before = assign(old, seed, 0.15, 0.15)
-    after = assign(old + many(10, first=10_000), seed, 0.15, 0.15)
+    before = assigned(old, seed, 0.15, 0.15)
+    after = assigned(old + many(10, first=10_000), seed, 0.15, 0.15)
     assert sum(before[name] != after[name] for name in before) <= 10
 
 
@@ -100,9 +100,9 @@ def test_one_more_image_moves_two_others_at_the_very_most():
     samples = many(300, classes=1)
     moved = []
     for more in range(300, 500):
-        before = assign(samples, 0, 0.15, 0.15)
+        before = assigned(samples, 0, 0.15, 0.15)
         samples.append(sample(more, "class 0"))
-        after = assign(samples, 0, 0.15, 0.15)
+        after = assigned(samples, 0, 0.15, 0.15)
         moved.append(sum(before[name] != after[name] for name in before))
     assert max(moved) <= 2
     assert np.mean(moved) < 0.7
@@ -110,7 +110,7 @@ def test_one_more_image_moves_two_others_at_the_very_most():
 
 def test_groups_stay_whole():
     samples = [sample(number, f"class {number % 3}", bound=f"patient {number // 7}") for number in range(700)]
-    split = assign(samples, 0, 0.15, 0.15)
+    split = assigned(samples, 0, 0.15, 0.15)
     of_group = {}
     for candidate in samples:
         of_group.setdefault(candidate.bound, set()).add(split[candidate.id])
@@ -122,7 +122,7 @@ def test_groups_stay_whole():
 
 def test_official_splits_are_kept():
     samples = [sample(n, "cat" if n % 2 else "dog", ("train", "val")[n % 5 == 0]) for n in range(400)]
-    split = assign(samples, 0, 0.5, 0.25)
+    split = assigned(samples, 0, 0.5, 0.25)
     for candidate in samples:
         assert split[candidate.id] == "val" if candidate.official == "val" else split[candidate.id] in ("train", "test")
     assert Counter(split.values()) == {"train": 240, "val": 80, "test": 80}
@@ -130,14 +130,14 @@ def test_official_splits_are_kept():
 
 def test_a_copy_in_train_of_an_official_test_image_is_dropped():
     pair = [sample(1, "cat", "train", "pair"), sample(2, "cat", "test", "pair")]
-    split = assign(pair + [sample(n, "cat", "train") for n in range(3, 20)], 0, 0.2, 0.2)
+    split = assigned(pair + [sample(n, "cat", "train") for n in range(3, 20)], 0, 0.2, 0.2)
     assert split[pair[0].id] == "dropped"
     assert split[pair[1].id] == "test"
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_a_small_class_is_in_train_first_then_in_test_then_in_val(count):
-    counts = Counter(assign(many(count, classes=1), 0, 0.15, 0.15).values())
+    counts = Counter(assigned(many(count, classes=1), 0, 0.15, 0.15).values())
     assert counts["train"] >= 1
     assert counts["test"] >= 1
     assert (counts["val"] >= 1) == (count > 2)
@@ -145,12 +145,12 @@ def test_a_small_class_is_in_train_first_then_in_test_then_in_val(count):
 
 def test_a_class_with_one_image_is_refused_by_name():
     with pytest.raises(SourceError, match=r"the class 'fox' has 1 image\(s\) .*`exclude`"):
-        assign([*many(50), sample(99, "fox")], 0, 0.15, 0.15)
+        assigned([*many(50), sample(99, "fox")], 0, 0.15, 0.15)
 
 
 def test_folds_are_stratified_and_whole():
     samples = [sample(n, f"class {n % 4}", bound=f"g{n // 3}") for n in range(1200)]
-    split = assign(samples, 0, 0.15, 0.15)
+    split = assigned(samples, 0, 0.15, 0.15)
     fold = folds(samples, split, 0, 5)
     assert {name for name, part in split.items() if part != "test"} == set(fold)
     sizes = Counter(fold.values())

@@ -1,5 +1,6 @@
 """The three data stages, run in the current folder as dvc.yaml runs them."""
 
+import json
 from pathlib import Path
 
 from darkroom.core import files
@@ -14,20 +15,21 @@ DEFAULTS = {
 STAGES = {
     fetch: {"source", "layout", "label_pattern", "path_column", "label_column", "split_column", "group_by"},
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
-    preprocess: {"image_size", "resize", "backbone", "weights", "max_rejects"},
+    preprocess: {"source", "image_size", "resize", "backbone", "weights", "max_rejects"},
 }
 
 
 def write_params(stage, **changes) -> None:
     """params.yaml with the keys of one stage."""
     values = {key: value for key, value in (DEFAULTS | changes).items() if key in STAGES[stage]}
-    Path("params.yaml").write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+    values["source"] = json.dumps(str(values["source"])) if "source" in values else ""
+    Path("params.yaml").write_text("".join(f"{key}: {value}\n" for key, value in values.items() if value != ""))
 
 
 def run_fetch(source: str | Path = "pictures", **changes) -> str:
     """`source` -> data/raw, data/index.csv."""
-    write_params(fetch, **changes)
-    return fetch.main(Path(source), Path("data/raw"), Path("data/index.csv"))
+    write_params(fetch, source=source, **changes)
+    return fetch.main(Path("data/raw"), Path("data/index.csv"))
 
 
 def run_split(**changes) -> str:
@@ -38,9 +40,9 @@ def run_split(**changes) -> str:
 
 def run_preprocess(source: str | Path = "pictures", **changes) -> str:
     """Everything else of the data stages' outputs."""
-    write_params(preprocess, **changes)
+    write_params(preprocess, source=source, **changes)
     return preprocess.main(
-        Path(source), Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/shards"),
+        Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/shards"),
         Path("data/rejects.csv"), Path("metrics/data.json"), Path("plots/samples.png"), Path("plots/duplicates.png"),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
 from darkroom.images.shards import Shards
-from stages import crossval, fold, recipe
+from stages import crossval, fold
 from tests.training.small import write_data, write_params
 
 
@@ -27,24 +27,9 @@ def project(tmp_path, monkeypatch):
 
 def train_folds(numbers, **changes) -> None:
     write_params(Path(), **changes)
-    write_recipe()
-    inputs = [
-        Path(name)
-        for name in ("data/crossval/recipe.json", "data/split.csv", "data/shards", "data/features", "models/body")
-    ]
+    inputs = [Path(name) for name in ("data/split.csv", "data/shards", "data/features", "models/body")]
     for number in numbers:
         fold.main(*(Path(str(number)), *inputs, Path(f"data/crossval/fold-{number}")))
-
-
-def write_recipe() -> bytes:
-    """What stages/recipe.py writes, of a pipeline of this folder whose only code is code.py."""
-    code, pipeline, out = Path("code.py"), Path("crossval/dvc.yaml"), Path("data/crossval/recipe.json")
-    for path in (code, pipeline, out):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    code.touch()
-    pipeline.write_text("stages: {recipe: {deps: [../code.py]}}")
-    recipe.main(pipeline, out)
-    return out.read_bytes()
 
 
 def summarise(**changes) -> None:
@@ -76,13 +61,3 @@ def test_a_fold_that_was_not_trained_is_missed(project):
     with pytest.raises(ParamsError, match=r"folds is 2, and folds \[0\] were trained; write `fold: \[0, 1\]`"):
         summarise()
     assert project
-
-
-def test_another_param_and_other_code_are_another_recipe(project):
-    write_params(project)
-    first = write_recipe()
-    assert write_recipe() == first
-    write_params(project, lr=0.123)
-    second = write_recipe()
-    Path("code.py").write_text("changed = True")
-    assert len({first, second, write_recipe()}) == 3

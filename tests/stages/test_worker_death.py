@@ -18,8 +18,8 @@ from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_prepro
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="holds readers with a lease of Linux")
 ROOT = Path(__file__).parents[2]
 KILLER = Path("pictures/china/3.jpg")
-FETCH = ("stages.fetch", "pictures", "data/raw", "data/index.csv")
-PREPROCESS = ("stages.preprocess", "pictures", "data/raw", "data/index.csv", "data/split.csv", "data/shards",
+FETCH = ("stages.fetch", "data/raw", "data/index.csv")
+PREPROCESS = ("stages.preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/shards",
               "data/rejects.csv", "metrics/data.json", "plots/samples.png", "plots/duplicates.png")  # fmt: skip
 
 
