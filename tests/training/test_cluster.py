@@ -113,10 +113,11 @@ def test_what_a_user_caused_is_said_in_one_line(cluster, project, tmp_path):
 
 
 def test_all_processes_are_started_again_for_a_lost_one_and_not_once_there_is_a_result(cluster, tmp_path):
-    from darkroom.training import cluster, driver
+    from darkroom.training import cluster as ray_training
+    from darkroom.training import driver
 
     started = driver.start(connect(cluster.address), (tmp_path, tmp_path, tmp_path), tmp_path)
-    ends = cluster._end_when_finished(started)
+    ends = ray_training._end_when_finished(started)
     ends.after_exception(None, {0: ConnectionError("a node is gone")})
     started.finish.remote(b"what a user caused")
     with pytest.raises(RuntimeError, match="there is a result already"):
