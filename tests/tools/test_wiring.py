@@ -42,10 +42,11 @@ def test_params_schema_is_that_of_the_stages():
     assert json.loads((wiring.ROOT / "params.schema.json").read_text()) == wiring.whole_schema(), "run `make wire`"
 
 
-def test_params_yaml_has_every_key_once_and_a_comment_for_each():
-    lines = [line for line in (wiring.ROOT / "params.yaml").read_text().splitlines() if line and line[0] not in "# "]
-    assert sorted(line.split(":")[0] for line in lines) == sorted(wiring.whole_schema()["properties"])
-    assert [line for line in lines if "#" not in line] == []
+def test_params_yaml_has_every_key_once_and_a_comment_above_each():
+    lines = (wiring.ROOT / "params.yaml").read_text().splitlines()
+    keys = [number for number, line in enumerate(lines) if line and line[0] not in "# "]
+    assert sorted(lines[number].split(":")[0] for number in keys) == sorted(wiring.whole_schema()["properties"])
+    assert [lines[number] for number in keys if not lines[number - 1].startswith("# ") or "#" in lines[number]] == []
 
 
 def test_neither_train_nor_any_stage_before_it_that_it_reads_depends_on_the_test_split_alone():
