@@ -15,7 +15,7 @@ from darkroom.core import runtime
 from darkroom.model import builders, onnx_export
 from darkroom.model.backbones import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from darkroom.model.network import Body
-from darkroom.model.onnx_runner import PIXELS_A_BATCH, Engine
+from darkroom.model.runner import PIXELS_A_BATCH, OnnxBody
 
 DEFAULT = ("mobilenet_v2", "resnet18", "squeezenet1_1")
 TURNS = 5
@@ -31,7 +31,7 @@ def main(names: list[str]) -> None:
         size = preprocessing(name, "none").size
         body = Body(builders.build(name, size, seed=0), IMAGENET_MEAN, IMAGENET_STD).eval()
         images = np.random.default_rng(0).integers(0, 256, (PIXELS_A_BATCH // size**2, size, size, 3), np.uint8)
-        engine = Engine(onnx_export.export(body, size), environment.threads)
+        engine = OnnxBody(onnx_export.export(body, size), environment.threads)
         rivals = (plain(body), engine.features)
         answers = [rival(images) for rival in rivals]  # the first call also warms up
         slow, fast = fastest(rivals, images)

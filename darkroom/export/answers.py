@@ -13,7 +13,7 @@ from darkroom.export.agreement import Agreement, require
 from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
-from darkroom.model.onnx_runner import ONNX
+from darkroom.model.runner import ONNX
 from darkroom.serve.session import open_session, probabilities
 
 BATCH = 8  # as predict streams

@@ -18,8 +18,16 @@ from darkroom.metrics.scores import Scorer
 from darkroom.metrics.tta import views
 from darkroom.model import heads
 from darkroom.model.classifier import SavedClassifier, softmax
-from darkroom.model.onnx_runner import Engine, batch_size, batches
-from darkroom.model.runners import Looker, TorchBody, cached_features, features_of, in_batches
+from darkroom.model.runner import (
+    BodyRunner,
+    OnnxBody,
+    TorchBody,
+    batch_size,
+    batches,
+    cached_features,
+    features_of,
+    in_batches,
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,10 @@ class Answerer:
         self.engine = "onnxruntime" if self.saved.frozen else "torch"
 
     @cached_property
-    def body(self) -> Looker:
+    def body(self) -> BodyRunner:
         """The body as trained, opened when first needed."""
         if self.saved.frozen:
-            return Engine(self.body_folder / "body.onnx", self.runtime.threads)
+            return OnnxBody(self.body_folder / "body.onnx", self.runtime.threads)
         from darkroom.model.network import load_network
 
         return TorchBody(load_network(self.saved.folder).body, torch_device(self.runtime))
@@ -112,7 +120,7 @@ class Answerer:
         for images, _ in progress(batches(shards, size), f"evaluate {what}", count, "batch"):
             yield images
 
-    def _untouched(self) -> Looker:
+    def _untouched(self) -> BodyRunner:
         from darkroom.model.network import load_body
 
         return TorchBody(load_body(self.body_folder)[0], torch_device(self.runtime))

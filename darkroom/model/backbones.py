@@ -1,7 +1,7 @@
-"""Every backbone by name, with the input that its published weights want: a table, so that nothing imports torch.
+"""The table of backbones: one row has a network's builder, input size and published weights. Imports no torch.
 
-`preprocessing` answers what `image_size: auto` means and which mean and std belong to the weights. The table is
-torchvision's, and a test holds the two equal.
+`preprocessing` answers what `image_size: auto` means and which mean and std belong to the weights. The rows of
+torchvision are checked against torchvision itself by a test. darkroom/model/builders.py builds what a row names.
 """
 
 import difflib
@@ -18,7 +18,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 PUBLISHED_AT = "https://download.pytorch.org/models/"
 TIMM = "timm/"
-OWN = {"small_cnn": 28, "lenet": 28, "simple_cnn": 224}  # our own networks and the size they were drawn for
 NAMED = ("none", "imagenet")
 FACTS = ("backbone", "image_size", "short_side", "mean", "std")  # what a run's own file of weights says of itself
 
@@ -50,15 +49,39 @@ class Published:
         return PUBLISHED_AT + self.file
 
 
-def _published() -> dict[str, list[Published]]:
-    table: dict[str, list[Published]] = {}
+@dataclass(frozen=True)
+class Backbone:
+    """One row of the table.
+
+    `builder`: a class in darkroom/model/small_networks.py, or a function of `library` (torchvision). `usual`: the input
+    from scratch. `minimum`: the smallest side in pixels that it takes, 1 where the network itself reports it.
+    `published`: its ImageNet weights, the best ones first.
+    """
+
+    builder: str
+    library: str
+    usual: Preprocessing
+    minimum: int = 1
+    published: tuple[Published, ...] = ()
+
+
+def _small(builder: str, size: int, minimum: int) -> Backbone:
+    # Photos keep a margin around the crop, as ImageNet's 256 for 224; scans of 28 px are taken whole.
+    return Backbone(builder, "small_networks", Preprocessing(size, size * 8 // 7 if size > 32 else size), minimum)
+
+
+def _torchvision() -> dict[str, Backbone]:
+    published: dict[str, list[Published]] = {}
     for line in TORCHVISION.strip().splitlines():
-        backbone, name, size, short_side, file = line.split()
+        name, weights, size, short_side, file = line.split()
         # The one model that was trained with a mean and std of its own.
-        mean, std = (HALF, HALF) if backbone == "efficientnet_v2_l" else (IMAGENET_MEAN, IMAGENET_STD)
-        entry = Published(name, file, Preprocessing(int(size), int(short_side), mean, std))
-        table.setdefault(backbone, []).append(entry)
-    return table
+        mean, std = (HALF, HALF) if name == "efficientnet_v2_l" else (IMAGENET_MEAN, IMAGENET_STD)
+        entry = Published(weights, file, Preprocessing(int(size), int(short_side), mean, std))
+        published.setdefault(name, []).append(entry)
+    return {
+        name: Backbone(name, "torchvision", entries[0].preprocessing, published=tuple(entries))
+        for name, entries in published.items()
+    }
 
 
 # backbone, weights (the best ones first), size, short side before the crop, file. VGG-16's IMAGENET1K_FEATURES is left
@@ -179,19 +202,18 @@ wide_resnet101_2 IMAGENET1K_V1 224 256 wide_resnet101_2-32ee1156.pth
 wide_resnet50_2 IMAGENET1K_V2 224 232 wide_resnet50_2-9ba9bcbe.pth
 wide_resnet50_2 IMAGENET1K_V1 224 256 wide_resnet50_2-95faca4d.pth
 """
-PUBLISHED = _published()
-BACKBONES = sorted([*OWN, *PUBLISHED])
-
-
-def is_backbone(name: str) -> bool:
-    """Whether `name` is one of ours, of torchvision's, or `timm/…`."""
-    return name in OWN or name in PUBLISHED or (name.startswith(TIMM) and len(name) > len(TIMM))
+BACKBONES: dict[str, Backbone] = {
+    "lenet": _small("LeNet", size=28, minimum=12),
+    "simple_cnn": _small("SimpleCNN", size=224, minimum=8),
+    "small_cnn": _small("SmallCNN", size=28, minimum=4),
+    **_torchvision(),
+}
 
 
 def published(backbone: str, weights: str) -> Published:
     """The entry of `weights` (`imagenet`: the best ones) for a torchvision `backbone`. Raises WeightsError."""
-    entries = PUBLISHED.get(backbone)
-    if entries is None:
+    entries = BACKBONES[backbone].published
+    if not entries:
         raise WeightsError(f"weights: {weights}: nobody published ImageNet weights of {backbone}; use none or a file")
     if weights == "imagenet":
         return entries[0]
@@ -245,8 +267,6 @@ def facts_of(path: Path) -> dict[str, Any] | None:
 
 
 def _usual(backbone: str) -> Preprocessing:
-    if backbone in OWN:
-        return Preprocessing(OWN[backbone], OWN[backbone] * 8 // 7 if OWN[backbone] > 32 else OWN[backbone])
     if backbone.startswith(TIMM):
         return Preprocessing(*timm_models.preprocessing(backbone.removeprefix(TIMM)))
-    return PUBLISHED[backbone][0].preprocessing
+    return BACKBONES[backbone].usual

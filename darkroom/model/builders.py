@@ -1,21 +1,12 @@
 """Build a backbone without its classifier, so that what comes out is what a new head learns from."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from darkroom.core.errors import DarkroomError
 from darkroom.model import backbones, small_networks, timm_models
-
-OWN: dict[str, Callable[[int], nn.Module]] = {
-    "small_cnn": lambda _size: small_networks.SmallCNN(),
-    "lenet": small_networks.LeNet,
-    "simple_cnn": small_networks.SimpleCNN,
-}
-MINIMUM = {"lenet": 12, "simple_cnn": 8, "small_cnn": 4}
 
 
 def build(backbone: str, image_size: int, seed: int) -> nn.Module:
@@ -44,13 +35,14 @@ def features_of(network: nn.Module, image_size: int) -> int:
 
 
 def _build(backbone: str, image_size: int) -> nn.Module:
-    if backbone in OWN:
-        if image_size < MINIMUM[backbone]:
-            raise DarkroomError(f"image_size: {backbone} wants at least {MINIMUM[backbone]} px, not {image_size}")
-        return OWN[backbone](image_size)
     if backbone.startswith(backbones.TIMM):
         return timm_models.build(backbone.removeprefix(backbones.TIMM), image_size)
-    return _torchvision(backbone, image_size)
+    row = backbones.BACKBONES[backbone]
+    if image_size < row.minimum:
+        raise DarkroomError(f"image_size: {backbone} wants at least {row.minimum} px, not {image_size}")
+    if row.library == "small_networks":
+        return getattr(small_networks, row.builder)(image_size)
+    return _torchvision(row.builder, image_size)
 
 
 def _torchvision(backbone: str, image_size: int) -> nn.Module:
@@ -129,8 +121,3 @@ def _size_argument(backbone: str, image_size: int) -> dict[str, Any]:
     if backbone.startswith("vit_"):
         return {"image_size": image_size}
     return {"input_size": (image_size, image_size)} if backbone.startswith("maxvit") else {}
-
-
-def fill(network: nn.Module, values: Mapping[str, np.ndarray]) -> None:
-    """Load arrays that `network` itself was saved as: exactly its names and shapes."""
-    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})

@@ -7,7 +7,7 @@ are computed does not change a bit, as long as the processors are of one kind.
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,14 @@ from darkroom.cluster import nodes
 from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.runtime import Runtime
-from darkroom.images.augment import STRENGTHS, Draws, augmented, draw
+from darkroom.images.augment import STRENGTHS, Draws, apply, as_bytes, augmented, draw
 from darkroom.images.prefetch import ready
 from darkroom.images.shards import Shards
-from darkroom.model import onnx_runner
+from darkroom.model import runner
+from darkroom.model.runner import OnnxBody, TorchBody
 
 if TYPE_CHECKING:
-    from darkroom.model.torch_runner import GpuBody
+    from torch import Tensor
 
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
@@ -57,16 +58,16 @@ class Carried:
 
 
 def engine_name(environment: Runtime) -> str:
-    """What computes the features: engine.ONNX, or the device on which torch does."""
+    """What computes the features: runner.ONNX, or the device on which torch does."""
     device = nodes.device(environment) if environment.ray else str(runtime.torch_device(environment))
-    return onnx_runner.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
+    return runner.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
 
 
 def batch_size(shards: Shards, environment: Runtime) -> int:
     """How many images go through the body together."""
-    if engine_name(environment) == onnx_runner.ONNX:
-        return onnx_runner.batch_size(shards)
-    return onnx_runner.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
+    if engine_name(environment) == runner.ONNX:
+        return runner.batch_size(shards)
+    return runner.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:
@@ -74,13 +75,13 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
     size = batch_size(shards, environment)
     if environment.ray is None:
         computes = opened(body, environment)
-        if isinstance(computes, onnx_runner.Engine):
-            return (views(computes, batch, copies) for batch in onnx_runner.batches(shards, size))
+        if isinstance(computes, OnnxBody):
+            return (views(computes, batch, copies) for batch in runner.batches(shards, size))
         return _on_gpu(computes, shards, size, copies)
     return _on_cluster(shards, size, body, copies, environment, environment.ray)
 
 
-def opened(body: Path, environment: Runtime) -> "onnx_runner.Engine | GpuBody":
+def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody:
     """What turns images into features, from the files of models/body.
 
     On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
@@ -88,27 +89,42 @@ def opened(body: Path, environment: Runtime) -> "onnx_runner.Engine | GpuBody":
     """
     device = None if environment.device == "cpu" else runtime.torch_device(environment)
     if device is None or device.type == "cpu":
-        return onnx_runner.Engine(body / "body.onnx", environment.threads)
-    from darkroom.model.torch_runner import GpuBody
+        return OnnxBody(body / "body.onnx", environment.threads)
+    from darkroom.model.network import load_body
 
-    return GpuBody(body, device)
+    return TorchBody(load_body(body)[0], device)
 
 
-def views(computes: "onnx_runner.Engine | GpuBody", batch: Batch, copies: Copies) -> np.ndarray:
+def views(computes: OnnxBody | TorchBody, batch: Batch, copies: Copies) -> np.ndarray:
     """Features (b, 1 + copies, D) of one batch."""
     images, places = batch
-    if not isinstance(computes, onnx_runner.Engine):
-        return computes.features(computes.shown(images, copies.draws(places))).cpu().numpy()
+    if isinstance(computes, TorchBody):
+        return _features(computes, _shown(computes, images, copies.draws(places))).cpu().numpy()
     shown = [images, *(augmented(images, draws) for draws in copies.draws(places))]
     return np.stack([computes.features(each) for each in shown], axis=1)
 
 
-def _on_gpu(body: "GpuBody", shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
+def _shown(body: TorchBody, images: np.ndarray, copies: Iterable[Draws]) -> "tuple[Tensor, ...]":
+    """`images` uint8 (b, S, S, 3), then each of their augmented copies: (b, 3, S, S) float32 on the body's device."""
+    from darkroom.model.network import pixels
+
+    plain = pixels(images, body.device)
+    return plain, *(as_bytes(apply(plain, draws)) / 255 for draws in copies)
+
+
+def _features(body: TorchBody, shown: "tuple[Tensor, ...]") -> "Tensor":
+    """(b, len(shown), D) float32 on the device."""
+    import torch
+
+    return torch.stack([body.tensor(images) for images in shown], dim=1)
+
+
+def _on_gpu(body: TorchBody, shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
     """The views of all images: the next batch travels, and the last one's features come back, while one is computed."""
     parts = [np.arange(start, min(start + size, len(shards))) for start in range(0, len(shards), size)]
     waiting = None
-    for shown in ready(parts, shards.rows, lambda at, rows: body.shown(rows, copies.draws(at)), body.device):
-        features = body.features(shown)
+    for shown in ready(parts, shards.rows, lambda at, rows: _shown(body, rows, copies.draws(at)), body.device):
+        features = _features(body, shown)
         if waiting is not None:
             yield waiting.cpu().numpy()
         waiting = features
@@ -127,7 +143,7 @@ def _on_cluster(
         copies,
         dataclasses.replace(environment, device=device),
     )
-    numbered = ((number, *batch) for number, batch in enumerate(onnx_runner.batches(shards, size)))
+    numbered = ((number, *batch) for number, batch in enumerate(runner.batches(shards, size)))
     results = nodes.map_chunks(_on_node, carried, numbered, address, environment.threads, int(gpu))
     for result in nodes.in_order(results):
         if isinstance(result, nodes.Lost):
@@ -143,7 +159,7 @@ def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> 
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> "onnx_runner.Engine | GpuBody":
+def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> OnnxBody | TorchBody:
     """The body in this process of a node, opened once: batches come one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darkroom.core.randomness import generator
+from darkroom.model import tensors
 from darkroom.model.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -59,20 +60,13 @@ def build(head: Head, values: Mapping[str, np.ndarray]) -> "nn.Sequential":
         last = nn.Linear(outputs, len(values["1.bias"]))
         layers |= {"relu": nn.ReLU(), "dropout": nn.Dropout(head.dropout), "1": last}
     network = nn.Sequential(layers)
-    fill(network, values)
+    tensors.fill(network, values)
     return network
 
 
-def tensors(network: "nn.Module") -> dict[str, np.ndarray]:
+def arrays(network: "nn.Module") -> dict[str, np.ndarray]:
     """The tensors of a torch head as float32 arrays."""
     return {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
-
-
-def fill(network: "nn.Module", values: Mapping[str, np.ndarray]) -> None:
-    """Load arrays of the right names and shapes into a torch head."""
-    import torch
-
-    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})
 
 
 def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -135,5 +135,5 @@ def load_network(folder: Path) -> Network:
 
 def _body(path: Path, facts: dict[str, Any]) -> Body:
     net = builders.build(facts["backbone"], facts["image_size"], seed=0)
-    builders.fill(net, tensors.load(path))
+    tensors.fill(net, tensors.load(path))
     return Body(net, facts["mean"], facts["std"])

@@ -1,4 +1,4 @@
-"""The networks that are drawn here, for small images. Each takes (n, 3, S, S) floats and gives (n, D) features."""
+"""The networks that are defined here, for small images: built for S px, they map (n, 3, S, S) to (n, D) features."""
 
 from torch import Tensor, nn
 
@@ -11,8 +11,9 @@ class SmallCNN(nn.Module):
 
     features = 128
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
+        del size  # the average over the map takes any
         self.block1 = nn.Sequential(*_conv(3, 32), *_conv(32, 32))
         self.block2 = nn.Sequential(nn.MaxPool2d(2), *_conv(32, 64), *_conv(64, 64))
         self.block3 = nn.Sequential(nn.MaxPool2d(2), *_conv(64, 64), *_conv(64, self.features))

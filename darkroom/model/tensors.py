@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from darkroom.core import tensorfile
 from darkroom.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Tensors = dict[str, np.ndarray]
 
@@ -33,3 +36,10 @@ def facts(path: Path) -> dict[str, Any] | None:
         return tensorfile.facts(path)
     except ValueError as error:
         raise WeightsError(f"{path} is no whole safetensors file; fetch or make it again") from error
+
+
+def fill(network: "nn.Module", values: Mapping[str, np.ndarray]) -> None:
+    """Load arrays into a torch module that has exactly their names and shapes."""
+    import torch
+
+    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})

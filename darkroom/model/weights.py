@@ -1,5 +1,6 @@
 """Where a body's numbers come from: chance, a published file, another file, or an earlier run; checked before use."""
 
+import os
 import re
 import struct
 import warnings
@@ -16,11 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from darkroom.core import files
-from darkroom.core.errors import WeightsError
-from darkroom.model import backbones, builders, published, tensors
+from darkroom.core import files, runtime
+from darkroom.core.errors import SourceError, WeightsError
+from darkroom.model import backbones, builders, tensors, timm_models
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
+from darkroom.sources.download import FIRST_WAIT, Remote, obtain
 
 HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
 # What wrong bytes make of zipfile and of the unpickler.
@@ -72,6 +74,30 @@ def resolve(
     return Resolved(Body(net, mean, std), facts, earlier)
 
 
+def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
+    """The path of the published `weights` (imagenet, or a name) of `backbone`, downloaded where it is not here yet.
+
+    The hash in a file's name is checked. Raises WeightsError, which says how to get the file, when offline.
+    """
+    if backbone.startswith(backbones.TIMM):
+        if weights != "imagenet":
+            raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
+        return Path(timm_models.published_file(backbone.removeprefix(backbones.TIMM)))
+    entry = backbones.published(backbone, weights)
+    prefix = Path(entry.file).stem.rpartition("-")[2]
+    try:
+        remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")
+        return obtain(remote, runtime.from_environment().downloads, _cache(), first_wait)
+    except SourceError as error:
+        raise WeightsError(f"weights: {weights}: {error}; or set weights to the file") from error
+
+
+def _cache() -> Path:
+    """The folder in which torch itself keeps downloaded weights: what is there already is not fetched again."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
+
+
 def read(path: Path) -> "OrderedDict[str, Tensor]":
     """The tensors of a .safetensors file or of a pickled state_dict, by name. Raises WeightsError.
 
@@ -107,7 +133,7 @@ def _source(backbone: str, weights: str) -> Path | None:
     if weights == "none":
         return None
     if not backbones.is_file(weights):
-        return published.fetch(backbone, weights)
+        return fetch_published(backbone, weights)
     path = Path(weights)
     if path.is_dir():
         path = path / "body.safetensors"

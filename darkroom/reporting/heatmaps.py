@@ -6,11 +6,11 @@ import numpy as np
 
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.heatmaps import class_activation, lit, occlusion
-from darkroom.model.runners import Looker
+from darkroom.model.runner import BodyRunner
 from darkroom.reporting.gallery import Photos
 
 
-def heat_drawer(photos: Photos, saved: SavedClassifier, body: Looker) -> tuple[Callable[[int], np.ndarray], str]:
+def heat_drawer(photos: Photos, saved: SavedClassifier, body: BodyRunner) -> tuple[Callable[[int], np.ndarray], str]:
     """A function from an image's place to its picture with heat, (side, side, 3) uint8; and the method's name.
 
     Grad-CAM where the features are the average of a map, as in most CNNs; otherwise occlusion, which needs answers

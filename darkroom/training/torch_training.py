@@ -68,7 +68,7 @@ def learn(
         "processes": group.size,
     }
     return Learnt(
-        heads.tensors(module), learnt_body, learning, fitted.logits.numpy(), fitted.best_epoch, fitted.history, ran, key
+        heads.arrays(module), learnt_body, learning, fitted.logits.numpy(), fitted.best_epoch, fitted.history, ran, key
     )
 
 

@@ -22,8 +22,9 @@ def test_the_table_equals_torchvision():
         ]  # fmt: skip
     table = {
         name: [(entry.name, entry.url, entry.preprocessing.size, entry.preprocessing.short_side,
-                entry.preprocessing.mean, entry.preprocessing.std) for entry in entries]
-        for name, entries in backbones.PUBLISHED.items()
+                entry.preprocessing.mean, entry.preprocessing.std) for entry in row.published]
+        for name, row in backbones.BACKBONES.items()
+        if row.library == "torchvision"
     }  # fmt: skip
     assert table == expected
 

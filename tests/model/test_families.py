@@ -13,7 +13,7 @@ from darkroom.export.graph import join, parse, write
 from darkroom.model import backbones, builders, heads, onnx_export
 from darkroom.model.classifier import softmax
 from darkroom.model.network import Body, pixels
-from darkroom.model.onnx_runner import Engine
+from darkroom.model.runner import OnnxBody
 from darkroom.serve.session import open_session
 from tests.model.samples import empty_backbone, network, photo_images
 
@@ -74,7 +74,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     whole.eval()
     model = onnx_export.export(body, size)
     assert not [path for path in (Path(torch.__file__).parents[1], Path.cwd()) if str(path).encode() in model]
-    answered, maps = Engine(model, threads=1).features_and_maps(images)
+    answered, maps = OnnxBody(model, threads=1).features_and_maps(images)
     with torch.no_grad():
         expected = body(pixels(images)).numpy()
     scale = np.abs(expected).max()

@@ -22,7 +22,7 @@ def test_numpy_gives_the_logits_of_torch(head):
 @pytest.mark.parametrize("head", [LINEAR, MLP], ids=["linear", "mlp"])
 def test_torch_gives_back_the_tensors_it_was_built_from(head):
     values = heads.initial(head, 8, 3, seed=0)
-    back = heads.tensors(heads.build(head, values))
+    back = heads.arrays(heads.build(head, values))
     assert set(back) == set(values)
     assert all(np.array_equal(back[name], values[name]) for name in values)
 

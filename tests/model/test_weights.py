@@ -1,6 +1,7 @@
 """Weights come from many places; what is damaged, of another model or of another kind is one clear error."""
 
 import contextlib
+import dataclasses
 import shutil
 import warnings
 from functools import partial
@@ -228,8 +229,9 @@ def publisher(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(backbones, "PUBLISHED_AT", f"http://127.0.0.1:{server.server_port}/")
-    entry = backbones.Published("IMAGENET1K_V1", file.name, backbones.PUBLISHED["squeezenet1_1"][0].preprocessing)
-    monkeypatch.setitem(backbones.PUBLISHED, "squeezenet1_1", [entry])
+    row = backbones.BACKBONES["squeezenet1_1"]
+    entry = backbones.Published("IMAGENET1K_V1", file.name, row.usual)
+    monkeypatch.setitem(backbones.BACKBONES, "squeezenet1_1", dataclasses.replace(row, published=(entry,)))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("DARKROOM_DOWNLOADS", raising=False)
     yield file

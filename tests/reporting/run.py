@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from darkroom.core import files
 from darkroom.images.shards import SAMPLE_COLUMNS, write_shards
 from darkroom.model import classifier, heads
-from darkroom.model.onnx_runner import Engine
+from darkroom.model.runner import OnnxBody
 from darkroom.training.calibrate import fit_temperature
 
 SIZE, CHANNELS = 24, 48
@@ -80,7 +80,7 @@ def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int,
     images, digits = pictures(sum(counts))
     labels = (digits + 10 * np.arange(len(digits))) % len(names)
     write_body(root / "models/body")
-    features = Engine(root / "models/body/body.onnx", threads=2).features(images)
+    features = OnnxBody(root / "models/body/body.onnx", threads=2).features(images)
     bounds = np.cumsum([0, *counts])
     for number, split in enumerate(("train", "val", "test")):
         rows = range(bounds[number], bounds[number + 1])

@@ -12,7 +12,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.images.shards import Shards
 from darkroom.model import builders, classifier, tensors
 from darkroom.model.network import Body, load_body, pixels
-from darkroom.model.onnx_runner import Engine
+from darkroom.model.runner import OnnxBody
 from stages import embed
 from tests.model.samples import digit_images, write_splits
 
@@ -56,7 +56,7 @@ def test_features_are_those_of_the_network_with_the_labels_and_ids_of_the_images
 def test_cached_features_are_bit_for_bit_what_the_body_s_onnx_file_answers(project):
     run()
     images = Shards(Path("shards/test")).rows(np.arange(20))
-    engine = Engine(Path("body/body.onnx"), threads=embed.runtime.from_environment().threads)
+    engine = OnnxBody(Path("body/body.onnx"), threads=embed.runtime.from_environment().threads)
     features, maps = engine.features_and_maps(images)
     assert np.array_equal(features, Shards(Path("features/test")).rows(np.arange(20))[:, 0])
     assert maps is not None

@@ -14,7 +14,7 @@ from darkroom.core.errors import ParamsError
 from darkroom.images.shards import Shards, write_shards
 from darkroom.model import builders, classifier, heads, tensors
 from darkroom.model.network import Body, load_body, load_network, pixels
-from darkroom.model.runners import TorchBody
+from darkroom.model.runner import TorchBody
 from stages import evaluate
 from tests.reporting.run import Run, make_run
 

@@ -20,7 +20,7 @@ from darkroom.export import answers, provenance
 from darkroom.export.graph import join, read, write
 from darkroom.images.shards import Shards, write_shards
 from darkroom.model import classifier, tensors
-from darkroom.model.onnx_runner import ONNX
+from darkroom.model.runner import ONNX
 from darkroom.reporting import card
 from darkroom.serve.session import open_session
 from stages import export as stage

@@ -1,0 +1,152 @@
+"""Run a body: from pixels to features (and maps), with onnxruntime where embed exported it, otherwise with torch."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from darkroom.core.errors import DarkroomError, is_out_of_memory
+from darkroom.core.progress import say
+from darkroom.images.shards import Shards
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from darkroom.model.network import Body
+
+ONNX = "onnxruntime"  # what data/features says of what made them
+PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
+PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
+
+
+class BodyRunner(Protocol):
+    """Anything that turns images (n, S, S, 3) uint8 into features (n, D) float32."""
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, D) float32."""
+
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features, and the maps (n, D, h, w) whose average they are, or None where there are none."""
+
+
+class OnnxBody:
+    """A body's ONNX file in an onnxruntime session on the CPU, in float32."""
+
+    def __init__(self, model: Path | bytes, threads: int) -> None:
+        import onnxruntime
+
+        if isinstance(model, Path) and not model.exists():
+            raise DarkroomError(f"{model} does not exist; run `dvc repro embed` with freeze: backbone")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Threads that wait by spinning take the processor from whatever else runs, such as another queued experiment.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
+        )
+        self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        return np.concatenate([features for (features,) in self._run(["features"], images)])
+
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(n, S, S, 3) uint8 -> (n, D) features and (n, D, h, w) maps whose average they are, or None."""
+        if not self.has_maps:
+            return self.features(images), None
+        features, maps = zip(*self._run(["features", "maps"], images), strict=True)
+        return np.concatenate(features), np.concatenate(maps)
+
+    def _run(self, outputs: list[str], images: np.ndarray) -> Iterator[list[np.ndarray]]:
+        count = max(1, PIXELS_A_RUN // (images.shape[1] * images.shape[2]))
+        for start in range(0, max(1, len(images)), count):
+            yield self.session.run(outputs, {"images": images[start : start + count]})
+
+
+class TorchBody:
+    """A torch body in eval mode on `device`, in float32, whatever precision it was trained in.
+
+    Where a GPU's memory does not hold a batch, it goes through in parts. Raises DarkroomError when one image needs too
+    much.
+    """
+
+    def __init__(self, body: "Body", device: "torch.device") -> None:
+        import torch
+
+        self.body, self.device = body.eval().to(device), device
+        if device.type == "cuda":
+            self.body = self.body.to(memory_format=torch.channels_last)
+        self._together: int | None = None
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        return self.tensor(self._pixels(images)).float().cpu().numpy()
+
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features and maps, None where the features are no average of a map."""
+        import torch
+
+        with torch.inference_mode():
+            features, maps = self.body.with_maps(self._pixels(images))
+        return features.cpu().numpy(), None if maps is None else maps.cpu().numpy()
+
+    def tensor(self, images: "Tensor") -> "Tensor":
+        """(n, 3, S, S) float32 in 0..1 on the device -> (n, D) float32 there."""
+        import torch
+
+        while True:
+            size = min(self._together or len(images), len(images))
+            try:
+                with torch.inference_mode():
+                    return torch.cat([self.body(part) for part in images.split(size)]) if size else self.body(images)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise DarkroomError("embed: out of memory on the GPU with a single image; use a smaller image_size "
+                                        "or backbone, or DARKROOM_DEVICE=cpu") from error  # fmt: skip
+            # Outside of `except`: the exception holds on to the tensors of what failed.
+            self._together = -(-size // 2)
+            say(f"embed: out of memory; goes on with {self._together} images at a time in place of {size}")
+            torch.cuda.empty_cache()
+
+    def _pixels(self, images: np.ndarray) -> "Tensor":
+        from darkroom.model.network import pixels
+
+        return pixels(images, self.device)
+
+
+def batches(shards: Shards, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The images of `shards` in order, in batches of `count`: ((b, S, S, 3), (b,) row numbers)."""
+    for start in range(0, len(shards), count):
+        rows = np.arange(start, min(start + count, len(shards)))
+        yield shards.rows(rows), rows
+
+
+def batch_size(shards: Shards, pixels: int = PIXELS_A_BATCH, images: int = 256) -> int:
+    """How many images are read at once, `pixels` and `images` at most: a function of their size alone."""
+    size = shards.row_shape[0] if len(shards) else 1
+    return max(1, min(images, pixels // (size * size)))
+
+
+def in_batches(items: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Slices of at most `size` rows."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def features_of(body: BodyRunner, images: Iterable[np.ndarray]) -> np.ndarray:
+    """The features (n, D) of images that come in batches; (0, 0) without a batch."""
+    parts = [body.features(batch) for batch in images]
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def cached_features(folder: Path) -> tuple[np.ndarray, Shards] | None:
+    """View 0 of the features in a folder of shards, (n, D), and the shards; None where embed wrote none."""
+    shards = Shards(folder)
+    if not len(shards):
+        return None
+    return shards.rows(np.arange(len(shards)))[:, 0], shards
