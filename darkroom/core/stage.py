@@ -71,7 +71,7 @@ REASONS = {
 def _arguments(name: str, main: Callable[..., str]) -> list[Path]:
     wanted = list(inspect.signature(main).parameters)
     if len(sys.argv) - 1 != len(wanted):
-        _fail(f"usage: python -m stages.{name} {' '.join(wanted).upper()}\n{inspect.getdoc(main) or ''}", 2)
+        _fail(f"usage: stages/run {name} {' '.join(wanted).upper()}\n{inspect.getdoc(main) or ''}", 2)
     return [Path(argument) for argument in sys.argv[1:]]
 
 

@@ -87,7 +87,7 @@ def test_a_wrong_setting_in_the_environment_is_named(tmp_path):
 def test_missing_arguments_show_the_usage(tmp_path):
     status, _, err = run(tmp_path, "def main(source: Path, out: Path) -> str:\n    return ''", "film")
     assert status == 2
-    assert err.startswith("usage: python -m stages.develop SOURCE OUT")
+    assert err.startswith("usage: stages/run develop SOURCE OUT")
 
 
 def test_a_stage_ends_with_the_process_that_started_it(tmp_path):
