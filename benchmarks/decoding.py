@@ -20,8 +20,10 @@ from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.runtime import from_environment
-from darkroom.images.decode import Framing, decode
-from darkroom.images.preprocess import Row, decoded, write_splits
+from darkroom.images.assemble import write_splits
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
+from darkroom.images.preprocess import Row, decoded
 from darkroom.sources.locations import Places
 from darkroom.sources.trees import open_tree
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from darkroom.images import crops
+from darkroom.images import hashes
 from darkroom.images.fingerprints import fingerprints, perceptual_hash
 from darkroom.sources.pictures import png
 from darkroom.sources.torchvision_sets import ARRAYS
@@ -39,7 +39,7 @@ def main() -> None:
     with ProcessPoolExecutor() as pool:
         hashed = [row for row in pool.map(hashes_of, paths, chunksize=16) if all(row[0])]
     bits = np.stack([as_bits(row) for row, _ in hashed], axis=1)  # (ways, photos, bytes)
-    windows = crops.from_text([text for _, text in hashed])
+    windows = hashes.from_text([text for _, text in hashed])
     originals = bits[0]
     print(f"{len(originals)} photos; threshold {near_threshold(originals)} of 256 bits")
     print(f"{'altered copy':24} within the threshold   found among {asked.among:,}   seconds")
@@ -49,12 +49,12 @@ def main() -> None:
     parts[: len(originals)] = windows
     for name, altered in zip(WAYS, bits[1:], strict=True):
         near = distances(originals, altered) <= MOST
-        near |= (distances(windows, altered[:, None, : crops.BITS // 8]) <= crops.MOST).any(axis=1)
+        near |= (distances(windows, altered[:, None, : hashes.WINDOW_BITS // 8]) <= hashes.MAX_DISTANCE).any(axis=1)
         everything = np.concatenate([originals, altered, noise])
         times = [time.perf_counter()]
         alike_pairs = near_pairs(everything, MOST)
         times.append(time.perf_counter())
-        cut_pairs = crops.crop_pairs(everything, parts, crops.MOST)
+        cut_pairs = hashes.crop_pairs(everything, parts, hashes.MAX_DISTANCE)
         times.append(time.perf_counter())
         pairs = np.concatenate([alike_pairs, cut_pairs])
         right = pairs[(pairs[:, 1] - pairs[:, 0] == len(originals)) & (pairs[:, 0] < len(originals))]
@@ -138,11 +138,11 @@ def false_positives(originals: np.ndarray, windows: np.ndarray) -> None:
     ])  # fmt: skip
     close = int((apart <= MOST).sum())
     print(f"{len(apart):,} pairs of photos: {close} within {MOST} bits; the nearest are {np.sort(apart)[:6].tolist()}")
-    begins = originals[:, : crops.BITS // 8]
+    begins = originals[:, : hashes.WINDOW_BITS // 8]
     strangers = ~(distances(originals[:, None], originals[None]) <= MOST)
     cut = np.concatenate([distances(windows[:, n, None], begins[None])[strangers] for n in range(windows.shape[1])])
-    print(f"{len(cut):,} pairs of a window and another photo: {(cut <= crops.MOST).sum()} within {crops.MOST} of "
-          f"{crops.BITS} bits; the nearest are {np.sort(cut)[:6].tolist()}")  # fmt: skip
+    within = f"{(cut <= hashes.MAX_DISTANCE).sum()} within {hashes.MAX_DISTANCE} of {hashes.WINDOW_BITS} bits"
+    print(f"{len(cut):,} pairs of a window and another photo: {within}; the nearest are {np.sort(cut)[:6].tolist()}")
 
 
 def alike(mnist: Path) -> None:

@@ -22,8 +22,10 @@ from torch import nn
 from darkroom.core import runtime
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.batches import Table
-from darkroom.images.decode import Framing, decode
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import builders, freezing, heads
 from darkroom.model.network import Body, Network
 from darkroom.training import optimizers, precision

@@ -25,7 +25,8 @@ import numpy as np
 from benchmarks.growth_figures import draw, table
 from darkroom.core import files
 from darkroom.images.batches import Table, balanced_order, order, steps, views
-from darkroom.images.shards import ID_WIDTH, SHARD_BYTES, Shards, write_shards
+from darkroom.images.shard_writer import SHARD_BYTES, write_shards
+from darkroom.images.shards import ID_WIDTH, Shards
 from darkroom.metrics.predictions import Predictions, read_predictions, write_predictions
 from darkroom.metrics.summary import summarise
 from darkroom.splits.columns import read_columns

@@ -20,8 +20,9 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.runtime import from_environment
-from darkroom.images.decode import Framing
-from darkroom.images.preprocess import decoded, rows_of_splits, write_splits
+from darkroom.images.assemble import write_splits
+from darkroom.images.framing import Framing
+from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.sources.index import write_index
 from darkroom.sources.layouts import LayoutOptions, read_layout
 from darkroom.sources.locations import Places

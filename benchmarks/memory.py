@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 
 TIMES = 8
 

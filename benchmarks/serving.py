@@ -92,7 +92,8 @@ def alone(model: str, photos: str, batch: int, seconds: float, count: int, spin:
     import numpy as np
 
     from darkroom.core.files import read_json
-    from darkroom.images.decode import Framing, decode
+    from darkroom.images.decode import decode
+    from darkroom.images.framing import Framing
     from darkroom.serve.session import open_session
 
     session = open_session(Path(model) / "model.onnx", spin=spin)

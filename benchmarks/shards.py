@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.images.shards import MAPPED_BYTES, Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import MAPPED_BYTES, Shards
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from darkroom.core.params import load, param
 from darkroom.core.progress import progress
 from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import freezing, onnx_export, tensors, weights
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, embedded, engine_name

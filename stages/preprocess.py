@@ -8,9 +8,11 @@ from darkroom.core.params import load, param
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
-from darkroom.images.framing import RESIZES, framing
-from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits, write_splits
+from darkroom.images.assemble import write_splits
+from darkroom.images.framing import RESIZES
+from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
 from darkroom.model.backbones import BACKBONES, TIMM
+from darkroom.model.preprocessing import framing
 from darkroom.reporting.overview import draw_duplicates, draw_samples, summary
 from darkroom.sources.locations import FACTS, Places
 

@@ -14,7 +14,8 @@ from torch.nn import functional
 from darkroom.core import files, runtime
 from darkroom.images import augment
 from darkroom.images.batches import Table, order, steps
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import backbones, builders, embedding, tensors
 from darkroom.model.network import Body, pixels
 from darkroom.training.fit import Fit

@@ -1,4 +1,4 @@
-"""Augmentation: random numbers drawn for each image, applied to the whole batch at once on the device.
+"""Augment images: draw random numbers for each image, and apply them to the whole batch at once on the device.
 
 What an image gets is a function of (seed, epoch, sample) alone. One `grid_sample` does crop, scale, stretch, rotation
 and flip together, so each pixel is interpolated once.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.core.randomness import uniforms
-from darkroom.images.prefetch import on_device
+from darkroom.images.batches import on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,9 +52,9 @@ STRENGTHS: dict[str, Strength | None] = {
 
 @dataclass(frozen=True)
 class Draws:
-    """What each image of a batch gets, float32. `affine` (b, 2, 3): from places in the result to places in the image,
-    both -1..1. `colour` (b, 3): factors of brightness, contrast, saturation, or None. `box` (b, 4): the erased
-    rectangle's left, top, right, bottom in -1..1, or None.
+    """What each image of a batch gets, float32. `affine` (b, 2, 3): from coordinates in the result to coordinates in
+    the image, both -1..1. `colour` (b, 3): factors of brightness, contrast, saturation, or None. `box` (b, 4): left,
+    top, right, bottom of the erased rectangle in -1..1, or None.
     """
 
     affine: np.ndarray
@@ -63,7 +63,7 @@ class Draws:
 
 
 def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
-    """The draws of `samples` int64 (b,), numbers that name the images within their data set."""
+    """Draw for `samples` int64 (b,), numbers that name the images within their data set."""
     u = uniforms(samples, DRAWN, seed, "augment", epoch)
     low, high = strength.zoom
     zoom = low + (high - low) * u[:, 0]
@@ -89,9 +89,9 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
 
 
 def apply(images: "Tensor", draws: Draws) -> "Tensor":
-    """The augmented images: float32 (b, 3, S, S) in 0..1 both ways. Outside of an image lies its mirror image.
+    """Apply `draws` to images float32 (b, 3, S, S) in 0..1. Outside of an image lies its mirror image.
 
-    Each line goes through all pixels once, which on a GPU is what it costs.
+    Each statement reads and writes all pixels once, which on a GPU is what it costs.
     """
     import torch
     from torch.nn import functional
@@ -112,41 +112,41 @@ def apply(images: "Tensor", draws: Draws) -> "Tensor":
     if draws.box is not None:
         (erased,) = np.nonzero(draws.box[:, 2] > draws.box[:, 0])
         if len(erased):
-            places = _places(images.shape[-1], images)
+            centres = _centres(images.shape[-1], images)
             left, top, right, bottom = on_device(draws.box[erased], device)[:, :, None].unbind(1)
-            across = (places > left) & (places < right)
-            down = (places > top) & (places < bottom)
+            across = (centres > left) & (centres < right)
+            down = (centres > top) & (centres < bottom)
             chosen = on_device(erased, device)
             greyed = images[chosen].masked_fill_((down[:, :, None] & across[:, None, :])[:, None], 0.5)
             images.index_copy_(0, chosen, greyed)
     return images
 
 
-def _places(size: int, like: "Tensor") -> "Tensor":
-    """The middles of the pixels of a row, (size,) in -1..1, on the device of `like`."""
+def _centres(size: int, like: "Tensor") -> "Tensor":
+    """Return the centres of the pixels of a row, (size,) in -1..1, on the device of `like`."""
     import torch
 
     return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (2 / size) - 1
 
 
 def _grid(affine: "Tensor", size: int) -> "Tensor":
-    """Where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in a single pass."""
+    """Compute where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in a single pass."""
     import torch
 
-    places = _places(size, affine)
-    rows = torch.addcmul(affine[:, None, None, :, 2], affine[:, None, None, :, 1], places[:, None, None])
-    return torch.addcmul(rows, affine[:, None, None, :, 0], places[:, None])
+    centres = _centres(size, affine)
+    rows = torch.addcmul(affine[:, None, None, :, 2], affine[:, None, None, :, 1], centres[:, None, None])
+    return torch.addcmul(rows, affine[:, None, None, :, 0], centres[:, None])
 
 
 def as_bytes(images: "Tensor") -> "Tensor":
-    """Images in 0..1, rounded to what a file would hold: uint8 of the same shape."""
+    """Round images in 0..1 to what a file would hold: uint8 of the same shape."""
     import torch
 
     return (images * 255).round_().to(torch.uint8)
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """`images` uint8 (b, S, S, 3) augmented on the CPU, rounded back to uint8: for features of augmented copies."""
+    """Augment `images` uint8 (b, S, S, 3) on the CPU and round to uint8: for features of augmented copies."""
     import torch
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255

@@ -1,17 +1,24 @@
-"""Batches of a table of samples: which samples, in which order, read ahead by a thread."""
+"""Choose the samples of each batch, read them ahead in a thread, and make them ready on the device."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from darkroom.core.errors import is_out_of_memory
 from darkroom.core.randomness import generator, uniforms
 from darkroom.images.shards import Shards
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 Item = TypeVar("Item")
 T = TypeVar("T")
+Part = tuple[np.ndarray, np.ndarray]  # samples, and their rows
+Ready = TypeVar("Ready", bound="tuple[Tensor, ...]")
 AHEAD = 2  # batches that wait, read, while one is computed with
 
 
@@ -26,30 +33,30 @@ class Table:
         self.parts = list(parts)
         self.classes = self.parts[0].classes
         chosen = chosen if chosen is not None else [np.arange(len(part)) for part in self.parts]
-        self._part = np.repeat(np.arange(len(self.parts)), [len(places) for places in chosen])
-        self._place = np.concatenate([np.asarray(places, np.int64) for places in chosen])
-        self.labels = np.concatenate([part.labels[places] for part, places in zip(self.parts, chosen, strict=True)])
+        self._part = np.repeat(np.arange(len(self.parts)), [len(indices) for indices in chosen])
+        self._index = np.concatenate([np.asarray(indices, np.int64) for indices in chosen])
+        self.labels = np.concatenate([part.labels[indices] for part, indices in zip(self.parts, chosen, strict=True)])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row, (S, S, 3) of images or (views, D) of features; () of an empty table."""
+        """Return the shape of one row, (S, S, 3) of images or (views, D) of features; () of an empty table."""
         return next((part.row_shape for part in self.parts if len(part)), ())
 
     def rows(self, samples: np.ndarray) -> np.ndarray:
-        """The rows of `samples` int64 (b,), in that order: (b, *row_shape)."""
-        return self._gather(samples, lambda part, places, _: part.rows(places))
+        """Return the rows of `samples` int64 (b,), in that order: (b, *row_shape)."""
+        return self._gather(samples, lambda part, indices, _: part.rows(indices))
 
     def features(self, samples: np.ndarray, view: np.ndarray) -> np.ndarray:
-        """The features (b, D) of `samples` int64 (b,), each of its view number `view` int64 (b,).
+        """Return the features (b, D) of `samples` int64 (b,), each of its view number `view` int64 (b,).
 
         Views count round: a folder of one view shows it whatever the number, so folders of several may be mixed.
         """
 
-        def read(part: Shards, places: np.ndarray, mine: np.ndarray | slice) -> np.ndarray:
-            rows = part.rows(places)
+        def read(part: Shards, indices: np.ndarray, mine: np.ndarray | slice) -> np.ndarray:
+            rows = part.rows(indices)
             return rows[np.arange(len(rows)), view[mine] % rows.shape[1]] if rows.shape[1] > 1 else rows[:, 0]
 
         return self._gather(samples, read)
@@ -58,12 +65,12 @@ class Table:
         self, samples: np.ndarray, read: Callable[[Shards, np.ndarray, np.ndarray | slice], np.ndarray]
     ) -> np.ndarray:
         if len(self.parts) == 1:
-            return read(self.parts[0], self._place[samples], slice(None))
-        part, place = self._part[samples], self._place[samples]
+            return read(self.parts[0], self._index[samples], slice(None))
+        part, index = self._part[samples], self._index[samples]
         out: np.ndarray | None = None
         for number in np.unique(part):
             mine = part == number
-            rows = read(self.parts[number], place[mine], mine)
+            rows = read(self.parts[number], index[mine], mine)
             if out is None:
                 out = np.empty((len(samples), *rows.shape[1:]), rows.dtype)
             out[mine] = rows
@@ -73,15 +80,15 @@ class Table:
 
 
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of `count` samples, int64, that belongs to (seed, epoch)."""
+    """Return a permutation of `count` samples, int64, that belongs to (seed, epoch)."""
     return generator(seed, "order", epoch).permutation(count)
 
 
 def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """As many draws as there are samples, each class equally likely, int64 (n,), that belongs to (seed, epoch).
+    """Draw as many samples as there are, each class equally often, int64 (n,): a function of (seed, epoch).
 
     A class is gone through in a shuffled order before any of its samples comes twice. A sample that comes for the k-th
-    time again is told as its number + k * n, so that it is augmented otherwise than before.
+    time again is numbered `number + k * n`, so that it is augmented differently.
     """
     classes = _members(labels)
     random = generator(seed, "balance", epoch)
@@ -95,14 +102,14 @@ def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def _members(labels: np.ndarray) -> list[np.ndarray]:
-    """The places of each label that is present, in ascending order: one sort, however many labels there are."""
+    """Return the indices of each label that is present, in ascending order: one sort, however many labels there are."""
     small = labels.astype(np.uint16) if labels.max() < 1 << 16 else labels  # numpy sorts small numbers in linear time
-    places = np.argsort(small, kind="stable")
-    return np.split(places, np.flatnonzero(np.diff(labels[places])) + 1)
+    indices = np.argsort(small, kind="stable")
+    return np.split(indices, np.flatnonzero(np.diff(labels[indices])) + 1)
 
 
 def steps(samples: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """`samples` (n,) in parts of at most `batch_size` whose sizes differ by one at most.
+    """Divide `samples` (n,) into parts of at most `batch_size` whose sizes differ by one at most.
 
     No runt at the end of an epoch, which would weigh its few samples more than others, and stop BatchNorm when alone.
     """
@@ -110,14 +117,14 @@ def steps(samples: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 
 def views(samples: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
-    """Which of `count` copies each sample shows in this epoch, int64 (b,): the same in whatever batch it comes."""
+    """Choose which of `count` copies each sample shows in this epoch, int64 (b,), whatever batch it is in."""
     if count == 1:
         return np.zeros(len(samples), np.int64)
     return (uniforms(samples, 1, seed, "view", epoch)[:, 0] * count).astype(np.int64)
 
 
 def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AHEAD) -> Iterator[T]:
-    """`read(item)` of each item, in order, read by a thread while the caller computes with the one before.
+    """Yield `read(item)` of each item, in order, read by a thread while the caller computes with the one before.
 
     What `read` raises is raised here; a caller that stops early stops the thread.
     """
@@ -155,3 +162,51 @@ def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AH
     finally:
         stopped.set()
         thread.join()
+
+
+def ready(
+    parts: Sequence[np.ndarray],
+    read: Callable[[np.ndarray], np.ndarray],
+    finish: Callable[[np.ndarray, np.ndarray], Ready],
+    device: "torch.device",
+) -> Iterator[Ready]:
+    """Yield `finish(samples, read(samples))` of each of `parts`, samples int64 (b,), in order: tensors on `device`.
+
+    A thread reads. On a CPU `finish` runs in the caller, where torch's threads are free for it. On a GPU another thread
+    runs it, on a stream of its own, so that pixels travel and are augmented while the network computes.
+    """
+    read_rows = read_ahead(parts, read)
+    if device.type != "cuda":
+        for samples, rows in zip(parts, read_rows, strict=True):
+            yield finish(samples, rows)
+        return
+    import torch
+
+    stream = torch.cuda.Stream(device)
+
+    def on_stream(part: Part) -> tuple[Part, Ready | None, "torch.cuda.Event | None"]:
+        try:
+            with torch.cuda.stream(stream):
+                return part, finish(*part), stream.record_event()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return part, None, None  # outside of `except`: the exception holds on to the tensors there were
+
+    for part, tensors, made in read_ahead(zip(parts, read_rows, strict=True), on_stream, ahead=1):
+        if tensors is None or made is None:  # the step that filled the memory has ended, or was divided
+            tensors = finish(*part)
+        else:
+            current = torch.cuda.current_stream(device)
+            current.wait_event(made)
+            for tensor in tensors:
+                tensor.record_stream(current)  # its memory is free again when this stream too is done with it
+        yield tensors
+
+
+def on_device(rows: np.ndarray, device: "torch.device") -> "Tensor":
+    """Return `rows` as a tensor on `device`; the copy to a GPU does not wait."""
+    import torch
+
+    tensor = torch.from_numpy(rows)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,22 +1,46 @@
-"""The size of a picture from its header, without decoding: indexing keeps up with hashing."""
+"""Read the size and the orientation of a picture from its header, without decoding: indexing keeps up with hashing."""
 
 import io
 import struct
+from collections.abc import Iterator
 
-from PIL import Image
+import simplejpeg
+from PIL import Image, TiffImagePlugin
 
-from darkroom.images.decode import FORMATS
-from darkroom.images.orientation import jpeg_orientation, picture_orientation
-from darkroom.images.quiet import quiet
+from darkroom.core.errors import NoMemory
+from darkroom.images.formats import FORMATS, quiet
+
+JPEG = b"\xff\xd8"
+PNG = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # the EXIF tag
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SOF_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn `image` as its EXIF orientation 1..8 says; any other number leaves it as it is."""
+    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """(width, height) as a person sees it, EXIF orientation applied; (0, 0) when the header cannot be read."""
+    """Return (width, height) as a person sees it, EXIF orientation applied; (0, 0) for a header that is not readable.
+
+    What this reads is what `decode` would show, which a test compares for each format and orientation.
+    """
     try:
-        if data[:2] == b"\xff\xd8":
+        if data[:2] == JPEG:
             width, height = _jpeg_size(data)
             return (height, width) if jpeg_orientation(data) >= 5 else (width, height)
-        if data[:8] == b"\x89PNG\r\n\x1a\n" and b"eXIf" not in data and b"XML:com.adobe.xmp" not in data:
+        if data[:8] == PNG and b"eXIf" not in data and b"XML:com.adobe.xmp" not in data:
             return struct.unpack_from(">II", data, 16)
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", data, 6)
@@ -28,17 +52,86 @@ def upright_size(data: bytes) -> tuple[int, int]:
         return 0, 0  # preprocess decodes the file and says why it cannot
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    place = 2
-    while place + 9 <= len(data):
-        if data[place] != 0xFF:
-            return 0, 0
-        marker = data[place + 1]
-        if marker == 0xFF:  # fill byte
-            place += 1
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) before the picture is turned upright; (0, 0) when its header is broken. Raises NoMemory.
+
+    It asks the decoders themselves, so that a bound on memory holds for what they would allocate.
+    """
+    try:
+        if data[:2] == JPEG:
+            try:
+                height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+                return width, height
+            except ValueError:
+                pass  # `decode` leaves it to Pillow, too
+        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
+    except MemoryError as error:
+        raise NoMemory("not enough memory") from error
+    except Exception:
+        return 0, 0
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """Return the EXIF orientation of a JPEG, 1..8; 1 where there is none, or where the block is broken."""
+    try:
+        for marker, start, end in _segments(data):
+            if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+                return _orientation_tag(data[start + 6 : end])
+    except struct.error:
+        pass
+    return 1
+
+
+def is_progressive(data: bytes) -> bool:
+    """Tell whether a JPEG is progressive, so that decoding it keeps every coefficient in memory."""
+    return any(marker in SOF_PROGRESSIVE for marker, _, _ in _segments(data))
+
+
+def picture_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an open picture that is not a JPEG, as `decode` turns it."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1  # Pillow turns a TIFF while it loads it
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except MemoryError:
+        raise
+    except Exception:
+        return 1  # a broken block of metadata must not lose the picture
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start, end of the content) of each segment of a JPEG's header, up to its first scan."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, place + 5)
+        if marker in (0xD9, 0xDA):
+            return
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        yield marker, position + 4, end
+        position = end
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    for marker, start, _ in _segments(data):
+        if marker in SOF:
+            height, width = struct.unpack_from(">HH", data, start + 1)
             return width, height
-        place += 2 + struct.unpack_from(">H", data, place + 2)[0]
     return 0, 0
+
+
+def _orientation_tag(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    (first,) = struct.unpack_from(order + "I", tiff, 4)
+    (count,) = struct.unpack_from(order + "H", tiff, first)
+    for offset in range(first + 2, first + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", tiff, offset)
+        if tag == ORIENTATION and kind == 3:
+            value = int(struct.unpack_from(order + "H", tiff, offset + 8)[0])
+            return value if value in TRANSPOSE else 1
+    return 1

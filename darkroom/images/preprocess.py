@@ -1,4 +1,4 @@
-"""Every image decoded once: from an index and a split to tensor shards, and to a list of what cannot be decoded."""
+"""Decode every image that an index and a split name, once, into a scratch file; list what cannot be decoded."""
 
 import errno
 import hashlib
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,8 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, NoMemory, SourceError
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime
-from darkroom.images.assemble import assemble
-from darkroom.images.decode import Framing, decode
-from darkroom.images.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
 from darkroom.sources.locations import Places
@@ -40,20 +38,20 @@ class Prepared:
     colours: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))  # of train, as `colour_sums`
 
     def kept(self, split: str) -> list[Row]:
-        """The rows of `split` that became pictures."""
+        """Return the rows of `split` that became pictures."""
         return [row for row in self.rows[split] if row["id"] not in self.rejects]
 
     def classes(self) -> list[str]:
-        """The labels of which there is a picture."""
+        """Return the labels of which there is a picture."""
         return sorted({row["label"] for split in self.rows for row in self.kept(split)})
 
     def lost_classes(self) -> list[str]:
-        """The labels of which no picture could be decoded."""
+        """Return the labels of which no picture could be decoded."""
         return sorted({row["label"] for rows in self.rows.values() for row in rows} - set(self.classes()))
 
 
 def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:
-    """The index's rows of train, val and test, each in order of id: names and order in the source never matter."""
+    """Return the index's rows of train, val and test, each in order of id, whatever the order in the source."""
     rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
     for row in sorted(index, key=lambda row: row["id"]):
         if row["id"] not in split:
@@ -65,7 +63,7 @@ def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def decoded(
-    rows: dict[str, list[Row]], places: Places, framing: Framing, environment: Runtime, folder: Path
+    rows: dict[str, list[Row]], places: Places, framing: Framing, runtime: Runtime, folder: Path
 ) -> Iterator[tuple[Prepared, Path]]:
     """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
 
@@ -83,16 +81,16 @@ def decoded(
         ranks = {row["location"]: rank for rank, row in enumerate(everyone)}
         tasks = ((ranks[location], extent, everyone[ranks[location]]["sha256"])
                  for location, extent in places.extents(ranks))  # fmt: skip
-        decoder = partial(decode_row, framing) if environment.ray else partial(decode_into, name, framing)
-        results = run(decoder, tasks, environment)
-        for (rank, _, _), said in progress(results, "decoding", total=len(everyone)):
-            if isinstance(said, np.ndarray):
-                if said.ndim == 3:  # the pixels, from a cluster
-                    said = keep_row(name, rank, said)
+        decoder = partial(decode_row, framing) if runtime.ray else partial(decode_into, name, framing)
+        results = run(decoder, tasks, runtime)
+        for (rank, _, _), answer in progress(results, "decoding", total=len(everyone)):
+            if isinstance(answer, np.ndarray):
+                if answer.ndim == 3:  # the pixels, from a cluster
+                    answer = keep_row(name, rank, answer)
                 if rank < len(rows["train"]):
-                    prepared.colours += said
+                    prepared.colours += answer
                 continue
-            reason = said.reason if isinstance(said, Died) else said
+            reason = answer.reason if isinstance(answer, Died) else answer
             if reason == CHANGED:
                 raise SourceError(
                     f"{everyone[rank]['location']} has changed since it was indexed; run `dvc repro fetch`"
@@ -104,13 +102,13 @@ def decoded(
 
 
 def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
-    """Decode one file and write its pixels at its rank; their `colour_sums`, or the reason why there are none."""
+    """Decode one file and write its pixels at its rank; return their `colour_sums`, or the reason for a reject."""
     pixels = decode_row(framing, task)
     return pixels if isinstance(pixels, str) else keep_row(scratch, task[0], pixels)
 
 
 def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
-    """The pixels (S, S, 3) of one file, or the reason why there are none."""
+    """Return the pixels (S, S, 3) of one file, or the reason for a reject."""
     _, extent, sha256 = task
     try:
         data = extent.read()
@@ -128,7 +126,7 @@ def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | 
 
 
 def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
-    """Write pixels (S, S, 3) at their rank; returns their `colour_sums`."""
+    """Write pixels (S, S, 3) at their rank; return their `colour_sums`."""
     handle = os.open(scratch, os.O_WRONLY)
     try:
         if os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes) != pixels.nbytes:
@@ -139,7 +137,7 @@ def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
 
 
 def colour_sums(pixels: np.ndarray) -> np.ndarray:
-    """The sums of the values (S, S, 3) of each channel, and of their squares: (2, 3) int64.
+    """Return the sums of the values (S, S, 3) of each channel, and of their squares: (2, 3) int64.
 
     In float64, which is exact up to 2 ** 53, and without BLAS, whose threads would be in the other workers' way.
     """
@@ -159,38 +157,3 @@ def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
             f"{len(rejected)} of {len(everyone)} files cannot be decoded, more than max_rejects {max_rejects:g}; "
             f"repair or exclude them, or raise max_rejects:{shown}{more}"
         )
-
-
-def write_splits(
-    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int
-) -> None:
-    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index."""
-    classes = prepared.classes()
-    if len(classes) < 2:
-        total = sum(map(len, prepared.rows.values()))
-        what = f"only those of the class {classes[0]!r}" if classes else "none"
-        raise SourceError(f"of {total} images {what} can be decoded, and a classifier needs two classes; "
-                          "data/rejects.csv says what is wrong with the others")  # fmt: skip
-    untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
-    if untaught:
-        raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")
-    colours = _mean_and_std(prepared.colours, len(prepared.kept("train")) * framing.size**2)
-    number = {label: place for place, label in enumerate(classes)}
-    start = 0
-    for split in SPLITS:
-        kept = [(start + i, row) for i, row in enumerate(prepared.rows[split]) if row["id"] not in prepared.rejects]
-        start += len(prepared.rows[split])
-        ranks, rows = [rank for rank, _ in kept], [row for _, row in kept]
-        labels, ids = [number[row["label"]] for row in rows], [row["id"] for row in rows]
-        with write_shards(folder / split, "images", classes) as writer:
-            assemble(writer, scratch, framing.size, ranks, labels, ids, workers)
-            writer.close(image_size=framing.size, framing=framing.facts(), **colours, **facts)
-            samples = ([row[column] for column in SAMPLE_COLUMNS] for row in rows)
-            files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
-
-
-def _mean_and_std(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel, 0..1, from `colour_sums`: the same on every machine."""
-    mean = sums[0] / pixels
-    std = np.sqrt(np.maximum(sums[1] / pixels - mean * mean, 0.0))
-    return {"mean": [round(float(m) / 255, 6) for m in mean], "std": [round(max(float(s) / 255, 1e-3), 6) for s in std]}

@@ -1,9 +1,9 @@
-"""Tensor shards: a split's decoded images (or its features) in a few large files.
+"""Read tensor shards: a split's decoded images (or its features) in a few large files.
 
 A folder of shards holds
 
-- `shard-00000.safetensors`, …: the rows in order, each file at most SHARD_BYTES. Tensors: `images` uint8 (n, S, S, 3)
-  or `features` float32 (n, views, D); `labels` int64 (n,), the class's place in `classes`; `ids` uint8 (n, ID_WIDTH),
+- `shard-00000.safetensors`, …: the rows in order, each file at most 256 MB. Tensors: `images` uint8 (n, S, S, 3)
+  or `features` float32 (n, views, D); `labels` int64 (n,), the class's index in `classes`; `ids` uint8 (n, ID_WIDTH),
   the sample's id in ASCII, padded with zeros.
 - `index.json`: the facts: classes, count, the shards with their counts and sha256, and whatever the writer adds.
 - `samples.csv`: id, label, location, width, height of each row, for people and figures.
@@ -17,81 +17,19 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from darkroom.core import files, runtime, tensorfile
 from darkroom.core.errors import DarkroomError
-from darkroom.images.span import Span
 
-SHARD_BYTES = 256_000_000
+ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 MAPPED_BYTES = 512_000_000  # of images or features in one folder: no more than that may count as our memory
 PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
 MOST_THREADS = 4  # that read a batch together
-ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
-SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
-
-
-class ShardWriter:
-    """Collects rows and writes a shard whenever one is full: memory holds one shard, never the data set."""
-
-    def __init__(self, folder: Path, tensor: str, classes: Sequence[str], shard_bytes: int = SHARD_BYTES) -> None:
-        self.folder, self.tensor, self.classes, self.shard_bytes = folder, tensor, list(classes), shard_bytes
-        self.shards: list[dict[str, Any]] = []
-        self.class_counts = np.zeros(len(classes), np.int64)
-        self._buffer: dict[str, np.ndarray] = {}
-        self._filled = 0
-
-    def add(self, row: np.ndarray, label: int, sample_id: str) -> None:
-        """Append one row; all rows of a folder have the same shape and dtype."""
-        if not self._buffer:
-            capacity = max(1, self.shard_bytes // (row.nbytes + ID_WIDTH + 8))
-            self._buffer = {
-                # The system gives memory as it is filled, so a small set takes no more than it needs.
-                self.tensor: np.empty((capacity, *row.shape), row.dtype),
-                "labels": np.empty(capacity, np.int64),
-                "ids": np.empty((capacity, ID_WIDTH), np.uint8),
-            }
-        self._buffer[self.tensor][self._filled] = row
-        self._buffer["labels"][self._filled] = label
-        self._buffer["ids"][self._filled] = np.frombuffer(sample_id.encode().ljust(ID_WIDTH, b"\0"), np.uint8)
-        self.class_counts[label] += 1
-        self._filled += 1
-        if self._filled == len(self._buffer["labels"]):
-            self._flush()
-
-    def close(self, **facts: Any) -> None:
-        """Write the last shard and `index.json` with `facts` beside the writer's own."""
-        self._flush()
-        index = {
-            "tensor": self.tensor,
-            "classes": self.classes,
-            "count": int(self.class_counts.sum()),
-            "class_counts": dict(zip(self.classes, self.class_counts.tolist(), strict=True)),
-            "shards": self.shards,
-        }
-        files.write_json(self.folder / "index.json", index | facts)
-
-    def _flush(self) -> None:
-        if not self._filled:
-            return
-        name = f"shard-{len(self.shards):05d}.safetensors"
-        rows = {tensor: buffer[: self._filled] for tensor, buffer in self._buffer.items()}
-        digest = tensorfile.write(self.folder / name, rows)
-        self.shards.append({"file": name, "count": self._filled, "sha256": digest})
-        self._filled = 0
-
-
-@contextmanager
-def write_shards(
-    folder: Path, tensor: str, classes: Sequence[str], shard_bytes: int = SHARD_BYTES
-) -> Iterator[ShardWriter]:
-    """A ShardWriter into a temporary folder that replaces `folder` when the block ends; call `close` in the block."""
-    with files.fresh_folder(folder) as temporary:
-        yield ShardWriter(temporary, tensor, classes, shard_bytes)
 
 
 class Shards:
@@ -117,7 +55,7 @@ class Shards:
         tensors = [part[self.index["tensor"]] for part in parts]
         self._nothing = tensors[0][:0].copy() if parts else np.empty(0)
         self._row_bytes = self._nothing.itemsize * math.prod(self.row_shape)
-        self._mapped: Span | None = None
+        self._mapped: _MappedRows | None = None
         self._files: list[tuple[io.FileIO, int]] = []
         if sum(tensor.nbytes for tensor in tensors) > mapped_bytes:
             for shard in self.index["shards"]:
@@ -125,39 +63,39 @@ class Shards:
                 self._files.append((path.open("rb", buffering=0), tensorfile.where(path, self.index["tensor"])))
             weakref.finalize(self, _close, self._files)
         elif tensors:
-            self._mapped = Span(tensors)
+            self._mapped = _MappedRows(tensors)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row: (S, S, 3) of images, (views, D) of features; () when there are no rows."""
+        """Return the shape of one row: (S, S, 3) of images, (views, D) of features; () when there are no rows."""
         return self._nothing.shape[1:]
 
-    def rows(self, places: np.ndarray) -> np.ndarray:
-        """The rows at `places` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Return the rows at `indices` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
         if not len(self):
             raise IndexError(f"{self.folder} is empty")
-        if len(places) and not 0 <= places.min() <= places.max() < len(self):
-            raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {places.min()} to {places.max()}")
-        pieces = len(places) * self._row_bytes // PIECE_BYTES
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {indices.min()} to {indices.max()}")
+        pieces = len(indices) * self._row_bytes // PIECE_BYTES
         if self._mapped and pieces <= 1:
-            return self._mapped.rows(places)
-        out = np.empty((len(places), *self.row_shape), self._nothing.dtype)
+            return self._mapped.rows(indices)
+        out = np.empty((len(indices), *self.row_shape), self._nothing.dtype)
         get = self._mapped.copy if self._mapped else self._read
-        _share(lambda piece: get(places[piece], out[piece]), len(places), pieces)
+        _share(lambda piece: get(indices[piece], out[piece]), len(indices), pieces)
         return out
 
-    def _read(self, places: np.ndarray, out: np.ndarray) -> None:
-        """Read the rows at `places`, which are there, into `out`.
+    def _read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        """Read the rows at `indices`, all within range, into `out`.
 
         A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
         back from time to time costs page faults instead of calls, and memory grows in between.
         """
         size, raw = self._row_bytes, out.reshape(-1).view(np.uint8).data
-        shards = np.searchsorted(self._starts, places, side="right") - 1
-        shard, row = shards.tolist(), (places - self._starts[shards]).tolist()
+        shards = np.searchsorted(self._starts, indices, side="right") - 1
+        shard, row = shards.tolist(), (indices - self._starts[shards]).tolist()
         # Rows that follow one another in a file are read together.
         begins = [at for at in range(len(row)) if not at or row[at] != row[at - 1] + 1 or shard[at] != shard[at - 1]]
         runs = [raw[begin * size : end * size] for begin, end in itertools.pairwise([*begins, len(row)])]
@@ -168,19 +106,58 @@ class Shards:
             raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
 
     def ids(self) -> list[str]:
-        """The id of every row, in order."""
+        """Return the id of every row, in order."""
         parts = (_mapped(self.folder / shard["file"]) for shard in self.index["shards"])
         return [name for part in parts for name in _decode(part["ids"])]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All rows in order, as (rows (b, …), labels (b,)) with b <= size."""
+        """Yield all rows in order, as (rows (b, …), labels (b,)) with b <= size."""
         for start in range(0, len(self), size):
-            places = np.arange(start, min(start + size, len(self)))
-            yield self.rows(places), self.labels[places]
+            indices = np.arange(start, min(start + size, len(self)))
+            yield self.rows(indices), self.labels[indices]
+
+
+class _MappedRows:
+    """The rows of several arrays in memory, one after the other, gathered as from one array.
+
+    numpy gathers from one array at a time, and putting in order what came from each copies every row once more. So all
+    of them are seen as one array: of rows that begin every few bytes, from the first array to the end of the last. Most
+    of these rows straddle others, or lie in memory that is not ours; they are never read.
+
+    `arrays`: contiguous, at least one, each of at least one row, of one dtype and one shape of a row.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        first, size = arrays[0], arrays[0][:1].nbytes
+        begins = np.array([array.ctypes.data for array in arrays])
+        lowest, ends = int(begins.min()), begins + [array.nbytes for array in arrays]
+        step = math.gcd(size, *(begins - lowest).tolist())
+        shape = ((int(ends.max()) - lowest - size) // step + 1, size // first.itemsize)
+        flat = arrays[int(begins.argmin())].reshape(-1)
+        self._all = as_strided(flat, shape, (step, first.itemsize), writeable=False)
+        self._arrays = arrays  # kept alive as long as their rows may be read
+        self._row_shape, self._rows_apart = first.shape[1:], size // step
+        self._starts = np.cumsum([0, *(len(array) for array in arrays[:-1])])
+        self._offsets = (begins - lowest) // step - self._starts * self._rows_apart
+        self._only = first if len(arrays) == 1 else None
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Return a copy of the rows at `indices` int64 (b,), all within range."""
+        if self._only is not None:
+            return self._only.take(indices, axis=0)
+        array = np.searchsorted(self._starts, indices, side="right") - 1
+        return self._all[self._offsets[array] + indices * self._rows_apart].reshape(len(indices), *self._row_shape)
+
+    def copy(self, indices: np.ndarray, out: np.ndarray) -> None:
+        """Copy the rows at `indices` int64 (b,), all within range, into `out`."""
+        if self._only is not None:
+            self._only.take(indices, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
+        else:
+            out[...] = self.rows(indices)
 
 
 def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
-    """`work(piece)` for each of so many pieces of 0..count, by this thread and helpers; raises what one of them raised.
+    """Call `work(piece)` for each of `pieces` parts of 0..count, in this thread and helpers; raise what one raised.
 
     Whoever is free takes the next piece, so a helper that wakes late or shares its core holds up no more than its own.
     """

@@ -1,8 +1,9 @@
-"""Worker processes that may die: a function over many tasks, where one that kills its worker costs only itself.
+"""Run a function over many tasks in processes that may die: a task that kills its process costs only itself.
 
 `concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each
-worker has its own pipe and says in shared memory which task it is at. When it dies, the task is tried once more at the
-end, while nothing else runs (another may have taken the memory that it lacked), and is then given up with the reason.
+worker has its own pipe and writes to shared memory which task it is working on. When it dies, the task is tried once
+more at the end, while nothing else runs (another may have taken the memory that it lacked), and is then given up with
+the reason.
 """
 
 import contextlib
@@ -23,11 +24,11 @@ from darkroom.core.errors import DarkroomError
 T = TypeVar("T")
 R = TypeVar("R")
 BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
-PAUSED = 2.0  # seconds between two looks at the workers, of which one takes at most 1
-STILLBORN = 5  # workers in a row that may die before they begin
-NOT_BEGUN = -1
+PAUSED = 2.0  # seconds between two polls of the workers, of which one takes at most 1
+MAX_FAILED_STARTS = 5  # workers in a row that may die before they begin
+NOT_STARTED = -1
 OUT_OF_MEMORY = 86  # the status of a worker that memory was refused to
-PATIENCE = 300.0  # seconds that one task may take before its worker is taken for hung
+PATIENCE = 300.0  # seconds that one task may take before its worker counts as hung
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Died:
 class _Worker:
     process: Any
     pipe: multiprocessing.connection.Connection
-    place: Any  # shared: the place in the batch of the task that is being worked on
+    index: Any  # shared: which task of the batch is being worked on
     batch: list[Any] = field(default_factory=list)
     since: float = 0.0
     seen: int = -1
@@ -49,7 +50,7 @@ class _Worker:
 
 @dataclass
 class _Queue:
-    """What is still to be done: new tasks, those of a lost batch, and those that are to be tried again.
+    """The tasks that are left: new ones, those of a lost batch, and those to be tried again.
 
     The latter wait until all else is done. Side by side they could kill each other again, and which of two large files
     is lost would be chance.
@@ -59,18 +60,18 @@ class _Queue:
     size: int
     rest: deque[Any] = field(default_factory=deque)
     again: deque[Any] = field(default_factory=deque)
-    stillborn: int = 0  # workers in a row that died before they had begun
-    looked: float = field(default_factory=time.monotonic)  # when the workers were last looked at
+    failed_starts: int = 0  # workers in a row that died before they had begun
+    polled: float = field(default_factory=time.monotonic)  # when the workers were last polled
 
     def batch(self, alone: bool) -> list[Any]:
-        """Up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
+        """Take up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
         if self.rest:
             return [self.rest.popleft() for _ in range(min(len(self.rest), self.size))]
         batch = [(task, 0) for task in itertools.islice(self.source, self.size)]
         return [self.again.popleft()] if self.again and alone and not batch else batch
 
     def put_back(self, batch: list[Any]) -> None:
-        """Tasks whose worker was lost before it came to them."""
+        """Return tasks whose worker was lost before it came to them."""
         for task, tries in batch:
             (self.again if tries else self.rest).append((task, tries))
 
@@ -114,9 +115,9 @@ def _idle(workers: list[_Worker]) -> bool:
 
 def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patience: float) -> Iterator[tuple[Any, Any]]:
     ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
-    slept = time.monotonic() - queue.looked
-    queue.looked += slept
-    if slept > PAUSED:  # so were they: Ctrl-Z, a paused container. A pause is nobody's hanging
+    slept = time.monotonic() - queue.polled
+    queue.polled += slept
+    if slept > PAUSED:  # so were the workers: Ctrl-Z or a paused container does not count as hanging
         for worker in busy:
             worker.since += slept
     for worker in busy:
@@ -125,33 +126,33 @@ def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patienc
                 answer = worker.pipe.recv()
             except (EOFError, OSError):
                 workers.remove(worker)
-                yield from _bury(worker, queue, None)
+                yield from _requeue(worker, queue, None)
                 continue
             if isinstance(answer, BaseException):
                 raise answer
-            batch, worker.batch, queue.stillborn = worker.batch, [], 0
+            batch, worker.batch, queue.failed_starts = worker.batch, [], 0
             yield from zip([task for task, _ in batch], answer, strict=True)
-        elif worker.place.value != worker.seen:
-            worker.seen, worker.since = worker.place.value, time.monotonic()
+        elif worker.index.value != worker.seen:
+            worker.seen, worker.since = worker.index.value, time.monotonic()
         elif time.monotonic() - worker.since > patience:
             worker.process.kill()
             workers.remove(worker)
-            yield from _bury(worker, queue, f"decoder hung for {patience:g} s")
+            yield from _requeue(worker, queue, f"decoder hung for {patience:g} s")
 
 
-def _bury(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
-    """Queue a dead worker's other tasks; the one that it died at is tried again once."""
+def _requeue(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
+    """Queue the other tasks of a dead worker; the one that it died of is tried again once."""
     worker.process.join()
     worker.pipe.close()
     status = _status(worker.process.exitcode)
-    if worker.place.value == NOT_BEGUN:
+    if worker.index.value == NOT_STARTED:
         queue.put_back(worker.batch)
-        queue.stillborn += 1
-        if queue.stillborn > STILLBORN:
+        queue.failed_starts += 1
+        if queue.failed_starts > MAX_FAILED_STARTS:
             raise DarkroomError(f"worker processes die before they begin ({status}); set DARKROOM_WORKERS=1, "
                                 "and look for what ends them: no memory, or a broken installation")  # fmt: skip
         return
-    task, tries = worker.batch.pop(worker.place.value)
+    task, tries = worker.batch.pop(worker.index.value)
     queue.put_back(worker.batch)
     if tries or hung:
         short = worker.process.exitcode == OUT_OF_MEMORY
@@ -173,7 +174,7 @@ def _send(worker: _Worker, batch: list[Any]) -> None:
     if not batch:
         return
     worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
-    worker.place.value = NOT_BEGUN
+    worker.index.value = NOT_STARTED
     # It may have died while it was idle; the next wait then finds its end of the pipe closed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.pipe.send([task for task, _ in batch])
@@ -181,20 +182,20 @@ def _send(worker: _Worker, batch: list[Any]) -> None:
 
 def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
     mine, its = context.Pipe()
-    place = context.RawValue("i", NOT_BEGUN)
-    process = context.Process(target=_work, args=(function, its, place), daemon=True)
+    index = context.RawValue("i", NOT_STARTED)
+    process = context.Process(target=_work, args=(function, its, index), daemon=True)
     process.start()
     its.close()
-    return _Worker(process, mine, place)
+    return _Worker(process, mine, index)
 
 
-def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection, place: Any) -> None:
+def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection, index: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     try:
         while True:
             answers = []
-            for at, task in enumerate(pipe.recv()):
-                place.value = at
+            for number, task in enumerate(pipe.recv()):
+                index.value = number
                 answers.append(function(task))
             pipe.send(answers)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -19,7 +19,7 @@ from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.runtime import Runtime
 from darkroom.images.augment import STRENGTHS, Draws, apply, as_bytes, augmented, draw
-from darkroom.images.prefetch import ready
+from darkroom.images.batches import ready
 from darkroom.images.shards import Shards
 from darkroom.model import runner
 from darkroom.model.runner import OnnxBody, TorchBody

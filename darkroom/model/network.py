@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from darkroom.core import files
-from darkroom.images.prefetch import on_device
+from darkroom.images.batches import on_device
 from darkroom.model import builders, freezing, heads, tensors
 from darkroom.model.classifier import SavedClassifier
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from darkroom.core.errors import BadImage
 from darkroom.images.augment import STRENGTHS, augmented, draw
-from darkroom.images.decode import Framing, decode
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
 from darkroom.images.preprocess import SPLITS, Prepared
 from darkroom.images.shards import Shards
 from darkroom.reporting.data_figures import SIDE, Pair, save_pairs, save_sheet

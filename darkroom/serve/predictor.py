@@ -22,7 +22,8 @@ from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.errors import BadImage, DarkroomError, NoMemory
-from darkroom.images.decode import Framing, decode
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
 from darkroom.serve.session import cores, open_session
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from darkroom.core.errors import BadImage
-from darkroom.images.decode import stored_size
+from darkroom.images.headers import stored_size
 from darkroom.serve.problems import Problem
 from darkroom.serve.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.images.crops import from_text
+from darkroom.images.hashes import from_text
 from darkroom.splits.duplicates import BITS, as_bits
 from darkroom.splits.sorting import order_of_texts
 
@@ -36,7 +36,7 @@ class Columns:
     """The rows of an index in order of id.
 
     `ids` S (n,); `digests` S (n,), of each file's bytes, empty where it could not be read; `hashes` uint8 (n, BITS / 8)
-    perceptual hashes of the rows that are `hashed` bool (n,); `windows` as `crops.from_text` gives
+    perceptual hashes of the rows that are `hashed` bool (n,); `windows` as `hashes.from_text` gives
     them, (0, …) where no picture has any; `pixels` int64 (n,); `locations` where they are wanted.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkroom.images import crops
+from darkroom.images.hashes import MAX_DISTANCE, crop_pairs
 from darkroom.splits.sorting import equal_neighbours, joined, order_by, order_of_texts
 
 BITS = 256  # of a perceptual hash, low frequencies first
@@ -96,7 +96,7 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
     """The cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
 
     `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
-    `windows` as `crops.from_text` gives them, or none at all, by which crops are found.
+    `windows` as `hashes.from_text` gives them, or none at all, by which crops are found.
     """
     read = np.flatnonzero(digests != b"")
     order = read[order_of_texts(digests[read])]
@@ -113,7 +113,7 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
         threshold = near_threshold(bits)
         pairs.append(distinct[near_pairs(bits, threshold)])
         if len(windows):
-            pairs.append(distinct[crops.crop_pairs(bits, windows[distinct], crops.MOST * threshold // MOST)])
+            pairs.append(distinct[crop_pairs(bits, windows[distinct], MAX_DISTANCE * threshold // MOST)])
     return joined(len(digests), np.concatenate(pairs))
 
 

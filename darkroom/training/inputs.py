@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from darkroom.images import augment
-from darkroom.images.batches import Table, views
-from darkroom.images.prefetch import on_device, ready
+from darkroom.images.batches import Table, on_device, ready, views
 
 if TYPE_CHECKING:
     import torch

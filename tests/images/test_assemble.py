@@ -5,8 +5,9 @@ import pytest
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.images.assemble import BLOCK_BYTES, assemble
-from darkroom.images.shards import ID_WIDTH, write_shards
+from darkroom.images.assemble import BLOCK_BYTES, copy_pictures
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import ID_WIDTH
 
 SIDE = 300
 GONE = {0, 7, 8, 30, 59}
@@ -35,7 +36,7 @@ def test_the_bytes_are_those_of_the_writer(tmp_path, scratch, workers, a_shard):
         size = a_shard * (SIDE * SIDE * 3 + ID_WIDTH + 8)
         with write_shards(tmp_path / name, "images", ["a", "b", "c"], shard_bytes=size) as writer:
             if name == "copied":
-                assemble(writer, path, SIDE, ranks, labels, ids, workers)
+                copy_pictures(writer, path, SIDE, ranks, labels, ids, workers)
             else:
                 for rank, label, sample_id in zip(ranks, labels, ids, strict=True):
                     writer.add(images[rank], label, sample_id)
@@ -46,7 +47,7 @@ def test_the_bytes_are_those_of_the_writer(tmp_path, scratch, workers, a_shard):
 
 def test_a_split_may_be_empty(tmp_path, scratch):
     with write_shards(tmp_path / "val", "images", ["a"]) as writer:
-        assemble(writer, scratch[0], SIDE, [], [], [], 2)
+        copy_pictures(writer, scratch[0], SIDE, [], [], [], 2)
         writer.close()
     assert files.read_json(tmp_path / "val/index.json")["shards"] == []
 
@@ -56,5 +57,5 @@ def test_a_scratch_file_that_ends_early_is_an_error_and_leaves_no_shards(tmp_pat
         pytest.raises(DarkroomError, match="became shorter while it was read; run the stage again"),
         write_shards(tmp_path / "train", "images", ["a"]) as writer,
     ):
-        assemble(writer, scratch[0], SIDE, [59, 60], [0, 0], ["x", "y"], 1)
+        copy_pictures(writer, scratch[0], SIDE, [59, 60], [0, 0], ["x", "y"], 1)
     assert not (tmp_path / "train").exists()

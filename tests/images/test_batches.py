@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from darkroom.images.batches import Table, balanced_order, order, read_ahead, steps, views
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from tests.cluster.two_nodes import until
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from darkroom.core.errors import BadImage
-from darkroom.images.decode import Framing, decode, decode_grey
-from darkroom.images.headers import upright_size
-from darkroom.images.orientation import jpeg_orientation
+from darkroom.images.decode import decode, decode_grey
+from darkroom.images.framing import Framing
+from darkroom.images.headers import jpeg_orientation, upright_size
 from tests.images.pictures import SIDE, encoded, photos
 
 PHOTO = Framing(64, "crop", 64)
@@ -218,7 +218,8 @@ def test_odd_and_large_images_take_less_than_a_gigabyte(shared, tmp_path):
     Image.new("RGB", (15_000, 15_000), "teal").save(tmp_path / "3.jpg")
     code = f"""
 from pathlib import Path
-from darkroom.images.decode import Framing, decode
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
 from darkroom.core.errors import BadImage
 for root in ({str(tmp_path)!r}, {str(shared / "data/odd-images")!r}):
     for path in sorted(Path(root).rglob("*.*")):

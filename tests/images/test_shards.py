@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images import shards as module
-from darkroom.images.shards import ID_WIDTH, Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import ID_WIDTH, Shards
 
 
 @pytest.fixture

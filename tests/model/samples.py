@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from darkroom.images.shards import write_shards
+from darkroom.images.shard_writer import write_shards
 from darkroom.model import builders, heads
 from darkroom.model.backbones import IMAGENET_MEAN, IMAGENET_STD
 from darkroom.model.network import Body, Network

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 
 from darkroom.core import files
-from darkroom.images.shards import SAMPLE_COLUMNS, write_shards
+from darkroom.images.shard_writer import SAMPLE_COLUMNS, write_shards
 from darkroom.model import classifier, heads
 from darkroom.model.runner import OnnxBody
 from darkroom.training.calibrate import fit_temperature

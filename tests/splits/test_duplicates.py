@@ -7,9 +7,18 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 
-from darkroom.images.crops import GRID, WINDOWS, as_text, crop_pairs, from_text, window_hashes
 from darkroom.images.fingerprints import fingerprints, perceptual_hash
-from darkroom.images.phash import FREQUENCIES, ORDER, hash_of
+from darkroom.images.hashes import (
+    FREQUENCIES,
+    GRID,
+    ORDER,
+    WINDOWS,
+    as_text,
+    crop_pairs,
+    from_text,
+    hash_of,
+    window_hashes,
+)
 from darkroom.sources.digits import digits
 from darkroom.sources.pictures import png
 from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold

@@ -11,7 +11,8 @@ from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import builders, classifier, heads, tensors
 from darkroom.model.network import Body, load_body, load_network, pixels
 from darkroom.model.runner import TorchBody

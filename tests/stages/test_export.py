@@ -18,7 +18,8 @@ from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.export import answers, provenance
 from darkroom.export.graph import join, read, write
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import classifier, tensors
 from darkroom.model.runner import ONNX
 from darkroom.reporting import card

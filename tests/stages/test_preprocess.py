@@ -10,7 +10,8 @@ from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.errors import SourceError
-from darkroom.images.decode import Framing, decode
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
 from darkroom.images.shards import Shards
 from tests.images.pictures import class_folders, encoded
 from tests.sources.test_trees import packed

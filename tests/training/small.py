@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from darkroom.core import files
-from darkroom.images.shards import write_shards
+from darkroom.images.shard_writer import write_shards
 from darkroom.model import tensors
 
 CLASSES = [str(digit) for digit in range(10)]

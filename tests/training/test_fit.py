@@ -10,7 +10,8 @@ from torch import nn
 
 from darkroom.core.errors import ParamsError, TrainingError
 from darkroom.images.batches import Table
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import builders, heads
 from darkroom.model.network import Body, Network, pixels
 from darkroom.training import losses

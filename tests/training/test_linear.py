@@ -12,7 +12,8 @@ import torch
 
 from darkroom.core.errors import TrainingError
 from darkroom.images.batches import Table
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.model import heads
 from darkroom.training import linear
 from darkroom.training.fit import Fit

@@ -1,4 +1,4 @@
-"""What a file's pixels become before they are scaled: 8 bits, no transparency, RGB or grey."""
+"""Turn the values of a file into what is scaled: 8 bits a channel, no transparency, RGB or grey."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float grey scaled to 0..255 by what the format can hold; other modes as they are."""
+    """Scale 16-bit, 32-bit and float grey to 0..255 by what the format can hold; return other modes as they are."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
     values = np.asarray(image)
@@ -31,7 +31,7 @@ def _bits(image: Image.Image) -> int:
 
 
 def without_alpha(image: Image.Image, side: int) -> Image.Image:
-    """RGB or L, on a white page where it was transparent; one of several times `side` pixels may be made smaller."""
+    """Return RGB or L, on white where it was transparent; one of several times `side` pixels may be made smaller."""
     if image.has_transparency_data:
         colours = image if image.mode == "RGBA" else image.convert("RGBA")
         factor = min(colours.size) // (3 * side)

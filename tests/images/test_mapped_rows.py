@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkroom.images.span import Span
+from darkroom.images.shards import _MappedRows
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
@@ -21,17 +21,17 @@ def test_rows_are_those_of_the_arrays_one_after_the_other(dtype, row, counts):
         arrays.append(memory[begin : begin + len(part) * size].view(dtype).reshape(part.shape))
         arrays[-1][...] = part
         end = begin
-    span = Span(arrays)
+    mapped = _MappedRows(arrays)
     for places in (rng.permutation(len(whole)), np.array([len(whole) - 1, 0, 0]), np.empty(0, np.int64)):
-        found = span.rows(places)
+        found = mapped.rows(places)
         assert found.dtype == dtype
         assert np.array_equal(found, whole[places])
         assert found.flags.owndata or found.base.flags.owndata  # a copy: the caller may change it
         out = np.empty((len(places), *row), dtype)
-        span.copy(places, out)
+        mapped.copy(places, out)
         assert np.array_equal(out, whole[places])
 
 
-def test_the_arrays_live_as_long_as_the_span():
-    span = Span([np.full((3, 5), number, np.uint8) for number in range(4)])
-    assert span.rows(np.arange(12))[:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+def test_the_arrays_live_as_long_as_the_mapped_rows():
+    mapped = _MappedRows([np.full((3, 5), number, np.uint8) for number in range(4)])
+    assert mapped.rows(np.arange(12))[:, 0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3

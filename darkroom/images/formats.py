@@ -1,0 +1,70 @@
+"""Choose the formats that Pillow may read, limit their pixels, and keep decoders from writing on standard error."""
+
+import ctypes
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import (  # the plugins are imported by name, so that Pillow does not load all of its formats
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")
+MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
+MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
+WIDE = ("WEBP", "AVIF", "I", "F")
+MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
+MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
+
+_lock = threading.Lock()
+_state: dict[str, Any] = {"inside": 0, "catcher": None}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress Pillow's warnings; the reason of a BadImage says what is wrong with a picture.
+
+    Warning filters belong to the process: the first thread that enters sets them, the last one restores them.
+    """
+    with _lock:
+        if _state["inside"] == 0:
+            _state["catcher"] = warnings.catch_warnings()
+            _state["catcher"].__enter__()
+            warnings.simplefilter("ignore")
+        _state["inside"] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _state["inside"] -= 1
+            if _state["inside"] == 0:
+                _state["catcher"].__exit__(None, None, None)
+
+
+def _silence_decoders() -> None:
+    """Keep Pillow's log, and the libtiff in its wheels, from writing on standard error; for the whole process."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    root = Path(Image.__file__).parent
+    for path in (*root.parent.glob("pillow.libs/libtiff*"), *root.glob(".dylibs/libtiff*")):
+        library = ctypes.CDLL(str(path))  # the copy that Pillow has loaded, not a second one
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+# Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
+_silence_decoders()

@@ -1,0 +1,143 @@
+"""Hash what a picture shows, so that its copies are found: resized, re-encoded, brightened, or cut out of it.
+
+*Perceptual hash*: the signs of the 256 lowest frequencies of a small grey picture (its discrete cosine transform), low
+ones first. After the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64. Copies differ in few
+bits, other photos in half of them.
+
+*Window hashes*: a crop shifts every frequency, so that the hash of a picture cut to 90 % is hardly nearer than that of
+a stranger. But it resembles the hash of the same part of the original. WINDOWS stand for the usual cuts: 90 % of both
+sides in nine positions, 10 % off one edge, and the middle 80 %. benchmarks/README.md has what both find.
+"""
+
+import base64
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+SIDE, FREQUENCIES, BITS = 32, 24, 256
+FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
+# Cosines are whole numbers of this, and sums of their products with grey levels stay below 2 ** 53: in floating point
+# they are exact, so that signs are the same whatever the processor or BLAS.
+ONE = 1 << 17
+
+GRID = 40  # cells of a side: a window of 90 % has 36, of 80 % has 32
+WHOLE, FIRST, MIDDLE, LAST, CORE = (0, 40), (0, 36), (2, 38), (4, 40), (4, 36)
+SPANS = (WHOLE, FIRST, MIDDLE, LAST, CORE)
+WINDOWS = (
+    *product((FIRST, MIDDLE, LAST), repeat=2), *product((FIRST, LAST), (WHOLE,)), *product((WHOLE,), (FIRST, LAST)),
+    (CORE, CORE),
+)  # fmt: skip
+WINDOW_BITS = 128  # the same, lower half of frequencies as a whole picture's hash begins with
+MIN_SIDE = 64  # pixels: nobody cuts smaller pictures
+MAX_DISTANCE = 22  # bits: the nearest of 14 million pairs of a photo's window and another photo are 31 apart
+ORDERS, NEIGHBOURS, KEY_BITS = 32, 2, 64
+BLOCK = 1 << 14
+
+
+def _cosines(cells: int) -> np.ndarray:
+    """Return the cosines of the lowest frequencies over `cells` samples: (FREQUENCIES, cells), whole numbers."""
+    frequency, position = np.arange(FREQUENCIES)[:, None], np.arange(cells)[None, :]
+    return np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * cells)) * ONE)
+
+
+def _window_cosines(first: int, last: int) -> np.ndarray:
+    """Return the cosines over the cells `first` to `last` of a row, zero elsewhere: (FREQUENCIES, GRID)."""
+    cosines = np.zeros((FREQUENCIES, GRID))
+    cosines[:, first:last] = _cosines(last - first)
+    return cosines
+
+
+def _low_first() -> np.ndarray:
+    rows, columns = np.indices((FREQUENCIES, FREQUENCIES)).reshape(2, -1)
+    order = np.lexsort([rows, rows + columns])
+    return order[1 : BITS + 1]  # the first is the mean brightness
+
+
+COSINES, ORDER = _cosines(SIDE), _low_first()
+WINDOW_COSINES = np.stack([_window_cosines(*span) for span in SPANS])
+DOWN, ACROSS = np.array([[SPANS.index(span) for span in window] for window in WINDOWS]).T
+WEAK = FLAT * ONE * ONE * (GRID // 2) ** 2
+
+
+def hash_of(grey: np.ndarray) -> str:
+    """Return the hash of a picture (SIDE, SIDE) uint8; "" when it is flat."""
+    levels = grey.astype(np.int64)
+    if levels.size * (levels**2).sum() - levels.sum() ** 2 < (FLAT * levels.size) ** 2:
+        return ""
+    spectrum = (COSINES @ levels.astype(np.float64) @ COSINES.T).ravel()
+    return np.packbits(spectrum[ORDER] > 0).tobytes().hex()
+
+
+def window_hashes(grey: np.ndarray) -> np.ndarray:
+    """Hash each window of a picture (GRID, GRID) uint8: (len(WINDOWS), WINDOW_BITS / 8) uint8; zeros for a flat one."""
+    rows = (WINDOW_COSINES.reshape(-1, GRID) @ grey.astype(np.float64)).reshape(len(SPANS), FREQUENCIES, GRID)
+    spectra = rows[DOWN] @ WINDOW_COSINES[ACROSS].transpose(0, 2, 1)
+    spectra = spectra.reshape(len(WINDOWS), -1)[:, ORDER[:WINDOW_BITS]]
+    flat = np.abs(spectra).max(axis=1) < WEAK
+    return np.packbits((spectra > 0) & ~flat[:, None], axis=1)
+
+
+def as_text(hashes: np.ndarray) -> str:
+    """Write window hashes as a column of a table: half as long as in hex."""
+    return base64.b64encode(hashes.tobytes()).decode()
+
+
+def from_text(texts: Sequence[str]) -> np.ndarray:
+    """Read the window hashes of texts: (n, len(WINDOWS), WINDOW_BITS / 8) uint8; zeros where a text is empty."""
+    size = len(WINDOWS) * WINDOW_BITS // 8
+    blank = bytes(size)
+    data = b"".join(base64.b64decode(text) or blank for text in texts)
+    return np.frombuffer(data, np.uint8).reshape(len(texts), len(WINDOWS), WINDOW_BITS // 8)
+
+
+def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.ndarray:
+    """Find pairs (m, 2) int64 of rows: a picture, and one that differs from a window of it in at most `threshold` bits.
+
+    `hashes` (n, 32) uint8 of whole pictures, `windows` (n, len(WINDOWS), WINDOW_BITS / 8) uint8. As `near_pairs`
+    searches: in ORDERS random orders of the bits, each window is compared with the NEIGHBOURS before and after its
+    position among the sorted hashes.
+    """
+    wholes, random = np.ascontiguousarray(hashes[:, : WINDOW_BITS // 8]), np.random.default_rng(0)
+    found = [np.empty((0, 2), np.int64)]
+    for _ in range(ORDERS):
+        table = _key_table(random.permutation(WINDOW_BITS)[:KEY_BITS])
+        keys = _keys(wholes, table)
+        order = np.argsort(keys, kind="stable")
+        sorted_keys, sorted_words = keys[order], wholes.view(np.uint64)[order]
+        for number in range(len(WINDOWS)):
+            hashed = np.flatnonzero(windows[:, number].any(axis=1))  # zeros: flat, or too small a picture
+            mine = windows[hashed, number]
+            wanted, words = _keys(mine, table), mine.view(np.uint64)
+            by_key = np.argsort(wanted)  # only so that the search below goes through memory in order
+            for first in range(0, len(by_key), BLOCK):  # in blocks that stay in the processor's cache
+                block = by_key[first : first + BLOCK]
+                position = np.searchsorted(sorted_keys, wanted[block])
+                for step in range(-NEIGHBOURS, NEIGHBOURS):
+                    beside = np.clip(position + step, 0, len(order) - 1)
+                    near = _near(words[block], sorted_words, beside, threshold)
+                    found.append(np.stack([hashed[block[near]], order[beside[near]]], axis=1))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    return pairs[pairs[:, 0] != pairs[:, 1]]  # a picture may resemble its own windows
+
+
+def _near(words: np.ndarray, others: np.ndarray, rows: np.ndarray, threshold: int) -> np.ndarray:
+    """Return where words (n, 2) differ from others[rows] in few bits. Half of the words rules nearly all out."""
+    half = np.flatnonzero(np.bitwise_count(words[:, 0] ^ others[rows, 0]) <= threshold)
+    return half[np.bitwise_count(words[half] ^ others[rows[half]]).sum(axis=1) <= threshold]
+
+
+def _key_table(chosen: np.ndarray) -> np.ndarray:
+    """Return what each value of each byte of a hash adds to its key of `chosen` bits: (WINDOW_BITS / 8, 256) uint64."""
+    weights = np.zeros(WINDOW_BITS, np.uint64)
+    weights[chosen] = np.uint64(1) << np.arange(len(chosen), dtype=np.uint64)
+    values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
+    return np.ascontiguousarray((values @ weights.reshape(-1, 8).T).T)
+
+
+def _keys(hashes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return the chosen bits of hashes (n, WINDOW_BITS / 8) as numbers: uint64 (n,)."""
+    keys = table[0][hashes[:, 0]]
+    for byte in range(1, len(table)):
+        keys |= table[byte][hashes[:, byte]]
+    return keys
