@@ -6,7 +6,12 @@ PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro setup setup-dev test lint format wire lock
+.DEFAULT_GOAL := help
+.PHONY: help repro setup setup-dev test coverage lint format wire lock
+
+help: ## List the commands
+	@echo 'usage: make COMMAND'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
 repro: setup ## Run the pipeline: only what changed
 	@$(BIN)/python -m darkroom.reproduction.lock
@@ -22,7 +27,7 @@ setup-serve:
 	@cmp -s requirements-serve.lock .venv/installed-serve.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements-serve.lock STAMP=installed-serve.lock
 
-setup-dev:
+setup-dev: ## Create .venv with what lint and tests need, too
 	@cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements-dev.lock STAMP=installed-dev.lock
 
@@ -37,6 +42,10 @@ install:
 
 test: setup-dev ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+coverage: setup-dev ## Run the tests and measure which lines of darkroom/ and stages/ they reach
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+		--cov=darkroom --cov=stages --cov-report=term:skip-covered --cov-report=xml
 
 lint: setup-dev ## Check style and types
 	ruff check .
@@ -91,7 +100,7 @@ bench-lock: ## Resolve the peers of `make bench` into benchmarks/requirements.lo
 	uv pip compile benchmarks/requirements.in --override benchmarks/overrides.txt -c requirements-dev.lock --universal \
 		--python-version 3.11 --generate-hashes --no-header -q -o benchmarks/requirements.lock
 
-wire: setup-dev ## Write code deps, params and params.schema.json from the stages
+wire: setup-dev ## Write stages/code and params.schema.json from the stages' imports and params
 	$(BIN)/python -m tools.wiring
 
 lock: ## Resolve pyproject.toml into the lock files (needs uv)
