@@ -25,6 +25,7 @@ def developed(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("first") / "darkroom")
     done = project.dvc("repro")
     assert stages_run(done.stdout) == list(STAGES)
+    project.said = done.stdout
     project.commit("Reproduce")
     return project
 
@@ -42,9 +43,19 @@ def test_the_default_reaches_its_accuracy_with_an_interval(developed):
 
 
 def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
-    noted = json.loads((developed.folder / "metrics/run.json").read_text())
-    assert list(noted["stages"]) == sorted(STAGES)
-    assert all(stage["seconds"] >= 0 for stage in noted["stages"].values())
+    metrics = json.loads((developed.folder / "metrics/test.json").read_text())
+    said = {line.partition(":")[0]: line for line in developed.said.splitlines() if line.endswith(" s")}
+    made = {
+        "fetch": "1,797 images of 10 classes",
+        "split": f"{metrics['n']:,} test",
+        "preprocess": f"{metrics['n']:,} test images of 28 px",
+        "embed": "features of each of",
+        "train": "validation images right",
+        "evaluate": f"accuracy {metrics['accuracy']:.2%}",
+        "export": f"agrees on {metrics['n']:,} test images",
+    }
+    assert list(said) == list(STAGES)
+    assert {stage: line for stage, line in said.items() if made[stage] not in line} == {}
 
 
 def test_predicting_the_original_files_of_the_test_set_gives_the_predictions_back(developed, tmp_path):

@@ -1,16 +1,22 @@
-import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+
+from darkroom.core import yaml12
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([\w.-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+HEX = set("0123456789abcdef")
 
 
 def load(path: Path) -> dict:
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return yaml12.read(path)
+
+
+def is_target(word: str) -> bool:
+    """Whether make knows how to make `word` here: it prints what it would run, and runs nothing."""
+    return subprocess.run(["make", "-n", word], cwd=ROOT, capture_output=True).returncode == 0
 
 
 def steps(workflow: dict) -> list[dict]:
@@ -23,17 +29,19 @@ def test_every_command_is_a_make_target_of_this_project(path):
         if "run" in step:
             words = step["run"].split()
             assert words[0] == "make"
-            assert set(words[1:]) <= TARGETS, step["run"]
+            assert all(is_target(word) for word in words[1:]), step["run"]
             assert "${{" not in step["run"], "what others write must come by the environment"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_action_is_pinned_to_a_commit_and_names_its_version(path):
-    used = re.findall(r"uses: (\S+)(.*)", path.read_text(encoding="utf-8"))
+def test_every_action_is_githubs_own_and_pinned_to_a_commit(path):
+    used = [step["uses"] for step in steps(load(path)) if "uses" in step]
     assert used
-    for action, comment in used:
-        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)
-        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
+    for action in used:
+        name, _, commit = action.partition("@")
+        assert name.startswith("actions/")
+        assert len(commit) == 40
+        assert set(commit) <= HEX
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -47,7 +55,7 @@ def test_rights_are_the_least_and_stated(path):
     }
     assert workflow["permissions"] in ({}, {"contents": "read"})
     assert writes == ({"pull-requests"} if path.stem == "comment" else set())
-    assert "pull_request_target" not in workflow[True if True in workflow else "on"]
+    assert "pull_request_target" not in workflow["on"]
     for step in steps(workflow):
         if "checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
