@@ -28,10 +28,9 @@ from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import builders, freezing, heads
 from darkroom.model.network import Body, Network
-from darkroom.training import optimizers, precision
-from darkroom.training.fit import Fit
-from darkroom.training.inputs import ImageInputs
-from darkroom.training.phases import Phase
+from darkroom.training import torch_optimizers, torch_training
+from darkroom.training.data import ImageInputs
+from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
 
 SIZE = 224
@@ -65,7 +64,7 @@ def main() -> None:
     recipe = dataclasses.replace(RECIPE, batch_size=asked.batch_size)
     environment = runtime.from_environment()
     device = runtime.torch_device(environment)
-    dtype = precision.choose("auto", device)
+    dtype = torch_training.choose_dtype("auto", device)
     with tempfile.TemporaryDirectory() as folder:
         table = photos(Path(folder) / "train", paths)
         for backbone in asked.backbone:
@@ -146,7 +145,9 @@ def resident(
 ) -> Callable[[], object]:
     """The same network, dtype and batch size on one random batch that is there already: no reading, no augmentation."""
     model = network(backbone, device).train()
-    optimizer = optimizers.build("sgd", optimizers.parameter_groups([list(model.parameters())], 1.0), 0.001, 1e-4, 0.9)
+    optimizer = torch_optimizers.build(
+        "sgd", torch_optimizers.parameter_groups([list(model.parameters())], 1.0), 0.001, 1e-4, 0.9
+    )
     images = torch.rand(recipe.batch_size, 3, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 2, (recipe.batch_size,), device=device)
 
@@ -155,7 +156,7 @@ def resident(
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 logits = model(images)
             nn.functional.cross_entropy(logits.float(), labels).backward()
-            optimizers.step(optimizer)
+            torch_optimizers.step(optimizer)
         if device.type == "cuda":
             torch.cuda.synchronize()
 

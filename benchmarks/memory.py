@@ -57,9 +57,8 @@ def peak(folder: Path) -> float:
     from benchmarks.finetune import RECIPE
     from darkroom.images.augment import STRENGTHS
     from darkroom.images.batches import Table
-    from darkroom.training.fit import Fit
-    from darkroom.training.inputs import ImageInputs
-    from darkroom.training.phases import Phase
+    from darkroom.training.data import ImageInputs
+    from darkroom.training.fit import Fit, Phase
 
     cpu = torch.device("cpu")
     table, nothing = Table([Shards(folder)]), Table([Shards(folder)], [np.empty(0, np.int64)])

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
-    "lr-find": ("darkroom.training.lr_find", "suggest a learning rate by a range test, and draw its curve"),
+    "lr-find": ("darkroom.search.lr_find", "suggest a learning rate by a range test, and draw its curve"),
     "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
     "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
     "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),

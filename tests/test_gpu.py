@@ -18,9 +18,8 @@ from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import backbones, builders, embedding, tensors
 from darkroom.model.network import Body, pixels
-from darkroom.training.fit import Fit
-from darkroom.training.inputs import ImageInputs
-from darkroom.training.phases import Phase
+from darkroom.training.data import ImageInputs
+from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
 from tests.model.samples import network, photo_images
 from tests.model.test_families import FAMILIES

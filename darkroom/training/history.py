@@ -1,7 +1,8 @@
-"""The curve of a training: one row an epoch, in a CSV that is whole at every moment, and to those who watch."""
+"""The training curve: one row an epoch, where it is written and sent, and which epoch is the best so far."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.core import files
@@ -11,11 +12,14 @@ from darkroom.core.progress import say
 Row = dict[str, float | None]
 COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")
 WRITE_EVERY = 0.5  # seconds: an epoch of a head takes milliseconds, a write with its sync may take longer
-Watcher = Callable[[Row, float], None]
+AfterEpoch = Callable[[list[Row]], None]  # called with all rows so far
+Watcher = Callable[[Row, float], None]  # called with an epoch's row and its seconds
+# name: +1 where more is better, -1 where less is
+MONITORS = {"val_loss": -1, "val_accuracy": 1}
 
 
 class HistoryFile:
-    """Writes the rows to `path` while training runs. Seconds are no column: two runs are to write the same bytes."""
+    """Writes the rows to `path` while training runs. Seconds are not a column: two runs must write the same bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,7 +27,7 @@ class HistoryFile:
         self._rows: list[Row] = []
 
     def write(self, rows: list[Row]) -> None:
-        """Write all rows, unless that was done a moment ago; `close` makes up for it."""
+        """Write all rows, unless they were written less than WRITE_EVERY seconds ago; `close` writes the rest."""
         self._rows = rows
         if time.monotonic() - self._last >= WRITE_EVERY:
             self.close()
@@ -35,15 +39,48 @@ class HistoryFile:
         self._last = time.monotonic()
 
 
-def tell(row: Row, epochs: int, seconds: float) -> None:
-    """Say an epoch's row, if it took long enough for a person to wait for it."""
+@dataclass
+class Monitor:
+    """Track the best epoch by `name`; without validation samples, the last. Part of a checkpoint.
+
+    The loss decides between equal accuracies: on a small validation set many epochs are equal in accuracy.
+    """
+
+    name: str
+    best_epoch: int = -1
+    best: tuple[float, float] = (float("-inf"), float("-inf"))
+    waited: int = 0
+
+    def epoch_ended(self, epoch: int, row: Mapping[str, float | None]) -> bool:
+        """Count an epoch (from 0) with its row of the history; returns whether it is the best so far."""
+        value, loss = row[self.name], row["val_loss"]
+        if value is None or loss is None:
+            self.best_epoch = epoch
+            return True
+        score = (MONITORS[self.name] * value, -loss)
+        if score > self.best:
+            self.best, self.best_epoch, self.waited = score, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+    def gives_up(self, patience: int, epoch: int) -> bool:
+        """Whether `epoch` (from 0) is the last: `patience` epochs without a better one; 0 never gives up. Says so."""
+        if not 0 < patience <= self.waited:
+            return False
+        say(f"train: no better {self.name} for {patience} epochs; stops after {epoch + 1}")
+        return True
+
+
+def report_epoch(row: Row, epochs: int, seconds: float) -> None:
+    """Print an epoch's row, if it took long enough for a person to wait for it."""
     if seconds > 1:
         seen = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and value is not None)
         say(f"epoch {int(row['epoch'] or 0)} of {epochs}: {seen} ({seconds:.1f} s)")
 
 
 def tensorboard(folder: Path) -> Watcher:
-    """Sends each epoch to TensorBoard's event files in `folder`. Raises DarkroomError where it is not installed."""
+    """Return a watcher that writes TensorBoard files into `folder`. Raises DarkroomError where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -62,7 +99,7 @@ def tensorboard(folder: Path) -> Watcher:
 
 
 def dvclive(folder: Path) -> Watcher:
-    """Sends each epoch to DVCLive in `folder`. Raises DarkroomError where it is not installed."""
+    """Return a watcher that sends epochs to DVCLive in `folder`. Raises DarkroomError where it is not installed."""
     try:
         from dvclive import Live
     except ImportError as error:

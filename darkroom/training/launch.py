@@ -1,8 +1,8 @@
-"""Where a training runs: in this process, in several of this machine, under torchrun, or on a Ray cluster.
+"""Start a training in this process, in several on this machine, under torchrun, or on a Ray cluster.
 
-Whatever it is, the stage's own process (under torchrun: the first) alone writes outputs. Cached features are learnt
-from in one process always, and in the stage's own: a head takes seconds there, and starting others takes longer. On a
-Ray cluster DARKROOM_PROCESSES=1 sends it to a node all the same, which is what the trials of a sweep ask for.
+In every case the stage's own process (under torchrun: the first) alone writes outputs. A head on cached features always
+trains in the stage's own process: it takes seconds there, and starting others takes longer. On a Ray cluster
+DARKROOM_PROCESSES=1 sends it to a node nevertheless, which the trials of a sweep ask for.
 """
 
 import dataclasses
@@ -12,57 +12,36 @@ import pickle
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
-from darkroom.core.runtime import Runtime
+from darkroom.core.runtime import Runtime, processes_with, torch_device
 from darkroom.training.data import open_data
 from darkroom.training.distributed import Group, backend
-from darkroom.training.history import Row
+from darkroom.training.history import AfterEpoch, Row
 from darkroom.training.recipe import Recipe
-from darkroom.training.train import Trained, train
-
-AfterEpoch = Callable[[list[Row]], None]
+from darkroom.training.result import Trained
+from darkroom.training.train import Paths, train, train_in_group
 
 
 def launch(
-    shards: Path, features: Path, body: Path, recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
+    shards: Path, features: Path, body: Path, recipe: Recipe, runtime: Runtime, after_epoch: AfterEpoch
 ) -> Trained:
-    """Train where `environment` says.
+    """Train where `runtime` says.
 
     Under torchrun it returns in the first process alone; the others end here.
     """
     paths = (shards, features, body)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return _in_torchrun(paths, recipe, environment, after_epoch)
-    if environment.ray is not None and (environment.processes == 1 or not recipe.only_head):
+        return _in_torchrun(paths, recipe, runtime, after_epoch)
+    if runtime.ray is not None and (runtime.processes == 1 or not recipe.only_head):
         from darkroom.training.cluster import train_on_cluster
 
-        return train_on_cluster(paths, recipe, environment, after_epoch)
-    if (environment.processes or 1) > 1 and not recipe.only_head:
-        return _in_processes(paths, recipe, environment, after_epoch)
-    return train(open_data(shards, features), body, recipe, environment, after_epoch)
-
-
-def in_group(
-    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch, group: Group,
-    local_rank: int, **options: Any,
-) -> Trained:  # fmt: skip
-    """Train in this process of `group`, whose torch.distributed is up; on a GPU of its own where there are GPUs."""
-    import torch
-
-    device = environment.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        # Where there is none, torch_device says so. Ray may show a process its own GPU alone, or those of its node.
-        device = f"cuda:{local_rank % max(1, torch.cuda.device_count())}"
-    shards, features, body = paths
-    environment = dataclasses.replace(environment, device=device)
-    return train(open_data(shards, features), body, recipe, environment, after_epoch, group, **options)
+        return train_on_cluster(paths, recipe, runtime, after_epoch)
+    if (runtime.processes or 1) > 1 and not recipe.only_head:
+        return _in_processes(paths, recipe, runtime, after_epoch)
+    return train(open_data(shards, features), body, recipe, runtime, after_epoch)
 
 
 def check_gpus(device: str, processes: int) -> None:
@@ -83,18 +62,14 @@ def check_gpus(device: str, processes: int) -> None:
         )
 
 
-def _in_torchrun(
-    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> Trained:
+def _in_torchrun(paths: Paths, recipe: Recipe, runtime: Runtime, after_epoch: AfterEpoch) -> Trained:
     import torch
 
-    check_gpus(environment.device, int(os.environ["LOCAL_WORLD_SIZE"]))
-    torch.distributed.init_process_group(backend(environment.device))
+    check_gpus(runtime.device, int(os.environ["LOCAL_WORLD_SIZE"]))
+    torch.distributed.init_process_group(backend(runtime.device))
     group = Group(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    environment = dataclasses.replace(
-        environment, threads=max(1, environment.threads // int(os.environ["LOCAL_WORLD_SIZE"]))
-    )
-    done = in_group(paths, recipe, environment, after_epoch, group, int(os.environ["LOCAL_RANK"]))
+    runtime = dataclasses.replace(runtime, threads=max(1, runtime.threads // int(os.environ["LOCAL_WORLD_SIZE"])))
+    done = train_in_group(paths, recipe, runtime, after_epoch, group, int(os.environ["LOCAL_RANK"]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     if not group.leads:
@@ -102,21 +77,19 @@ def _in_torchrun(
     return done
 
 
-def _in_processes(
-    paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime, after_epoch: AfterEpoch
-) -> Trained:
-    """Several processes on this machine, which share its processor cores."""
-    size = environment.processes or 1
-    runtime.torch_device(environment)  # a device that cannot be used is told before processes start
-    check_gpus(environment.device, size)
-    environment = dataclasses.replace(environment, threads=max(1, environment.threads // size))
+def _in_processes(paths: Paths, recipe: Recipe, runtime: Runtime, after_epoch: AfterEpoch) -> Trained:
+    """Train in several processes on this machine, which share its processor cores."""
+    size = runtime.processes or 1
+    torch_device(runtime)  # a device that cannot be used is reported before processes start
+    check_gpus(runtime.device, size)
+    runtime = dataclasses.replace(runtime, threads=max(1, runtime.threads // size))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns that unused parameters are looked for
-    context = runtime.processes_with("darkroom.training.torch_training")
+    context = processes_with("darkroom.training.torch_training")
     with tempfile.TemporaryDirectory(prefix="darkroom-train-") as folder:
         processes = [
             context.Process(
-                target=_work,
-                args=(Path(folder), Group(rank, size), paths, recipe, environment, after_epoch),
+                target=_train_in_process,
+                args=(Path(folder), Group(rank, size), paths, recipe, runtime, after_epoch),
                 daemon=True,
             )
             for rank in range(size)
@@ -128,7 +101,7 @@ def _in_processes(
         finally:
             for process in processes:
                 process.kill()
-        trained, rows = _answer(Path(folder))
+        trained, rows = _read_result(Path(folder))
     after_epoch(rows)
     return trained
 
@@ -149,7 +122,7 @@ def _end_with_parent() -> None:
 
 
 def _wait(processes: list[Any]) -> None:
-    """Until all have ended, or one has failed: the others would wait for it."""
+    """Wait until all have ended, or one has failed: the others would wait for it."""
     from multiprocessing.connection import wait
 
     left = {process.sentinel: process for process in processes}
@@ -159,7 +132,7 @@ def _wait(processes: list[Any]) -> None:
                 return
 
 
-def _answer(folder: Path) -> Any:
+def _read_result(folder: Path) -> Any:
     errors = sorted(folder.glob("error-*"))
     if errors:
         raise pickle.loads(errors[0].read_bytes())  # noqa: S301 -- written by this program's own processes
@@ -171,8 +144,8 @@ def _answer(folder: Path) -> Any:
     return pickle.loads((folder / "done").read_bytes())  # noqa: S301
 
 
-def _work(
-    folder: Path, group: Group, paths: tuple[Path, Path, Path], recipe: Recipe, environment: Runtime,
+def _train_in_process(
+    folder: Path, group: Group, paths: Paths, recipe: Recipe, runtime: Runtime,
     after_epoch: AfterEpoch,
 ) -> None:  # fmt: skip
     import torch
@@ -180,7 +153,7 @@ def _work(
     _end_with_parent()
     store = f"file://{(folder / 'store').as_posix()}"
     torch.distributed.init_process_group(
-        backend(environment.device), init_method=store, rank=group.rank, world_size=group.size
+        backend(runtime.device), init_method=store, rank=group.rank, world_size=group.size
     )
     rows: list[Row] = []
 
@@ -189,7 +162,7 @@ def _work(
         after_epoch(so_far)
 
     try:
-        trained = in_group(paths, recipe, environment, reported, group, group.rank)
+        trained = train_in_group(paths, recipe, runtime, reported, group, group.rank)
     except DarkroomError as error:
         (folder / f"error-{group.rank}").write_bytes(pickle.dumps(error))
         sys.exit(1)

@@ -7,7 +7,7 @@ DARKROOM_THREADS is.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,13 +18,11 @@ from darkroom.images.batches import Table, balanced_order, order, steps, views
 from darkroom.model import heads
 from darkroom.model.tensors import Tensors
 from darkroom.training import losses
-from darkroom.training.ema import decay_at
-from darkroom.training.history import Row, Watcher, tell
-from darkroom.training.monitor import Monitor
+from darkroom.training.history import AfterEpoch, Monitor, Row, Watcher, report_epoch
 from darkroom.training.numpy_optimizers import RULES
 from darkroom.training.recipe import Recipe
-from darkroom.training.result import Learnt
-from darkroom.training.schedules import Plateau, factor
+from darkroom.training.result import Trained
+from darkroom.training.schedules import Plateau, ema_decay, factor
 
 MOST_STEPS = 100_000
 MOST_PRODUCTS = 1e11  # multiplications: some ten seconds of one thread
@@ -33,7 +31,7 @@ DECAYED = "0.weight"  # biases neither decay nor have an l1 term
 
 
 def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
-    """Whether a training is one for `learn`, which takes seconds and so keeps no checkpoint.
+    """Whether a training is one for `train_head`, which takes seconds and so keeps no checkpoint.
 
     What takes longer belongs to torch, with its threads, GPUs and checkpoints. A rule by counts alone: the same
     everywhere.
@@ -44,14 +42,14 @@ def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
     return alone and count <= MOST_STEPS and products <= MOST_PRODUCTS
 
 
-def learn(
+def train_head(
     train: Table,
     val: Table,
     head: Tensors,
     recipe: Recipe,
-    after_epoch: Callable[[list[Row]], None],
+    after_epoch: AfterEpoch,
     watchers: Sequence[Watcher] = (),
-) -> Learnt:
+) -> Trained:
     """The head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
 
     Raises TrainingError when there is nothing to learn from, or the loss runs away.
@@ -78,7 +76,7 @@ class _Training:
         self.weights = losses.class_weights(train.labels, self.classes) if recipe.balance == "loss" else None
         self.heaviest = 1.0 if self.weights is None else float(self.weights.max())
 
-    def run(self, after_epoch: Callable[[list[Row]], None], watchers: Sequence[Watcher]) -> Learnt:
+    def run(self, after_epoch: AfterEpoch, watchers: Sequence[Watcher]) -> Trained:
         """All epochs, or those that `patience` allows."""
         recipe, monitor = self.recipe, Monitor(self.recipe.monitor)
         history: list[Row] = []
@@ -97,13 +95,13 @@ class _Training:
             after_epoch(history)
             for watch in watchers:
                 watch(history[-1], seconds[-1])
-            tell(history[-1], recipe.epochs, seconds[-1])
+            report_epoch(history[-1], recipe.epochs, seconds[-1])
             if monitor.gives_up(recipe.patience, epoch):
                 break
         head, logits, best_epoch = best
         took = [round(each, 3) for each in seconds]
         ran = {"engine": "numpy", "precision": "float32", "epoch_seconds": took, "processes": 1}
-        return Learnt(head, None, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
+        return Trained(head, {}, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
 
     def train_epoch(self, epoch: int) -> Row:
         """All steps of an epoch; its row of the history, before validation."""
@@ -150,7 +148,7 @@ class _Training:
         if recipe.ema:
             self.updates += 1
             for name, value in self.average.items():
-                value += np.float32(1 - decay_at(recipe.ema, self.updates)) * (self.head[name] - value)
+                value += np.float32(1 - ema_decay(recipe.ema, self.updates)) * (self.head[name] - value)
         return loss, int((logits.argmax(axis=1) == labels).sum())
 
     def validate(self) -> tuple[float | None, float | None, np.ndarray]:

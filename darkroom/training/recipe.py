@@ -6,9 +6,9 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.params import param
 from darkroom.images.augment import STRENGTHS
 from darkroom.model.heads import Head
-from darkroom.training.monitor import MONITORS
-from darkroom.training.optimizers import OPTIMIZERS
+from darkroom.training.history import MONITORS
 from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES
+from darkroom.training.torch_optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Learning rate schedules: the factor of `lr` at a point of the training."""
+"""What changes over a training by rule: the factor of `lr`, and the decay of the running mean of the weights."""
 
 import math
 from collections.abc import Callable
@@ -47,6 +47,11 @@ def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
     if at < warmup:
         return (at + 1e-3) / (warmup + 1e-3)
     return SCHEDULES[schedule]((at - warmup) / (epochs - warmup))
+
+
+def ema_decay(decay: float, update: int) -> float:
+    """Return the decay of update number `update` (from 1): early ones decay faster, to forget the first weights."""
+    return min(decay, (1 + update) / (10 + update))
 
 
 @dataclass

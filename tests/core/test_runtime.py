@@ -8,7 +8,7 @@ import torch
 
 from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
-from darkroom.training.fit import _start_generator
+from darkroom.training.step import seed_dropout
 
 
 def test_defaults_use_the_cores_there_are(monkeypatch):
@@ -55,7 +55,7 @@ def test_a_record_with_the_marks_of_a_merge_is_begun_anew(tmp_path, monkeypatch)
 def test_a_chosen_gpu_is_the_one_whose_random_numbers_are_seeded(monkeypatch):
     monkeypatch.setenv("DARKROOM_DEVICE", "cuda:1")
     device = runtime.torch_device(runtime.from_environment())
-    draws = [(_start_generator(device, 7), torch.rand(9, device=device).tolist())[1] for _ in range(2)]
+    draws = [(seed_dropout(device, 7), torch.rand(9, device=device).tolist())[1] for _ in range(2)]
     assert draws[0] == draws[1]
 
 

@@ -69,12 +69,12 @@ def test_one_of_three_nodes_that_is_killed_costs_steps_and_no_bit(cluster, proje
 
 
 def test_a_node_that_does_not_see_the_shards_copies_them_once(cluster, tmp_path, monkeypatch):
-    from darkroom.training.driver import Home, on_this_node
+    from darkroom.cluster.driver import DriverActor, on_this_node
 
     write_data(tmp_path / "driver", train=40, val=20, test=10)
     (there := tmp_path / "there").symlink_to(tmp_path / "driver")
 
-    class Elsewhere(Home):
+    class Elsewhere(DriverActor):
         def _known(self, folder):  # the driver's machine has at these paths what this one has not
             return there / Path(folder).relative_to("/nowhere").relative_to(Path(folder).parts[2])
 
@@ -113,11 +113,11 @@ def test_what_a_user_caused_is_said_in_one_line(cluster, project, tmp_path):
 
 
 def test_all_processes_are_started_again_for_a_lost_one_and_not_once_there_is_a_result(cluster, tmp_path):
-    from darkroom.training import cluster as ray_training
-    from darkroom.training import driver
+    from darkroom.cluster import driver
+    from darkroom.training.cluster import _end_when_finished
 
     started = driver.start(connect(cluster.address), (tmp_path, tmp_path, tmp_path), tmp_path)
-    ends = ray_training._end_when_finished(started)
+    ends = _end_when_finished(started)
     ends.after_exception(None, {0: ConnectionError("a node is gone")})
     started.finish.remote(b"what a user caused")
     with pytest.raises(RuntimeError, match="there is a result already"):

@@ -15,11 +15,10 @@ from darkroom.images.shards import Shards
 from darkroom.model import builders, heads
 from darkroom.model.network import Body, Network, pixels
 from darkroom.training import losses
-from darkroom.training.fit import Fit
-from darkroom.training.inputs import FeatureInputs, ImageInputs
-from darkroom.training.micro_batches import _parts
-from darkroom.training.phases import Phase
+from darkroom.training.data import FeatureInputs, ImageInputs
+from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
+from darkroom.training.step import equal_parts
 from tests.training.small import CLASSES, RECIPE, SIZE, write_data
 
 CPU = torch.device("cpu")
@@ -266,7 +265,7 @@ def test_batch_norm_with_a_single_value_is_one_line(data):
 
 @pytest.mark.parametrize(("count", "size"), [(65, 32), (5, 3), (64, 32), (7, 7), (9, 4)])
 def test_parts_of_a_batch_leave_no_single_image_over(count, size):
-    parts = [part.stop - part.start for part in _parts(count, -(-count // size))]
+    parts = [part.stop - part.start for part in equal_parts(count, -(-count // size))]
     assert sum(parts) == count
     assert max(parts) <= size
     assert max(parts) - min(parts) <= 1

@@ -16,9 +16,8 @@ from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import heads
 from darkroom.training import linear
-from darkroom.training.fit import Fit
-from darkroom.training.inputs import FeatureInputs
-from darkroom.training.phases import Phase
+from darkroom.training.data import FeatureInputs
+from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
 from tests.training.small import RECIPE
 
@@ -58,7 +57,7 @@ def first(chosen: Recipe) -> dict[str, np.ndarray]:
 
 def in_numpy(folder: Path, chosen: Recipe, val: str = "val", **options: Any):
     report = options.pop("report", lambda _rows: None)
-    return linear.learn(table(folder, "train"), table(folder, val), first(chosen), chosen, report, **options)
+    return linear.train_head(table(folder, "train"), table(folder, val), first(chosen), chosen, report, **options)
 
 
 def in_torch(folder: Path, chosen: Recipe):
@@ -120,7 +119,7 @@ def test_what_it_starts_from_stays_as_it_is(folder):
     chosen = recipe()
     start = first(chosen)
     kept = {name: value.copy() for name, value in start.items()}
-    linear.learn(table(folder, "train"), table(folder, "val"), start, chosen, lambda _rows: None)
+    linear.train_head(table(folder, "train"), table(folder, "val"), start, chosen, lambda _rows: None)
     assert all(np.array_equal(start[name], kept[name]) for name in kept)
 
 
@@ -140,7 +139,7 @@ def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(folder):
 
 def test_no_training_images_are_an_error(folder):
     with pytest.raises(TrainingError, match="the train split is empty"):
-        linear.learn(table(folder, "none"), table(folder, "val"), first(recipe()), recipe(), lambda _rows: None)
+        linear.train_head(table(folder, "none"), table(folder, "val"), first(recipe()), recipe(), lambda _rows: None)
 
 
 def test_every_epoch_is_reported_and_watched(folder):

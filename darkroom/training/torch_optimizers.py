@@ -1,9 +1,11 @@
-"""Optimizers, and which weights they hold with which learning rate and decay."""
+"""The optimizers in torch: which weights they hold with which learning rate and decay, and the mean of the weights."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from darkroom.training.schedules import ema_decay
 
 if TYPE_CHECKING:
     import torch
@@ -99,3 +101,41 @@ def add_l1(optimizer: "torch.optim.Optimizer", l1: float) -> None:
         for parameter in group["params"]:
             if parameter.ndim >= 2 and parameter.grad is not None:
                 parameter.grad.add_(parameter.detach().sign(), alpha=l1)
+
+
+class Ema:
+    """Keep in `average` a running mean of the floating tensors of `module`, BatchNorm's statistics included.
+
+    It is what is validated and kept (Polyak and Juditsky, 1992).
+    """
+
+    def __init__(self, module: "nn.Module", decay: float) -> None:
+        import copy
+
+        from torch.nn import Parameter
+
+        self.module, self.decay, self.updates = module, decay, 0
+        self.average = copy.deepcopy(module)
+        for parameter in self.average.parameters():
+            parameter.requires_grad_(False)
+        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._copied: list[tuple[torch.Tensor, torch.Tensor]] = []
+        state = module.state_dict(keep_vars=True)
+        for name, target in self.average.state_dict(keep_vars=True).items():
+            source = state[name].detach()
+            frozen = isinstance(state[name], Parameter) and not state[name].requires_grad
+            if target.is_floating_point() and not frozen:
+                self._pairs.append((target, source))
+            elif not frozen:
+                self._copied.append((target, source))
+
+    def update(self) -> None:
+        """Follow the module by one step."""
+        import torch
+
+        self.updates += 1
+        decay = ema_decay(self.decay, self.updates)
+        with torch.no_grad():
+            torch._foreach_lerp_([t for t, _ in self._pairs], [s for _, s in self._pairs], 1 - decay)
+            for target, source in self._copied:
+                target.copy_(source)

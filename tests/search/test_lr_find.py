@@ -5,8 +5,8 @@ import pytest
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
-from darkroom.training import lr_find
-from darkroom.training.lr_find import valley
+from darkroom.search import lr_find
+from darkroom.search.lr_find import valley
 from darkroom.training.recipe import Recipe
 from tests.training.small import write_data, write_params
 

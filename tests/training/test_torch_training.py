@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from darkroom.core.errors import ParamsError
-from darkroom.training.precision import COMPILE_REPAYS, compiled, compiles
+from darkroom.training.step import compiled
+from darkroom.training.torch_training import COMPILE_REPAYS, compiles
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

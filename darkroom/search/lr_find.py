@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkroom.core import files, runtime
+from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
 from darkroom.core.progress import progress
+from darkroom.core.runtime import from_environment, torch_device
 from darkroom.images.batches import order, steps
 from darkroom.model import heads
 from darkroom.reporting import figures
 from darkroom.training.data import open_data
 from darkroom.training.fit import Fit
-from darkroom.training.precision import choose
 from darkroom.training.recipe import Recipe
-from darkroom.training.torch_training import make_phases
-from darkroom.training.train import first_head
+from darkroom.training.torch_training import choose_dtype, make_phases
+from darkroom.training.train import initial_head
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,13 +60,13 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
     Learns from the training samples as the last phase's first epochs would; ends early when the loss is far above its
     lowest. Rates are those of params.yaml: a thawed network learns at `thaw_lr_factor` times as much.
     """
-    environment = runtime.from_environment()
-    device = runtime.torch_device(environment)
+    runtime = from_environment()
+    device = torch_device(runtime)
     body = Path("models/body")
     data = open_data(Path("data/shards"), Path("data/features"))
-    first = first_head(recipe, files.read_json(body / "body.json")["features"], data.classes, body)
+    first = initial_head(recipe, files.read_json(body / "body.json")["features"], data.classes, body)
     head = heads.build(recipe.head_facts, first).to(device)
-    phases, _ = make_phases(data, body, recipe, head, device, choose(recipe.precision, device), environment.threads)
+    phases, _ = make_phases(data, body, recipe, head, device, choose_dtype(recipe.precision, device), runtime.threads)
     fit = Fit(phases, recipe, device)
     fit.begin(len(phases) - 1)
     fit.phase.module.train()
@@ -83,7 +83,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
     for place, (rate, (inputs, labels)) in enumerate(
         progress(zip(rates, batches, strict=False), "lr-find", count, "step")
     ):
-        loss = float(fit.step(inputs, labels, float(rate) * fit.phase.lr / recipe.lr, 0, place)[0])
+        loss = float(fit.step.run(inputs, labels, float(rate) * fit.phase.lr / recipe.lr, 0, place)[0])
         losses.append(loss)
         if not math.isfinite(loss) or (place > 10 and smooth(losses)[-1] > WORSE * lowest):
             break

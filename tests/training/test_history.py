@@ -1,4 +1,4 @@
-from darkroom.training.monitor import Monitor
+from darkroom.training.history import Monitor
 
 
 def row(loss, accuracy):
