@@ -120,7 +120,7 @@ def test_when_the_gpu_s_memory_runs_out_training_goes_on_in_parts(gpu, data, cap
     whole = fit(gpu, data, batch_size=512).run()
     with less_memory(gpu, 0.75, lambda: fit(gpu, data, batch_size=512, epochs=1).run()):
         parts = fit(gpu, data, batch_size=512).run()
-    assert parts.micro_batch in (64, 128, 256)
+    assert parts.micro.size in (64, 128, 256)
     assert "out of memory; goes on with micro-batches of" in capsys.readouterr().err
     assert parts.history[-1]["val_loss"] == pytest.approx(whole.history[-1]["val_loss"], rel=0.1)
 

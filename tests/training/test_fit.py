@@ -145,7 +145,7 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_says_so(data, capsys):
     greedy[2].load_state_dict(plain[2].state_dict())
     whole = Fit([phase(data, plain, chosen)], chosen, CPU).run()
     parts = Fit([phase(data, greedy, chosen)], chosen, CPU).run()
-    assert parts.micro_batch == 8
+    assert parts.micro.size == 8
     assert "micro-batches of 8 in place of 16" in capsys.readouterr().err
     for name, value in whole.best.items():
         torch.testing.assert_close(parts.best[name], value, rtol=1e-3, atol=1e-4)
