@@ -8,8 +8,10 @@ import torch
 
 from benchmarks.loaders.contract import BATCH, MEAN, RESIZE, SIZE, STD, listed, main
 from darkroom.images.batches import Table, order, steps
-from darkroom.images.decode import Framing, decode
-from darkroom.images.shards import Shards, write_shards
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
 from darkroom.training.data import ImageInputs
 
 

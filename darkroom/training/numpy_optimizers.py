@@ -1,4 +1,4 @@
-"""The optimizers of darkroom.training.optimizers in numpy, for a head that needs no torch: the same rules, in place.
+"""The optimizers of torch_optimizers in numpy, for a head that needs no torch: the same rules, in place.
 
 Each is torch.optim's of that name with its defaults; `momentum` is the params' own. A new one is one entry in RULES.
 """
