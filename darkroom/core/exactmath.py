@@ -1,0 +1,194 @@
+"""Elementary functions, sums and products of matrices that have the same bits on every processor.
+
+numpy's exp, log, cos and matmul differ between SIMD levels, C libraries and BLAS kernels. Two things do not: a single
+IEEE 754 operation (+, -, *, /, sqrt, rint), and a sum in which no partial sum rounds. So the functions here are
+polynomials of single operations, each a numpy call of its own that no compiler can contract, and a product of matrices
+rounds its operands to multiples of a power of two first, so that all partial sums are whole multiples of a unit below
+2**53 units: any order, SIMD width or number of threads gives the same sum. (The idea of sums that cannot round: Ozaki
+et al., Numerical Algorithms 59, 2012.)
+
+All take and give float64. exp is within 1.5 ulp, log within one, cos_pi and sin_pi within 2**-50.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+EXACT = 53  # bits of the largest whole number up to which float64 holds all of them
+INPUT_BITS, WEIGHT_BITS = 15, 22  # fractional bits of features, and of weights and probabilities, in a product
+FEWEST_BITS = 8  # of the weights; fewer would be another number
+
+# ln 2 in two parts: the first has so few bits that a whole number of 17 bits times it is exact.
+_STEPS = 64  # table entries between two powers of two
+_LN2_STEP_HIGH, _LN2_STEP_LOW = float.fromhex("0x1.62e42fefa0000p-7"), float.fromhex("0x1.cf79abc9e3b3ap-46")
+_LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")
+_LARGEST, _SMALLEST = 709.78, -708.0  # arguments of exp whose result is a normal number
+
+
+def _roots_of_two(count: int) -> Array:
+    """2**(j / count) for j below `count`, a power of two, correctly rounded, from square roots of whole numbers."""
+    bits = 64
+    powers = [1 << (bits * count + j) for j in range(count)]
+    for _ in range(count.bit_length() - 1):
+        powers = [math.isqrt(power) for power in powers]
+    return np.array([power / (1 << bits) for power in powers])
+
+
+_ROOTS = _roots_of_two(_STEPS)
+
+
+def exp(x: ArrayLike) -> Array:
+    """e**x, elementwise; 0 below -708, where numpy gives numbers down to 5e-324.
+
+    x = (64 k + j + t) ln(2)/64 with |t| <= 1/2 gives 2**k * 2**(j/64) * e**r: a shift, a table, a polynomial in r.
+    """
+    values = np.asarray(x, np.float64)
+    inside = np.minimum(np.maximum(values, _SMALLEST), _LARGEST)  # NaN stays NaN
+    inside = np.where(np.isnan(inside), 0.0, inside)
+    steps = np.rint(inside * (1 / (_LN2_STEP_HIGH + _LN2_STEP_LOW)))
+    rest = (inside - steps * _LN2_STEP_HIGH) - steps * _LN2_STEP_LOW
+    whole = steps.astype(np.int64)
+    root = _ROOTS[whole & (_STEPS - 1)]
+    tail = rest * (1 / 24 + rest * (1 / 120))
+    tail = 0.5 + rest * (1 / 6 + tail)
+    result = root + root * (rest + rest * rest * tail)
+    result *= (((whole >> 6) + 1023) << 52).view(np.float64)
+    if values.size and not (values.min() >= _SMALLEST and values.max() <= _LARGEST):
+        result = np.where(values < _SMALLEST, 0.0, np.where(values > _LARGEST, np.inf, result))
+        result = np.where(np.isnan(values), np.nan, result)
+    return result
+
+
+def log(x: ArrayLike) -> Array:
+    """The natural logarithm, elementwise; -inf of 0, NaN of negative numbers.
+
+    x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), and log(1 + f) = 2 artanh(s), s = f / (2 + f).
+    """
+    values = np.asarray(x, np.float64)
+    regular = (values > 0) & (values < np.inf)
+    mantissa, exponent = np.frexp(np.where(regular, values, 1.0))
+    low = mantissa < math.sqrt(0.5)
+    fraction = np.where(low, 2.0 * mantissa, mantissa) - 1.0
+    power = (exponent - low).astype(np.float64)
+    s = fraction / (2.0 + fraction)
+    square = s * s
+    series = np.full_like(s, 2 / 23)
+    for odd in range(21, 1, -2):
+        series = 2 / odd + square * series
+    result = power * _LN2_HIGH + (fraction - (s * (fraction - square * series) - power * _LN2_LOW))
+    if not regular.all():
+        special = np.where(values == 0, -np.inf, np.where(values == np.inf, np.inf, np.nan))
+        result = np.where(regular, result, special)
+    return result
+
+
+def cos_pi(x: ArrayLike) -> Array:
+    """cos(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
+    return sin_pi(np.asarray(x, np.float64) % 2.0 + 0.5)
+
+
+def sin_pi(x: ArrayLike) -> Array:
+    """sin(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
+    turns = np.asarray(x, np.float64) % 2.0  # exact, as is the rest of the reduction
+    quarter = np.rint(turns * 2.0)
+    angle = (turns - quarter * 0.5) * math.pi  # within pi/4
+    square = angle * angle
+    sine, cosine = np.full_like(square, 1.0), np.full_like(square, 1.0)
+    for n in range(8, 0, -1):
+        sine = 1.0 - square * sine / (2 * n * (2 * n + 1))
+        cosine = 1.0 - square * cosine / ((2 * n - 1) * 2 * n)
+    quadrant = quarter.astype(np.int64) & 3
+    return np.where(quadrant & 1, cosine, angle * sine) * np.where(quadrant & 2, -1.0, 1.0)
+
+
+def power(base: float, exponent: int) -> float:
+    """`base` to a whole power of at least 0, by squaring: the C library's pow differs between systems."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
+def total(values: ArrayLike, axis: int = -1) -> Array:
+    """The sum over `axis`, by halves in a fixed order: the second half is added to the first until one is left."""
+    rest = np.moveaxis(np.asarray(values, np.float64), axis, 0)
+    if not len(rest):
+        return np.zeros(rest.shape[1:])
+    while len(rest) > 1:
+        half = len(rest) // 2
+        folded = rest[:half] + rest[half : 2 * half]
+        rest = np.concatenate([folded, rest[2 * half :]]) if len(rest) % 2 else folded
+    return rest[0]
+
+
+def softmax(logits: ArrayLike, temperature: float = 1.0) -> Array:
+    """Probabilities (…, K) of logits (…, K) divided by the temperature; each row sums to 1."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exponentials = exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return exponentials / total(exponentials)[..., None]
+
+
+def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> Array:
+    """Logarithms (…, K) of the probabilities of logits (…, K) divided by the temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    shifted = scaled - scaled.max(axis=-1, keepdims=True)
+    return shifted - log(total(exp(shifted)))[..., None]
+
+
+def round_to(values: ArrayLike, bits: int) -> Array:
+    """The nearest multiples of 2**-bits: the grid on which sums are exact."""
+    return np.rint(np.asarray(values, np.float64) * 2.0**bits) * 2.0**-bits
+
+
+def product(left: ArrayLike, right: ArrayLike, left_bits: int = INPUT_BITS, right_bits: int = WEIGHT_BITS) -> Array:
+    """left (n, d) @ right (d, m), after rounding them to multiples of 2**-left_bits and 2**-right_bits.
+
+    No sum of magnitudes reaches 2**53 units, so no partial sum rounds. Where it could with these bits, `right` gets as
+    many fewer as it takes. Raises OverflowError where fewer than FEWEST_BITS are left of its largest value, and where a
+    value is not finite.
+    """
+    units = np.rint(np.asarray(left, np.float64) * 2.0**left_bits)
+    other = np.asarray(right, np.float64)
+    widest = float(np.abs(units).sum(axis=1).max(initial=0.0))  # a sum of whole numbers: exact below 2**53, large above
+    largest = float(np.abs(other).max(initial=0.0))
+    bits = right_bits
+    if widest and largest:
+        if not math.isfinite(widest * largest):
+            raise OverflowError(f"a product of matrices up to {widest:g} and {largest:g} cannot be computed exactly")
+        room = EXACT - math.frexp(widest)[1] - math.frexp(largest)[1] - 1
+        bits = min(right_bits, room)
+        if room + math.frexp(largest)[1] < FEWEST_BITS:
+            raise OverflowError(f"{room + math.frexp(largest)[1]} bits are left of the right factor of a product, "
+                                f"{FEWEST_BITS} are needed; rows of the left one sum up to {widest:g}")  # fmt: skip
+    others = np.rint(other * 2.0**bits)
+    assert widest * float(np.abs(others).max(initial=0.0)) < 2.0**EXACT
+    return (units @ others) * 2.0 ** -(left_bits + bits)
+
+
+def beta(random: np.random.Generator, strength: float) -> float:
+    """A draw from Beta(strength, strength), from uniforms of `random`, with this module's exp and log.
+
+    Jöhnk (1964) up to a strength of 1, Cheng's BB (1978) above.
+    """
+    a = strength
+    while True:
+        first, second = (1.0 - float(u) for u in random.random(2))  # in (0, 1]
+        if a <= 1:
+            x, y = float(log(first)) / a, float(log(second)) / a
+            most = max(x, y)
+            x, y = float(exp(x - most)), float(exp(y - most))
+            if float(log(x + y)) + most <= 0:
+                return x / (x + y)
+        elif first < 1:
+            v = math.sqrt(1 / a) * float(log(first / (1 - first)))
+            w = a * float(exp(v))
+            r = (a + math.sqrt(a)) * v - math.log(4)
+            if r + 2 * a * float(log(2 * a / (a + w))) >= float(log(first * first * second)):
+                return w / (a + w)

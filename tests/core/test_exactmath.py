@@ -1,0 +1,157 @@
+"""Functions and sums with the same bits everywhere: close to the true values, exact where they say so."""
+
+import importlib
+import math
+import os
+import subprocess
+import sys
+from decimal import Decimal, localcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from darkroom.core import exactmath
+
+ROOT = Path(__file__).parents[2]
+PROCESSORS = {
+    "as it is": {},
+    "Prescott": {"OPENBLAS_CORETYPE": "Prescott"},
+    "Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "one thread": {"OPENBLAS_NUM_THREADS": "1"},
+    "two threads": {"OPENBLAS_NUM_THREADS": "2"},
+    "no SIMD in numpy": {"NPY_DISABLE_CPU_FEATURES": "FEATURES"},
+}
+HASHED = """
+import hashlib, numpy as np
+from darkroom.core import exactmath as e
+r = np.random.default_rng(0)
+x = r.random((200, 64)) * 40 - 20
+parts = [e.exp(x), e.log(np.abs(x) + 1e-9), e.cos_pi(x), e.sin_pi(x), e.softmax(x, 1.3), e.log_softmax(x, 0.7),
+         e.total(x, 0), e.product(x, r.random((64, 33)) - 0.5), [e.beta(r, a) for a in (0.2, 0.2, 1, 3, 3)]]
+print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest())
+"""
+
+
+def simd_features() -> str:
+    """Name the SIMD levels of this processor that numpy can do without."""
+    core = importlib.import_module("numpy._core._multiarray_umath")
+    return " ".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name))
+
+
+def hash_on(changes: dict[str, str], code: str = HASHED) -> str:
+    environment = os.environ | {key: value.replace("FEATURES", simd_features()) for key, value in changes.items()}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_one_hash_on_every_processor_that_can_be_imitated():
+    assert len({hash_on(changes) for changes in PROCESSORS.values()}) == 1
+
+
+def ulps(found: np.ndarray, expected: list[Decimal]) -> float:
+    return max(
+        float(abs(Decimal(float(value)) - true) / Decimal(math.ulp(float(true))))
+        for value, true in zip(found, expected, strict=True)
+    )
+
+
+def test_exp_and_log_are_within_an_ulp_of_the_true_value():
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.uniform(-708, 709, 300), random.uniform(-1, 1, 300), [0.0, 1e-300, -1e-17]])
+    positive = np.concatenate(
+        [np.exp(x[:300]), random.uniform(0.5, 2, 300), [1.0, 5e-324, 1.7e308, math.nextafter(1, 0)]]
+    )
+    with localcontext() as context:
+        context.prec = 50
+        assert ulps(exactmath.exp(x), [Decimal(float(value)).exp() for value in x]) < 1.5
+        expected = [Decimal(float(value)).ln() for value in positive if value != 1]
+        assert ulps(exactmath.log(positive[positive != 1]), expected) < 1
+    assert exactmath.exp(0.0) == 1
+    assert exactmath.log(1.0) == 0
+
+
+def test_constants_are_ln_2():
+    with localcontext() as context:
+        context.prec = 60
+        true = Decimal(2).ln()
+        for high, low, parts in (
+            (exactmath._LN2_HIGH, exactmath._LN2_LOW, 1),
+            (exactmath._LN2_STEP_HIGH, exactmath._LN2_STEP_LOW, 64),
+        ):
+            assert abs((Decimal(high) + Decimal(low)) * parts / true - 1) < Decimal("1e-27")
+        for j in range(64):
+            assert float(exactmath._ROOTS[j]) == float((true * j / 64).exp())
+
+
+def test_special_values_are_as_numpys():
+    x = np.array([-np.inf, np.inf, np.nan, -1000.0, 1000.0])
+    np.testing.assert_array_equal(exactmath.exp(x), [0, np.inf, np.nan, 0, np.inf])
+    np.testing.assert_array_equal(exactmath.log([0.0, np.inf, np.nan, -1.0]), [-np.inf, np.inf, np.nan, np.nan])
+    assert exactmath.exp(np.empty((0, 3))).shape == (0, 3)
+
+
+def test_cos_and_sin_are_exact_at_half_turns_and_close_between():
+    x = np.random.default_rng(0).uniform(-5, 5, 1000)
+    np.testing.assert_allclose(exactmath.cos_pi(x), np.cos(np.pi * x), atol=4e-15)
+    np.testing.assert_allclose(exactmath.sin_pi(x), np.sin(np.pi * x), atol=4e-15)
+    np.testing.assert_array_equal(exactmath.cos_pi([0, 0.5, 1, 1.5, 2, -1]), [1, 0, -1, 0, 1, -1])
+    np.testing.assert_array_equal(exactmath.sin_pi([0, 0.5, 1, 1.5, 2, -0.5]), [0, 1, 0, -1, 0, -1])
+
+
+def test_power_is_what_multiplying_gives():
+    assert exactmath.power(0.9, 0) == 1
+    assert exactmath.power(0.999, 1000) == pytest.approx(0.999**1000, rel=1e-13)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 1000, 1025])
+def test_total_is_the_sum_along_any_axis(count):
+    values = np.random.default_rng(0).normal(size=(count, 3))
+    np.testing.assert_allclose(exactmath.total(values, 0), values.sum(axis=0), atol=1e-12)
+    np.testing.assert_allclose(exactmath.total(values.T), values.sum(axis=0), atol=1e-12)
+
+
+def test_softmax_sums_to_one_and_log_softmax_is_its_logarithm():
+    logits = np.random.default_rng(0).normal(size=(50, 7)) * 30
+    found = exactmath.softmax(logits, 2.0)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-15)
+    np.testing.assert_allclose(np.log(found), exactmath.log_softmax(logits, 2.0), atol=1e-12)
+
+
+def test_a_product_is_the_true_one_of_the_rounded_factors():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(20, 300)), random.normal(size=(300, 4))
+    rows, columns = (
+        [[int(value) for value in line] for line in np.rint(factor * 2.0**bits)]
+        for factor, bits in ((left, 15), (right.T, 22))
+    )
+    expected = [[sum(map(int.__mul__, row, column)) / 2**37 for column in columns] for row in rows]
+    np.testing.assert_array_equal(exactmath.product(left, right), expected)
+    order = random.permutation(300)
+    np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), expected)
+
+
+def test_a_product_of_large_numbers_gives_up_bits_before_exactness():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(5, 2000)) * 100, random.normal(size=(2000, 3)) * 20
+    found = exactmath.product(left, right)
+    np.testing.assert_allclose(found, left @ right, rtol=1e-3, atol=1)
+    order = random.permutation(2000)
+    np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), found)
+
+
+def test_a_product_that_cannot_be_exact_is_an_error():
+    with pytest.raises(OverflowError, match="bits are left of the right factor"):
+        exactmath.product(np.full((1, 10), 1e12), np.ones((10, 1)))
+    with pytest.raises(OverflowError, match="cannot be computed exactly"):
+        exactmath.product(np.ones((1, 10)), np.full((10, 1), np.inf))
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.4, 1.0, 2.5])
+def test_beta_draws_from_the_beta_distribution(strength):
+    random = np.random.default_rng(0)
+    draws = [exactmath.beta(random, strength) for _ in range(3000)]
+    assert kstest(draws, "beta", args=(strength, strength)).pvalue > 0.01
