@@ -9,10 +9,9 @@ from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.assemble import write_splits
-from darkroom.images.framing import RESIZES
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
 from darkroom.model.backbones import BACKBONES, TIMM
-from darkroom.model.preprocessing import framing
+from darkroom.model.preprocessing import CHOICES, framing
 from darkroom.reporting.overview import draw_duplicates, draw_samples, summary
 from darkroom.sources.locations import FACTS, Places
 
@@ -24,7 +23,7 @@ class PreprocessParams:
     source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
     image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
-    resize: str = param("how a picture becomes a square", choices=RESIZES)
+    resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
     max_rejects: float = param(

@@ -28,12 +28,16 @@ from darkroom.images.framing import Framing
 from darkroom.images.headers import JPEG, is_progressive, jpeg_orientation, picture_orientation, upright
 from darkroom.sources.diagnosis import what_is_wrong
 
+# libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result
+# is that of a full decoding: 0.05 of 255 apart on 100 photos, against 2.5 where the fraction itself is the result.
+DETAIL = 2
+
 
 def decode(data: bytes, framing: Framing) -> np.ndarray:
     """Return RGB pixels, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
     with _memory():
-        image, orientation = _open(data, framing)
-        return np.asarray(framing.on_square(_rgb(framing.fit(image), orientation)))
+        image, orientation = _open(data, framing, DETAIL)
+        return np.asarray(framing.on_square(_rgb(framing.fit(image, orientation), orientation)))
 
 
 def decode_whole(data: bytes, longest: int) -> np.ndarray:
@@ -85,19 +89,19 @@ def check_format(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _open(data: bytes, framing: Framing, grey: bool = False) -> tuple[Image.Image, int]:
-    """Return the decoded picture, large enough that `framing` need not enlarge it, and its EXIF orientation."""
+def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) -> tuple[Image.Image, int]:
+    """Return the decoded picture, `detail` times as large as `framing` needs it if it is, and its EXIF orientation."""
     side = framing.short_side if framing.resize == "crop" else framing.size
     if data[:2] != JPEG:
         return _pillow(data, side)
     orientation = jpeg_orientation(data)
-    pixels = _jpeg(data, framing, grey)
+    pixels = _jpeg(data, framing, detail, grey)
     if pixels is None:
         return _pillow(data, side)[0], orientation
     return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
 
 
-def _jpeg(data: bytes, framing: Framing, grey: bool) -> np.ndarray | None:
+def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray | None:
     """Decode a JPEG at the smallest scale that suffices: (h, w, 3) or (h, w, 1); None leaves it to Pillow."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -107,7 +111,7 @@ def _jpeg(data: bytes, framing: Framing, grey: bool) -> np.ndarray | None:
         raise BadImage(f"too large: {width} x {height} pixels")
     if colours not in ("RGB", "YCbCr", "Gray"):
         return None
-    across, down = framing.least(width, height)
+    across, down = (detail * side for side in framing.scaled(width, height))
     try:
         return simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=down, min_width=across)
     except ValueError:

@@ -1,13 +1,17 @@
 """Fit a picture into the square that the model sees."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
 
-RESIZES = ("crop", "pad", "stretch")
+RESIZES = ("crop", "pad", "stretch")  # what a person may choose
+WEIGHTS_RESIZES = ("squash", "border")  # what else published weights were made with
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+BLACK = (0, 0, 0)
+# The EXIF orientations in which the stored picture's x (or y) axis runs against that of the upright one.
+MIRRORED_X, MIRRORED_Y = (2, 3, 7, 8), (3, 4, 6, 7)
 
 
 @dataclass(frozen=True)
@@ -15,49 +19,75 @@ class Framing:
     """How a picture becomes a square of `size` pixels.
 
     `resize` crop: the short side becomes `short_side` and the middle is cut out; pad: the long side becomes `size` and
-    the rest is black; stretch: both sides become `size`.
+    the rest is black; stretch: both sides become `size`; squash: both sides become `short_side` and the middle is cut
+    out; border: the long side becomes `short_side` and the middle is cut out, or surrounded by `fill` (RGB, 0..255).
+    `interpolation` is one of INTERPOLATIONS, always with antialiasing. Sides and cuts are rounded as torchvision's
+    Resize and CenterCrop round them, so that published weights see what they were tested with.
     """
 
     size: int
     resize: str
     short_side: int
+    interpolation: str = "bilinear"
+    fill: tuple[int, ...] = BLACK
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fill", tuple(self.fill))  # JSON holds a list
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields as JSON values; `Framing(**facts)` makes it again."""
-        return asdict(self)
+        """Return the fields that have no default, or another value, as JSON; `Framing(**facts)` makes it again."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+                if value != getattr(Framing, name, None)}  # fmt: skip
 
-    def least(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (width, height) below which a picture of `width` x `height` would have to be enlarged again."""
-        if self.resize == "stretch":
-            return self.size, self.size
-        wanted, side = (self.short_side, min(width, height)) if self.resize == "crop" else (
-            self.size, max(width, height)
-        )  # fmt: skip
-        scale = wanted / side
-        return math.ceil(width * scale), math.ceil(height * scale)
+    def check(self) -> None:
+        """Raise ValueError unless the values are of their kinds and ranges, as read from a file."""
+        sides = all(type(side) is int and side > 0 for side in (self.size, self.short_side))
+        fill = len(self.fill) == 3 and all(type(level) is int and 0 <= level <= 255 for level in self.fill)
+        known = self.resize in (*RESIZES, *WEIGHTS_RESIZES) and self.interpolation in INTERPOLATIONS
+        if not (sides and fill and known):
+            raise ValueError("is not a framing")
 
-    def fit(self, image: "Image.Image") -> "Image.Image":
-        """Return the part of `image` that is kept, at its final scale; only "pad" leaves it smaller than the square."""
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) of the whole picture at the scale of the result."""
+        if self.resize in ("stretch", "squash"):
+            side = self.size if self.resize == "stretch" else self.short_side
+            return side, side
+        if self.resize == "crop":
+            short, side = min(width, height), self.short_side
+            return side * width // short, side * height // short
+        long, side = max(width, height), self.size if self.resize == "pad" else self.short_side
+        return max(round(side * width / long), 1), max(round(side * height / long), 1)
+
+    def fit(self, image: "Image.Image", orientation: int = 1) -> "Image.Image":
+        """Return the part of `image` that is kept, at its final scale; only pad and border leave it smaller.
+
+        `image` is turned upright afterwards by its EXIF `orientation`: where the margins left and right differ by a
+        pixel, they are those of the upright picture.
+        """
         from PIL import Image
 
-        size, (width, height) = self.size, image.size
-        box = (0.0, 0.0, float(width), float(height))
-        target = (size, size)
-        if self.resize == "crop":
-            side = size * min(width, height) / self.short_side
-            left, top = (width - side) / 2, (height - side) / 2
-            box = (max(left, 0.0), max(top, 0.0), min(left + side, float(width)), min(top + side, float(height)))
-        elif self.resize == "pad":
-            scale = size / max(width, height)
-            target = (max(round(width * scale), 1), max(round(height * scale), 1))
-        return image.resize(target, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+        scaled = self.scaled(*image.size)
+        target = min(self.size, scaled[0]), min(self.size, scaled[1])
+        left, right = _cut(image.width, scaled[0], target[0], orientation in MIRRORED_X)
+        top, bottom = _cut(image.height, scaled[1], target[1], orientation in MIRRORED_Y)
+        method = Image.Resampling[self.interpolation.upper()]
+        return image.resize(target, method, box=(left, top, right, bottom), reducing_gap=3.0)
 
     def on_square(self, image: "Image.Image") -> "Image.Image":
-        """Return `image`, which `fit` has made, in the middle of a black square of `size` pixels."""
+        """Return `image`, which `fit` has made, in the middle of a square of `size` pixels of the colour `fill`."""
         from PIL import Image
 
         if image.size == (self.size, self.size):
             return image
-        square = Image.new("RGB", (self.size, self.size))
+        square = Image.new("RGB", (self.size, self.size), self.fill)
         square.paste(image, ((self.size - image.width) // 2, (self.size - image.height) // 2))
         return square
+
+
+def _cut(side: int, scaled: int, target: int, mirrored: bool) -> tuple[float, float]:
+    """Return where the middle `target` of a side's `scaled` pixels begin and end, in the picture's own pixels."""
+    margin = scaled - target
+    start = margin - round(margin / 2) if mirrored else round(margin / 2)
+    factor = side / scaled
+    return start * factor, min((start + target) * factor, float(side))

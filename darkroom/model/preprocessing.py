@@ -1,15 +1,25 @@
 """Choose the framing that the weights of a backbone want, from the params."""
 
-from darkroom.images.framing import Framing
+from darkroom.images.framing import BLACK, RESIZES, Framing
 from darkroom.model.backbones import preprocessing
 
+CHOICES = ("auto", *RESIZES)
 # Photos are cropped to 7/8 of their short side, as ImageNet's models are tested; small pictures are not.
 MARGIN_FROM = 96
 
 
 def framing(image_size: int | str, resize: str, backbone: str, weights: str) -> Framing:
-    """Return the framing of `image_size` pixels; "auto": as the weights of the backbone want it."""
+    """Return the framing of `image_size` pixels; "auto" for it or for `resize`: as the weights of the backbone want it.
+
+    The interpolation is always that of the weights. Raises WeightsError.
+    """
+    wanted = preprocessing(backbone, weights)
+    chosen = wanted.resize if resize == "auto" else resize
+    fill = tuple(round(255 * value) for value in wanted.mean or ()) if chosen == "border" else BLACK
     if isinstance(image_size, str):
-        wanted = preprocessing(backbone, weights)
-        return Framing(wanted.size, resize, wanted.short_side)
-    return Framing(image_size, resize, round(image_size * 8 / 7) if image_size >= MARGIN_FROM else image_size)
+        size, short_side = wanted.size, wanted.short_side
+    elif chosen in RESIZES:
+        size, short_side = image_size, round(image_size * 8 / 7) if image_size >= MARGIN_FROM else image_size
+    else:
+        size, short_side = image_size, round(image_size * wanted.short_side / wanted.size)
+    return Framing(size, chosen, short_side, wanted.interpolation, fill)

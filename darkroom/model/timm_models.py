@@ -1,6 +1,7 @@
 """The backbones of the optional `timm` package, as `timm/<name>`."""
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import DarkroomError, WeightsError
@@ -9,12 +10,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def preprocessing(name: str) -> tuple[int, int, tuple[float, ...], tuple[float, ...]]:
-    """(size, short side, mean, std) that the default weights of a timm model want."""
+CROP_MODES = {"center": "crop", "squash": "squash", "border": "border"}  # timm's name: ours
+
+
+def preprocessing(name: str) -> dict[str, Any]:
+    """Return what the default weights of a timm model want, the fields of `backbones.Preprocessing`."""
     timm = _timm(name)
     config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
     size = config["input_size"][-1]
-    return size, round(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
+    return {
+        "size": size,
+        "short_side": math.floor(size / config["crop_pct"]),
+        "mean": tuple(config["mean"]),
+        "std": tuple(config["std"]),
+        "interpolation": config["interpolation"],
+        "resize": CROP_MODES[config["crop_mode"]],
+    }
 
 
 def build(name: str, image_size: int) -> "nn.Module":

@@ -23,7 +23,7 @@ from PIL import Image
 from darkroom.core import files
 from darkroom.core.errors import BadImage, DarkroomError, NoMemory
 from darkroom.images.decode import decode
-from darkroom.images.framing import Framing
+from darkroom.images.framing import RESIZES, WEIGHTS_RESIZES, Framing
 from darkroom.serve.session import cores, open_session
 
 T = TypeVar("T")
@@ -191,9 +191,11 @@ def _what_is_wrong(config: Any) -> str:
     classes, framing = config["classes"], config["framing"]
     if not classes or not all(isinstance(label, str) for label in classes):
         return "names no classes, or some that are no text"
-    sides = all(type(framing.get(name)) is int and framing[name] > 0 for name in ("size", "short_side"))
-    if len(framing) != 3 or not sides or framing.get("resize") not in ("crop", "pad", "stretch"):
-        return f"says framing: {json.dumps(framing)[:100]}, expected size, short_side and resize (crop, pad or stretch)"
+    try:
+        Framing(**framing).check()
+    except (TypeError, ValueError):
+        return (f"says framing: {json.dumps(framing)[:100]}, expected size, short_side and resize "
+                f"({', '.join((*RESIZES, *WEIGHTS_RESIZES))}), and at most interpolation and fill")  # fmt: skip
     if not isinstance(config.get("digests", {}), dict):
         return "says digests that are no object"
     return ""

@@ -17,12 +17,12 @@ def test_the_table_equals_torchvision():
                          key=lambda entry: entry is not type(entry).DEFAULT)  # fmt: skip
         expected[name] = [
             (entry.name, entry.url, entry.transforms().crop_size[0], entry.transforms().resize_size[0],
-             tuple(entry.transforms().mean), tuple(entry.transforms().std))
+             tuple(entry.transforms().mean), tuple(entry.transforms().std), entry.transforms().interpolation.value)
             for entry in entries
         ]  # fmt: skip
     table = {
-        name: [(entry.name, entry.url, entry.preprocessing.size, entry.preprocessing.short_side,
-                entry.preprocessing.mean, entry.preprocessing.std) for entry in row.published]
+        name: [(entry.name, entry.url, input.size, input.short_side, input.mean, input.std, input.interpolation)
+               for entry in row.published for input in [entry.preprocessing]]
         for name, row in backbones.BACKBONES.items()
         if row.library == "torchvision"
     }  # fmt: skip
