@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import freezing, onnx_export, tensors, weights
+from darkroom.model import exact_graph, freezing, onnx_export, tensors, weights
 from darkroom.model.backbones import BACKBONES, TIMM
-from darkroom.model.embedding import Copies, batch_size, embedded, engine_name
+from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
+from darkroom.model.exact import NotExact
+from darkroom.model.runner import EXACT
 
 SPLITS = ("train", "val", "test")
+ARITHMETIC = ("auto", "exact", "float32")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class EmbedParams:
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
+    arithmetic: str = param(
+        "What a frozen backbone computes in. exact: the same bits on every processor; auto: exact where it can be",
+        choices=ARITHMETIC,
+    )
     augment: str = param("How far training images are changed", choices=STRENGTHS)
     views: int = param("Augmented copies of each training image that are embedded when `augment` is on", at_least=0)
 
@@ -40,13 +48,17 @@ def main(shards: Path, features: Path, body: Path) -> str:
     splits = {split: Shards(shards / split) for split in SPLITS}
     frozen = params.freeze == freezing.EVERYTHING
     resolved = resolve(params, splits["train"])
-    write_body(body, resolved, frozen)
+    facts = write_body(body, resolved, frozen_graph(params, resolved, splits["train"]) if frozen else None)
     name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"
     if not frozen:
         for split in SPLITS:
-            write_features(features / split, splits[split], [], "")
+            write_features(features / split, splits[split], [])
         return f"{name}, to be trained with the head: no features"
     environment = runtime.from_environment()
+    arithmetic = facts["arithmetic"]
+    made_by: dict[str, Any] = {"engine": engine_name(environment)}
+    if arithmetic["kind"] == "exact":
+        made_by = {"engine": EXACT, "unit": arithmetic["unit"], "largest": arithmetic["largest"]}
     started, done = time.monotonic(), 0
     for split in SPLITS:
         count = params.views if split == "train" and params.augment != "none" else 0
@@ -54,11 +66,12 @@ def main(shards: Path, features: Path, body: Path) -> str:
         rows = embedded(splits[split], body, copies, environment)
         batches = -(-len(splits[split]) // batch_size(splits[split], environment))
         shown = progress(rows, f"embed {split}", batches, "batch")
-        write_features(features / split, splits[split], shown, engine_name(environment))
+        write_features(features / split, splits[split], shown, made_by)
         done += len(splits[split]) * (1 + count)
     seconds = time.monotonic() - started
-    note(engine=engine_name(environment), images_per_second=round(done / seconds, 1))
-    return f"{name}: {resolved.facts['features']:,} features of each of {done:,} images"
+    note(arithmetic=arithmetic["kind"], engine=engine_name(environment), images_per_second=round(done / seconds, 1))
+    why = f" ({arithmetic['why']})" if "why" in arithmetic else ""
+    return f"{name}: {resolved.facts['features']:,} {arithmetic['kind']} features{why} of each of {done:,} images"
 
 
 def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
@@ -73,24 +86,53 @@ def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
     return resolved
 
 
-def write_body(folder: Path, resolved: weights.Resolved, frozen: bool) -> None:
-    """Write models/body whole: body.json, body.safetensors, body.onnx when frozen, and the head that came with it."""
+def frozen_graph(params: EmbedParams, resolved: weights.Resolved, train: Shards) -> tuple[bytes, dict[str, Any]]:
+    """The frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
+
+    Raises DarkroomError where exact arithmetic is asked for and the body has no exact form.
+    """
+    size = resolved.facts["image_size"]
+    if params.arithmetic == "float32":
+        return onnx_export.export(resolved.body, size), {"kind": "float32"}
+    try:
+        made = exact_graph.exact_body(resolved.body, calibration_pictures(train))
+    except NotExact as error:
+        if params.arithmetic == "exact":
+            raise DarkroomError(
+                f"arithmetic is exact, but {params.backbone} has no exact form: {error}; use auto or float32"
+            ) from error
+        return onnx_export.export(resolved.body, size), {"kind": "float32", "why": str(error)}
+    return made.model.SerializeToString(deterministic=True), made.facts()
+
+
+def write_body(folder: Path, resolved: weights.Resolved, frozen: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:
+    """Write models/body whole: body.json, body.safetensors, body.onnx when frozen, and the head that came with it.
+
+    Returns the facts in body.json. `frozen`: as `frozen_graph` gives it; None for a body that is to be trained.
+    """
+    facts = resolved.facts | {"frozen": frozen is not None}
     with files.fresh_folder(folder) as temporary:
-        files.write_json(temporary / "body.json", resolved.facts | {"frozen": frozen})
-        tensors.save(temporary / "body.safetensors", resolved.body.arrays())
         if frozen:
-            files.write_bytes(temporary / "body.onnx", onnx_export.export(resolved.body, resolved.facts["image_size"]))
+            facts |= {"arithmetic": frozen[1]}
+            files.write_bytes(temporary / "body.onnx", frozen[0])
+        files.write_json(temporary / "body.json", facts)
+        tensors.save(temporary / "body.safetensors", resolved.body.arrays())
         if resolved.earlier is not None:
-            facts = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
-            tensors.save(temporary / "head.safetensors", resolved.earlier.head, facts)
+            known = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
+            tensors.save(temporary / "head.safetensors", resolved.earlier.head, known)
+    return facts
 
 
 def write_features(
-    folder: Path, shards: Shards, batches: Iterator[np.ndarray] | list[np.ndarray], made_by: str
+    folder: Path,
+    shards: Shards,
+    batches: Iterator[np.ndarray] | list[np.ndarray],
+    made_by: dict[str, Any] | None = None,
 ) -> None:
     """Write a table of features with the labels and ids of `shards`, in its order; no batches: an empty table.
 
-    `made_by`: what computed them, as `engine_name` says; export asks whether it was what will be served.
+    `made_by` goes into index.json: the `engine`, so that export knows whether it was what will be served; for exact
+    features, which are multiples of a power of two, also that `unit` and the `largest` magnitude that they can have.
     """
     ids = shards.ids()
     with write_shards(folder, "features", shards.classes) as writer:
@@ -103,7 +145,7 @@ def write_features(
             for row in batch:
                 writer.add(row, int(shards.labels[place]), ids[place])
                 place += 1
-        writer.close(engine=made_by)
+        writer.close(**(made_by or {}))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from darkroom.export.agreement import Agreement, require
 from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
-from darkroom.model.runner import ONNX
+from darkroom.model.runner import EXACT, ONNX
 from darkroom.serve.session import open_session, probabilities
 
 BATCH = 8  # as predict streams
@@ -41,7 +41,7 @@ def check(
         return require(trained, exported_answers(path, test, machine), ids)
     rows = Shards(features / "test")
     trained = _joined([saved.probabilities(batch[:, 0]) for batch, _ in rows.batches(ROWS)], saved)
-    if rows.index.get("engine") != ONNX:
+    if rows.index.get("engine") not in (ONNX, EXACT):
         return require(trained, exported_answers(path, test, machine), ids)
     head = open_session(after_body(model).SerializeToString(), machine.threads, spin=False)
     halves = [head.run(["probabilities"], {"features": batch[:, 0]})[0] for batch, _ in rows.batches(ROWS)]

@@ -17,16 +17,18 @@ import numpy as np
 from darkroom.cluster import nodes
 from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
+from darkroom.core.files import read_json
 from darkroom.core.runtime import Runtime
 from darkroom.images.augment import STRENGTHS, Draws, apply, as_bytes, augmented, draw
 from darkroom.images.batches import ready
 from darkroom.images.shards import Shards
 from darkroom.model import runner
-from darkroom.model.runner import OnnxBody, TorchBody
+from darkroom.model.runner import ExactTorchBody, OnnxBody, TorchBody
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+CALIBRATION_PIXELS = 32 * 224 * 224  # of the images that the ranges of an exact body are measured on
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
 
@@ -75,27 +77,36 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
     size = batch_size(shards, environment)
     if environment.ray is None:
         computes = opened(body, environment)
-        if isinstance(computes, OnnxBody):
-            return (views(computes, batch, copies) for batch in runner.batches(shards, size))
-        return _on_gpu(computes, shards, size, copies)
+        if isinstance(computes, TorchBody):
+            return _on_gpu(computes, shards, size, copies)
+        return (views(computes, batch, copies) for batch in runner.batches(shards, size))
     return _on_cluster(shards, size, body, copies, environment, environment.ray)
 
 
-def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody:
+def calibration_pictures(train: Shards) -> np.ndarray:
+    """Training images, evenly spaced, on which the ranges of an exact body are measured: (n, S, S, 3) uint8."""
+    count = min(len(train), max(8, min(64, CALIBRATION_PIXELS // train.row_shape[0] ** 2)))
+    return train.rows(np.arange(count) * len(train) // count)
+
+
+def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
     """What turns images into features, from the files of models/body.
 
-    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. The
-    choice follows from the device alone, since each engine has other bits.
+    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. A GPU
+    runs it too where it is exact, with the same bits; otherwise the choice follows from the device alone, since each
+    engine has other bits.
     """
     device = None if environment.device == "cpu" else runtime.torch_device(environment)
     if device is None or device.type == "cpu":
         return OnnxBody(body / "body.onnx", environment.threads)
+    if read_json(body / "body.json").get("arithmetic", {}).get("kind") == "exact":
+        return ExactTorchBody(body / "body.onnx", device)
     from darkroom.model.network import load_body
 
     return TorchBody(load_body(body)[0], device)
 
 
-def views(computes: OnnxBody | TorchBody, batch: Batch, copies: Copies) -> np.ndarray:
+def views(computes: OnnxBody | TorchBody | ExactTorchBody, batch: Batch, copies: Copies) -> np.ndarray:
     """Features (b, 1 + copies, D) of one batch."""
     images, places = batch
     if isinstance(computes, TorchBody):
@@ -137,7 +148,7 @@ def _on_cluster(
 ) -> Iterator[np.ndarray]:
     device = nodes.device(environment)
     gpu = device == "cuda"
-    names = ("body.json", "body.safetensors") if gpu else ("body.onnx",)
+    names = [path.name for path in sorted(body.iterdir()) if path.name.startswith("body.")]
     carried = Carried(
         tuple((name, (body / name).read_bytes()) for name in names),
         copies,
@@ -159,7 +170,7 @@ def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> 
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> OnnxBody | TorchBody:
+def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
     """The body in this process of a node, opened once: batches come one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files:

@@ -15,8 +15,10 @@ OPSET = 18
 LARGEST = 2_000_000_000  # bytes of one protobuf file
 
 
-def export(body: Body, image_size: int) -> bytes:
+def export(body: Body, image_size: int, batch: int | None = None) -> bytes:
     """`body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
+
+    `batch`: the number of images, written into the graph's shapes; None: any number.
 
     The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and where there is one `maps` float32
     (n, D, h, w), whose average over its places the features are.
@@ -27,7 +29,7 @@ def export(body: Body, image_size: int) -> bytes:
             f"backbone: its {size / 1e9:.1f} GB of weights do not fit into one ONNX file (2 GB), so it could not be "
             "handed over; use a smaller one of its family"
         )
-    images = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    images = torch.zeros(batch or 2, image_size, image_size, 3, dtype=torch.uint8)
     with torch.no_grad():
         wrapped = _FromPixels(body, image_size).eval()
     names = ["features", *(["maps"] if wrapped.has_maps else [])]
@@ -46,7 +48,7 @@ def export(body: Body, image_size: int) -> bytes:
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=names,
-                dynamic_axes={name: {0: "n"} for name in ("images", *names)},
+                dynamic_axes=None if batch else {name: {0: "n"} for name in ("images", *names)},
             )
     except (OnnxExporterError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

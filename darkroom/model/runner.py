@@ -1,8 +1,8 @@
 """Run a body: from pixels to features (and maps), with onnxruntime where embed exported it, otherwise with torch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from darkroom.model.network import Body
 
-ONNX = "onnxruntime"  # what data/features says of what made them
+ONNX, EXACT = "onnxruntime", "exact"  # what data/features says of what made them; exact: whatever did, the same bits
 PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
 PIXELS_A_RUN = 4 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
 
@@ -67,11 +67,7 @@ class OnnxBody:
 
 
 class TorchBody:
-    """A torch body in eval mode on `device`, in float32, whatever precision it was trained in.
-
-    Where a GPU's memory does not hold a batch, it goes through in parts. Raises DarkroomError when one image needs too
-    much.
-    """
+    """A torch body in eval mode on `device`, in float32, whatever precision it was trained in."""
 
     def __init__(self, body: "Body", device: "torch.device") -> None:
         import torch
@@ -79,7 +75,7 @@ class TorchBody:
         self.body, self.device = body.eval().to(device), device
         if device.type == "cuda":
             self.body = self.body.to(memory_format=torch.channels_last)
-        self._together: int | None = None
+        self._parts = _Parts()
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 -> (n, D) float32."""
@@ -97,11 +93,56 @@ class TorchBody:
         """(n, 3, S, S) float32 in 0..1 on the device -> (n, D) float32 there."""
         import torch
 
+        with torch.inference_mode():
+            return torch.cat(self._parts.run(self.body, images))
+
+    def _pixels(self, images: np.ndarray) -> "Tensor":
+        from darkroom.model.network import pixels
+
+        return pixels(images, self.device)
+
+
+class ExactTorchBody:
+    """A body's exact ONNX file on a GPU, with the bits that onnxruntime gives on a CPU."""
+
+    def __init__(self, model: Path, device: "torch.device") -> None:
+        import onnx
+
+        from darkroom.model.exact_torch import ExactBody
+
+        self.body, self.device, self._parts = ExactBody(onnx.load(model)).to(device), device, _Parts()
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        return np.concatenate([outputs[0].cpu().numpy() for outputs in self._run(images)])
+
+    def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features, and the maps whose average they are, or None."""
+        columns = [
+            np.concatenate([part.cpu().numpy() for part in each]) for each in zip(*self._run(images), strict=True)
+        ]
+        return columns[0], columns[1] if len(columns) > 1 else None
+
+    def _run(self, images: np.ndarray) -> "list[tuple[Tensor, ...]]":
+        from darkroom.images.batches import on_device
+
+        return self._parts.run(self.body, on_device(images, self.device))
+
+
+class _Parts:
+    """Runs a body on a batch, in smaller parts from the time that a GPU's memory did not hold one."""
+
+    def __init__(self) -> None:
+        self._together: int | None = None
+
+    def run(self, body: "Callable[[Tensor], Any]", images: "Tensor") -> list[Any]:
+        """What `body` gives, part by part. Raises DarkroomError when one image needs too much memory."""
+        import torch
+
         while True:
-            size = min(self._together or len(images), len(images))
+            size = max(1, min(self._together or len(images), len(images)))
             try:
-                with torch.inference_mode():
-                    return torch.cat([self.body(part) for part in images.split(size)]) if size else self.body(images)
+                return [body(part) for part in images.split(size)]
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -112,11 +153,6 @@ class TorchBody:
             self._together = -(-size // 2)
             say(f"embed: out of memory; goes on with {self._together} images at a time in place of {size}")
             torch.cuda.empty_cache()
-
-    def _pixels(self, images: np.ndarray) -> "Tensor":
-        from darkroom.model.network import pixels
-
-        return pixels(images, self.device)
 
 
 def batches(shards: Shards, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

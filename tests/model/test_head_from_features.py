@@ -21,8 +21,9 @@ MNIST = str(ROOT / "weights/small_cnn-mnist.safetensors")
 
 
 def learn(freeze: str, backbone: str, weights: str, folder: Path, **changes: object) -> Path:
-    wanted = {"backbone": backbone, "weights": weights, "freeze": freeze, "augment": "none", "epochs": 8, "patience": 0,
-              "batch_size": 16, "lr": 0.01, "precision": "float32", "head": "mlp", "dropout": 0.0}  # fmt: skip
+    wanted = {"backbone": backbone, "weights": weights, "freeze": freeze, "arithmetic": "float32", "augment": "none",
+              "epochs": 8, "patience": 0, "batch_size": 16, "lr": 0.01, "precision": "float32", "head": "mlp",
+              "dropout": 0.0}  # fmt: skip
     params = read_yaml(ROOT / "params.yaml") | wanted | changes
     Path("params.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in params.items()))
     shutil.copyfile(ROOT / "params.schema.json", "params.schema.json")

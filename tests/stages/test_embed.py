@@ -16,7 +16,15 @@ from darkroom.model.runner import OnnxBody
 from stages import embed
 from tests.model.samples import digit_images, write_splits
 
-PARAMS = {"seed": 0, "backbone": "small_cnn", "weights": "none", "freeze": "backbone", "augment": "none", "views": 0}
+PARAMS = {
+    "seed": 0,
+    "backbone": "small_cnn",
+    "weights": "none",
+    "freeze": "backbone",
+    "arithmetic": "auto",
+    "augment": "none",
+    "views": 0,
+}
 CLASSES = [str(digit) for digit in range(10)]
 
 
@@ -48,7 +56,8 @@ def test_features_are_those_of_the_network_with_the_labels_and_ids_of_the_images
         with torch.no_grad():
             expected = body.eval()(pixels(images.rows(np.arange(count))))
         assert rows.shape == (count, 1, 128)
-        np.testing.assert_allclose(rows[:, 0], expected.numpy(), rtol=1e-4, atol=1e-5)
+        off = rows[:, 0] - expected.numpy()
+        assert np.linalg.norm(off) < 0.02 * np.linalg.norm(expected)
         assert features.ids() == images.ids()
         assert np.array_equal(features.labels, images.labels)
 
