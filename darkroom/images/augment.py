@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkroom.core.exactmath import cos_pi, exp, log, sin_pi
 from darkroom.core.randomness import uniforms
 from darkroom.images.batches import on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+CACHED = 4 * 224 * 224  # pixels that are augmented together, so that they stay in the processor's cache
+GREY = 128.0  # of what is erased, of 255
 DRAWN = 14  # uniform numbers an image and epoch
 
 
@@ -61,17 +64,22 @@ class Draws:
     colour: np.ndarray | None
     box: np.ndarray | None
 
+    def of(self, part: slice) -> "Draws":
+        """Those of a part of the batch."""
+        colour, box = (None if each is None else each[part] for each in (self.colour, self.box))
+        return Draws(self.affine[part], colour, box)
+
 
 def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
     """Draw for `samples` int64 (b,), numbers that name the images within their data set."""
     u = uniforms(samples, DRAWN, seed, "augment", epoch)
     low, high = strength.zoom
     zoom = low + (high - low) * u[:, 0]
-    stretch = np.sqrt(1 + strength.stretch) ** (2 * u[:, 1] - 1)
+    stretch = exp((u[:, 1] - 0.5) * log(1 + strength.stretch))
     wide, tall = zoom * stretch, zoom / stretch
     mirror = np.where((u[:, 2] < strength.flip) & flips, -1.0, 1.0)
-    angle = np.radians(strength.rotate) * (2 * u[:, 3] - 1)
-    cosine, sine = np.cos(angle), np.sin(angle)
+    angle = strength.rotate / 180 * (2 * u[:, 3] - 1)
+    cosine, sine = cos_pi(angle), sin_pi(angle)
     room = [np.maximum(0, 1 - side) + 2 * strength.shift for side in (wide, tall)]
     affine = np.empty((len(samples), 2, 3), np.float32)
     affine[:, 0] = np.stack([wide * cosine * mirror, -tall * sine, room[0] * (2 * u[:, 4] - 1)], axis=1)
@@ -79,9 +87,9 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
     colour = box = None
     spread = np.array([strength.brightness, strength.contrast, strength.saturation])
     if spread.any():
-        colour = ((1 + spread) ** (2 * u[:, 6:9] - 1)).astype(np.float32)
+        colour = exp((2 * u[:, 6:9] - 1) * log(1 + spread)).astype(np.float32)
     if strength.erase:
-        area, ratio = 0.02 + 0.18 * u[:, 10], 3.0 ** (2 * u[:, 11] - 1)
+        area, ratio = 0.02 + 0.18 * u[:, 10], exp((2 * u[:, 11] - 1) * log(3.0))
         half = np.where(u[:, 9] < strength.erase, 1.0, 0.0) * np.sqrt([area * ratio, area / ratio])
         centre = 2 * u[:, 12:14].T - 1
         box = np.concatenate([centre - half, centre + half]).T.astype(np.float32)
@@ -146,8 +154,69 @@ def as_bytes(images: "Tensor") -> "Tensor":
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """Augment `images` uint8 (b, S, S, 3) on the CPU and round to uint8: for features of augmented copies."""
+    """`images` uint8 (b, S, S, 3) augmented on the CPU, rounded back to uint8: for features of augmented copies.
+
+    As `apply`, with the same bits on every processor: source coordinates are multiples of 1/256 pixel, so that each
+    interpolated value is a sum of whole multiples of 2^-16 that float32 holds; what follows are single IEEE operations.
+    """
+    made = np.empty_like(images)
+    count = max(1, CACHED // images.shape[1] ** 2)
+    for start in range(0, len(images), count):
+        part = slice(start, start + count)
+        made[part] = _exactly(images[part], draws.of(part))
+    return made
+
+
+def _exactly(images: np.ndarray, draws: Draws) -> np.ndarray:
+    import torch
+    from torch.nn import functional
+
+    size = images.shape[1]
+    canvas, margin = _canvas(torch.from_numpy(images).permute(0, 3, 1, 2))
+    grid = _exact_grid(torch.from_numpy(draws.affine), size, canvas.shape[-1], margin)
+    # The canvas's side is a power of two: grid_sample finds the coordinates again without rounding.
+    made = functional.grid_sample(canvas, grid, padding_mode="border", align_corners=False).round_()
+    if draws.colour is not None:
+        brightness, contrast, saturation = draws.colour.astype(np.float64).T
+        grey = made[:, 0] + made[:, 1] + made[:, 2]  # three times the grey: a whole number
+        mean = grey.double().sum((1, 2)).numpy() / (3 * size * size)
+        scale, plain = brightness * contrast * saturation, brightness * contrast * (1 - saturation) / 3
+        offset = mean * brightness * (1 - contrast)
+        scale, plain, offset = (torch.from_numpy(each).float()[:, None, None] for each in (scale, plain, offset))
+        made = made * scale[:, None] + (grey * plain + offset)[:, None]
+        made = made.clamp_(0, 255).round_()
+    if draws.box is not None:
+        middles = (2.0 * np.arange(size) + 1 - size) / size
+        left, top, right, bottom = draws.box.astype(np.float64).T[:, :, None]
+        across, down = (middles > left) & (middles < right), (middles > top) & (middles < bottom)
+        made.masked_fill_(torch.from_numpy(down[:, :, None] & across[:, None, :])[:, None], GREY)
+    return made.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _canvas(pixels: "Tensor") -> "tuple[Tensor, int]":
+    """Pixels uint8 (b, 3, S, S) amid their mirror images, (b, 3, P, P) float32, P a power of two; and the margin."""
     import torch
 
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255
-    return as_bytes(apply(pixels, draws)).permute(0, 2, 3, 1).contiguous().numpy()
+    size = pixels.shape[-1]
+    side = 1 << (2 * size * 4 // 5 - 1).bit_length()  # at least 1.6 S: no draw looks further
+    margin = (side - size) // 2
+    index = (torch.arange(side) - margin) % (2 * size)
+    index = torch.where(index < size, index, 2 * size - 1 - index)
+    return pixels.float().contiguous().index_select(3, index).index_select(2, index), margin
+
+
+def _exact_grid(affine: "Tensor", size: int, side: int, margin: int) -> "Tensor":
+    """Where each pixel of the result lies in the canvas, (b, S, S, 2) in -1..1: multiples of 1/256 pixel, rounded once.
+
+    Slopes are multiples of 2^-12, so that all sums are whole numbers below 2^24.
+    """
+    import torch
+
+    whole = (affine * torch.tensor([4096.0, 4096.0, 4096.0 * size])).round_()[..., None, None]
+    middles = 2.0 * torch.arange(size) + 1 - size  # in half pixels, from the image's middle
+    both = []
+    for across, down, by in (axis.unbind(1) for axis in whole.unbind(1)):
+        moved = across * middles + (down * middles[:, None] + by)
+        pixels = (moved / 32).round_() / 256 + ((size - 1) / 2 + margin)
+        both.append((2 * pixels + 1 - side) / side)
+    return torch.stack(both, dim=-1)
