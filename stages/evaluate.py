@@ -12,7 +12,7 @@ from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import write_predictions
 from darkroom.metrics.summary import scores_block, summarise
 from darkroom.metrics.tta import VIEWS
-from darkroom.reporting.drawing import Material, draw_all
+from darkroom.reporting.evaluation import Material, draw_all
 
 
 @dataclass(frozen=True)

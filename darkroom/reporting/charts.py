@@ -1,183 +1,189 @@
-"""Line charts and interval charts as SVG text: sharp on any screen, small, and without a plotting library."""
+"""The report's charts: by matplotlib, as SVG text, whose words stay words and whose colours follow a dark page."""
 
-import math
-import unicodedata
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-INK, PALE, GRID, ACCENT = "#18181b", "#71717a", "#e4e4e7", "#2563eb"
-COLOURS = ("#2563eb", "#d97706", "#15803d", "#be123c", "#7c3aed", "#0e7490")
-LEFT, RIGHT, TOP, BOTTOM = 72, 14, 14, 44
+import numpy as np
+
+from darkroom.core import files
+from darkroom.metrics.curves import class_curves
+from darkroom.metrics.predictions import Predictions
+from darkroom.reporting.figures import FAINT, GRID, INK, PALE, PALETTE, WRONG, new_figure, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What the page's style sheet sets, for light and for dark.
+VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
+CLASS_CURVES, POINTS = 60, 120  # thin curves in a chart, and points of each
 
 
 @dataclass(frozen=True)
 class Line:
     """Points (x, y) in order. `faint` ones are background: thin, grey, not in the legend. `dots` marks each point.
 
-    `whiskers` are the ends (low, high) of each point's interval; such points are not joined.
+    `low` and `high` (n,) are the ends of each point's interval; such points are not joined.
     """
 
     name: str
-    points: Sequence[tuple[float, float]]
+    x: Sequence[float]
+    y: Sequence[float]
     faint: bool = False
     dots: bool = False
-    whiskers: Sequence[tuple[float, float]] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value with its ends, in a row of its own."""
+def learning_curves(history: Sequence[Mapping[str, str]], kind: str) -> str:
+    """Return the chart of plots/history.csv; `kind` is "loss" or "accuracy"."""
+    lines = []
+    for part, name in (("train", "training"), ("val", "validation")):
+        rows = [row for row in history if row.get(f"{part}_{kind}")]
+        x, y = [float(row["epoch"]) for row in rows], [float(row[f"{part}_{kind}"]) for row in rows]
+        lines.append(Line(f"{name} {kind}", x, y, dots=len(history) < 3))
+    return line_chart(lines, "epoch", kind)
 
-    name: str
-    value: float | None
-    low: float | None
-    high: float | None
-    note: str = ""
+
+def ranking(predictions: Predictions, averaged: Path, kind: str) -> str:
+    """Return the chart of "roc" or "precision_recall": each class thin, and the mean in the CSV file `averaged`."""
+    lines = [
+        Line(name, *_thinned(x, y), faint=True) for name, (x, y) in _some(class_curves(predictions, kind), CLASS_CURVES)
+    ]
+    if lines and averaged.exists():
+        points = np.array([[float(cell) for cell in row.values()] for row in files.read_csv(averaged)])
+        lines.append(Line("mean of the classes", *points.T.tolist()))
+    labels = ("false positive rate", "true positive rate") if kind == "roc" else ("recall", "precision")
+    return line_chart(lines, *labels, unit_square=True, diagonal=kind == "roc")
 
 
-@dataclass(frozen=True)
-class Axes:
-    """Where values lie on a picture of `size`."""
+def reliability(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the chart of plots/test/reliability.csv."""
+    x, y, low, high = (
+        [float(row[name]) for row in rows] for name in ("confidence", "accuracy", "accuracy_low", "accuracy_high")
+    )
+    line = Line("accuracy", x, y, low=low, high=high)
+    return line_chart([line], "confidence", "accuracy", unit_square=True, diagonal=True)
 
-    x: tuple[float, float]
-    y: tuple[float, float]
-    size: tuple[int, int]
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of (x, y) in the picture."""
-        (x0, x1), (y0, y1), (width, height) = self.x, self.y, self.size
-        across = LEFT + (x - x0) / (x1 - x0) * (width - LEFT - RIGHT)
-        return round(across, 1), round(height - BOTTOM - (y - y0) / (y1 - y0) * (height - TOP - BOTTOM), 1)
+def svg(figure: "Figure", label: str) -> str:
+    """Return the figure as an <svg> element with `label` for those who cannot see it."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    used = set(re.findall(r"#([A-Za-z_]\w*)", text))
+    text = re.sub(
+        r' id="([^"]*)"', lambda match: match[0] if match[1] in used or match[1].endswith("points") else "", text
+    )
+    text = re.sub(
+        r"<svg[^>]*viewBox=(\"[^\"]*\")[^>]*>",
+        rf'<svg viewBox=\1 role="img" aria-label="{escape(label)}">',
+        text,
+        count=1,
+    )
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    return re.sub(r">\s+<", "><", text).strip()
 
 
 def line_chart(
-    lines: Sequence[Line],
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
-    diagonal: bool = False,
+    lines: Sequence[Line], x_label: str, y_label: str, unit_square: bool = False, diagonal: bool = False
 ) -> str:
-    """An SVG with axes, grid, lines and a legend below; "" without a point."""
-    points = [point for line in lines for point in line.points]
-    if not points:
+    """Return an SVG of the lines with a legend; "" without a point. `unit_square`: both axes run from 0 to 1."""
+    lines = [line for line in lines if len(line.x)]
+    if not lines:
         return ""
-    x_range, y_range = x_range or _span([x for x, _ in points]), y_range or _span([y for _, y in points])
-    axes = Axes(x_range, y_range, (520, 340))
-    parts = [_frame(axes, x_label, y_label)]
+    figure = new_figure(5.4, 3.7)
+    axes = figure.add_subplot()
+    _style(axes, x_label, y_label)
     if diagonal:
-        (a, b), (c, d) = axes.at(0, 0), axes.at(1, 1)
-        parts.append(f'<path d="M{a} {b}L{c} {d}" stroke="{PALE}" stroke-dasharray="4 4" fill="none"/>')
-    parts += [_line(line, "#a1a1aa", axes) for line in lines if line.faint]
-    named = [line for line in lines if not line.faint]
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(named))]
-    parts += [_line(line, colour, axes) for line, colour in zip(named, colours, strict=True)]
-    legend = _legend([line.name for line in named], colours)
-    return _svg(axes.size, "".join(parts), f"{y_label} by {x_label}") + legend
+        axes.plot([0, 1], [0, 1], color=PALE, linestyle=(0, (4, 4)), linewidth=1)
+    if unit_square:
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
+    colours = iter(PALETTE * (1 + len(lines) // len(PALETTE)))
+    for line in lines:
+        _line(axes, line, FAINT if line.faint else next(colours))
+    if sum(not line.faint for line in lines) > 1:
+        axes.legend(frameon=False, fontsize=10, labelcolor=INK)
+    return svg(figure, f"{y_label} by {x_label}")
 
 
-def interval_chart(rows: Sequence[Interval], label: str) -> str:
-    """An SVG with one row a value in 0..1: a dot on the line from low to high."""
-    rows = [row for row in rows if row.value is not None]
-    if not rows:
-        return ""
-    name_width = min(170, 14 + 7.8 * max(columns(row.name) for row in rows))
-    width, height = 460, 26 * len(rows) + 34
-    room = width - name_width - 14 - 7.6 * max(len(row.note) for row in rows)
-
-    def at(value: float) -> float:
-        return round(name_width + value * room, 1)
-
-    parts = []
-    for tick in _ticks(0, 1):
-        parts.append(f'<path d="M{at(tick)} 4V{height - 26}" stroke="{GRID}"/>')
-        parts.append(_text(at(tick), height - 8, f"{tick:g}", "middle", PALE))
-    for number, row in enumerate(rows):
-        y = 18 + 26 * number
-        most = int((name_width - 10) / 7.6)
-        parts.append(_text(name_width - 10, y + 4, _cut(row.name, most), "end", INK))
-        if row.low is not None and row.high is not None:
-            ends = f"M{at(row.low)} {y}H{at(row.high)}"
-            parts.append(f'<path d="{ends}" stroke="{ACCENT}" stroke-width="3" opacity=".4"/>')
-        parts.append(f'<circle cx="{at(row.value or 0.0)}" cy="{y}" r="4.5" fill="{ACCENT}"/>')
-        parts.append(_text(width, y + 4, row.note, "end", PALE))
-    return _svg((width, height), "".join(parts), label)
+def _line(axes: "Axes", line: Line, colour: str) -> None:
+    if line.faint:
+        axes.plot(line.x, line.y, color=colour, linewidth=0.8, alpha=0.5)
+    elif len(line.low):
+        axes.vlines(line.x, line.low, line.high, color=colour, linewidth=1.6, alpha=0.6)
+        axes.plot(line.x, line.y, "o", color=colour, markersize=5)
+    else:
+        axes.plot(line.x, line.y, "o-" if line.dots else "-", color=colour, linewidth=2, markersize=5, label=line.name)
 
 
-def columns(text: str) -> int:
-    """How many columns a text takes: a wide character (Chinese, Japanese, Korean, an emoji) takes two."""
-    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+def _style(axes: "Axes", x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.tick_params(colors=PALE, length=0)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in axes.spines.values():
+        side.set_visible(False)
 
 
-def _cut(text: str, most: int) -> str:
-    """The text, its end replaced by an ellipsis when it takes more than `most` columns."""
-    if columns(text) <= most:
-        return text
-    while text and columns(text) > most - 1:
-        text = text[:-1]
-    return text + "…"
+def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray, classes: Sequence[str]) -> str:
+    """Return the map of points (n, 2) as an SVG, whose group `map-points` holds one <use> a point, in their order.
+
+    Up to as many classes as the palette has colours each has its own. More classes get none, since colours that
+    repeat mislead: the points are grey, and the page lights up the class that is pointed at. Wrong answers are ringed.
+    """
+    figure = new_figure(7.6, 5.6)
+    axes = figure.add_subplot()
+    present = np.unique(labels)
+    coloured = len(present) <= len(PALETTE)
+    number = {label: order for order, label in enumerate(present)}
+    colours = [PALETTE[number[label]] if coloured else FAINT for label in labels]
+    # Handed to the legend by themselves: matplotlib leaves out a label that begins with "_" from what it collects.
+    handles: list[Artist] = []
+    names: list[str] = []
+    axes.scatter(points[:, 0], points[:, 1], s=34, c=colours, linewidths=0, gid="map-points")
+    if (~right).any():
+        x, y = points[~right].T
+        handles.append(axes.scatter(x, y, s=70, facecolors="none", edgecolors=WRONG, linewidths=1.6))
+        names.append("wrong answer")
+    for label in present if coloured else ():
+        handles.append(axes.scatter([], [], s=34, color=PALETTE[number[label]], linewidths=0))
+        names.append(shortened(classes[label], 26))
+    axes.set(xticks=[], yticks=[])
+    for side in axes.spines.values():
+        side.set_color(GRID)
+    if handles:
+        columns = min(4, len(handles))
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK
+        )
+    return svg(figure, "Map of the test images: those that the model finds alike lie together")
 
 
-def _line(line: Line, colour: str, axes: Axes) -> str:
-    places = [axes.at(*point) for point in line.points]
-    parts = []
-    if not line.whiskers:
-        path = "L".join(f"{x} {y}" for x, y in places)
-        style = 'stroke-width="1" opacity=".45"' if line.faint else 'stroke-width="2.2"'
-        parts.append(f'<path d="M{path}" stroke="{colour}" {style} fill="none" stroke-linejoin="round"/>')
-    for (x, _), (low, high) in zip(line.points, line.whiskers, strict=False):
-        (a, b), (_, d) = axes.at(x, low), axes.at(x, high)
-        parts.append(f'<path d="M{a} {b}V{d}" stroke="{colour}" stroke-width="1.4" opacity=".6"/>')
-    if line.dots:
-        parts += [f'<circle cx="{x}" cy="{y}" r="3.6" fill="{colour}"/>' for x, y in places]
-    return "".join(parts)
+def _some(
+    found: Iterator[tuple[str, np.ndarray, np.ndarray]], most: int
+) -> list[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return at most so many curves, evenly spread."""
+    curves = [(name, (x, y)) for name, x, y in found]
+    return curves[:: max(1, -(-len(curves) // most))]
 
 
-def _frame(axes: Axes, x_label: str, y_label: str) -> str:
-    width, height = axes.size
-    parts = []
-    for tick in _ticks(*axes.y):
-        _, y = axes.at(axes.x[0], tick)
-        parts.append(f'<path d="M{LEFT} {y}H{width - RIGHT}" stroke="{GRID}"/>')
-        parts.append(_text(LEFT - 8, y + 4, f"{tick:g}", "end", PALE))
-    for tick in _ticks(*axes.x):
-        x, _ = axes.at(tick, axes.y[0])
-        parts.append(f'<path d="M{x} {TOP}V{height - BOTTOM}" stroke="{GRID}"/>')
-        parts.append(_text(x, height - BOTTOM + 18, f"{tick:g}", "middle", PALE))
-    parts.append(_text((LEFT + width - RIGHT) / 2, height - 6, x_label, "middle", INK))
-    middle = (TOP + height - BOTTOM) / 2
-    parts.append(f'<g transform="translate(14 {middle}) rotate(-90)">{_text(0, 0, y_label, "middle", INK)}</g>')
-    return "".join(parts)
-
-
-def _legend(names: Sequence[str], colours: Sequence[str]) -> str:
-    if len(names) < 2:
-        return ""
-    keys = "".join(
-        f'<span><i style="background:{colour}"></i>{escape(name)}</span>'
-        for name, colour in zip(names, colours, strict=True)
-    )
-    return f'<p class="legend">{keys}</p>'
-
-
-def _svg(size: tuple[int, int], body: str, label: str) -> str:
-    return f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(label)}">{body}</svg>'
-
-
-def _text(x: float, y: float, text: str, anchor: str, colour: str) -> str:
-    return f'<text x="{round(x, 1)}" y="{round(y, 1)}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    edge = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    return low - edge, high + edge
-
-
-def _ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from low to high, at most `most`: multiples of 1, 2 or 5 times a power of ten."""
-    step = 10.0 ** math.floor(math.log10((high - low) / most))
-    step *= next(times for times in (1, 2, 5, 10) if (high - low) / (step * times) < most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(place * step, 10) for place in range(first, last + 1)]
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return at most about POINTS points of a curve, its last one among them, to four digits."""
+    step = max(1, -(-len(x) // POINTS))
+    keep = np.unique(np.append(np.arange(0, len(x), step), len(x) - 1))
+    return x[keep].round(4).tolist(), y[keep].round(4).tolist()

@@ -1,16 +1,58 @@
 """`darkroom report`: everything that a run has to say as one HTML file, which needs nothing else to be opened."""
 
 import argparse
-import re
 import sys
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from darkroom.core import files
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from darkroom.cli import COMMANDS
+from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
-from darkroom.reporting.report_material import Material
-from darkroom.reporting.report_page import PAGE, share
-from darkroom.reporting.report_sections import SECTIONS
+from darkroom.core.params import read_yaml
+from darkroom.images.shards import Shards
+from darkroom.metrics.answers import Answerer
+from darkroom.metrics.baselines import balanced_places
+from darkroom.metrics.predictions import Predictions, read_predictions
+from darkroom.metrics.scores import confusion
+from darkroom.reporting import charts, findings, pictures
+from darkroom.reporting.card import limits
+from darkroom.reporting.confusion import pairs, similar_order, similarity
+from darkroom.reporting.evaluation import Material
+from darkroom.reporting.projection import MOST, project
+
+READABLE = 25  # classes up to which the confusion matrix is a table
+PAIRS = 60  # in the table of classes taken for each other
+FEWEST_ON_MAP = 10  # images: fewer have no neighbourhood
+FOLDERS = ("models/classifier", "models/body", "data/shards", "data/features")
+TEMPLATES = Path(__file__).with_name("templates")
+METRICS = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "precision, mean of the classes",
+    "macro_recall": "recall, mean of the classes",
+    "macro_f1": "F1, mean of the classes",
+    "weighted_precision": "precision, weighted by images",
+    "weighted_recall": "recall, weighted by images",
+    "weighted_f1": "F1, weighted by images",
+    "roc_auc": "area under the ROC curve",
+    "average_precision": "average precision",
+    "cohen_kappa": "Cohen's kappa",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+MAIN = {
+    "accuracy": "more is better",
+    "macro_f1": "more is better",
+    "log_loss": "less is better",
+    "ece": "less is better",
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -19,39 +61,178 @@ def main(arguments: list[str]) -> int:
         prog="darkroom report", description="Write everything about the workspace's run into one HTML file."
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file (default: %(default)s)")
-    asked = parser.parse_args(arguments)
-    if asked.out.is_dir():
-        raise DarkroomError(f"--out {asked.out} is a folder; name a file, such as {asked.out / 'report.html'}")
-    files.write_text(asked.out, page(Material(Path())))
-    size = asked.out.stat().st_size / 1e6
-    print(f"report: {asked.out} ({size:.1f} MB), one file that opens without a network", file=sys.stderr)
+    parsed = parser.parse_args(arguments)
+    if parsed.out.is_dir():
+        raise DarkroomError(f"--out {parsed.out} is a folder; name a file, such as {parsed.out / 'report.html'}")
+    files.write_text(parsed.out, page(Path()))
+    size = parsed.out.stat().st_size / 1e6
+    print(f"report: {parsed.out} ({size:.1f} MB), one file that opens without a network", file=sys.stderr)
     return 0
 
 
-def page(material: Material) -> str:
-    """The whole HTML text."""
-    sections = [(name, build(material)) for name, build in SECTIONS.items()]
-    present = [(name, slug(name), body) for name, body in sections if body]
-    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for name, key, _ in present)
-    bodies = "".join(f'<section id="{key}"><h2>{escape(name)}</h2>{body}</section>' for name, key, body in present)
-    return PAGE.format(title=escape(_title(material)), lead=_lead(material), links=links, body=bodies)
-
-
-def slug(name: str) -> str:
-    """A section's name as the part of an address after #: links to it say where they lead, and stay when others go."""
-    return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
-
-
-def _title(material: Material) -> str:
-    return f"{material.params.get('backbone', 'A classifier')} on {Path(str(material.params.get('source', ''))).stem}"
-
-
-def _lead(material: Material) -> str:
-    test = material.test
-    if test.get("accuracy") is None:
-        return "No test image has been answered."
-    low, high = share(test["accuracy_low"]), share(test["accuracy_high"])
-    return (
-        f"<strong>{share(test['accuracy'])}</strong> of {test['n']:,} test images are answered right;"
-        f" with 95 % confidence the true share is between {low} and {high}."
+def page(root: Path) -> str:
+    """Return the whole HTML text about the run in a project's folder. Raises DarkroomError where none lies there."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"share": findings.share, "number": number, "plain": plain, "counted": findings.counted}
+    return environment.get_template("report.html").render(contents(root))
+
+
+def contents(root: Path) -> dict[str, Any]:
+    """Return what the template shows of the run in the folder `root`."""
+    test = read_json(root / "metrics/test.json")
+    if not test:
+        raise DarkroomError(f"{root / 'metrics/test.json'} does not exist; run `dvc repro`, or `dvc pull`")
+    data, train, export, run = (read_json(root / f"metrics/{name}.json") for name in ("data", "train", "export", "run"))
+    params = read_yaml(root / "params.yaml")
+    predictions = _predictions(root)
+    classes = predictions.classes if predictions else list(test.get("per_class", {}))
+    wrong_pairs, matrix, order = [], None, np.arange(len(classes))
+    if predictions is not None and len(predictions):
+        counts = confusion(predictions.labels, predictions.predicted, len(classes))
+        wrong_pairs, order = pairs(counts), similar_order(similarity(predictions))
+        matrix = _matrix(counts, order)
+    material = _material(root, test)
+    shown: dict[str, Any] = {"classes": classes, "matrix": matrix, "order": order.tolist(), "tested": test.get("n", 0)}
+    shown |= pictures.album(material) if material else {"shots": [], "near": []}
+    config = read_json(root / "models/export/config.json")
+    drawn = _charts(root, predictions)
+    drawn["map"], shown["map"] = _map(material) if material else ("", [])
+    return {
+        "title": f"{params.get('backbone', 'A classifier')} on {Path(str(params.get('source', ''))).stem}",
+        "test": test,
+        "data": data,
+        "train": train,
+        "export": export,
+        "run": run,
+        "params": params,
+        "trust": findings.trust(test),
+        "failures": findings.failures(test, wrong_pairs, classes),
+        "steps": findings.next_steps(test, train, list(COMMANDS)),
+        "warnings": findings.warnings(test, data),
+        "limits": limits(classes, config.get("image_size"), test, bool(config.get("quantized"))),
+        "baselines": _baselines(test),
+        "classes": classes,
+        "class_rows": class_rows(test, data),
+        "few": findings.FEW_OF_A_CLASS,
+        "pairs": wrong_pairs[:PAIRS],
+        "pair_count": len(wrong_pairs),
+        "matrix": matrix,
+        "order": order.tolist(),
+        "readable": len(classes) <= READABLE,
+        "charts": drawn,
+        "metrics": METRICS,
+        "main": MAIN,
+        "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
+        "shown": shown,
+        "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+    }
+
+
+def class_rows(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row a class, the lowest F1 first and those without one last, with its images in each split."""
+    images = data.get("per_class", {})
+    rows = [{"name": name, **row, "images": images.get(name, {})} for name, row in test.get("per_class", {}).items()]
+    return sorted(rows, key=lambda row: (row["f1"] is None, row["f1"] or 0.0, row["name"]))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON file's mapping; {} where there is none. Raises DarkroomError when it holds anything else."""
+    try:
+        found = files.read_json(path) if path.exists() else {}
+    except ValueError as error:
+        raise DarkroomError(
+            f"{path} is not valid JSON: {error}; solve the conflict, or run `dvc repro` with -f"
+        ) from error
+    if not isinstance(found, dict):
+        raise DarkroomError(f"{path}: expected a mapping, found {found!r:.40}; run `dvc repro` with -f")
+    return found
+
+
+def plain(value: Any) -> str:
+    """Return a value of a metrics file as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')}: {plain(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(plain, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return "none" if value is None or value == "" else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def number(value: float | None) -> str:
+    """Return a value with four digits after the point; a dash for None."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _predictions(root: Path) -> Predictions | None:
+    path = root / "plots/predictions.csv"
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        return read_predictions(file, str(path))
+
+
+def _material(root: Path, test: dict[str, Any]) -> Material | None:
+    """Return the classifier's answers with their pictures; None where they are not here, or none was tested."""
+    classifier, body, shards, features = (root / folder for folder in FOLDERS)
+    if not test.get("n") or not all(folder.is_dir() for folder in (classifier, body, shards, features)):
+        return None
+    answerer = Answerer(classifier, body, shards, features, runtime.from_environment())
+    return Material(answerer, answerer.answers("test"), answerer.answers("val"), test)
+
+
+def _matrix(counts: np.ndarray, order: np.ndarray) -> dict[str, Any]:
+    """Return the cells that are not zero, [row, column, count] in the order of similarity, and each row's images."""
+    sorted_counts = counts[np.ix_(order, order)]
+    rows, columns = np.nonzero(sorted_counts)
+    cells = np.column_stack([rows, columns, sorted_counts[rows, columns]])
+    return {"cells": cells.tolist(), "totals": sorted_counts.sum(axis=1).tolist()}
+
+
+def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    known = test.get("baseline", {})
+    rows = [
+        ("always the commonest class", known.get("majority", {})),
+        ("before training: the nearest class mean", known.get("nearest_class_mean", {})),
+        ("this classifier", test),
+    ]
+    return [(name, row) for name, row in rows if row.get("accuracy") is not None]
+
+
+def _charts(root: Path, predictions: Predictions | None) -> dict[str, str]:
+    """Return the SVG of every chart, "" for those that have nothing to show."""
+    history, bins = (_rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv"))
+    ranked = {
+        kind: charts.ranking(predictions, root / f"plots/test/{kind}.csv", kind) if predictions else ""
+        for kind in ("roc", "precision_recall")
+    }
+    return {
+        "loss": charts.learning_curves(history, "loss"),
+        "accuracy": charts.learning_curves(history, "accuracy"),
+        "reliability": charts.reliability(bins),
+    } | ranked
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(files.read_csv(path)) if path.exists() else []
+
+
+def _map(material: Material) -> tuple[str, list[list[Any]]]:
+    """Return the map of at most MOST test images as SVG; and label, answer and file of each point."""
+    own = material.test.predictions
+    known = np.flatnonzero(np.isfinite(material.test.features).all(axis=1)) if len(own) else np.empty(0, np.int64)
+    rows = known[balanced_places(own.labels[known], len(own.classes), MOST)] if len(known) > MOST else known
+    if len(rows) < FEWEST_ON_MAP:
+        return "", []
+    points = project(material.test.features[rows])
+    told = [[int(own.labels[row]), int(own.predicted[row]), material.test.locations[row]] for row in rows]
+    return charts.map_chart(points, own.labels[rows], own.scorer.correct[rows], own.classes), told

@@ -236,13 +236,28 @@ def test_asking_for_int8_records_the_decision_and_the_figures_behind_it(root, mo
 
 
 def test_the_card_of_a_quantised_model_says_which_model_the_figures_are_of():
+    config = {
+        "backbone": "small",
+        "classes": ["a|b", "c"],
+        "image_size": 8,
+        "framing": {"size": 8},
+        "versions": {"numpy": "2"},
+    }
+    agreement = {"n": 200, "max_difference": 1e-6, "other_class": 0}
     figures = {"same_class": 0.995, "max_difference": 0.08, "accuracy": {"float32": 0.97, "int8": 0.965}}
-    export = {"agreement": {"n": 200, "max_difference": 1e-6, "other_class": 0}}
-    assert "The exported model was compared" in card._compared(export | {"quantize": {"kept": False}})
-    said = " ".join(card._compared(export | {"quantize": {"kept": True, "figures": figures}}).split())
+    scores = {"per_class": {"a|b": {"support": 2, "recall_low": None}}}
+
+    def text(**quantize: Any) -> str:
+        return " ".join(
+            card.model_card({}, config, {}, scores, {"agreement": agreement, "quantize": quantize}, {"x": "1"}).split()
+        )
+
+    assert "The exported model was compared" in text(kept=False)
+    said = text(kept=True, figures=figures)
     assert "The float32 model that it was quantised from was compared" in said
     assert "99.50% of them get the same class as before, probabilities differ by up to 0.08" in said
     assert "accuracy is 0.9650 instead of 0.9700" in said
+    assert "| a\\|b | 2 |" in said
 
 
 def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypatch):

@@ -1,4 +1,8 @@
-"""Everything in plots/test: a table of figures and data files. A new figure is one entry in FIGURES."""
+"""Everything that evaluate draws, in plots/test: data files and figures. A new figure is one entry in SHEETS or PLOTS.
+
+Nothing here rests on a sum of floats that another processor would round otherwise: the files are hashed by DVC. The map
+of the features does, and belongs to the report.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,15 +15,13 @@ import numpy as np
 from darkroom.core import files, spill
 from darkroom.metrics import curves
 from darkroom.metrics.answers import Answerer, Answers
-from darkroom.metrics.baselines import balanced_places
 from darkroom.metrics.label_errors import label_errors
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import confusion
 from darkroom.reporting import gallery
-from darkroom.reporting.figures import confusion_figure, map_figure, save
+from darkroom.reporting.confusion import confusion_figure, similar_order, similarity
+from darkroom.reporting.figures import save
 from darkroom.reporting.gallery import Photos
-from darkroom.reporting.heatmaps import heat_drawer
-from darkroom.reporting.projection import MOST, project
 from darkroom.reporting.sheets import save_png
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 SUSPECT_COLUMNS = ("id", "label", "answer", "label_probability", "answer_probability", "split", "location")
 ERROR_COLUMNS = ("id", "label", "predicted", "confidence", "location")
-MAP_COLUMNS = ("x", "y", "label", "predicted", "id")
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,6 @@ class Material:
         """Rows of `unseen` whose label is likely wrong, the likeliest first."""
         return label_errors(self.unseen.predictions.labels, self.unseen.predictions.probabilities)
 
-    @cached_property
-    def mapped(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the test set on the map, at most MOST, and their places (n, 2)."""
-        own = self.test.predictions
-        known = np.isfinite(self.test.features).all(axis=1) if len(own) else np.empty(0, bool)
-        rows = np.flatnonzero(known)
-        if len(rows) > MOST:
-            rows = rows[balanced_places(own.labels[rows], len(own.classes), MOST)]
-        return rows, project(self.test.features[rows])
-
 
 def draw_all(folder: Path, material: Material) -> None:
     """Write every data file and every figure into `folder`."""
@@ -96,7 +87,6 @@ def draw_all(folder: Path, material: Material) -> None:
     files.write_csv(folder / "per_class.csv", curves.PER_CLASS_COLUMNS, per_class)
     files.write_csv(folder / "errors.csv", ERROR_COLUMNS, _error_rows(material))
     files.write_csv(folder / "label_errors.csv", SUSPECT_COLUMNS, _suspect_rows(material))
-    files.write_csv(folder / "map.csv", MAP_COLUMNS, _map_rows(material))
     for name, draw in SHEETS.items():
         save_png(folder / f"{name}.png", draw(material))
     for name, plot in PLOTS.items():
@@ -105,18 +95,13 @@ def draw_all(folder: Path, material: Material) -> None:
 
 def _confusion(material: Material) -> "Figure":
     own = material.test.predictions
-    return confusion_figure(confusion(own.labels, own.predicted, len(own.classes)), own.classes)
-
-
-def _map(material: Material) -> "Figure":
-    own = material.test.predictions
-    rows, places = material.mapped
-    return map_figure(places, own.labels[rows], own.scorer.correct[rows], own.classes)
+    counts = confusion(own.labels, own.predicted, len(own.classes))
+    return confusion_figure(counts, own.classes, similar_order(similarity(own)))
 
 
 def _looks(material: Material) -> "Image":
-    heat_on, method = heat_drawer(material.photos, material.answerer.saved, material.answerer.body)
-    return gallery.looks(material.photos, heat_on, method)
+    heat_of, method = gallery.heat_maker(material.photos, material.answerer.saved, material.answerer.body)
+    return gallery.looks(material.photos, heat_of, method)
 
 
 SHEETS: dict[str, Callable[[Material], "Image"]] = {
@@ -126,7 +111,7 @@ SHEETS: dict[str, Callable[[Material], "Image"]] = {
     "where_it_looks": _looks,
     "label_errors": lambda material: gallery.suspects(material.unseen, material.suspects),
 }
-PLOTS: dict[str, Callable[[Material], "Figure"]] = {"confusion": _confusion, "map": _map}
+PLOTS: dict[str, Callable[[Material], "Figure"]] = {"confusion": _confusion}
 
 
 def _error_rows(material: Material) -> Iterator[tuple[Any, ...]]:
@@ -142,12 +127,6 @@ def _suspect_rows(material: Material) -> Iterator[tuple[Any, ...]]:
         shares = own.probabilities[i, [own.labels[i], own.predicted[i]]]
         split = "val" if i < len(material.val.predictions) else "test"
         yield own.ids[i], *_names(own, i), *map(_short, shares), split, material.unseen.locations[i]
-
-
-def _map_rows(material: Material) -> Iterator[tuple[Any, ...]]:
-    own = material.test.predictions
-    for i, (x, y) in zip(*material.mapped, strict=True):
-        yield f"{x:.4g}", f"{y:.4g}", *_names(own, i), own.ids[i]
 
 
 def _names(own: Predictions, i: int) -> tuple[str, str]:

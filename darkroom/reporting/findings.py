@@ -1,0 +1,210 @@
+"""What a run's numbers mean, in sentences: whether to trust it, where it fails, what to do next, what to beware of."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from darkroom.reporting.confusion import Pair
+
+FEW_TESTED = 30  # test images below which an accuracy says next to nothing
+FEW_OF_A_CLASS = 10  # test images of a class below which its own scores say next to nothing
+WIDE = 0.2  # width of the accuracy's 95 % interval from which it is called wide
+WORSE_CALIBRATED = 0.005  # rise of the calibration error from which it is worth a warning
+CALIBRATED = 0.05  # calibration error up to which a confidence is called right
+OVERFITTED = 0.1  # lead of the accuracy in training over validation from which it is called learnt by heart
+GOOD, CAREFUL, BAD, STEP = "good", "careful", "bad", "step"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to a question: how good it is, the figure behind it, one sentence, and where to read on."""
+
+    question: str
+    level: str
+    figure: str
+    sentence: str
+    link: str
+    link_text: str
+
+
+def share(value: float | None) -> str:
+    """Return 0.9876 as "98.8 %", unbroken at a line's end, and None as a dash."""
+    return "–" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def counted(count: int, what: str) -> str:
+    """Return "1 image" or "1,200 images"."""
+    return f"{count:,} {what if count == 1 else 'classes' if what == 'class' else what + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the names in one line; of more than `most`, so many and the number of the others."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def trust(test: Mapping[str, Any]) -> Finding:
+    """Answer whether the measured accuracy can be relied upon. `test` is metrics/test.json."""
+    question, link = "Can I trust it?", ("#calibration", "How sure it is, and how right")
+    if test.get("accuracy") is None:
+        return Finding(question, BAD, "–", "No test image has been answered, so nothing is known.", *link)
+    accuracy, low, high, n = test["accuracy"], test["accuracy_low"], test["accuracy_high"], test["n"]
+    figure, span = share(accuracy), f"between {share(low)} and {share(high)}"
+    if n < FEW_TESTED:
+        few = f"Not yet: {counted(n, 'test image')} say little; the true share of right answers may be anywhere {span}."
+        return Finding(question, BAD, figure, few, "#summary-warnings", "What to beware of")
+    majority = test.get("baseline", {}).get("majority", {}).get("accuracy")
+    if majority is not None and low <= majority:
+        same = (
+            f"No: always answering with the commonest class is right for {share(majority)}, within this one's interval."
+        )
+        return Finding(question, BAD, figure, same, "#training", "What training bought")
+    if high - low > WIDE:
+        wide = f"With care: {n:,} test images leave the true share of right answers anywhere {span}."
+        return Finding(question, CAREFUL, figure, wide, *link)
+    error = test.get("ece")
+    if error is not None and error > CALIBRATED:
+        off = f"Its answers, yes: the true share is {span}. Its confidence is off by {share(error)} on average."
+        return Finding(question, CAREFUL, figure, off, *link)
+    sure = "" if error is None else f", and its confidence is off by only {share(error)} on average"
+    yes = f"Yes, on images like these {n:,}: the true share of right answers is {span} (95 % interval){sure}."
+    return Finding(question, GOOD, figure, yes, *link)
+
+
+def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[str]) -> Finding:
+    """Answer where the classifier fails; `pairs` are confusion.pairs of its answers to the test set."""
+    question, n = "Where does it fail?", test.get("n", 0)
+    unanswered = test.get("unanswered", 0)
+    wrong = sum(pair.count for pair in pairs) + unanswered
+    if not n:
+        return Finding(question, BAD, "–", "No test image has been answered.", "#data", "The data")
+    if not wrong:
+        still = share(1 - test["accuracy_low"])
+        possible = f"On no test image; with {n:,} of them the true share of errors can still be {still}."
+        return Finding(
+            question, GOOD if n >= FEW_TESTED else CAREFUL, f"0 of {n:,}", possible, "#pictures", "Its answers"
+        )
+    figure, level = f"{wrong:,} of {n:,}", CAREFUL if wrong * 2 < n else BAD
+    if unanswered * 2 >= wrong:
+        none = f"{counted(unanswered, 'test image')} got no answer at all: the network's output is not a number."
+        return Finding(question, BAD, figure, none, "#pictures", "These images")
+    first = pairs[0]
+    if first.count * 4 >= wrong and first.count > 1:
+        most = f"{first.count:,} of {counted(wrong, 'error')} call {classes[first.actual]} {classes[first.answer]}."
+        link = f"#pictures?actual={first.actual}&answer={first.answer}"
+        return Finding(question, level, figure, most, link, "These images")
+    weak = hardest(test)
+    if weak and weak[1] < 0.9:
+        name, recall, support = weak
+        says = f"Most of all on {name}: {share(recall)} of its {counted(support, 'test image')} are recognised."
+        return Finding(
+            question, level, figure, says, f"#pictures?actual={list(classes).index(name)}&show=wrong", "These images"
+        )
+    many = counted(len(pairs), "pair")
+    spread = f"Nowhere in particular: the {counted(wrong, 'error')} are spread over {many} of classes."
+    return Finding(question, level, figure, spread, "#pictures?show=wrong", "The wrong answers")
+
+
+def hardest(test: Mapping[str, Any]) -> tuple[str, float, int] | None:
+    """Return the class of the lowest recall among those with enough test images, with recall and images."""
+    known = [
+        (row["recall"], name, row["support"])
+        for name, row in test.get("per_class", {}).items()
+        if row.get("recall") is not None and row["support"] >= FEW_OF_A_CLASS
+    ]
+    return (min(known)[1], min(known)[0], min(known)[2]) if known else None
+
+
+def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequence[str]) -> list[Finding]:
+    """Answer what to do next, the most useful first; never empty. `commands` are those that `darkroom` has."""
+    question = "What do I do next?"
+    found = []
+    n, accuracy = test.get("n", 0), test.get("accuracy")
+    if accuracy is not None and n < FEW_TESTED:
+        need = images_for(0.05, accuracy)
+        text = f"Collect test images: to know the accuracy within 5 points takes about {need:,} of them."
+        found.append(Finding(question, STEP, f"{n:,} → {need:,}", text, "#data", "Images of each class"))
+    suspects = test.get("likely_label_errors", 0)
+    if suspects:
+        look = "`darkroom review`" if "review" in commands else "look at them, and correct or `exclude` them"
+        text = f"{counted(suspects, 'label')} {'looks' if suspects == 1 else 'look'} wrong: {look}."
+        found.append(Finding(question, STEP, f"{suspects:,}", text, "#pictures?show=suspect", "These labels"))
+    if nothing_bought(test):
+        text = "Train otherwise: a lower `lr`, or another `backbone` or `weights`; this training gained nothing."
+        found.append(Finding(question, STEP, share(accuracy), text, "#training", "What training bought"))
+    gap = learnt_by_heart(train)
+    if gap:
+        text = f"Add images or a stronger `augment`: training images are answered {share(gap)} better than validation."
+        found.append(Finding(question, STEP, share(gap), text, "#training", "Learning curves"))
+    learned = train.get("train", {}).get("accuracy")
+    if learned is not None and learned < 0.9:
+        text = (
+            f"Learn more: even training images are right for {share(learned)} only; thaw the backbone or train longer."
+        )
+        found.append(Finding(question, STEP, share(learned), text, "#training", "Learning curves"))
+    few = [name for name, row in test.get("per_class", {}).items() if row.get("support", 0) < FEW_OF_A_CLASS]
+    if few and n >= FEW_TESTED:
+        text = f"Collect images of {listed(few, 3)}: fewer than {FEW_OF_A_CLASS} of each were tested."
+        found.append(Finding(question, STEP, counted(len(few), "class"), text, "#classes", "Each class"))
+    text = "Try a change with `dvc exp run -S lr=…`, and ask `darkroom compare` whether it is really better."
+    found.append(Finding(question, STEP, "Compare", text, "#numbers", "All numbers"))
+    return found
+
+
+def warnings(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Return what must be known before the numbers are used, one sentence each."""
+    found = []
+    n, accuracy = test.get("n", 0), test.get("accuracy")
+    if accuracy is not None and n < FEW_TESTED:
+        found.append(
+            f"{share(accuracy)} on {counted(n, 'test image')} is not a result: the 95 % interval reaches from"
+            f" {share(test['accuracy_low'])} to {share(test['accuracy_high'])}."
+        )
+    if nothing_bought(test):
+        before = test["baseline"]["nearest_class_mean"]["accuracy"]
+        found.append(
+            f"Training bought nothing: the network before training, which answers with the nearest class mean, is right"
+            f" for {share(before)}, this classifier for {share(accuracy)}."
+        )
+    before, after = test.get("before_calibration", {}).get("ece"), test.get("ece")
+    if before is not None and after is not None and after - before >= WORSE_CALIBRATED:
+        chance = test.get("ece_low") is not None and test["ece_low"] <= before
+        found.append(
+            f"The temperature {test['temperature']:.2f}, fitted on the validation images, made the calibration of the"
+            f" test images worse: its error rose from {share(before)} to {share(after)}"
+            f"{', which may be chance on so few images' if chance else ''}."
+        )
+    if test.get("unanswered"):
+        found.append(f"{counted(test['unanswered'], 'test image')} got no answer, and count as wrong.")
+    rejects = data.get("rejects", {}).get("total", 0)
+    if rejects:
+        found.append(f"{counted(rejects, 'file')} could not be read and {'is' if rejects == 1 else 'are'} left out.")
+    conflicts = data.get("label_conflicts", {}).get("total", 0)
+    if conflicts:
+        what = "copy of an image stands" if conflicts == 1 else "copies of an image stand"
+        found.append(f"{conflicts:,} {what} under another label: one of the two labels is wrong.")
+    return found
+
+
+def nothing_bought(test: Mapping[str, Any]) -> bool:
+    """Return whether the classifier is not better than the network before training."""
+    before = test.get("baseline", {}).get("nearest_class_mean", {}).get("accuracy")
+    return before is not None and test.get("accuracy") is not None and 1 > before >= test["accuracy"]
+
+
+def learnt_by_heart(train: Mapping[str, Any]) -> float | None:
+    """Return the lead of the accuracy in training over that in validation where it is large, otherwise None."""
+    parts = [train.get(part, {}).get("accuracy") for part in ("train", "val")]
+    if None in parts or parts[0] - parts[1] < OVERFITTED:
+        return None
+    return float(parts[0] - parts[1])
+
+
+def images_for(half_width: float, accuracy: float) -> int:
+    """Return how many test images make the accuracy's 95 % interval so wide to each side (normal approximation).
+
+    Near 0 and 1 an accuracy measured on few images says little: it is taken for at least 0.1 away from them.
+    """
+    p = min(max(accuracy, 0.1), 0.9)
+    return math.ceil(1.96**2 * p * (1 - p) / half_width**2)
