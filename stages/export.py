@@ -12,7 +12,7 @@ from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
 from darkroom.export import agreement, answers, cost, provenance, quantize
 from darkroom.export.graph import join, parse, read, write
-from darkroom.images.shards import Shards
+from darkroom.images.shards import Shards, open_split
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
 from darkroom.reporting.card import model_card
@@ -36,14 +36,15 @@ def main(
     The model card quotes `data` (metrics/data.json) and `scores` (metrics/test.json).
     """
     params, machine = load(ExportParams), runtime.from_environment()
-    saved, test = SavedClassifier.load(classifier), Shards(shards / "test")
+    saved, test = SavedClassifier.load(classifier), open_split(shards, "test")
+    cached = open_split(features, "test", shards)
     with files.fresh_folder(out) as folder:
         model = join(_body_graph(saved, body), saved.head, saved.temperature)
         write(model, folder / "model.onnx")
-        found = answers.check(model, folder / "model.onnx", saved, test, features, machine)
+        found = answers.check(model, folder / "model.onnx", saved, test, cached, machine)
         facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
         if params.quantize == "int8":
-            facts["quantize"] |= _try_int8(model, folder, Shards(shards / "val"), test, machine)
+            facts["quantize"] |= _try_int8(model, folder, open_split(shards, "val"), test, machine)
         about = (test.index.get("card") or {}) | {"counts": _counts(data)}
         _describe(folder, saved, body, test, about, files.read_json(scores), facts)
         facts["size_bytes"] = (folder / "model.onnx").stat().st_size

@@ -26,7 +26,7 @@ def check(
     path: Path,
     saved: SavedClassifier,
     test: Shards,
-    features: Path,
+    rows: Shards,
     machine: Runtime,
 ) -> Agreement:
     """Compare the exported model with the trained one on the whole test set. Raises DarkroomError.
@@ -39,7 +39,6 @@ def check(
     if not saved.frozen:
         trained = trained_answers(saved, test, machine)
         return require(trained, exported_answers(path, test, machine), ids)
-    rows = Shards(features / "test")
     trained = _joined([saved.probabilities(batch[:, 0]) for batch, _ in rows.batches(ROWS)], saved)
     if rows.index.get("engine") not in (ONNX, EXACT):
         return require(trained, exported_answers(path, test, machine), ids)

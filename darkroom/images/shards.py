@@ -26,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from darkroom.core import files, runtime, tensorfile
 from darkroom.core.errors import DarkroomError
 
+EXCLUDED = -1
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 MAPPED_BYTES = 512_000_000  # of images or features in one folder: no more than that may count as our memory
 PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
@@ -36,10 +37,11 @@ class Shards:
     """The rows of a folder of shards: opening reads headers alone, `rows` reads what it is asked for.
 
     `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until they are asked for. Up to
-    `mapped_bytes` of them are memory-mapped; those of a larger set are read.
+    `mapped_bytes` of them are memory-mapped; those of a larger set are read. `corrections`: what the stage `labels`
+    wrote for this split; a corrected sample has its new label, and an excluded one is not there.
     """
 
-    def __init__(self, folder: Path, mapped_bytes: int = MAPPED_BYTES) -> None:
+    def __init__(self, folder: Path, mapped_bytes: int = MAPPED_BYTES, corrections: Path | None = None) -> None:
         self.folder = folder
         try:
             self.index: dict[str, Any] = files.read_json(folder / "index.json")
@@ -64,9 +66,29 @@ class Shards:
             weakref.finalize(self, _close, self._files)
         elif tensors:
             self._mapped = _MappedRows(tensors)
+        self._kept: np.ndarray | None = None
+        if corrections is not None and corrections.exists():
+            self._correct(files.read_json(corrections))
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.labels)
+
+    def _correct(self, corrected: dict[str, Any]) -> None:
+        """Take the classes and changed labels of `corrected`, as darkroom.splits.corrections writes it."""
+        classes, changes = corrected["classes"], corrected["changes"]
+        if classes == self.classes and not changes:
+            return
+        position = {name: at for at, name in enumerate(classes)}
+        labels = np.array([position.get(name, EXCLUDED) for name in self.classes], np.int64)[self.labels]
+        for at, name in enumerate(self.ids()) if changes else ():
+            if name in changes:
+                labels[at] = EXCLUDED if changes[name] is None else position[changes[name]]
+        if (labels == EXCLUDED).any():
+            self._kept = np.flatnonzero(labels != EXCLUDED)
+            labels = labels[self._kept]
+        counts = dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+        self.labels, self.classes = labels, classes
+        self.index = self.index | {"classes": classes, "count": len(labels), "class_counts": counts}
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -79,6 +101,8 @@ class Shards:
             raise IndexError(f"{self.folder} is empty")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"{self.folder} holds {len(self)} rows; asked for {indices.min()} to {indices.max()}")
+        if self._kept is not None:
+            indices = self._kept[indices]
         pieces = len(indices) * self._row_bytes // PIECE_BYTES
         if self._mapped and pieces <= 1:
             return self._mapped.rows(indices)
@@ -108,13 +132,22 @@ class Shards:
     def ids(self) -> list[str]:
         """Return the id of every row, in order."""
         parts = (_mapped(self.folder / shard["file"]) for shard in self.index["shards"])
-        return [name for part in parts for name in _decode(part["ids"])]
+        every = [name for part in parts for name in _decode(part["ids"])]
+        return every if self._kept is None else [every[at] for at in self._kept]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield all rows in order, as (rows (b, …), labels (b,)) with b <= size."""
         for start in range(0, len(self), size):
             indices = np.arange(start, min(start + size, len(self)))
             yield self.rows(indices), self.labels[indices]
+
+
+def open_split(folder: Path, split: str, images: Path | None = None) -> Shards:
+    """Open a split of `data/shards`, or of `data/features` whose images are in `images`, with people's corrections.
+
+    The stage `labels` writes them beside the images: `<images>/labels/<split>.json`.
+    """
+    return Shards(folder / split, corrections=(images or folder) / f"labels/{split}.json")
 
 
 class _MappedRows:

@@ -11,7 +11,7 @@ import numpy as np
 from darkroom.core import files, spill
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime, torch_device
-from darkroom.images.shards import Shards
+from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import baselines
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
@@ -69,8 +69,8 @@ class Answerer:
 
     def answers(self, split: str) -> Answers:
         """The answers to "val" or "test"."""
-        images = Shards(self.shards / split)
-        kept = cached_features(self.cached / split) if self.saved.frozen else None
+        images = open_split(self.shards, split)
+        kept = cached_features(open_split(self.cached, split, self.shards)) if self.saved.frozen else None
         features = kept[0] if kept else features_of(self.body, self._batches(images, split))
         classes = self.saved.classes
         logits = spill.table((len(images), len(classes)), np.float32)
@@ -82,13 +82,13 @@ class Answerer:
 
     def baselines(self, test: Answers) -> dict[str, Any]:
         """Majority class, and nearest class mean on the body before training."""
-        train = Shards(self.shards / "train")
+        train = open_split(self.shards, "train")
         classes = self.saved.classes
         found = {"majority": baselines.majority(train.index["class_counts"], classes, test.predictions.labels)}
         places = baselines.balanced_places(train.labels, len(classes))
         if self.saved.frozen:
             # the cached features of train, read where they are needed alone
-            features, labels = Shards(self.cached / "train").rows(places)[:, 0], train.labels[places]
+            features, labels = open_split(self.cached, "train", self.shards).rows(places)[:, 0], train.labels[places]
             tested, truth = test.features, test.predictions.labels
         else:
             body, size = self._untouched(), batch_size(train)

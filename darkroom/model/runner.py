@@ -180,9 +180,8 @@ def features_of(body: BodyRunner, images: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
-def cached_features(folder: Path) -> tuple[np.ndarray, Shards] | None:
-    """View 0 of the features in a folder of shards, (n, D), and the shards; None where embed wrote none."""
-    shards = Shards(folder)
+def cached_features(shards: Shards) -> tuple[np.ndarray, Shards] | None:
+    """Return view 0 of the features in `shards`, (n, D), and the shards; None where embed wrote none."""
     if not len(shards):
         return None
     return shards.rows(np.arange(len(shards)))[:, 0], shards

@@ -10,7 +10,7 @@ import numpy as np
 from darkroom.core.errors import DarkroomError
 from darkroom.images import augment
 from darkroom.images.batches import Table, on_device, ready, views
-from darkroom.images.shards import Shards
+from darkroom.images.shards import open_split
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,8 @@ class Data:
 
 def open_data(shards: Path, features: Path) -> Data:
     """The training and validation samples, as images and as features; the test split is never opened."""
-    images = {split: Shards(shards / split) for split in ("train", "val")}
-    cached = {split: Shards(features / split) for split in ("train", "val")}
+    images = {split: open_split(shards, split) for split in ("train", "val")}
+    cached = {split: open_split(features, split, shards) for split in ("train", "val")}
     return Data(
         Table([images["train"]]),
         Table([images["val"]]),

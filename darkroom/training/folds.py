@@ -10,7 +10,7 @@ import numpy as np
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images.batches import Table
-from darkroom.images.shards import Shards
+from darkroom.images.shards import Shards, open_split
 from darkroom.training.data import Data
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Dat
     temperature, each without the held-out fold; that is its samples of both. The test split has no folds.
     """
     numbers = {row["id"]: row["fold"] for row in files.read_csv(split)}
-    images = [Shards(shards / name) for name in SPLITS]
-    cached = [Shards(features / name) for name in SPLITS]
+    images = [open_split(shards, name) for name in SPLITS]
+    cached = [open_split(features, name, shards) for name in SPLITS]
     ids = [part.ids() for part in images]
     out = [np.array([numbers.get(name) == str(fold) for name in names], bool) for names in ids]
     if not any(rows.any() for rows in out):

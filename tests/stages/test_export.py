@@ -154,7 +154,7 @@ def test_of_a_frozen_body_the_head_is_checked_on_all_features_and_the_file_on_pi
     saved, test = classifier.SavedClassifier.load(Path("models/classifier")), Shards(Path("data/shards/test"))
     good, bad = (join(read(Path("models/body/body.onnx")), saved.head, t) for t in (saved.temperature, 3.0))
     write(bad if wrong == "file" else good, Path("model.onnx"))
-    arguments = (Path("model.onnx"), saved, test, Path("data/features"), runtime.from_environment())
+    arguments = (Path("model.onnx"), saved, test, Shards(Path("data/features/test")), runtime.from_environment())
     with pytest.raises(DarkroomError, match="disagrees with the trained one on the test set"):
         answers.check(bad if wrong == "graph" else good, *arguments)
     write(good, Path("model.onnx"))
@@ -175,7 +175,7 @@ def test_features_of_another_engine_are_compared_picture_by_picture(root, monkey
             for place, row in enumerate(rows):
                 shards.add(row[None], int(test.labels[place]), f"{place + 400:064x}")
             shards.close(engine=engine)
-        arguments = (read(Path("model.onnx")), Path("model.onnx"), saved, test, Path("data/features"))
+        arguments = (read(Path("model.onnx")), Path("model.onnx"), saved, test, Shards(Path("data/features/test")))
         try:
             found[engine] = answers.check(*arguments, runtime.from_environment()).n
         except DarkroomError as error:

@@ -77,5 +77,14 @@ def test_package_markers_are_empty_so_that_they_need_not_be_deps():
 
 def test_every_stage_says_what_it_does():
     pipeline = yaml.safe_load((wiring.ROOT / "dvc.yaml").read_text())
-    assert list(pipeline["stages"]) == ["fetch", "split", "preprocess", "embed", "train", "evaluate", "export"]
+    assert list(pipeline["stages"]) == [
+        "fetch",
+        "split",
+        "preprocess",
+        "labels",
+        "embed",
+        "train",
+        "evaluate",
+        "export",
+    ]
     assert all(stage["desc"] for stage in pipeline["stages"].values())

@@ -1,0 +1,207 @@
+"""Apply what people decided about labels: `corrections.csv`, a file in Git with one row a decision.
+
+A decision is about content: it is found by the sha256 of the file's bytes, so it holds when files move or are renamed,
+and for every copy. The source is never changed, and neither is the split of an image. What differs from the labels that
+the source gives is written to one JSON file a split, which `darkroom.images.shards.Shards` lays over its own labels:
+`classes`, all that remain, sorted; `changes`, the new label by id, null for an excluded sample.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darkroom.core import files
+from darkroom.core.errors import SourceError
+
+COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
+DECISIONS = ("keep", "relabel", "exclude", "unsure")
+SPLITS = ("train", "val", "test")
+CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One decision. `was`: the label that the person saw; `becomes`: the new one, of a relabelled image; `by`: who or
+    what proposed it; `when`: ISO 8601 in UTC; `line`: of the file, from 1."""
+
+    sha256: str
+    id: str
+    decision: str
+    was: str
+    becomes: str
+    by: str
+    when: str
+    note: str
+    line: int = 0
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """What it comes to: two decisions of the same outcome do not contradict each other."""
+        return (self.decision, self.becomes) if self.decision in ("relabel", "exclude") else ("keep", "")
+
+    def row(self) -> list[str]:
+        """Return the cells in the order of COLUMNS."""
+        return [getattr(self, column) for column in COLUMNS]
+
+
+@dataclass
+class Applied:
+    """What the corrections come to. `changes`: of each split, the new label by id, "" for an excluded sample;
+    `classes`: all that remain, sorted; `notes`: what a person should know, a line each."""
+
+    changes: dict[str, dict[str, str]]
+    classes: list[str]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_corrections(path: Path) -> list[Correction]:
+    """Return the decisions in `path`, in order. Raises SourceError that names line and column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SourceError(f"{path} does not exist; expected a table with the columns {', '.join(COLUMNS)}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
+    rows = csv.reader(io.StringIO(text, newline=""))
+    header = next(rows, [])
+    if tuple(header) != COLUMNS:
+        raise SourceError(f"{path}, line 1: the columns are {', '.join(header)[:100]}, expected {', '.join(COLUMNS)}")
+    return [_correction(path, rows.line_num, row) for row in rows if row]
+
+
+def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
+    """Write the decisions atomically, in the given order."""
+    files.write_csv(path, COLUMNS, (correction.row() for correction in corrections))
+
+
+def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correction]:
+    """Return the decision about each sha256 (or id, where a row has no sha256). Raises SourceError for contradictions.
+
+    Two people's rows may say the same; where they differ, a person has to choose, not the order of lines.
+    """
+    found: dict[str, Correction] = {}
+    for correction in corrections:
+        key = correction.sha256 or correction.id
+        other = found.setdefault(key, correction)
+        if other.outcome != correction.outcome:
+            raise SourceError(
+                f"{path}, lines {other.line} and {correction.line} decide differently about {key[:12]}: "
+                f"{_in_words(other)}, and {_in_words(correction)}; delete one of the two lines"
+            )
+    return found
+
+
+def apply(
+    corrections: list[Correction],
+    path: Path,
+    index: Iterable[Mapping[str, Any]],
+    split: Mapping[str, str],
+    rejects: Collection[str] = (),
+) -> Applied:
+    """Return what `corrections` come to for the samples of `index` that `split` (by id) puts into a split.
+
+    `rejects`: the sha256 of files that could not be decoded. Raises SourceError for contradictions, and where a class
+    is left without a training image.
+    """
+    by_content = decisions(corrections, path)
+    changes: dict[str, dict[str, str]] = {name: {} for name in SPLITS}
+    labels: dict[str, Counter[str]] = {name: Counter() for name in SPLITS}
+    used: set[str] = set()
+    stale: list[Correction] = []
+    relabelled = excluded = 0
+    for row in index:
+        name = split.get(row["id"])
+        decided = by_content.get(row["sha256"]) or by_content.get(row["id"])
+        if decided is not None:
+            used.add(decided.sha256 or decided.id)
+        if name not in changes or row["sha256"] in rejects:
+            continue
+        kind, becomes = decided.outcome if decided else ("keep", "")
+        if decided and kind == "relabel" and row["label"] not in (decided.was, becomes):
+            stale.append(decided)
+        if kind == "exclude":
+            changes[name][row["id"]] = ""
+            excluded += 1
+        elif kind == "relabel" and becomes != row["label"]:
+            changes[name][row["id"]] = becomes
+            labels[name][becomes] += 1
+            relabelled += 1
+        else:
+            labels[name][row["label"]] += 1
+    classes = sorted(set().union(*labels.values()))
+    counts = {"decisions": len(by_content), "relabelled": relabelled, "excluded": excluded}
+    applied = Applied(changes, classes, counts)
+    _check_classes(path, classes, labels["train"])
+    _note(applied, path, [one for key, one in by_content.items() if key not in used], stale)
+    return applied
+
+
+def write_labels(folder: Path, applied: Applied) -> None:
+    """Write `{train,val,test}.json` into `folder`."""
+    for name, changed in applied.changes.items():
+        changes = {sample: label or None for sample, label in changed.items()}
+        files.write_json(folder / f"{name}.json", {"classes": applied.classes, "changes": changes})
+
+
+def _correction(path: Path, line: int, row: list[str]) -> Correction:
+    where = f"{path}, line {line}"
+    if row[0].startswith(CONFLICT):
+        raise SourceError(f"{where}: a merge left its conflict here; keep the lines that are right, delete the marks")
+    if len(row) != len(COLUMNS):
+        raise SourceError(f"{where}: {len(row)} columns, expected {len(COLUMNS)}: {', '.join(COLUMNS)}")
+    cells = dict(zip(COLUMNS, row, strict=True))
+    if cells["decision"] not in DECISIONS:
+        raise SourceError(
+            f"{where}, column decision: {cells['decision'][:100]!r}, expected one of {', '.join(DECISIONS)}"
+        )
+    if not (cells["sha256"] or cells["id"]):
+        raise SourceError(f"{where}: neither sha256 nor id says which image is meant; give one of them")
+    if cells["sha256"] and not _is_sha256(cells["sha256"]):
+        raise SourceError(f"{where}, column sha256: {cells['sha256'][:100]!r}, expected 64 hexadecimal digits")
+    if (cells["decision"] == "relabel") != bool(cells["becomes"]):
+        expected = "the new label" if cells["decision"] == "relabel" else f"nothing, for {cells['decision']}"
+        raise SourceError(f"{where}, column becomes: {cells['becomes'][:100]!r}, expected {expected}")
+    becomes = cells["becomes"]
+    if not becomes.isprintable() or becomes.strip() != becomes:
+        raise SourceError(
+            f"{where}, column becomes: {becomes[:100]!r} has a control character or a space at an end; remove it"
+        )
+    return Correction(**cells, line=line)
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _check_classes(path: Path, classes: list[str], train: Counter[str]) -> None:
+    missing = [name for name in classes if not train[name]]
+    if missing:
+        raise SourceError(
+            f"{path}: no training image is left of {', '.join(missing[:SHOWN])}; a class needs at least one: "
+            "undo a correction, or exclude the class's images in val and test, too"
+        )
+    if len(classes) < 2:
+        raise SourceError(f"{path}: the corrections leave {len(classes)} class; a classifier needs two")
+
+
+def _note(applied: Applied, path: Path, unused: list[Correction], stale: list[Correction]) -> None:
+    if unused:
+        lines = ", ".join(str(one.line) for one in unused[:SHOWN]) + (", …" if len(unused) > SHOWN else "")
+        applied.notes.append(f"{len(unused)} of the decisions in {path} fit no image of the source (lines {lines})")
+    if stale:
+        one = stale[0]
+        applied.notes.append(
+            f"{len(stale)} images have another label in the source than when they were corrected (line {one.line} of "
+            f"{path}: was {one.was!r}); the correction holds"
+        )
+
+
+def _in_words(correction: Correction) -> str:
+    kind, becomes = correction.outcome
+    return f"{kind} to {becomes!r}" if kind == "relabel" else kind
