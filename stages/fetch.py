@@ -10,6 +10,7 @@ from darkroom.core.params import load, param
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
+from darkroom.images.levels import common_levels
 from darkroom.sources.index import write_index
 from darkroom.sources.labels import LAYOUTS, LayoutOptions
 from darkroom.sources.open import Opened, open_source, write_facts
@@ -45,8 +46,11 @@ def main(raw: Path, index: Path) -> str:
         try:
             opened = open_source(source, folder, params.options(), runtime)
             _say_what_was_found(source, opened)
+            count, ranges = write_index(opened.samples, opened.places, index, runtime)
+            opened.levels, notes = common_levels(ranges)
+            _say_notes(notes)
+            opened.notes += notes
             write_facts(opened, folder)
-            count = write_index(opened.samples, opened.places, index, runtime)
         except SourceError as error:  # a temporary folder's name says nothing to a person
             raise SourceError(str(error).replace(str(folder), str(raw))) from error
     return f"{count:,} images of {len({sample.label for sample in opened.samples})} classes"
@@ -57,7 +61,11 @@ def _say_what_was_found(source: Path, opened: Opened) -> None:
     shown = ", ".join(f"{label} {counts[label]:,}" for label in sorted(counts)[:SHOWN])
     more = ", …" if len(counts) > SHOWN else ""
     say(f"{source}: layout {opened.layout}, {len(counts)} classes: {shown}{more}")
-    for note in opened.notes:
+    _say_notes(opened.notes)
+
+
+def _say_notes(notes: list[str]) -> None:
+    for note in notes:
         say(f"note: {note}")
 
 

@@ -38,7 +38,7 @@ def main(
     """Decode the images of the source, or of RAW, that INDEX lists into SHARDS/train, /val and /test."""
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
-    shape = framing(params.image_size, params.resize, params.backbone, params.weights)
+    shape = framing(params.image_size, params.resize, params.backbone, params.weights, facts.get("levels", {}))
     places = Places(Path(params.source), raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):

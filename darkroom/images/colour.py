@@ -3,31 +3,27 @@
 import numpy as np
 from PIL import Image
 
+from darkroom.images.levels import INTEGERS, Levels, kind_of, levels_of, range_of
+
 BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit, 32-bit and float grey to 0..255 by what the format can hold; return other modes as they are."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
+def eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
+    """Scale grey of more than 8 bits to 0..255 by the collection's `levels`; return other modes as they are.
+
+    Values beyond the levels are clipped. Without levels of its kind, the picture's own range is all there is.
+    Raises ValueError for values that are not finite.
+    """
+    kind = kind_of(image)
+    if kind is None:
         return image
     values = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        bits = _bits(image)
-        return Image.fromarray((values.astype(np.uint16, copy=False) >> (bits - 8)).clip(0, 255).astype(np.uint8))
-    if not np.isfinite(values).all():
-        raise ValueError("holds values that are not numbers")
-    low, high = float(values.min()), float(values.max())
-    if low >= 0:  # otherwise the format's own range is unknown, and the picture's is all there is
-        low, high = 0.0, next((top for top in (1.0, 255.0, 65535.0) if high <= top), high)
-        if image.mode == "I" and high == 1.0:
-            high = 255.0
-    return Image.fromarray(((values - low) * (255.0 / max(high - low, 1e-9)) + 0.5).clip(0, 255).astype(np.uint8))
-
-
-def _bits(image: Image.Image) -> int:
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, (16,))
-    return min(max(int(bits[0] if isinstance(bits, tuple) else bits), 8), 16)
+    own = range_of(values, kind)
+    low, high = levels.get(kind) or levels_of(own)
+    # Each of 256 levels holds as many integers; floating-point numbers are rounded to the nearest.
+    steps, half = (256 / (high - low + 1), 0.0) if kind == INTEGERS else (255 / (high - low), 0.5)
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(steps) + np.float32(half)
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
 
 
 def without_alpha(image: Image.Image, side: int) -> Image.Image:

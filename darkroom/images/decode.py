@@ -26,6 +26,7 @@ from darkroom.images.formats import (
 )
 from darkroom.images.framing import Framing
 from darkroom.images.headers import JPEG, is_progressive, jpeg_orientation, picture_orientation, upright
+from darkroom.images.levels import Levels
 from darkroom.sources.diagnosis import what_is_wrong
 
 # libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result
@@ -93,11 +94,11 @@ def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) ->
     """Return the decoded picture, `detail` times as large as `framing` needs it if it is, and its EXIF orientation."""
     side = framing.short_side if framing.resize == "crop" else framing.size
     if data[:2] != JPEG:
-        return _pillow(data, side)
+        return _pillow(data, side, framing.levels)
     orientation = jpeg_orientation(data)
     pixels = _jpeg(data, framing, detail, grey)
     if pixels is None:
-        return _pillow(data, side)[0], orientation
+        return _pillow(data, side, framing.levels)[0], orientation
     return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
 
 
@@ -118,7 +119,7 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray 
         return None  # also for blemishes that do not harm the picture: Pillow tells them from truncation
 
 
-def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
+def _pillow(data: bytes, side: int, levels: Levels) -> tuple[Image.Image, int]:
     """Return the first frame as RGB or L, fully decoded, of at least `side` pixels, and its EXIF orientation."""
     with quiet():
         try:
@@ -131,7 +132,7 @@ def _pillow(data: bytes, side: int) -> tuple[Image.Image, int]:
         try:
             image.load()
             orientation = picture_orientation(image)
-            return without_alpha(eight_bits(image), side), orientation
+            return without_alpha(eight_bits(image, levels), side), orientation
         except Exception as error:
             raise _problem(data, error) from error
 

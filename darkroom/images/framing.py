@@ -22,7 +22,9 @@ class Framing:
     the rest is black; stretch: both sides become `size`; squash: both sides become `short_side` and the middle is cut
     out; border: the long side becomes `short_side` and the middle is cut out, or surrounded by `fill` (RGB, 0..255).
     `interpolation` is one of INTERPOLATIONS, always with antialiasing. Sides and cuts are rounded as torchvision's
-    Resize and CenterCrop round them, so that published weights see what they were tested with.
+    Resize and CenterCrop round them, so that published weights see what they were tested with. `integers` and `floats`
+    are the values that become 0 and 255 in grey pictures of more than 8 bits (darkroom/images/levels.py); without them
+    each picture's own are taken.
     """
 
     size: int
@@ -30,9 +32,12 @@ class Framing:
     short_side: int
     interpolation: str = "bilinear"
     fill: tuple[int, ...] = BLACK
+    integers: tuple[float, ...] = ()
+    floats: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fill", tuple(self.fill))  # JSON holds a list
+        for name in ("fill", "integers", "floats"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON holds lists
 
     def facts(self) -> dict[str, Any]:
         """Return the fields that have no default, or another value, as JSON; `Framing(**facts)` makes it again."""
@@ -40,12 +45,19 @@ class Framing:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
                 if value != getattr(Framing, name, None)}  # fmt: skip
 
+    @property
+    def levels(self) -> dict[str, tuple[float, float]]:
+        """Return the values that become 0 and 255, by kind, as `levels.Levels`."""
+        pairs = {"integers": self.integers, "floats": self.floats}
+        return {kind: (pair[0], pair[1]) for kind, pair in pairs.items() if pair}
+
     def check(self) -> None:
         """Raise ValueError unless the values are of their kinds and ranges, as read from a file."""
         sides = all(type(side) is int and side > 0 for side in (self.size, self.short_side))
         fill = len(self.fill) == 3 and all(type(level) is int and 0 <= level <= 255 for level in self.fill)
         known = self.resize in (*RESIZES, *WEIGHTS_RESIZES) and self.interpolation in INTERPOLATIONS
-        if not (sides and fill and known):
+        levels = all(not pair or (len(pair) == 2 and pair[1] - pair[0] > 0) for pair in (self.integers, self.floats))
+        if not (sides and fill and known and levels):
             raise ValueError("is not a framing")
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:

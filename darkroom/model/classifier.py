@@ -63,7 +63,8 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tensors.Tensors) -> None:
     """Write models/classifier whole, or leave what is there as it is."""
-    framing = {name: value for name, value in facts["framing"].items() if name != "size" and value != "crop"}
+    kept = ("short_side", "interpolation", "resize")  # what belongs to the weights; levels and fill follow the data
+    framing = {name: facts["framing"][name] for name in kept if facts["framing"].get(name, "crop") != "crop"}
     own = {name: facts[name] for name in BODY_FACTS} | framing
     with files.fresh_folder(folder) as temporary:
         files.write_json(temporary / "model.json", facts)

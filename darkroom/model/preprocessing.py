@@ -1,6 +1,7 @@
 """Choose the framing that the weights of a backbone want, from the params."""
 
 from darkroom.images.framing import BLACK, RESIZES, Framing
+from darkroom.images.levels import Levels
 from darkroom.model.backbones import preprocessing
 
 CHOICES = ("auto", *RESIZES)
@@ -8,10 +9,10 @@ CHOICES = ("auto", *RESIZES)
 MARGIN_FROM = 96
 
 
-def framing(image_size: int | str, resize: str, backbone: str, weights: str) -> Framing:
+def framing(image_size: int | str, resize: str, backbone: str, weights: str, levels: Levels | None = None) -> Framing:
     """Return the framing of `image_size` pixels; "auto" for it or for `resize`: as the weights of the backbone want it.
 
-    The interpolation is always that of the weights. Raises WeightsError.
+    The interpolation is always that of the weights, `levels` are those of the collection. Raises WeightsError.
     """
     wanted = preprocessing(backbone, weights)
     chosen = wanted.resize if resize == "auto" else resize
@@ -22,4 +23,4 @@ def framing(image_size: int | str, resize: str, backbone: str, weights: str) -> 
         size, short_side = image_size, round(image_size * 8 / 7) if image_size >= MARGIN_FROM else image_size
     else:
         size, short_side = image_size, round(image_size * wanted.short_side / wanted.size)
-    return Framing(size, chosen, short_side, wanted.interpolation, fill)
+    return Framing(size, chosen, short_side, wanted.interpolation, fill, **(levels or {}))

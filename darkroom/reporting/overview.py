@@ -50,6 +50,7 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
         "sizes": {side: _spread([int(row[side]) for row in readable]) for side in ("width", "height")},
         "megabytes": round(sum(int(row["bytes"]) for row in index) / 1e6, 3),
         "layout": facts["layout"],
+        **({"levels": facts["levels"]} if "levels" in facts else {}),
         "notes": facts["notes"]
         + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()],
     }

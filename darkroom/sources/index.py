@@ -13,6 +13,7 @@ from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
 from darkroom.images.fingerprints import fingerprints
 from darkroom.images.headers import upright_size
+from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
 from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import Extent
@@ -20,12 +21,17 @@ from darkroom.sources.labels import Sample
 from darkroom.sources.locations import Places
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
-Facts = tuple[int, str, str, str, int, int, str]  # bytes, sha256, phash, windows, width, height, a known mistake
-UNREAD: Facts = (0, "", "", "", 0, 0, "")
+# bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
+Facts = tuple[int, str, str, str, int, int, Range | None, str]
+UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
-def write_index(samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True) -> int:
-    """Read every file once, describe it, and write the index, sorted by location; returns the number of rows.
+def write_index(
+    samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True
+) -> tuple[int, list[Range]]:
+    """Read every file once, describe it, and write the index, sorted by location.
+
+    Returns the number of rows, and the range of values of each picture of more than 8 bits.
 
     `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
     share a mistake that no image survives, such as pointers of Git LFS.
@@ -43,7 +49,8 @@ def write_index(samples: list[Sample], places: Places, path: Path, environment: 
     for task, fact in run(partial(describe, looking=False), killers, environment):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
-    return files.write_csv(path, COLUMNS, _rows(samples, facts))
+    ranges = [fact[-2] for _, fact in sorted(facts.items()) if fact[-2] is not None]
+    return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges
 
 
 def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
@@ -56,11 +63,12 @@ def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = Tru
     except (BadImage, FileNotFoundError, PermissionError):  # preprocess says why, by name
         return UNREAD
     if not looking:
-        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, ""
+        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, None, ""
     width, height = upright_size(data)
     phash, windows = fingerprints(data, min(width, height)) if hashing and width else ("", "")
     mistake = "" if width else what_is_wrong(data)
-    return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, mistake
+    values = file_range(data) if width else None
+    return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, values, mistake
 
 
 def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
@@ -74,7 +82,7 @@ def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
     seen: dict[str, int] = {}
     for sample in sorted(samples, key=lambda sample: sample.location):
-        size, sha256, phash, windows, width, height, _ = facts[sample.location]
+        size, sha256, phash, windows, width, height, *_ = facts[sample.location]
         identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
         seen[identity] = seen.get(identity, 0) + 1
         unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"

@@ -8,6 +8,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.runtime import Runtime
+from darkroom.images.levels import Levels
 from darkroom.sources.cards import Card, archive_remote, load_card
 from darkroom.sources.digits import digits
 from darkroom.sources.download import obtain, obtain_all, place_in
@@ -36,10 +37,12 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     flips: bool = True
     card: dict[str, str] = field(default_factory=dict)
+    levels: Levels = field(default_factory=dict)  # of its pictures of more than 8 bits, once they are indexed
 
     def facts(self) -> dict[str, Any]:
         """What later stages need to know about the source beside its index."""
-        return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes}
+        found: dict[str, Any] = {"levels": self.levels} if self.levels else {}
+        return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes} | found
 
 
 def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
