@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.core import files, runtime
+from darkroom.core import files
+from darkroom.core.exactmath import softmax
 from darkroom.core.params import load
-from darkroom.core.runtime import Runtime
+from darkroom.core.runtime import Runtime, from_environment, torch_device
 from darkroom.core.stage import note, run
 from darkroom.metrics.predictions import Predictions, write_predictions
 from darkroom.model import classifier as classifiers
 from darkroom.model import heads
-from darkroom.model.classifier import softmax
 from darkroom.training.checkpoint import discard
 from darkroom.training.folds import SCORES, Held, open_fold
 from darkroom.training.history import HistoryFile
 from darkroom.training.recipe import Recipe
-from darkroom.training.train import Trained, train
+from darkroom.training.result import Trained
+from darkroom.training.train import train
 
 BATCH = 64
 
@@ -32,39 +33,39 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
     """Hold out fold number FOLD of SPLIT and train on the others; write scores, predictions and the curve into OUT."""
     params = load(FoldParams)
     params.check()
-    number, environment = int(fold.name), runtime.from_environment()
+    number, runtime = int(fold.name), from_environment()
     data, held = open_fold(split, shards, features, number)
     with files.fresh_folder(out) as folder:
         curve = HistoryFile(folder / "history.csv")
-        trained = train(data, body, params, environment, curve.write)
+        trained = train(data, body, params, runtime, curve.write)
         curve.close()
-        probabilities = softmax(logits(trained, held, environment), trained.facts["temperature"])
+        probabilities = softmax(logits(trained, held, runtime), trained.facts["temperature"])
         predictions = Predictions.of(held.ids, data.classes, held.labels, probabilities)
         write_predictions(folder / "predictions.csv", predictions)
         scores = predictions.scorer.plain(np.ones((1, len(predictions))))
         facts = {"fold": number, "n": len(predictions), "learnt_from": len(data.train_images)}
         facts |= {"best_epoch": trained.metrics["best_epoch"]}
         files.write_json(folder / "result.json", facts | {name: round(float(scores[name][0]), 6) for name in SCORES})
-    discard(environment.checkpoints, trained.checkpoint)
+    discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     right = float(scores["accuracy"][0])
     return f"fold {number}: {right:.2%} of {len(predictions):,} images right, learnt from {len(data.train_images):,},"
 
 
-def logits(trained: Trained, held: Held, environment: Runtime) -> np.ndarray:
-    """The logits (n, K) float32 of the held-out samples, before the temperature."""
-    places = np.arange(len(held.ids))
+def logits(trained: Trained, held: Held, runtime: Runtime) -> np.ndarray:
+    """Return the logits (n, K) float32 of the held-out samples, before the temperature."""
+    samples = np.arange(len(held.ids))
     if trained.facts["frozen"] and held.features is not None:
-        return heads.logits(held.features.features(places, np.zeros(len(places), np.int64)), trained.head)
+        return heads.logits(held.features.features(samples, np.zeros(len(samples), np.int64)), trained.head)
     import torch
 
     from darkroom.model.network import load_network, pixels
 
-    device = runtime.torch_device(environment)
+    device = torch_device(runtime)
     with tempfile.TemporaryDirectory() as scratch:
         classifiers.save(Path(scratch) / "classifier", trained.facts, trained.head, trained.body)
         network = load_network(Path(scratch) / "classifier").to(device)
-    parts = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+    parts = [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
     with torch.inference_mode():
         return np.concatenate([network(pixels(held.images.rows(part), device)).cpu().numpy() for part in parts])
 

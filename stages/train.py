@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.core import files, runtime
+from darkroom.core import files
 from darkroom.core.params import load
+from darkroom.core.runtime import from_environment
 from darkroom.core.stage import note, run
 from darkroom.model import classifier as classifiers
 from darkroom.training.checkpoint import discard
@@ -23,12 +24,12 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     params = load(TrainParams)
     params.check()
     curve = HistoryFile(history)
-    environment = runtime.from_environment()
-    trained = launch(shards, features, body, params, environment, curve.write)
+    runtime = from_environment()
+    trained = launch(shards, features, body, params, runtime, curve.write)
     curve.close()
     classifiers.save(classifier, trained.facts, trained.head, trained.body)
     files.write_json(metrics, trained.metrics)
-    discard(environment.checkpoints, trained.checkpoint)
+    discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
     reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"

@@ -147,29 +147,46 @@ def round_to(values: ArrayLike, bits: int) -> Array:
     return np.rint(np.asarray(values, np.float64) * 2.0**bits) * 2.0**-bits
 
 
-def product(left: ArrayLike, right: ArrayLike, left_bits: int = INPUT_BITS, right_bits: int = WEIGHT_BITS) -> Array:
-    """left (n, d) @ right (d, m), after rounding them to multiples of 2**-left_bits and 2**-right_bits.
+def product(left: ArrayLike, right: ArrayLike) -> Array:
+    """left (n, d) @ right (d, m), after rounding left to multiples of 2**-INPUT_BITS, and right to 2**-WEIGHT_BITS.
 
-    No sum of magnitudes reaches 2**53 units, so no partial sum rounds. Where it could with these bits, `right` gets as
-    many fewer as it takes. Raises OverflowError where fewer than FEWEST_BITS are left of its largest value, and where a
-    value is not finite.
+    Raises OverflowError where that cannot be exact: see `multiply`.
     """
-    units = np.rint(np.asarray(left, np.float64) * 2.0**left_bits)
+    return multiply(units(left), right) * 2.0**-INPUT_BITS
+
+
+def units(values: ArrayLike) -> Array:
+    """The whole numbers of units of 2**-INPUT_BITS that are nearest to `values`."""
+    found = np.asarray(values)
+    # Float32 may be scaled by a power of two and rounded as it is: both are exact in it.
+    found = found if found.dtype == np.float32 else found.astype(np.float64)
+    return np.rint(found * found.dtype.type(2.0**INPUT_BITS)).astype(np.float64, copy=False)
+
+
+def multiply(whole: Array, right: ArrayLike) -> Array:
+    """whole (n, d) of whole numbers @ right (d, m), rounded to multiples of 2**-WEIGHT_BITS, or more coarsely.
+
+    Bits are given up as far as it takes for no sum of magnitudes to reach 2**53 units, so that no partial sum rounds.
+    Raises OverflowError where fewer than FEWEST_BITS are left of the largest value of `right`, and where a value is not
+    finite.
+    """
     other = np.asarray(right, np.float64)
-    widest = float(np.abs(units).sum(axis=1).max(initial=0.0))  # a sum of whole numbers: exact below 2**53, large above
+    widest = float(np.abs(whole).sum(axis=1).max(initial=0.0))  # exact below 2**53, and too large if it is above
     largest = float(np.abs(other).max(initial=0.0))
-    bits = right_bits
+    bits = WEIGHT_BITS
+    if not math.isfinite(widest * largest):
+        raise OverflowError(f"a product of matrices up to {widest:g} and {largest:g} cannot be computed exactly")
     if widest and largest:
-        if not math.isfinite(widest * largest):
-            raise OverflowError(f"a product of matrices up to {widest:g} and {largest:g} cannot be computed exactly")
-        room = EXACT - math.frexp(widest)[1] - math.frexp(largest)[1] - 1
-        bits = min(right_bits, room)
-        if room + math.frexp(largest)[1] < FEWEST_BITS:
-            raise OverflowError(f"{room + math.frexp(largest)[1]} bits are left of the right factor of a product, "
-                                f"{FEWEST_BITS} are needed; rows of the left one sum up to {widest:g}")  # fmt: skip
+        magnitude = math.frexp(largest)[1]
+        bits = min(bits, EXACT - 1 - math.frexp(widest)[1] - magnitude)
+        if bits + magnitude < FEWEST_BITS and bits < WEIGHT_BITS:
+            raise OverflowError(
+                f"of the right factor of a product, up to {largest:g}, {bits + magnitude} bits are left, and "
+                f"{FEWEST_BITS} are needed; sums of the left one reach {widest:g}"
+            )
     others = np.rint(other * 2.0**bits)
     assert widest * float(np.abs(others).max(initial=0.0)) < 2.0**EXACT
-    return (units @ others) * 2.0 ** -(left_bits + bits)
+    return (whole @ others) * 2.0**-bits
 
 
 def beta(random: np.random.Generator, strength: float) -> float:

@@ -58,7 +58,7 @@ def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> n
     """What the trained network itself says of the test set: (n, K)."""
     import torch
 
-    from darkroom.model.classifier import softmax
+    from darkroom.core.exactmath import softmax
     from darkroom.model.network import load_network, pixels
 
     device = runtime.torch_device(machine)

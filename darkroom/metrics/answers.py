@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core import files, spill
+from darkroom.core.exactmath import softmax
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime, torch_device
 from darkroom.images.shards import Shards, open_split
@@ -17,7 +18,7 @@ from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
 from darkroom.metrics.tta import views
 from darkroom.model import heads
-from darkroom.model.classifier import SavedClassifier, softmax
+from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import (
     BodyRunner,
     OnnxBody,

@@ -14,6 +14,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.exactmath import softmax
 from darkroom.model import heads, tensors
 
 BODY_FACTS = ("backbone", "image_size", "mean", "std")
@@ -52,13 +53,6 @@ class SavedClassifier:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """(n, D) features -> (n, K) float64 calibrated probabilities; rows sum to one."""
         return softmax(heads.logits(features, self.head), self.temperature)
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """(n, K) logits -> (n, K) float64 probabilities of logits / temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tensors.Tensors) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from darkroom.core import exactmath
 from darkroom.core.randomness import generator
 from darkroom.model import tensors
 from darkroom.model.tensors import Tensors
@@ -70,11 +71,14 @@ def arrays(network: "nn.Module") -> dict[str, np.ndarray]:
 
 
 def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(n, D) float32 features -> (n, K) float32 logits, by the head whose tensors are `values`."""
-    out = features.astype(np.float32, copy=False) @ values["0.weight"].T + values["0.bias"]
+    """Return the float32 logits (n, K) of features (n, D) by the head whose tensors are `values`.
+
+    Products are exact, so the bits are the same on every processor. Raises OverflowError where weights are too large.
+    """
+    out = exactmath.product(features, values["0.weight"].T) + values["0.bias"]
     if "1.weight" in values:
-        out = np.maximum(out, 0) @ values["1.weight"].T + values["1.bias"]
-    return out
+        out = exactmath.product(np.maximum(out, 0), values["1.weight"].T) + values["1.bias"]
+    return out.astype(np.float32)
 
 
 def keep_known_rows(

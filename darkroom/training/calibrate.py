@@ -2,42 +2,90 @@
 
 import numpy as np
 
+from darkroom.core.exactmath import exp, log_softmax, total
+
 COLDEST, HOTTEST = 0.05, 20.0
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities (n, K) float64 of logits (n, K) divided by the temperature; each row sums to 1."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    np.exp(scaled, out=scaled)
-    scaled /= scaled.sum(axis=1, keepdims=True)
-    return scaled
+FOLDS = 5  # of the validation samples, to see whether a temperature helps those that it was not fitted to
+STEPS = 60  # at most, of the search for the minimum
+BLOCK = 1 << 20  # logits that are read together
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that minimises the log loss of logits (n, K) against labels (n,), within 0.05..20.
+    """Return the temperature for logits (n, K) of validation samples with labels (n,): 1 unless another is better.
 
-    The loss is convex in b = 1/T, so its slope, mean(sum_k p_k z_k - target·z), is bisected. The targets are
-    smoothed by 1/(n+2), as J. Platt did in 1999: without it, a validation set without an error would ask for
-    certainty. Without usable logits (none, one class only, NaN) the temperature is 1.
+    The one that minimises the log loss, within 0.05..20, is chosen where temperatures fitted to 4/5 of the samples have
+    a lower log loss than 1 has on the remaining fifths, taken together. A temperature below 1 is fitted to labels
+    smoothed by 1/(n+2), as J. Platt did in 1999: a validation set without an error would otherwise ask for certainty.
+    Without usable logits (none, one class only, NaN) the temperature is 1.
     """
     usable = np.isfinite(logits).all(axis=1)
-    z, y = logits[usable].astype(np.float64), labels[usable]
-    if len(z) == 0 or z.shape[1] < 2:
+    z, y = logits[usable].astype(np.float64), np.asarray(labels)[usable]
+    if len(z) < 2 or z.shape[1] < 2 or not np.ptp(z, axis=1).any():
         return 1.0
-    z -= z.mean(axis=1, keepdims=True)
-    smooth = 1.0 / (len(z) + 2)
-    aim = (1 - smooth) * z[np.arange(len(z)), y]  # the other share of the target, spread evenly, meets a mean of zero
+    temperature = _minimum(z, y)
+    if temperature == 1:
+        return 1.0
+    fold = np.empty(len(y), np.int64)
+    fold[np.argsort(y, kind="stable")] = np.arange(len(y)) % FOLDS  # each class in all folds
+    gain = 0.0
+    for number in range(FOLDS):
+        held = fold == number
+        if held.any() and not held.all():
+            gain += log_loss(z[held], y[held]) - log_loss(z[held], y[held], _minimum(z[~held], y[~held]))
+    return temperature if gain > 0 else 1.0
 
-    def slope(b: float) -> float:
-        return float(np.mean(np.einsum("nk,nk->n", softmax(z, 1 / b), z) - aim))
+
+def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
+    """Return the summed log loss of logits (n, K), divided by `temperature`, against labels (n,)."""
+    parts = [slice(start, start + _rows(logits)) for start in range(0, len(logits), _rows(logits))]
+    of_label = [
+        log_softmax(logits[part], temperature)[np.arange(len(labels[part])), labels[part]] for part in parts
+    ]  # fmt: skip
+    return -float(total(np.concatenate(of_label)))
+
+
+def _minimum(z: np.ndarray, y: np.ndarray) -> float:
+    """Return the temperature of the least log loss, to 6 digits; smoothed, and at most 1, where it is below 1."""
+    if (b := _inverse(z, y, 0.0)) > 1:
+        b = max(1.0, _inverse(z, y, 1.0 / (len(z) + 2)))
+    return float(f"{1 / b:.6g}")
+
+
+def _inverse(z: np.ndarray, y: np.ndarray, smooth: float) -> float:
+    """Return the b = 1/T of the least log loss, with labels smoothed by `smooth`.
+
+    The loss is convex in b, with the slope mean(sum_k p_k z_k - target·z) and the variance of z under p as curvature:
+    Newton's method, halved where it leaves the interval that is known to hold the minimum.
+    """
+    rows = _rows(z)
+    parts = [slice(start, start + rows) for start in range(0, len(z), rows)]
+    z = z - (total(z) / z.shape[1])[:, None]  # so that the share spread over all classes meets a mean of zero
+    aim = (1 - smooth) * float(total(z[np.arange(len(z)), y]))
+
+    def slope_and_curvature(b: float) -> tuple[float, float]:
+        mean, square = [], []
+        for part in parts:
+            p = exp(log_softmax(z[part], 1 / b))
+            mean.append(total(p * z[part]))
+            square.append(total(p * z[part] * z[part]) - mean[-1] * mean[-1])
+        return float(total(np.concatenate(mean))) - aim, float(total(np.concatenate(square)))
 
     low, high = 1 / HOTTEST, 1 / COLDEST
-    if slope(low) >= 0:
-        return HOTTEST if np.ptp(z) > 0 else 1.0
-    if slope(high) <= 0:
-        return COLDEST
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return float(f"{2 / (low + high):.6g}")
+    if slope_and_curvature(low)[0] >= 0:
+        return low
+    if slope_and_curvature(high)[0] <= 0:
+        return high
+    b = 1.0
+    for _ in range(STEPS):
+        slope, curvature = slope_and_curvature(b)
+        low, high = (b, high) if slope < 0 else (low, b)
+        step = slope / curvature if curvature > 0 else np.inf
+        following = b - step if low < b - step < high else (low + high) / 2
+        if abs(following - b) <= 1e-9 * b:
+            break
+        b = following
+    return b
+
+
+def _rows(z: np.ndarray) -> int:
+    return max(1, BLOCK // z.shape[1])

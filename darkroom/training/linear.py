@@ -1,17 +1,22 @@
-"""A linear head on cached features, learnt in numpy: importing torch takes longer than the whole training.
+"""Train a linear head on cached features in numpy, with the same bits on every processor.
 
 This is softmax regression by mini-batches. With targets T (b, K), a batch's mean cross entropy has the gradient
 (P - T)ᵀX / b. All that a recipe says of a head means here what it means in darkroom.training.fit, for the same samples
-in the same order; a test holds the two to the same curve. One thread computes, so that the bits are the same whatever
-DARKROOM_THREADS is.
+in the same order; a test holds the two to the same curve. Importing torch takes longer than the whole training.
+
+Everything is float64. Features are rounded to multiples of 2**-15, weights and P - T to 2**-22 before each product, so
+that its sums are exact in any order; all else is single IEEE 754 operations in a fixed order (darkroom.core.exactmath).
+No sum of a product reaches 2**53 units: `exactmath.multiply` asserts it.
 """
 
+import math
 import time
 from collections.abc import Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from darkroom.core import exactmath
 from darkroom.core.errors import TrainingError
 from darkroom.core.randomness import generator
 from darkroom.images.batches import Table, balanced_order, order, steps, views
@@ -28,6 +33,7 @@ MOST_STEPS = 100_000
 MOST_PRODUCTS = 1e11  # multiplications: some ten seconds of one thread
 ROWS = 4096  # that are validated together
 DECAYED = "0.weight"  # biases neither decay nor have an l1 term
+UNIT = 2.0**-exactmath.INPUT_BITS
 
 
 def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
@@ -66,9 +72,9 @@ class _Training:
 
     def __init__(self, train: Table, val: Table, head: Tensors, recipe: Recipe) -> None:
         self.train, self.val, self.recipe = train, val, recipe
-        self.head = {name: np.array(value) for name, value in head.items()}
+        self.head = {name: np.array(value, np.float64) for name, value in head.items()}
         self.average = {name: value.copy() for name, value in self.head.items()} if recipe.ema else self.head
-        self.rule = RULES[recipe.optimizer](recipe.momentum)
+        self.optimizer = RULES[recipe.optimizer](recipe.momentum)
         self.plateau = Plateau()
         self.updates = 0
         self.views = train.row_shape[0]
@@ -84,13 +90,14 @@ class _Training:
         for epoch in range(recipe.epochs):
             started = time.monotonic()
             row = self.train_epoch(epoch)
-            val_loss, val_accuracy, logits = self.validate()
+            kept = self.rounded()
+            val_loss, val_accuracy, logits = self.validate(kept)
             history.append(row | {"val_loss": val_loss, "val_accuracy": val_accuracy})
             better = monitor.epoch_ended(epoch, history[-1])
             if recipe.schedule == "plateau":
                 self.plateau.epoch_ended(better)
             if better:
-                best = {name: value.copy() for name, value in self.average.items()}, logits, epoch
+                best = kept, logits, epoch
             seconds.append(time.monotonic() - started)
             after_epoch(history)
             for watch in watchers:
@@ -100,7 +107,7 @@ class _Training:
                 break
         head, logits, best_epoch = best
         took = [round(each, 3) for each in seconds]
-        ran = {"engine": "numpy", "precision": "float32", "epoch_seconds": took, "processes": 1}
+        ran = {"engine": "numpy", "precision": "float64, exact", "epoch_seconds": took, "processes": 1}
         return Trained(head, {}, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
 
     def train_epoch(self, epoch: int) -> Row:
@@ -124,55 +131,80 @@ class _Training:
         return {"epoch": epoch + 1, "train_loss": total / count, "train_accuracy": right / count, "lr": lr}
 
     def step(self, part: np.ndarray, lr: float, epoch: int, step: int) -> tuple[float, int]:
-        """One step on samples `part` (b,); the batch's mean loss before it, and the number of right answers."""
+        """Do a step on samples `part` (b,); return the batch's mean loss before it and the number of right answers."""
         recipe = self.recipe
-        places = part % len(self.train)
-        inputs = self.train.features(places, views(part, self.views, recipe.seed, epoch))
-        labels = self.train.labels[places]
+        samples = part % len(self.train)
+        inputs = exactmath.units(self.train.features(samples, views(part, self.views, recipe.seed, epoch)))
+        labels = self.train.labels[samples]
         targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)
         if recipe.mixup:
             share, other = losses.partners(generator(recipe.seed, epoch, step, "mix"), recipe.mixup, len(part))
-            inputs = inputs[other] + np.float32(share) * (inputs - inputs[other])
-            targets = targets[other] + np.float32(share) * (targets - targets[other])
-        logits = heads.logits(inputs, self.head)
+            inputs = np.rint(inputs[other] + share * (inputs - inputs[other]))
+            targets = targets[other] + share * (targets - targets[other])
+        try:
+            loss, right, gradients = self.gradients(inputs, labels, targets)
+        except OverflowError:  # the weights are so large that the loss would be, too
+            return math.inf, 0
+        self.update(gradients, lr)
+        return loss, right
+
+    def gradients(self, inputs: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> tuple[float, int, Tensors]:
+        """Return the mean loss, the right answers and the gradients of a batch.
+
+        inputs (b, D) whole numbers of units of 2**-15, labels (b,), targets (b, K). Raises OverflowError.
+        """
+        logits = exactmath.multiply(inputs, self.head[DECAYED].T) * UNIT + self.head["0.bias"]
         loss, gradient = cross_entropy(logits, targets)
-        gradients = {"0.weight": gradient.T @ inputs, "0.bias": gradient.sum(axis=0)}
+        product = exactmath.multiply(np.ascontiguousarray(inputs.T), gradient)
+        gradients = {DECAYED: product.T * (UNIT / len(inputs)), "0.bias": exactmath.total(gradient, 0) / len(inputs)}
+        return loss, int((logits.argmax(axis=1) == labels).sum()), gradients
+
+    def update(self, gradients: Tensors, lr: float) -> None:
+        """Change the weights, and their running mean, by the gradients of a batch."""
+        recipe = self.recipe
         if recipe.l1:
-            gradients[DECAYED] += np.float32(recipe.l1) * np.sign(self.head[DECAYED])
+            gradients[DECAYED] += recipe.l1 * np.sign(self.head[DECAYED])
         if recipe.grad_clip:
-            norm = float(np.sqrt(sum(np.vdot(value, value) for value in gradients.values())))
+            norm = math.sqrt(sum(float(exactmath.total((value * value).ravel())) for value in gradients.values()))
             for value in gradients.values():
-                value *= np.float32(min(1.0, recipe.grad_clip / (norm + 1e-6)))
+                value *= min(1.0, recipe.grad_clip / (norm + 1e-6))
         for name, value in self.head.items():
-            self.rule.step(name, value, gradients[name], lr, recipe.weight_decay if name == DECAYED else 0.0)
+            self.optimizer.step(name, value, gradients[name], lr, recipe.weight_decay if name == DECAYED else 0.0)
         if recipe.ema:
             self.updates += 1
             for name, value in self.average.items():
-                value += np.float32(1 - ema_decay(recipe.ema, self.updates)) * (self.head[name] - value)
-        return loss, int((logits.argmax(axis=1) == labels).sum())
+                value += (1 - ema_decay(recipe.ema, self.updates)) * (self.head[name] - value)
 
-    def validate(self) -> tuple[float | None, float | None, np.ndarray]:
-        """Loss, accuracy and logits (n, K) of the validation samples, each as its view 0; None without any."""
-        places = np.arange(len(self.val))
-        parts = [places[start : start + ROWS] for start in range(0, len(places), ROWS)]
-        rows = [heads.logits(self.val.features(part, np.zeros(len(part), np.int64)), self.average) for part in parts]
+    def rounded(self) -> Tensors:
+        """Return the head as it is validated and kept: float32, weights on the grid on which products are exact."""
+        return {
+            DECAYED: exactmath.round_to(self.average[DECAYED], exactmath.WEIGHT_BITS).astype(np.float32),
+            "0.bias": self.average["0.bias"].astype(np.float32),
+        }
+
+    def validate(self, head: Tensors) -> tuple[float | None, float | None, np.ndarray]:
+        """Return loss, accuracy and logits (n, K) of the validation samples, each as its view 0; None without any."""
+        samples = np.arange(len(self.val))
+        parts = [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)]
+        try:
+            rows = [heads.logits(self.val.features(part, np.zeros(len(part), np.int64)), head) for part in parts]
+        except OverflowError:
+            rows = [np.full((len(part), self.classes), np.nan, np.float32) for part in parts]
         if not rows:
             return None, None, np.empty((0, self.classes), np.float32)
         logits, labels = np.concatenate(rows), self.val.labels
         loss = cross_entropy(logits, losses.targets(labels, self.classes))[0]
         if not np.isfinite(loss):
             loss = float(np.finfo(np.float32).max)  # a step of the next epoch says so, with its number
-        return loss, float((logits.argmax(axis=1) == labels).mean()), logits
+        return loss, float((logits.argmax(axis=1) == labels).sum() / len(labels)), logits
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean loss of a batch of logits (b, K), and its gradient with respect to them, float32 (b, K).
+    """Return the mean loss of a batch of logits (b, K), and b times its gradient with respect to them, (b, K).
 
     Rows of `targets` (b, K) need not sum to one: the sum is the sample's weight.
     """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    sums = exponentials.sum(axis=1, keepdims=True)
-    loss = -float(np.vdot(targets, shifted - np.log(sums))) / len(logits)
-    weight = targets.sum(axis=1, keepdims=True)
-    return loss, (exponentials / sums * weight - targets) / np.float32(len(logits))
+    logarithms = exactmath.log_softmax(logits)
+    loss = -float(exactmath.total(exactmath.total(targets * logarithms))) / len(logits)
+    weight = exactmath.total(targets)[:, None]
+    return loss, exactmath.exp(logarithms) * weight - targets

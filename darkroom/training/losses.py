@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkroom.core import exactmath
 from darkroom.core.errors import TrainingError
 from darkroom.core.randomness import generator
 
@@ -44,9 +45,9 @@ def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
 
 
 def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
-    """What softmax is to give for labels (b,), float32 (b, K): smoothed one-hot rows, times the class's weight (K,)."""
-    rows = np.full((len(labels), classes), smoothing / classes, np.float32)
-    rows[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+    """Return the target of softmax for labels (b,), float64 (b, K): smoothed one-hot rows, times class weights (K,)."""
+    rows = np.full((len(labels), classes), smoothing / classes)
+    rows[np.arange(len(labels)), labels] += 1 - smoothing
     return rows if weights is None else rows * weights[labels, None]
 
 
@@ -66,7 +67,7 @@ def require_sensible(
 
 def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:
     """What mixing draws for a batch of `count`: the share (0..1) that a sample keeps, and its partner's place (b,)."""
-    return float(random.beta(strength, strength)), random.permutation(count)
+    return exactmath.beta(random, strength), random.permutation(count)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from darkroom.core import exactmath
+
 PLATEAU_PATIENCE = 2  # epochs without a better monitor, before the rate is cut
 PLATEAU_FACTOR = 0.3
 STEPS = 3  # times that `step` divides the rate by ten, at equal distances
@@ -17,20 +19,20 @@ def constant(done: float) -> float:
 
 def step(done: float) -> float:
     """A tenth at each third of the way: 1, 0.1, 0.01."""
-    return 0.1 ** min(STEPS - 1, math.floor(done * STEPS + 1e-9))
+    return exactmath.power(0.1, min(STEPS - 1, math.floor(done * STEPS + 1e-9)))
 
 
 def cosine(done: float) -> float:
     """From 1 down to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
-    return 0.5 * (1 + math.cos(math.pi * done))
+    return 0.5 * (1 + _cos_pi(done))
 
 
 def onecycle(done: float) -> float:
     """From 1/25 up to 1 in the first 30 %, then down to nearly 0 (Smith and Topin, 2018)."""
     up = 0.3
     if done < up:
-        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * done / up))
-    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (done - up) / (1 - up)))
+        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - _cos_pi(done / up))
+    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + _cos_pi((done - up) / (1 - up)))
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -52,6 +54,10 @@ def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
 def ema_decay(decay: float, update: int) -> float:
     """Return the decay of update number `update` (from 1): early ones decay faster, to forget the first weights."""
     return min(decay, (1 + update) / (10 + update))
+
+
+def _cos_pi(x: float) -> float:
+    return float(exactmath.cos_pi(x))
 
 
 @dataclass

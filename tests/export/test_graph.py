@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.exactmath import softmax
 from darkroom.export.graph import after_body, join, parse, read, write
 from darkroom.model import heads
-from darkroom.model.classifier import softmax
 from darkroom.serve.session import open_session, probabilities
 from tests.export import small
 

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.exactmath import softmax
 from darkroom.export import agreement
 from darkroom.export.graph import join, parse, write
 from darkroom.model import backbones, builders, heads, onnx_export
-from darkroom.model.classifier import softmax
 from darkroom.model.network import Body, pixels
 from darkroom.model.runner import OnnxBody
 from darkroom.serve.session import open_session
