@@ -1,29 +1,15 @@
 """Functions and sums with the same bits everywhere: close to the true values, exact where they say so."""
 
-import importlib
 import math
-import os
-import subprocess
-import sys
 from decimal import Decimal, localcontext
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import kstest
 
 from darkroom.core import exactmath
+from tests.core.processors import PROCESSORS, hash_on
 
-ROOT = Path(__file__).parents[2]
-PROCESSORS = {
-    "as it is": {},
-    "Prescott": {"OPENBLAS_CORETYPE": "Prescott"},
-    "Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
-    "one thread": {"OPENBLAS_NUM_THREADS": "1"},
-    "two threads": {"OPENBLAS_NUM_THREADS": "2"},
-    "no SIMD in numpy": {"NPY_DISABLE_CPU_FEATURES": "FEATURES"},
-}
 HASHED = """
 import hashlib, numpy as np
 from darkroom.core import exactmath as e
@@ -35,21 +21,8 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in p
 """
 
 
-def simd_features() -> str:
-    """Name the SIMD levels of this processor that numpy can do without."""
-    core = importlib.import_module("numpy._core._multiarray_umath")
-    return " ".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name))
-
-
-def hash_on(changes: dict[str, str], code: str = HASHED) -> str:
-    environment = os.environ | {key: value.replace("FEATURES", simd_features()) for key, value in changes.items()}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
-    ).stdout
-
-
 def test_one_hash_on_every_processor_that_can_be_imitated():
-    assert len({hash_on(changes) for changes in PROCESSORS.values()}) == 1
+    assert len({hash_on(changes, ["-c", HASHED]) for changes in PROCESSORS.values()}) == 1
 
 
 def ulps(found: np.ndarray, expected: list[Decimal]) -> float:

@@ -19,7 +19,8 @@ from darkroom.training import linear
 from darkroom.training.data import FeatureInputs
 from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
-from tests.training.small import RECIPE
+from tests.core.processors import PROCESSORS, hash_on
+from tests.training.recipes import RECIPE, SETTINGS
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["ant", "bee", "cat"]
@@ -67,25 +68,6 @@ def in_torch(folder: Path, chosen: Recipe):
     phase = Phase(head, [list(head.parameters())], train, val, 0, chosen.epochs, chosen.lr)
     fitted = Fit([phase], chosen, cpu).run()
     return {name: value.numpy() for name, value in fitted.best.items()}, fitted
-
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "adamw, cosine": {},
-    "adam, step": {"optimizer": "adam", "schedule": "step", "weight_decay": 0.1},
-    "sgd, onecycle": {"optimizer": "sgd", "schedule": "onecycle", "lr": 0.1},
-    "sgd, cosine, warm-up": {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 1.5},
-    "sgd without momentum, constant": {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "lr": 0.1},
-    "rmsprop, decay": {"optimizer": "rmsprop", "weight_decay": 0.1},
-    "rmsprop without momentum": {"optimizer": "rmsprop", "momentum": 0.0},
-    "plateau": {"schedule": "plateau", "lr": 0.3, "epochs": 15},
-    "l1": {"l1": 0.05},
-    "clipped": {"grad_clip": 0.3, "optimizer": "sgd", "lr": 0.1},
-    "smoothed": {"label_smoothing": 0.3},
-    "mixup, smoothed, weighed": {"mixup": 0.4, "label_smoothing": 0.1, "balance": "loss"},
-    "sampler": {"balance": "sampler"},
-    "ema": {"ema": 0.9},
-    "patience, by accuracy": {"patience": 2, "monitor": "val_accuracy", "epochs": 30, "lr": 0.1},
-}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -163,3 +145,8 @@ def test_long_trainings_other_heads_and_thawing_belong_to_torch():
 def test_torch_is_not_imported():
     code = "import sys, stages.train, darkroom.training.linear; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_same_bits_on_every_processor_that_can_be_imitated():
+    hashes = {name: hash_on(changes, ["-m", "tests.training.exact_head"]) for name, changes in PROCESSORS.items()}
+    assert len(set(hashes.values())) == 1, hashes
