@@ -4,6 +4,7 @@ The tensors of a head, whichever side made them: `linear` has `0.weight` (K, D) 
 (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 """
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -73,11 +74,16 @@ def arrays(network: "nn.Module") -> dict[str, np.ndarray]:
 def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the float32 logits (n, K) of features (n, D) by the head whose tensors are `values`.
 
-    Products are exact, so the bits are the same on every processor. Raises OverflowError where weights are too large.
+    Products are exact, so the bits are the same on every processor. Rows whose features are not finite give NaN, as
+    does a head whose weights are too large or not finite.
     """
-    out = exactmath.product(features, values["0.weight"].T) + values["0.bias"]
-    if "1.weight" in values:
-        out = exactmath.product(np.maximum(out, 0), values["1.weight"].T) + values["1.bias"]
+    out = np.full((len(features), len(values["1.bias" if "1.bias" in values else "0.bias"])), np.nan)
+    finite = np.isfinite(features).all(axis=1)
+    with contextlib.suppress(OverflowError):
+        found = exactmath.product(features[finite], values["0.weight"].T) + values["0.bias"]
+        if "1.weight" in values:
+            found = exactmath.product(np.maximum(found, 0), values["1.weight"].T) + values["1.bias"]
+        out[finite] = found
     return out.astype(np.float32)
 
 
