@@ -20,15 +20,26 @@ from darkroom.images.formats import (
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
     MAX_PROGRESSIVE_PIXELS,
+    MAX_SCANNED_PIXELS,
     MAX_WIDE_PIXELS,
+    SCAN_PIXELS,
     WIDE,
     quiet,
 )
 from darkroom.images.framing import Framing
-from darkroom.images.headers import JPEG, is_progressive, jpeg_orientation, picture_orientation, upright
+from darkroom.images.headers import (
+    JPEG,
+    count_scans,
+    is_progressive,
+    jpeg_orientation,
+    picture_orientation,
+    scanned_pixels,
+    upright,
+)
 from darkroom.images.levels import Levels
 from darkroom.sources.diagnosis import what_is_wrong
 
+TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
 # libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result
 # is that of a full decoding: 0.05 of 255 apart on 100 photos, against 2.5 where the fraction itself is the result.
 DETAIL = 2
@@ -110,6 +121,8 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray 
         return None
     if height * width > (MAX_PROGRESSIVE_PIXELS if is_progressive(data) else MAX_JPEG_PIXELS):
         raise BadImage(f"too large: {width} x {height} pixels")
+    if scanned_pixels(data, height * width) > MAX_SCANNED_PIXELS:
+        raise BadImage(TOO_MANY_SCANS.format(width, height))
     if colours not in ("RGB", "YCbCr", "Gray"):
         return None
     across, down = (detail * side for side in framing.scaled(width, height))
@@ -129,12 +142,23 @@ def _pillow(data: bytes, side: int, levels: Levels) -> tuple[Image.Image, int]:
         limit = MAX_WIDE_PIXELS if image.format in WIDE or image.mode in WIDE else MAX_PIXELS
         if not 0 < image.width * image.height <= limit:
             raise BadImage(f"too large: {image.width} x {image.height} pixels")
+        if _scanned_pixels(data, image) > MAX_SCANNED_PIXELS:
+            raise BadImage(TOO_MANY_SCANS.format(image.width, image.height))
         try:
             image.load()
             orientation = picture_orientation(image)
             return without_alpha(eight_bits(image, levels), side), orientation
         except Exception as error:
             raise _problem(data, error) from error
+
+
+def _scanned_pixels(data: bytes, image: Image.Image) -> int:
+    """Return the pixels that the scans of JPEGs in an open picture go over; 0 where there is no JPEG in it."""
+    if image.format in ("JPEG", "MPO"):
+        return scanned_pixels(data, image.width * image.height)
+    if image.format == "TIFF" and image.info.get("compression") == "jpeg":  # strips or tiles with a scan or more each
+        return count_scans(data) * (image.width * image.height // max(len(getattr(image, "tile", ())), 1) + SCAN_PIXELS)
+    return 0
 
 
 def _problem(data: bytes, error: Exception) -> Exception:

@@ -28,6 +28,9 @@ MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF,
 WIDE = ("WEBP", "AVIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
 MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
+# Every scan of a JPEG goes over all of its blocks: encoders write 1 to some 15, and libjpeg takes any number. What is
+# counted is scans times pixels; for a scan of few pixels, its tables cost as much as SCAN_PIXELS of them.
+MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}

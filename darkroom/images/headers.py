@@ -1,14 +1,16 @@
 """Read the size and the orientation of a picture from its header, without decoding: indexing keeps up with hashing."""
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from darkroom.core.errors import NoMemory
-from darkroom.images.formats import FORMATS, quiet
+from darkroom.images.formats import FORMATS, MAX_SCANNED_PIXELS, SCAN_PIXELS, quiet
 
 JPEG = b"\xff\xd8"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,6 +24,8 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SCAN = 0xDAFF  # the marker FF DA as a number, low byte first
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffed byte, no restart within a scan, no fill byte
 SOF_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -86,6 +90,35 @@ def jpeg_orientation(data: bytes) -> int:
 def is_progressive(data: bytes) -> bool:
     """Tell whether a JPEG is progressive, so that decoding it keeps every coefficient in memory."""
     return any(marker in SOF_PROGRESSIVE for marker, _, _ in _segments(data))
+
+
+def scanned_pixels(data: bytes, pixels: int) -> int:
+    """Return how many pixels the scans of a JPEG of `pixels` go over, without decoding any; at least what they do.
+
+    The work of decoding grows with it, whatever the size of the file. What follows the picture (a film, another
+    picture) counts only while the sum is within MAX_SCANNED_PIXELS.
+    """
+    scan = pixels + SCAN_PIXELS
+    work = count_scans(data) * scan  # also of thumbnails and of what is appended: fast, and mostly far below
+    return work if work <= MAX_SCANNED_PIXELS else _scans(data, MAX_SCANNED_PIXELS // scan + 1) * scan
+
+
+def count_scans(data: bytes) -> int:
+    """Count the markers of a scan in `data`, wherever they stand: a fifth of the time of bytes.count."""
+    words = (np.frombuffer(data, "<u2", (len(data) - first) // 2, first) for first in (0, 1))
+    return sum(int(np.count_nonzero(pairs == SCAN)) for pairs in words)
+
+
+def _scans(data: bytes, most: int) -> int:
+    """Count a JPEG's scans up to `most`, as a decoder meets them: from marker to marker, up to the end of the image."""
+    count, position = 0, 2
+    while count < most and (found := MARKER.search(data, position)):
+        position, marker = found.start(), data[found.start() + 1]
+        if marker == 0xD9:
+            break
+        count += marker == 0xDA
+        position += 2 + (0 if marker in (0x01, 0xD8) else int.from_bytes(data[position + 2 : position + 4], "big"))
+    return count
 
 
 def picture_orientation(image: Image.Image) -> int:
