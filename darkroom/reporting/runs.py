@@ -119,6 +119,7 @@ class Revision:
             return self._here(path)
         remotes = self.repo.config  # today's: a remote may have been added, or have moved, since that commit
         with switch(self.repo, self.commit):
+            # The cached property itself: `switch` clears it, DVC then reads that commit's, and offers no setter.
             self.repo.__dict__["config"] = remotes
             try:
                 return self.repo.dvcfs.read_text(path, encoding="utf-8", newline="")

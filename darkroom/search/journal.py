@@ -11,12 +11,13 @@ from darkroom.core import files
 from darkroom.search.space import Params, Space, SweepError
 
 COMPLETE, FAILED, PRUNED = "complete", "failed", "pruned"
-SHOWN = 5  # differences to another state that a refusal names
+SHOWN = 5  # differences to another state that the error names
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial. `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's."""
+    """One finished trial. `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's;
+    `val`: what metrics/train.json says of the validation set."""
 
     number: int
     params: Params
@@ -26,6 +27,7 @@ class Trial:
     seconds: float = 0.0
     commit: str | None = None
     log: str = ""
+    val: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:

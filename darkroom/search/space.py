@@ -1,35 +1,36 @@
-"""What a sweep searches: a small YAML file, read strictly.
+"""What a sweep searches: a small YAML file, read strictly. docs/comparing.md shows one with every key.
 
-method: tpe                 # grid, random or tpe (Optuna)
-trials: 20                  # of random and tpe; a grid has as many as it has points
-metric: val.loss            # a key of metrics/train.json: only training and validation are there
-goal: minimize              # or maximize
-pruning: median             # or none: stop a trial that is behind most others at the same epoch
-seed: 0
-fixed: {epochs: 10}         # params of every trial
-params:
-  lr: {low: 1e-4, high: 1e-1, log: true}
-  hidden: {low: 32, high: 512, log: true, integer: true}
-  head: [linear, mlp]       # a list of choices
+A param is a list of choices or a range; what is the same in every trial stands under `fixed`. A param that decides
+which images validate can only be fixed: the best of three seeds is the seed with the easiest validation set.
 """
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Set
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 
-METHODS = ("grid", "random", "tpe")
-PRUNING = ("none", "median")
-GOALS = ("minimize", "maximize")
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
 DIGITS = 4  # of a drawn number: a param is to be read and typed
+SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
 PLAIN = "a text, a finite number, true, false or null"
 Params = dict[str, Any]
 
@@ -38,66 +39,101 @@ class SweepError(DarkroomError):
     """The space is not what a sweep can search, or the search cannot go on."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from low to high, both included; `log`: every decade alike; `points`: how many a grid takes."""
+def _plain(value: Any) -> Any:
+    """Return `value` where `-S` can set a param to it; a date, which YAML also knows, is none of these."""
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"expected {PLAIN}")
 
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-    points: int = GRID_POINTS
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+Plain = Annotated[Any, AfterValidator(_plain)]
+Number = Annotated[Any, AfterValidator(_number)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(_Strict):
+    """Numbers from `low` to `high`, both included; `log`: every decade alike; `points`: how many a grid takes."""
+
+    low: Number
+    high: Number
+    log: StrictBool = False
+    integer: StrictBool = False
+    points: Annotated[StrictInt, Field(ge=1)] = GRID_POINTS
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.integer and (self.low % 1 or self.high % 1):
+            raise ValueError("integer needs whole numbers as low and high")
+        if self.log and self.low <= 0:
+            raise ValueError("log needs a low above 0")
+        return self
 
     def at(self, share: float) -> float | int:
-        """The value at 0..1 of the way."""
+        """Return the value at `share`, 0..1, of the way."""
         if self.log:
-            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + share * (self.high - self.low)
-        return self.tidy(value)
+            return self.tidy(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
+        return self.tidy(self.low + share * (self.high - self.low))
 
     def tidy(self, value: float) -> float | int:
-        """The value within the range, whole or with four digits."""
+        """Return the value within the range, whole or with four digits."""
         kept = min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
         return round(kept) if self.integer else kept
 
     def grid(self) -> list[float | int]:
-        """The points of a grid, without repetition."""
-        shares = [0.0] if self.points == 1 else [place / (self.points - 1) for place in range(self.points)]
+        """Return the points of a grid, without repetition."""
+        shares = [0.0] if self.points == 1 else [index / (self.points - 1) for index in range(self.points)]
         return list(dict.fromkeys(self.at(share) for share in shares))
 
 
-@dataclass(frozen=True)
-class Space:
-    """A sweep as its file says it."""
+def _kind(value: Any) -> str:
+    return "range" if isinstance(value, dict | Range) else "choices"
+
+
+Searched = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[list[Plain], Field(min_length=1), Tag("choices")], Discriminator(_kind)
+]
+
+
+class Space(_Strict):
+    """A sweep as its file says it. `name` is the file's; `metric` is a key of metrics/train.json."""
 
     name: str
-    method: str
-    metric: str
-    goal: str
-    trials: int
-    seed: int
-    pruning: str
-    fixed: Params
-    params: dict[str, Range | list[Any]] = field(default_factory=dict)
+    method: Literal["grid", "random", "tpe"] = "random"
+    metric: str = "val.loss"
+    goal: Literal["minimize", "maximize"] = "minimize"
+    trials: Annotated[StrictInt, Field(ge=1)] = 20
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+    pruning: Literal["none", "median"] = "none"
+    fixed: dict[str, Plain | list[Plain]] = {}
+    params: Annotated[dict[str, Searched], Field(min_length=1)]
 
     @property
     def digest(self) -> str:
-        """Changes when the search becomes another one; more trials go on with the same one."""
-        ranges = {key: vars(value) if isinstance(value, Range) else value for key, value in self.params.items()}
-        return files.digest([self.method, self.metric, self.goal, self.seed, self.fixed, ranges])
+        """A digest that changes when the search becomes another one; more trials go on with the same one."""
+        return files.digest(self.model_dump(include={"method", "metric", "goal", "seed", "fixed", "params"}))
 
     def better(self, one: float, two: float) -> bool:
-        """Whether `one` is better than `two`."""
+        """Return whether `one` is better than `two`."""
         return one < two if self.goal == "minimize" else one > two
 
     def grid(self) -> list[Params]:
-        """Every combination, the last param changing fastest."""
+        """Return every combination, the last param changing fastest."""
         columns = [value.grid() if isinstance(value, Range) else value for value in self.params.values()]
         return [dict(zip(self.params, row, strict=True)) for row in itertools.product(*columns)]
 
     def draw(self, number: int) -> Params:
-        """The random trial of this number: a function of (seed, number), so that it is the same after a stop."""
+        """Return the random trial of this number: a function of (seed, number), the same after a stop."""
         rng = np.random.default_rng([self.seed, number])
         return {
             key: value.at(rng.random()) if isinstance(value, Range) else value[int(rng.integers(len(value)))]
@@ -105,89 +141,51 @@ class Space:
         }
 
 
-def read_space(path: Path, known: Params) -> Space:
-    """The sweep in a YAML file. `known`: the project's params, which it may set. Raises SweepError."""
+def read_space(path: Path, known: Params, deciding: Set[str] = frozenset()) -> Space:
+    """Return the sweep in a YAML file. Raises SweepError, which names the key, the value and what was expected.
+
+    `known`: the project's params, which it may set; `deciding`: those that decide which images validate, which it may
+    only fix.
+    """
     if path.is_dir():
         raise SweepError(f"{path} is a folder; the sweeps in it are {_here(path)}")
     if not path.exists():
         raise SweepError(f"{path} does not exist; the sweeps here are {_here(path.parent)}")
     values = read_yaml(path)
-    allowed = {"method", "trials", "metric", "goal", "pruning", "seed", "fixed", "params"}
-    for key in values:
-        if key not in allowed:
-            raise SweepError(f"{path}: there is no key `{key}`; the keys are {', '.join(sorted(allowed))}")
-    params = values.get("params")
-    if not isinstance(params, dict) or not params:
-        raise SweepError(f"{path}: `params` must name at least one param to search")
-    fixed = values.get("fixed") or {}
-    if not isinstance(fixed, dict):
-        raise SweepError(f"{path}: fixed is {fixed!r}, expected a mapping such as {{epochs: 10}}")
-    for key, value in fixed.items():
-        if not all(map(_plain, value if isinstance(value, list) else [value])):
-            raise SweepError(f"{path}: fixed: {key} is {value!r}, expected {PLAIN}, or a list of these")
-    for key in (*params, *fixed):
+    try:
+        given = {key: value for key, value in values.items() if value is not None}
+        space = Space.model_validate(given | {"name": path.stem})
+    except ValidationError as error:
+        raise SweepError(f"{path}: {_reason(error)}") from error
+    for key in (*space.params, *space.fixed):
         if key not in known:
-            raise SweepError(f"{path}: `{key}` is no key of params.yaml")
-    if both := set(params) & set(fixed):
+            raise SweepError(f"{path}: `{key}` is not a key of params.yaml")
+    if both := set(space.params) & set(space.fixed):
         raise SweepError(f"{path}: {', '.join(sorted(both))} is fixed and searched at once; remove one of them")
-    space = Space(
-        name=path.stem,
-        method=_chosen(path, values, "method", METHODS, "random"),
-        metric=str(values.get("metric", "val.loss")),
-        goal=_chosen(path, values, "goal", GOALS, "minimize"),
-        trials=_whole(path, values, "trials", 20, least=1),
-        seed=_whole(path, values, "seed", 0, least=0),
-        pruning=_chosen(path, values, "pruning", PRUNING, "none"),
-        fixed=fixed,
-        params={key: _range(path, key, value) for key, value in params.items()},
-    )
+    if moving := [key for key in space.params if key in deciding]:
+        raise SweepError(
+            f"{path}: {moving[0]} decides which images validate: trials that differ in it answer other questions, and"
+            " the best of them has the easiest validation set; move it to `fixed`"
+        )
     if space.metric.split(".")[0] == "test":
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")
     return space
 
 
-def _chosen(path: Path, values: Params, key: str, choices: tuple[str, ...], default: str) -> str:
-    value = values.get(key, default)
-    if value not in choices:
-        raise SweepError(f"{path}: {key} is {value!r}, expected one of {', '.join(choices)}")
-    return value
-
-
-def _whole(path: Path, values: Params, key: str, default: int, least: int) -> int:
-    value = values.get(key, default)
-    if type(value) is not int or value < least:
-        raise SweepError(f"{path}: {key} is {value!r}, expected a whole number of at least {least}")
-    return value
-
-
-def _range(path: Path, key: str, value: Any) -> Range | list[Any]:
-    if isinstance(value, list) and value and not any(isinstance(choice, dict | list) for choice in value):
-        if wrong := [choice for choice in value if not _plain(choice)]:
-            raise SweepError(f"{path}: {key} has the choice {wrong[0]!r}, expected {PLAIN}")
-        return list(value)
-    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= set(Range.__dataclass_fields__):
-        raise SweepError(
-            f"{path}: {key} is {value!r}, expected a list of choices, or {{low: …, high: …}} with log, integer, points"
-        )
-    if any(type(value[end]) not in (int, float) or not math.isfinite(value[end]) for end in ("low", "high")):
-        raise SweepError(f"{path}: {key}: low and high must be numbers, found {value!r}")
-    if wrong := [name for name in ("log", "integer") if type(value.get(name, False)) is not bool]:
-        raise SweepError(f"{path}: {key}: {wrong[0]} is {value[wrong[0]]!r}, expected true or false")
-    found = Range(**value)
-    if type(found.points) is not int or found.points < 1:
-        raise SweepError(f"{path}: {key}: points is {found.points!r}, expected a whole number of at least 1")
-    if not found.low < found.high:
-        raise SweepError(f"{path}: {key}: low must be below high, found {value!r}")
-    if found.integer and (found.low % 1 or found.high % 1):
-        raise SweepError(f"{path}: {key}: integer needs whole numbers as low and high, found {value!r}")
-    if found.log and found.low <= 0:
-        raise SweepError(f"{path}: {key}: log needs a low above 0, found {value['low']!r}")
-    return found
-
-
-def _plain(value: Any) -> bool:
-    """Whether `-S` can set a param to it; a date, which YAML also knows, is none of these."""
-    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+def _reason(error: ValidationError) -> str:
+    """Return the first fault in one line, with its key and value."""
+    fault = error.errors()[0]
+    keys = [str(part) for part in fault["loc"] if part not in ("range", "choices")]
+    key, value = ".".join(key for key in keys if not key.startswith("function-")), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        allowed = Range.model_fields if len(keys) > 1 else sorted(Space.model_fields.keys() - {"name"})
+        return f"there is no key `{key}`; the keys are {', '.join(allowed)}"
+    if fault["type"] == "missing":
+        return f"the key `{key}` is missing; {SEARCHED}"
+    said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if fault["type"] in ("list_type", "too_short"):
+        said = SEARCHED
+    return f"{key} is {repr(value)[:100]}, {said}"
 
 
 def _here(folder: Path) -> str:

@@ -1,26 +1,22 @@
 """`darkroom sweep SPACE`: search params, every trial a DVC experiment, on the validation set alone."""
 
 import argparse
-import json
-import subprocess
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from darkroom.core import files
 from darkroom.core.params import read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.reproduction import lock
-from darkroom.search import results
-from darkroom.search.choosing import choose, count, hopeless
+from darkroom.search import project, results
+from darkroom.search.experiment import Experiment, read
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
+from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import Params, Space, SweepError, read_space
-from darkroom.search.trial import Experiment, dvc
-
-if TYPE_CHECKING:
-    from dvc.dependency import Dependency
 
 FOLDER = Path(".darkroom/sweeps")
 INTERRUPTED = 130
@@ -38,6 +34,9 @@ class Sweep:
         self.running: dict[int, Params] = {}
         self.stopping = threading.Event()
         self.total = count(space)
+        self.shared_params = project.shared_params(root)
+        self.shared: dict[str, str | None] = {}  # by its params: why what trials share could not be made, None: it was
+        self.sharing = threading.Lock()
 
     def run(self) -> None:
         """Run the trials that are missing, `jobs` at a time."""
@@ -57,6 +56,12 @@ class Sweep:
                 self.stopping.set()
                 raise
 
+    def experiment(self, name: str, params: Params, target: str | None, log: Path) -> Experiment:
+        """Return the experiment `name` of this sweep with `params` beside those that are fixed."""
+        settings = self.space.fixed | params
+        copies = project.copies(self.root, self.defaults | settings)
+        return Experiment(self.root, name, settings, target, log, self.environment, copies)
+
     def _finished(self, trial: Trial) -> None:
         del self.running[trial.number]
         self.journal.add(trial)
@@ -65,8 +70,7 @@ class Sweep:
 
     def _trial(self, number: int, params: Params) -> Trial:
         started = time.monotonic()
-        name, log = f"{self.space.name}-{number:04d}", self.journal.log(number)
-        experiment = Experiment(self.root, name, self.space.fixed | params, "train", log, self.environment)
+        log = self.journal.log(number)
         curve: list[float] = []
         epochs = (self.defaults | self.space.fixed | params)["epochs"]
 
@@ -74,29 +78,60 @@ class Sweep:
             curve[:] = curve_of(rows, self.space.metric)
             return len(curve) <= ENDING * epochs and hopeless(self.space, curve, self.journal.ordered())
 
+        def ended(state: str, value: float | None = None, **found: Any) -> Trial:
+            took, logged = round(time.monotonic() - started, 1), str(log.relative_to(self.root))
+            return Trial(number, params, state, value, curve, took, log=logged, **found)
+
+        if not self._share(params, log):
+            return ended(FAILED)
+        started = time.monotonic()
+        experiment = self.experiment(f"{self.space.name}-{number:04d}", params, project.TRIAL, log)
         status = experiment.run(watch, self.stopping)
-        took = round(time.monotonic() - started, 1)
-        told = str(log.relative_to(self.root))
         if self.stopping.is_set():
             raise SweepError("stopped")
         if status is None:
-            return Trial(number, params, PRUNED, curve=curve, seconds=took, log=told)
+            return ended(PRUNED)
         commit = experiment.commit() if status == 0 else None
         if commit is None:
-            return Trial(number, params, FAILED, curve=curve, seconds=took, log=told)
+            return ended(FAILED)
         curve[:] = curve_of(experiment.history(commit), self.space.metric)
-        value = value_of(experiment.read(commit, "metrics/train.json"), self.space.metric)
-        return Trial(number, params, COMPLETE if value is not None else FAILED, value, curve, took, commit, told)
+        metrics = read(self.root, commit, "metrics/train.json")
+        value = value_of(metrics, self.space.metric)
+        return ended(FAILED if value is None else COMPLETE, value, commit=commit, val=metrics.get("val", {}))
+
+    def _share(self, params: Params, log: Path) -> bool:
+        """Compute once what this trial shares with others (shards, features): DVC's run cache then holds it for all.
+
+        One at a time, since each takes the whole machine or cluster. False where it fails: `log` says why. Where trials
+        run one after the other, the first of them does it.
+        """
+        if self.jobs == 1 or not self.shared_params:
+            return True
+        settings = {key: value for key, value in (self.space.fixed | params).items() if key in self.shared_params}
+        key = files.digest(settings)
+        with self.sharing:
+            if key not in self.shared and not self.stopping.is_set():
+                said = results.words(settings) or "the project's params"
+                say(f"sweep: preparing what trials share: {said}")
+                name, shared_log = f"{self.space.name}-shared", self.journal.folder / "logs" / f"shared-{key[:8]}.log"
+                experiment = self.experiment(name, settings, project.SHARED, shared_log)
+                status = experiment.run(lambda _: False, self.stopping)
+                self.shared[key] = shared_log.read_text(errors="replace") if status else None
+                experiment.remove()
+            failure = self.shared.get(key)
+        if failure is not None:
+            log.write_text(failure)
+        return failure is None
 
 
 def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
-    """The metric after each epoch, from the training curve; "val.loss" is its column val_loss."""
+    """Return the metric after each epoch, from the training curve; "val.loss" is its column val_loss."""
     column = metric.replace(".", "_")
     return [float(row[column]) for row in rows if row.get(column)]
 
 
 def value_of(metrics: dict[str, Any], metric: str) -> float | None:
-    """The number at a dotted key of metrics/train.json; None where there is none."""
+    """Return the number at a dotted key of metrics/train.json; None where there is none."""
     found: Any = metrics
     for key in metric.split("."):
         found = found.get(key) if isinstance(found, dict) else None
@@ -104,7 +139,7 @@ def value_of(metrics: dict[str, Any], metric: str) -> float | None:
 
 
 def spread() -> tuple[dict[str, str], int]:
-    """What trials find in their environment, and how many run at once unless --jobs says so.
+    """Return what trials find in their environment, and how many run at once unless --jobs says so.
 
     On a Ray cluster each trial trains as a task of one node (or as DARKROOM_PROCESSES says), as many at a time as there
     is room for. Its folder, its log and its experiment stay on this machine.
@@ -121,91 +156,20 @@ def spread() -> tuple[dict[str, str], int]:
     return {"DARKROOM_RAY": ray.get_runtime_context().gcs_address, "DARKROOM_PROCESSES": str(processes)}, room
 
 
-def state(root: Path, space: Space, params: Params, target: str | None) -> dict[str, str]:
-    """What decides a trial beside its own params, by name: of the stages up to `target` (None: of all) the other
-    `params`, the commands and the hash of each dep that no stage makes, code or data; and of each path that the space
-    itself names. Raises SweepError."""
-    from dvc.dependency import ParamsDependency, loads_from
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from networkx import descendants
-
-    path = root.resolve() / "dvc.yaml"
-    own = space.fixed.keys() | space.params.keys()
-    unseen = {str(params[key]) for key in own if isinstance(params.get(key), str)}  # values that no trial runs with
-    found: dict[str, str] = {}
-    try:
-        with Repo(str(root)) as repo:
-            graph = repo.index.graph
-            ends = [stage for stage in graph if Path(stage.path) == path and target in (None, stage.name)]
-            stages = [stage for stage in {*ends}.union(*(descendants(graph, end) for end in ends)) if stage.cmd]
-            made = [out.fs_path for stage in stages for out in stage.outs]
-            for stage in stages:
-                found[f"command of {stage.addressing}"] = _without(str(stage.cmd), unseen)
-                for dep in stage.deps:
-                    if isinstance(dep, ParamsDependency):
-                        found |= {
-                            f"param {key}": json.dumps(params.get(key), default=str) for key in {*dep.params} - own
-                        }
-                    elif dep.def_path not in unseen and not any(_overlap(dep.fs_path, out) for out in made):
-                        found.setdefault(dep.def_path, _hash(dep))
-            for key, value in _paths(root, space):
-                found[f"{key} {value}"] = _hash(loads_from(stages[0], [value])[0])
-    except DvcException as error:
-        raise SweepError(f"DVC cannot read the pipeline: {error}; make `dvc status` work first") from error
-    return found
-
-
-def _paths(root: Path, space: Space) -> list[tuple[str, str]]:
-    """The values of the space that are files or folders here (a `source`, `weights`), by their keys."""
-    values = [(key, value) for key, value in space.fixed.items()]
-    values += [
-        (key, choice) for key, choices in space.params.items() if isinstance(choices, list) for choice in choices
-    ]
-    return [(key, value) for key, value in values if isinstance(value, str) and value and (root / value).exists()]
-
-
-def _hash(dep: "Dependency") -> str:
-    return dep.get_hash().value if dep.exists else "absent"
-
-
-def _without(command: str, values: set[str]) -> str:
-    for value in sorted(values, key=len, reverse=True):
-        command = command.replace(value, "…") if value else command
-    return command
-
-
-def _overlap(one: str, other: str) -> bool:
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
-
-
-def prepare(root: Path) -> None:
-    """Bring everything before train up to date, once: trials that run at the same time would each do it again."""
-    dry = subprocess.run([*dvc(), "repro", "--dry", "embed"], cwd=root, capture_output=True, text=True)
-    if dry.returncode == 0 and "Running stage" not in dry.stdout:
-        return
-    say("sweep: bringing the stages before train up to date")
-    if subprocess.run([*dvc(), "repro", "embed"], cwd=root).returncode:
-        raise SweepError("the stages before train do not run; make `dvc repro embed` work first")
-
-
 def main(arguments: list[str]) -> int:
     """0: at least one trial is complete; 1: none is, or the final evaluation failed; 130: stopped, goes on later."""
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
     defaults = read_yaml(root / "params.yaml")
-    space = read_space(asked.space, defaults)
-    if asked.name:
-        space = Space(**vars(space) | {"name": asked.name})
-    if asked.trials:
-        space = Space(**vars(space) | {"trials": asked.trials})
+    space = read_space(asked.space, defaults, project.stage_params(root, *project.DECIDING))
+    changes = {"name": asked.name, "trials": asked.trials}
+    space = space.model_copy(update={key: value for key, value in changes.items() if value})
     for line in lock.mend(root):
         say(f"sweep: {line}")
-    journal = Journal(root / FOLDER / space.name, space, state(root, space, defaults, "train"), asked.retry)
+    begun = project.state(root, space, defaults, project.TRIAL)
+    journal = Journal(root / FOLDER / space.name, space, begun, asked.retry)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
     sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
-    if len(journal.trials) < sweep.total:
-        prepare(root)
     if journal.trials:
         say(f"sweep: {len(journal.trials)} of {sweep.total} trials are done already")
     try:
@@ -213,9 +177,12 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"sweep: stopped after {len(journal.trials)} of {sweep.total} trials; the same command goes on from here")
         return INTERRUPTED
+    leader = best(journal.ordered(), space)
+    if asked.no_test or leader is None:
+        return results.conclude(space, journal, root, None, {})
+    final = sweep.experiment(f"{space.name}-best", leader.params, None, journal.folder / "logs" / "best.log")
     # The test also depends on how evaluate judges, which no trial does.
-    whole = None if asked.no_test else state(root, space, defaults, None)
-    return results.conclude(space, journal, root, whole, environment)
+    return results.conclude(space, journal, root, final, project.state(root, space, defaults, None))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from darkroom.core.params import read_yaml
-from darkroom.search.choosing import choose, count, hopeless
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
+from darkroom.search.project import DECIDING, stage_params
+from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import Range, Space, SweepError, read_space
 
 ROOT = Path(__file__).resolve().parents[2]
-KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64}
+KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64, "seed": 0}
 TEXT = """
 method: {method}
 trials: 12
@@ -74,42 +75,54 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
     assert not hopeless(drawn, [1.1, 1.0, 0.55], others)
     assert not hopeless(drawn, [1.1, 1.0], others)  # too early
     assert not hopeless(drawn, [1.1, 1.0, 0.9], others[:4])  # too few to tell
-    assert not hopeless(Space(**vars(drawn) | {"pruning": "none"}), [9.0] * 4, others)
+    assert not hopeless(drawn.model_copy(update={"pruning": "none"}), [9.0] * 4, others)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("params: {lr: [1]}\ntrails: 3", "there is no key `trails`"),
-        ("method: grid", "`params` must name at least one param"),
-        ("params: {learning_rate: [1]}", "`learning_rate` is no key of params.yaml"),
+        ("params: {lr: [1]}\ntrails: 3", "there is no key `trails`; the keys are fixed, goal"),
+        ("method: grid", "the key `params` is missing; expected a list of choices"),
+        ("params: {}", "params is {}, expected a list of choices"),
+        ("params: {learning_rate: [1]}", "`learning_rate` is not a key of params.yaml"),
         ("params: {lr: [1]}\nfixed: {lr: 2}", "lr is fixed and searched at once"),
-        ("params: {lr: [1]}\nmethod: bayes", "method is 'bayes', expected one of grid, random, tpe"),
-        ("params: {lr: [1]}\ntrials: many", "trials is 'many', expected a whole number"),
-        ("params: {lr: []}", "expected a list of choices"),
-        ("params: {lr: 3}", "expected a list of choices"),
-        ("params: {lr: {low: 1}}", "expected a list of choices"),
-        ("params: {lr: {low: 1, high: big}}", "must be numbers"),
-        ("params: {lr: {low: 1, high: .inf}}", "must be numbers"),
-        ("params: {lr: {low: 1, high: 2, points: 2.5}}", "points is 2.5, expected a whole number of at least 1"),
-        ("params: {lr: {low: 1, high: 2, points: 0}}", "points is 0, expected a whole number of at least 1"),
-        ("params: {lr: {low: 1, high: 2, log: maybe}}", "log is 'maybe', expected true or false"),
-        ("params: {lr: [.nan, 0.1]}", "lr has the choice nan, expected a text, a finite number"),
-        ("params: {lr: [2024-01-31]}", "lr has the choice datetime.date"),
-        ("params: {lr: [1]}\nfixed: [epochs]", r"fixed is \['epochs'\], expected a mapping such as {epochs: 10}"),
-        ("params: {lr: [1]}\nfixed: 5", "fixed is 5, expected a mapping"),
-        ("params: {lr: [1]}\nfixed: {epochs: 2024-01-31}", "fixed: epochs is datetime.date"),
-        ("params: {lr: [1]}\nfixed: {head: {a: 1}}", r"fixed: head is {'a': 1}, expected .* or a list of these"),
+        ("params: {lr: [1]}\nmethod: bayes", "method is 'bayes', expected 'grid', 'random' or 'tpe'"),
+        ("params: {lr: [1]}\ntrials: many", "trials is 'many', expected a valid integer"),
+        ("params: {lr: [1]}\ntrials: 0", "trials is 0, expected greater than or equal to 1"),
+        ("params: {lr: []}", r"params.lr is \[\], expected a list of choices"),
+        ("params: {lr: 3}", "params.lr is 3, expected a list of choices"),
+        ("params: {lr: {low: 1}}", "the key `params.lr.high` is missing; expected a list of choices"),
+        ("params: {lr: {low: 1, high: 3, step: 2}}", "there is no key `params.lr.step`; the keys are low, high, log"),
+        ("params: {lr: {low: 1, high: big}}", "params.lr.high is 'big', expected a finite number"),
+        ("params: {lr: {low: 1, high: .inf}}", "params.lr.high is inf, expected a finite number"),
+        ("params: {lr: {low: 1, high: 2, points: 2.5}}", "points is 2.5, expected a valid integer"),
+        ("params: {lr: {low: 1, high: 2, points: 0}}", "points is 0, expected greater than or equal to 1"),
+        ("params: {lr: {low: 1, high: 2, log: maybe}}", "params.lr.log is 'maybe', expected a valid boolean"),
+        ("params: {lr: [.nan, 0.1]}", "params.lr.0 is nan, expected a text, a finite number"),
+        ("params: {lr: [[1], [2]]}", r"params.lr.0 is \[1\], expected a text, a finite number"),
+        ("params: {lr: [1]}\nfixed: [epochs]", r"fixed is \['epochs'\], expected a valid dictionary"),
+        ("params: {lr: [1]}\nfixed: {head: {a: 1}}", r"fixed.head is {'a': 1}, expected a text"),
         ("params: {lr: {low: 2, high: 1}}", "low must be below high"),
         ("params: {lr: {low: 0, high: 1, log: true}}", "log needs a low above 0"),
+        ("params: {hidden: {low: 0.5, high: 3, integer: true}}", "integer needs whole numbers"),
+        ("params: {seed: [1, 2, 3]}", "seed decides which images validate: .*; move it to `fixed`"),
         ("params: {lr: [1]}\nmetric: test.accuracy", "a search that sees the test set spoils it"),
     ],
 )
-def test_a_space_that_cannot_be_searched_is_refused(tmp_path, text, message):
+def test_a_space_that_cannot_be_searched_is_rejected(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(SweepError, match=message):
-        read_space(path, KNOWN)
+        read_space(path, KNOWN, {"seed"})
+
+
+def test_every_param_that_moves_the_validation_set_can_only_be_fixed(tmp_path):
+    deciding = stage_params(ROOT, *DECIDING)
+    assert {"seed", "val_fraction", "duplicates", "limit", "exclude", "source", "group_by"} <= deciding
+    assert not {"lr", "backbone", "weights", "augment", "resize"} & deciding
+    path = tmp_path / "fixed.yaml"
+    path.write_text("fixed: {seed: 3}\nparams: {lr: [1]}")
+    assert read_space(path, KNOWN, deciding).fixed == {"seed": 3}
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path):
@@ -119,10 +132,10 @@ def test_a_missing_file_names_those_that_are_there(tmp_path):
 
 
 def test_numbers_are_kept_short_and_inside_the_range():
-    assert Range(1e-4, 1e-1, log=True).at(1 / 3) == 0.001
-    assert Range(0.12345678, 1.0).tidy(0.0) == 0.12345678
-    assert Range(1, 9, integer=True).at(0.5) == 5
-    assert Range(3, 4, points=1).grid() == [3]
+    assert Range(low=1e-4, high=1e-1, log=True).at(1 / 3) == 0.001
+    assert Range(low=0.12345678, high=1.0).tidy(0.0) == 0.12345678
+    assert Range(low=1, high=9, integer=True).at(0.5) == 5
+    assert Range(low=3, high=4, points=1).grid() == [3]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)

@@ -11,10 +11,11 @@ from dvc.utils.hydra import to_hydra_overrides
 from ruamel.yaml import YAML
 
 from darkroom.core.params import read_yaml
-from darkroom.search import figure, results, sweep
+from darkroom.search import project as projects
+from darkroom.search import results, sweep
+from darkroom.search.experiment import setting
 from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
 from darkroom.search.space import Range, Space, SweepError, read_space
-from darkroom.search.trial import setting
 from tests.reporting.project import begin, run
 
 # DVC's own, when it works out its graph in this process.
@@ -25,7 +26,8 @@ PIPELINE = """
 stages:
   embed:
     cmd: {python} -m stages.embed
-    deps: [stages/embed.py]
+    deps: [stages/embed.py, "${{source}}"]
+    params: [source, body]
     outs: [features.txt]
   train:
     cmd: {python} -m stages.train
@@ -39,10 +41,15 @@ stages:
     metrics: [{{metrics/test.json: {{cache: false}}}}]
 """
 EMBED = """
-import os, pathlib
-counter = pathlib.Path(os.environ["EMBED_COUNTER"])
-counter.write_text(counter.read_text() + "x")
-pathlib.Path("features.txt").write_text("features")
+import os, pathlib, time
+from ruamel.yaml import YAML
+params = YAML(typ="safe", pure=True).load(open("params.yaml"))
+if params["body"] == "none":
+    raise SystemExit("embed: weights: none.pth does not exist; expected a file")
+with open(os.environ["EMBED_COUNTER"], "a") as counter:
+    counter.write(params["body"])
+time.sleep(0.5)
+pathlib.Path("features.txt").write_text("features of " + params["source"])
 """
 # The loss has its minimum at lr = 0.01; lr = 0.5 cannot be trained; lr of 0.3 or more never learns.
 TRAIN = """
@@ -60,8 +67,9 @@ for epoch in range(1, params["epochs"] + 1):
     lines.append(f"{epoch},{loss}")
     pathlib.Path("plots/history.csv").write_text("\\n".join(lines) + "\\n")
     time.sleep(params["nap"] if params["lr"] > 0.2 else 0)
-json.dump({"val": {"loss": loss}}, open("metrics/train.json", "w"))
+json.dump({"val": {"loss": loss, "accuracy": 0.95, "n": 200}}, open("metrics/train.json", "w"))
 """
+PARAMS = "lr: 0.1\nepochs: 4\nnap: 0.0\nsource: photos.csv\nbody: x\n"
 EVALUATE = """
 import json
 json.dump({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "n": 50}, open("metrics/test.json", "w"))
@@ -74,7 +82,8 @@ def make_project(folder: Path) -> Path:
     for name, text in (("embed", EMBED), ("train", TRAIN), ("evaluate", EVALUATE), ("__init__", "")):
         (folder / f"stages/{name}.py").write_text(text)
     (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
-    (folder / "params.yaml").write_text("lr: 0.1\nepochs: 4\nnap: 0.0\n")
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "photos.csv").write_text("1.jpg")
     (folder / ".gitignore").write_text("__pycache__\n.darkroom\n")
     (folder / ".dvcignore").write_text("__pycache__\n")
     begin(folder)
@@ -121,17 +130,63 @@ def test_a_grid_with_a_failing_trial_two_at_a_time(project, capsys, tmp_path):
     assert "failed: trial 2  lr=0.5: train: the loss is no number in epoch 1; use a smaller lr" in out
     assert ".darkroom/sweeps/sweeps/logs/0002.log" in out
     assert "dvc exp run -S lr=0.01" in out
-    assert "test: accuracy 0.9000 (95 % interval 0.8000 to 0.9500) on 50 images" in out
+    assert "validation accuracy 0.9500 on 200 images: the best of 2 trials may look up to 0.9 points better" in out
+    assert "test: accuracy 0.9000 (95 % interval 0.8000 to 0.9500) on 50 images; +5.0 points on the validation" in out
     assert (project / ".darkroom/sweeps/sweeps/sweep.png").stat().st_size > 5000
     assert (tmp_path / "embedded").read_text() == "x"
     # Every trial is an experiment that DVC can show, and the workspace is as it was.
     shown = run(project, "dvc", "exp", "show", "--csv")
     assert all(name in shown for name in ("sweeps-0000", "sweeps-0001", "sweeps-best"))
-    assert (project / "params.yaml").read_text() == "lr: 0.1\nepochs: 4\nnap: 0.0\n"
+    assert (project / "params.yaml").read_text() == PARAMS
+    assert run(project, "git", "status", "--porcelain") == "?? sweeps.yaml\n"
     # Again: nothing is run twice.
     before = (run(project, "git", "for-each-ref", "refs/exps"), trials(project))
     assert sweep.main([str(project / "sweeps.yaml")]) == 0
     assert (run(project, "git", "for-each-ref", "refs/exps"), trials(project)) == before
+
+
+def test_what_trials_share_is_computed_once_however_many_run_at_once(project, tmp_path, capsys):
+    space = write_space(project, "method: grid\nparams: {body: [a, b, none], lr: [0.1, 0.03, 0.01]}\n")
+    assert sweep.main([space, "--jobs", "4", "--no-test"]) == 0
+    assert sorted((tmp_path / "embedded").read_text()) == ["a", "b"]
+    out = capsys.readouterr().out
+    assert "6 complete, 0 pruned, 3 failed" in out
+    assert "body=none lr=0.1: embed: weights: none.pth does not exist; expected a file" in out
+    assert run(project, "git", "status", "--porcelain") == "?? sweeps.yaml\n"
+    assert "sweeps-shared" not in run(project, "git", "for-each-ref", "refs/exps")
+
+
+def test_photos_that_git_ignores_reach_every_trial(project, capsys):
+    (project / "my photos").mkdir()
+    (project / "my photos/1.jpg").write_text("a photo")
+    space = write_space(project, "method: grid\nfixed: {source: my photos}\nparams: {lr: [0.1, 0.01]}\n")
+    with pytest.raises(SweepError, match=r"my photos is neither in Git nor ignored, .* add the line `/my photos`"):
+        sweep.main([space])
+    with (project / ".gitignore").open("a") as file:
+        file.write("/my photos\n")
+    assert sweep.main([space, "--jobs", "2", "--no-test"]) == 0
+    assert "2 complete, 0 pruned, 0 failed" in capsys.readouterr().out
+    assert "my photos" not in run(project, "git", "ls-tree", "-r", "--name-only", trials(project)[0]["commit"])
+
+
+def test_what_git_lacks_is_copied_unless_it_is_too_large(project, monkeypatch):
+    (project / "photos").mkdir()
+    (project / "photos/1.jpg").write_text("a photo")
+    (project / ".gitignore").write_text("photos/\n")
+    params = {"source": "photos", "weights": "photos.csv", "other": "/tmp", "lr": 1, "none": ""}
+    assert projects.copies(project, params) == ["photos"]
+    monkeypatch.setattr(projects, "MOST_COPIED", 3)
+    with pytest.raises(SweepError, match=r"photos is not in Git, and its .* would be copied .* `dvc add photos`"):
+        projects.copies(project, params)
+
+
+def test_the_luck_of_the_winner_grows_with_the_trials_and_shrinks_with_the_images():
+    few, many = results.optimism(5, {"n": 100, "accuracy": 0.9}), results.optimism(50, {"n": 100, "accuracy": 0.9})
+    # Simulated: the best of 5 (50) normal variables is 1.16 (2.25) standard errors above their mean.
+    assert "the best of 5 trials may look up to 3.5 points better than it is" in few
+    assert "the best of 50 trials may look up to 6.7 points better" in many
+    assert "up to 0.7 points" in results.optimism(50, {"n": 10_000, "accuracy": 0.9})
+    assert results.optimism(1, {"n": 100, "accuracy": 0.9}) == results.optimism(9, {}) == ""
 
 
 def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
@@ -148,7 +203,7 @@ def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
     first.stderr.close()
     done = trials(project)
     assert [trial["number"] for trial in done] == [0]
-    os.truncate(project / "dvc.lock", 0)  # as a kill leaves it that hits DVC while it writes
+    (project / "dvc.lock").touch()  # as a kill leaves it that hits DVC while it writes
     assert sweep.main([space, "--no-test"]) == 0
     assert trials(project)[0] == done[0]
     assert sorted(trial["number"] for trial in trials(project)) == [0, 1, 2]
@@ -160,8 +215,7 @@ def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
         project, "method: grid\npruning: median\nfixed: {nap: 1.0, epochs: 12}\nparams: {lr: [1, 2, 3, 4, 5, 0.3]}"
     )
     space = read_space(Path(path), {"lr": 1, "nap": 0, "epochs": 1})
-    run(project, "dvc", "repro", "-q", "embed")
-    state = sweep.state(project, space, read_yaml(project / "params.yaml"), "train")
+    state = projects.state(project, space, read_yaml(project / "params.yaml"), "train")
     journal = Journal(project / ".darkroom/sweeps/sweeps", space, state)
     for number in range(5):
         journal.add(Trial(number, {"lr": number + 1}, COMPLETE, 0.5, [1.0 / epoch for epoch in range(1, 13)]))
@@ -177,7 +231,7 @@ def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
 CHANGES = [
     ("params.yaml", "nap: 0.0", "nap: 0.1", "param nap"),
     ("stages/train.py", "1 / epoch", "2 / epoch", "stages/train.py"),
-    ("stages/embed.py", '"features")', '"other features")', "stages/embed.py"),
+    ("stages/embed.py", '"features of', '"other features of', "stages/embed.py"),
     ("dvc.yaml", "-m stages.train", "-m  stages.train", "command of train"),
 ]
 
@@ -203,7 +257,7 @@ def test_a_sweep_of_another_state_of_the_project_is_not_taken_for_this_ones(proj
             sweep.main([space])
         file.write_text(text)
     # What the space sets itself may change, and what no trial runs; but the test is taken again then.
-    (project / "params.yaml").write_text("lr: 0.2\nepochs: 9\nnap: 0.0\nexclude: []\n")
+    (project / "params.yaml").write_text(PARAMS.replace("0.1", "0.2").replace("4", "9") + "exclude: []\n")
     evaluate = project / "stages/evaluate.py"
     evaluate.write_text(evaluate.read_text().replace('"accuracy": 0.9,', '"accuracy": 0.85,'))
     capsys.readouterr()
@@ -247,14 +301,14 @@ def test_a_sweep_whose_trials_all_failed_goes_on_once_the_code_is_mended(project
 def test_the_state_of_a_sweep_is_what_its_trials_use(project):
     (project / "photos").mkdir()
     (project / "photos/1.jpg").write_text("one")
-    space = Space("a", "grid", "val.loss", "minimize", 1, 0, "none", {"source": "photos"}, {"lr": [1]})
+    space = Space(name="a", method="grid", fixed={"source": "photos"}, params={"lr": [1]})
     params = read_yaml(project / "params.yaml") | {"source": "elsewhere"}
-    before = sweep.state(project, space, params, "train")
-    assert {name for name in before if name.startswith("param")} == {"param epochs", "param nap"}
+    before = projects.state(project, space, params, "train")
+    assert {name for name in before if name.startswith("param")} == {"param epochs", "param nap", "param body"}
     # Neither a param that no stage up to train reads, nor a value that the space replaces.
-    assert sweep.state(project, space, params | {"tta": "flip", "source": "nowhere"}, "train") == before
+    assert projects.state(project, space, params | {"tta": "flip", "source": "nowhere"}, "train") == before
     (project / "photos/1.jpg").write_text("two")
-    after = sweep.state(project, space, params, "train")
+    after = projects.state(project, space, params, "train")
     assert {name for name in before if before[name] != after[name]} == {"source photos"}
 
 
@@ -268,7 +322,7 @@ def test_another_space_under_the_same_name_is_refused(tmp_path):
 
 
 def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
-    space = Space("a", "random", "val.loss", "minimize", 5, 0, "none", {}, {"lr": [1, 2]})
+    space = Space(name="a", params={"lr": [1, 2]})
     journal = Journal(tmp_path, space, {})
     journal.add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
     with journal.path.open("a") as file:
@@ -282,26 +336,26 @@ def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
 
 def test_importance_gives_nothing_to_the_order_of_equal_trials():
     """In a grid the number of a trial tells its first param."""
-    space = Space("a", "grid", "val.accuracy", "maximize", 16, 0, "none", {}, {"lr": [1, 2, 3, 4], "head": ["a", "b"]})
+    space = Space(name="a", metric="val.accuracy", goal="maximize", params={"lr": [1, 2, 3, 4], "head": ["a", "b"]})
     grid = [{"lr": lr, "head": head} for lr in (1, 2, 3, 4) for head in "ab" for _ in range(2)]
     equal = [Trial(number, params, COMPLETE, 0.9 if number else 0.8) for number, params in enumerate(grid)]
-    assert max(figure.importance(space, equal).values()) < 0.1
+    assert max(results.importance(space, equal).values()) < 0.1
     by_head = [Trial(number, params, COMPLETE, float(params["head"] == "a")) for number, params in enumerate(grid)]
-    assert figure.importance(space, by_head) == {"lr": 0.0, "head": 1.0}
+    assert results.importance(space, by_head) == {"lr": 0.0, "head": 1.0}
 
 
 def test_importance_finds_the_param_that_matters():
-    space = Space("a", "random", "val.loss", "minimize", 60, 0, "none", {}, {"lr": Range(0, 1), "head": ["a", "b"]})
+    space = Space(name="a", params={"lr": Range(low=0, high=1), "head": ["a", "b"]})
     done = [
         Trial(number, params, COMPLETE, params["lr"] ** 2)
         for number, params in ((number, space.draw(number)) for number in range(60))
     ]
-    shares = figure.importance(space, done)
+    shares = results.importance(space, done)
     assert shares["lr"] > 0.8
     assert shares["head"] < 0.15
-    assert figure.importance(space, done[:5]) == {}
-    assert figure.figure(space, done).axes[1].get_title().startswith("Share of the variance")
-    assert "60 complete" in results.table(space, done)
+    assert results.importance(space, done[:5]) == {}
+    assert results.figure(space, done).axes[1].get_title().startswith("Share of the variance")
+    assert "60 complete" in results.in_words(space, results.table(space, done))
 
 
 @pytest.mark.parametrize(

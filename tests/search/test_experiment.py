@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.search.trial import Experiment
+from darkroom.search.experiment import Experiment
 
 RAY = """\x1b[33m(raylet)\x1b[0m Raylet is terminated. Termination is unexpected. Last 20 lines of the Raylet logs:
     [2026-11-26 01:44:09,890 I 25613 25613] (raylet) worker_pool.cc:564: Started worker process with pid 25980
@@ -16,6 +16,7 @@ RAY = """\x1b[33m(raylet)\x1b[0m Raylet is terminated. Termination is unexpected
 RUNNING = "Running stage 'train':\n> python -m stages.train data/shards\ntrain: 1 process of 1 threads\n"
 REFUSED = "train: the loss is 1.229e+16 in epoch 1, step 2: training has run away"
 DVC = "ERROR: failed to reproduce 'train': failed to run: python -m stages.train data/shards, exited with 1\n"
+ABSENT = "Failed to reproduce experiment '3c0a761': missing data 'source': my_photos"
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n    f()\nMemoryError: 8 GB\n'
 
 
@@ -27,10 +28,12 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <modu
         (RUNNING + REFUSED + "\n" + RAY + DVC, REFUSED),
         (RUNNING + TRACEBACK + RAY + DVC, "MemoryError: 8 GB"),
         ("ERROR: unexpected error - the disk is full\n", "ERROR: unexpected error - the disk is full"),
-        (DVC, DVC.strip()),
+        (DVC, "failed to run: python -m stages.train data/shards, exited with 1"),
+        ("Reproducing experiment 'sw-0000'\n" + RUNNING + REFUSED + "\n" + DVC, REFUSED),
+        ("Reproducing experiment 'sw-0000'\nERROR: " + ABSENT + "\n", "missing data 'source': my_photos"),
         ("\n", "no output"),
     ],
 )
 def test_the_reason_is_found_among_what_dvc_and_ray_say(tmp_path: Path, log: str, reason: str):
     (tmp_path / "0002.log").write_text(log)
-    assert Experiment(tmp_path, "", {}, None, tmp_path / "0002.log").last_words() == reason
+    assert Experiment(tmp_path, "", {}, None, tmp_path / "0002.log").reason() == reason

@@ -11,44 +11,62 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from darkroom.reporting.runs import Revision
-from darkroom.search.space import Params, SweepError
+from darkroom.reproduction.results import git
+from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
 # What Ray says of its own in the log of whatever uses it, also after the last word of that: "(raylet) …", in colour.
 FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
+# What DVC says of what it does. Indented lines go on with another; DVC's errors say why only where no stage does.
+FROM_DVC = re.compile(
+    r"Reproducing experiment|Running stage|Stage '|'.*' didn't change|Restored stage|Updating|Generating|Comparing"
+    r"|Building|Applying|Verifying|Checking|Collecting|Use `dvc|Ran experiment|Experiment results|> |\s"
+)
+DVC_ERROR = re.compile(r"ERROR: (failed to reproduce|Failed to reproduce experiment) '[^']*': ")
 PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes to stay one
 
 
 class Experiment:
     """`dvc exp run --temp` under a name; `curve` columns are read while it runs, and it can be stopped.
 
-    `environment`: variables that it finds beside those of this process.
+    `environment`: variables that it finds beside those of this process; `copies`: paths that Git does not hold and that
+    are copied into its folder.
     """
 
     def __init__(
         self, root: Path, name: str, params: Params, target: str | None, log: Path,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, copies: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.root, self.name, self.log, self.environment = root, name, log, dict(environment or {})
-        sets = [part for key, value in params.items() for part in ("-S", f"{key}={setting(value)}")]
-        self.command = [*dvc(), "exp", "run", "--temp", "-n", name, *sets, *([target] if target else [])]
+        options = [part for key, value in params.items() for part in ("-S", f"{key}={setting(value)}")]
+        options += [part for path in copies for part in ("-C", path)]
+        self.command = [
+            *dvc(),
+            "--wait-for-lock",
+            "exp",
+            "run",
+            "--temp",
+            "-n",
+            name,
+            *options,
+            *([target] if target else []),
+        ]
 
     def run(self, watch: Callable[[list[dict[str, str]]], bool], stopping: threading.Event) -> int | None:
         """Run to the end: the exit status; None when `watch` said stop or `stopping` was set. Its log is complete then.
 
         `watch` gets the rows of the training curve whenever there are more of them, and returns whether to stop.
         """
-        if self.commit():
-            # Left by a sweep that was killed before it could note it, or was begun again. DVC's run cache knows whether
-            # its result still holds. `dvc exp remove` would take those of this name that other commits have as well.
-            git(self.root, "update-ref", "-d", self._ref)
+        # Left by a sweep that was killed before it could note it, or was begun again. DVC's run cache knows whether its
+        # result still holds.
+        self.remove()
         rows, stopped = 0, False
         with self.log.open("wb") as log:
             process = subprocess.Popen(
@@ -78,27 +96,30 @@ class Experiment:
     @cached_property
     def _ref(self) -> str:
         """Where DVC keeps it: below the commit that was checked out when it was begun; others may have its name."""
-        head = git(self.root, "rev-parse", "HEAD").strip()
+        head = git(self.root, "rev-parse", "HEAD")
         return f"refs/exps/{head[:2]}/{head[2:]}/{self.name}"
 
     def commit(self) -> str | None:
         """The experiment's commit; None where there is none of this name on the commit that it was begun on."""
-        return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref).strip() or None
+        return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref) or None
 
-    def read(self, commit: str, path: str) -> Any:
-        """A JSON file of the experiment."""
-        return json.loads(git(self.root, "show", f"{commit}:./{path}"))
+    def remove(self) -> None:
+        """Remove the experiment. `dvc exp remove` would take those of this name that other commits have as well."""
+        if self.commit():
+            git(self.root, "update-ref", "-d", self._ref)
 
     def history(self, commit: str) -> list[dict[str, str]]:
         """The rows of the experiment's training curve, from DVC's cache."""
         return list(csv.DictReader(io.StringIO(Revision(commit, self.root).text(HISTORY))))
 
-    def last_words(self) -> str:
-        """The line of the log that says why it failed, as far as one can tell."""
+    def reason(self) -> str:
+        """Return the line of the log that says why it failed: the stage's own, else DVC's."""
         lines = [line.rstrip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        aside = ("ERROR: failed to reproduce", "Updating", "> ", " ", "\t")  # indented: it goes on with another
-        spoken = [line for line in lines if not line.startswith(aside) and not FROM_RAY.match(line)]
-        return (spoken or lines or ["no output"])[-1].strip()
+        errors = [DVC_ERROR.sub("", line) for line in lines if line.startswith("ERROR: ")]
+        spoken = [
+            line for line in lines if not (line.startswith("ERROR: ") or FROM_DVC.match(line) or FROM_RAY.match(line))
+        ]
+        return (spoken or errors or lines or ["no output"])[-1].strip()
 
     def _history(self, pid: int) -> list[dict[str, str]]:
         folder = _training_folder(pid)
@@ -143,12 +164,9 @@ def dvc() -> list[str]:
     return [sys.executable, "-m", "dvc"]
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Git's output. Raises SweepError with its message."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        raise SweepError(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout
+def read(root: Path, commit: str, path: str) -> Any:
+    """Return what a JSON file of a commit holds. Raises DarkroomError."""
+    return json.loads(git(root, "show", f"{commit}:./{path}"))
 
 
 def _training_folder(pid: int) -> Path | None:

@@ -58,7 +58,7 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
         if trial.state in states:
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=_own(space, trial.params),
+                    params=_searched(space, trial.params),
                     distributions=kinds,
                     value=trial.value if trial.state == COMPLETE else None,
                     intermediate_values=dict(enumerate(trial.curve)),
@@ -67,7 +67,7 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
             )
     for params in running.values():
         waiting = optuna.trial.create_trial(
-            params=_own(space, params), distributions=kinds, state=optuna.trial.TrialState.RUNNING
+            params=_searched(space, params), distributions=kinds, state=optuna.trial.TrialState.RUNNING
         )
         study.add_trial(waiting)
     asked = study.ask(kinds).params
@@ -75,7 +75,7 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
     return {key: kind.tidy(asked[key]) if isinstance(kind, Range) else asked[key] for key, kind in kinds_of}
 
 
-def _own(space: Space, params: Params) -> Params:
+def _searched(space: Space, params: Params) -> Params:
     return {key: params[key] for key in space.params}
 
 

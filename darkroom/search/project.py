@@ -1,0 +1,121 @@
+"""What decides a trial beside its own params: the project's other params, its code and its data, read through DVC."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkroom.core.params import read_yaml
+from darkroom.search.space import Params, Space, SweepError
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency
+
+TRIAL = "train"  # the stage that a trial ends with
+SHARED = "embed"  # the last stage whose outputs trials share; a head is trained on them
+MOST_COPIED = 2 << 30  # bytes of photos that are copied into each trial's folder
+DECIDING = ("fetch", "split", "labels")  # the stages whose params decide which images validate, and as what
+
+
+def stage_params(root: Path, *names: str) -> set[str]:
+    """Return the params of these stages of the project's dvc.yaml."""
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    return {key for name in names for key in stages.get(name, {}).get("params", [])}
+
+
+def shared_params(root: Path) -> set[str]:
+    """Return the params on which anything before train depends: trials that agree in them share its outputs."""
+    stages = read_yaml(root / "dvc.yaml").get("stages", {})
+    return stage_params(root, *list(stages)[: list(stages).index(SHARED) + 1]) if SHARED in stages else set()
+
+
+def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
+    """Return the relative paths among `params` that are here and not in Git: a folder of one's own photos, weights.
+
+    A trial runs in a checkout of the commit, which lacks them: they are copied into it. Raises SweepError, which says
+    what to do, for a path that DVC would commit to Git with each trial, and for one that is too large to be copied.
+    """
+    found = []
+    for value in dict.fromkeys(value for value in params.values() if isinstance(value, str) and value.strip("./")):
+        path = Path(value)
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or not (root / path).exists()
+            or _git(root, "ls-files", "--", value)
+        ):
+            continue
+        name = path.as_posix()
+        if not _git(root, "check-ignore", "--", value):
+            raise SweepError(
+                f"{name} is neither in Git nor ignored, and DVC would commit it to Git with every trial; add the line"
+                f" `/{name}` to .gitignore, or run `dvc add {name}`"
+            )
+        if (size := _size(root / path)) > MOST_COPIED:
+            raise SweepError(
+                f"{name} is not in Git, and its {size / 1e9:.1f} GB would be copied for every trial; run"
+                f" `dvc add {name}` and commit the .dvc file that it writes, or name it by its absolute path"
+            )
+        found.append(name)
+    return found
+
+
+def state(root: Path, space: Space, params: Params, target: str | None) -> dict[str, str]:
+    """Return what decides a trial beside the space's own params, by name: of the stages up to `target` (None: of all)
+    the other `params`, the commands and the hash of each dep that no stage makes, code or data; and of each path that
+    the space itself names. Raises SweepError."""
+    from dvc.dependency import ParamsDependency, loads_from
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from networkx import descendants
+
+    path = root.resolve() / "dvc.yaml"
+    own = space.fixed.keys() | space.params.keys()
+    unseen = {str(params[key]) for key in own if isinstance(params.get(key), str)}  # values that no trial runs with
+    found: dict[str, str] = {}
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph
+            ends = [stage for stage in graph if Path(stage.path) == path and target in (None, stage.name)]
+            stages = [stage for stage in {*ends}.union(*(descendants(graph, end) for end in ends)) if stage.cmd]
+            made = [out.fs_path for stage in stages for out in stage.outs]
+            for stage in stages:
+                found[f"command of {stage.addressing}"] = str(stage.cmd)
+                for dep in stage.deps:
+                    if isinstance(dep, ParamsDependency):
+                        found |= {
+                            f"param {key}": json.dumps(params.get(key), default=str) for key in {*dep.params} - own
+                        }
+                    elif dep.def_path not in unseen and not any(_overlap(dep.fs_path, out) for out in made):
+                        found.setdefault(dep.def_path, _hash(dep))
+            for key, value in _paths(root, space):
+                found[f"{key} {value}"] = _hash(loads_from(stages[0], [value])[0])
+    except DvcException as error:
+        raise SweepError(f"DVC cannot read the pipeline: {error}; make `dvc status` work first") from error
+    return found
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what Git prints; "" also where it finds nothing, which `check-ignore` calls an error."""
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True).stdout.strip()
+
+
+def _size(path: Path) -> int:
+    parts = path.rglob("*") if path.is_dir() else [path]
+    return sum(part.stat().st_size for part in parts if part.is_file())
+
+
+def _paths(root: Path, space: Space) -> list[tuple[str, str]]:
+    """Return the values of the space that are files or folders here (a `source`, `weights`), with their keys."""
+    values = [*space.fixed.items()]
+    values += [(key, choice) for key, kind in space.params.items() if isinstance(kind, list) for choice in kind]
+    return [(key, value) for key, value in values if isinstance(value, str) and value and (root / value).exists()]
+
+
+def _hash(dep: "Dependency") -> str:
+    return dep.get_hash().value if dep.exists else "absent"
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
