@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What the page's style sheet sets, for light and for dark.
 VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
-CLASS_CURVES, POINTS = 60, 120  # thin curves in a chart, and points of each
+CLASS_CURVES, POINTS = 30, 60  # thin curves in a chart, and points of each
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def svg(figure: "Figure", label: str) -> str:
     )
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
+    # A tenth of a point is less than any screen shows; the text between tags is the numbers of the axes.
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     return re.sub(r">\s+<", "><", text).strip()
 

@@ -15,7 +15,7 @@ import numpy as np
 from darkroom.core import files, spill
 from darkroom.metrics import curves
 from darkroom.metrics.answers import Answerer, Answers
-from darkroom.metrics.label_errors import label_errors
+from darkroom.metrics.label_errors import likely_label_errors
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import confusion
 from darkroom.reporting import gallery
@@ -75,7 +75,7 @@ class Material:
     @cached_property
     def suspects(self) -> np.ndarray:
         """Rows of `unseen` whose label is likely wrong, the likeliest first."""
-        return label_errors(self.unseen.predictions.labels, self.unseen.predictions.probabilities)
+        return likely_label_errors(self.unseen.predictions.labels, self.unseen.predictions.probabilities)
 
 
 def draw_all(folder: Path, material: Material) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 DPI = 110
 INK, PALE, GRID, FAINT, WRONG = "#1e293b", "#64748b", "#e5e7eb", "#a1a1aa", "#be123c"
 # Okabe and Ito's colours, which differ for every kind of colour vision; their yellow is too pale for a line.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7c3aed", "#8c564b")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7c3aed", "#8c564b", "#1e2a8a", "#8f8f00")
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -169,7 +169,7 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         )
     before, after = test.get("before_calibration", {}).get("ece"), test.get("ece")
     if before is not None and after is not None and after - before >= WORSE_CALIBRATED:
-        chance = test.get("ece_low") is not None and test["ece_low"] <= before
+        chance = test.get("ece_low") is None or test["ece_low"] <= before
         found.append(
             f"The temperature {test['temperature']:.2f}, fitted on the validation images, made the calibration of the"
             f" test images worse: its error rose from {share(before)} to {share(after)}"

@@ -14,7 +14,7 @@ from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.gallery import heat_maker, worst_order
 
-BYTES = 1_150_000  # of all pictures, before base64 makes four thirds of them
+BYTES = 1_050_000  # of all pictures, before base64 makes four thirds of them
 LARGE_SHARE, NEAR_SHARE = 0.55, 0.15  # of BYTES: for the large pictures, and for the neighbours
 SIDES = (320, 224, 160, 128, 112, 96, 80, 64)  # of a picture, pixels, the largest that fits
 NEAR_SIDE, NEIGHBOURS = 72, 4

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from darkroom.metrics.label_errors import label_errors
+from darkroom.metrics.label_errors import label_errors, likely_label_errors
 
 
 def spoiled_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -38,3 +38,42 @@ def test_images_without_probabilities_and_absent_classes_are_no_suspects():
     probabilities = np.array([[0.9, 0.05, 0.05], [np.nan, np.nan, np.nan], [0.1, 0.1, 0.8]])
     assert label_errors(np.array([0, 0, 0]), probabilities).tolist() == []
     assert label_errors(np.empty(0, np.int64), np.empty((0, 3))).tolist() == []
+
+
+def calibrated(count: int, classes: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (count, classes) of a model that knows how little it knows, and labels drawn from them."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(count, classes)) + skill * np.eye(classes)[rng.integers(0, classes, count)]
+    shares = np.exp(2 * logits)
+    shares /= shares.sum(axis=1, keepdims=True)
+    labels = (shares.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
+    return np.minimum(labels, classes - 1), shares
+
+
+def test_the_errors_of_a_weak_model_are_not_taken_for_those_of_the_labels():
+    labels, shares = calibrated(2000, 40, 2.5)
+    assert 0.4 < (shares.argmax(axis=1) == labels).mean() < 0.7
+    assert len(label_errors(labels, shares)) > 100
+    assert len(likely_label_errors(labels, shares)) <= 5  # chance alone
+
+
+def test_at_least_half_of_the_likely_ones_are_wrong_labels():
+    labels, shares = calibrated(2000, 40, 3.5)
+    rng = np.random.default_rng(1)
+    changed = rng.random(len(labels)) < 0.05
+    spoiled = np.where(changed, (labels + rng.integers(1, 40, len(labels))) % 40, labels)
+    found = likely_label_errors(spoiled, shares)
+    assert len(found) >= 30
+    assert changed[found].mean() >= 0.5 > changed[label_errors(spoiled, shares)].mean()
+
+
+def test_the_wrong_labels_that_a_good_model_finds_stay_likely():
+    labels, places, probabilities = spoiled_digits()
+    found, likely = label_errors(labels, probabilities), likely_label_errors(labels, probabilities)
+    assert set(likely) <= set(found)
+    assert len(set(likely) & set(places)) >= 0.9 * len(set(found) & set(places))
+
+
+def test_nothing_is_likely_without_probabilities():
+    nothing = np.full((3, 2), np.nan)
+    assert likely_label_errors(np.array([0, 1, 0]), nothing).tolist() == []
