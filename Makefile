@@ -18,27 +18,28 @@ repro: setup ## Run the pipeline: only what changed
 	dvc repro
 
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
-	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-serve.lock .venv/installed-serve.lock \
-		|| cmp -s requirements-dev.lock .venv/installed-dev.lock \
-		|| $(MAKE) --no-print-directory install LOCK=requirements.lock STAMP=installed.lock
+	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
+		|| $(MAKE) --no-print-directory install LOCK=requirements.lock
 
 .PHONY: setup-serve
-setup-serve:
+setup-serve: ## Create .venv with what `make serve` needs alone: no torch, no DVC
 	@cmp -s requirements-serve.lock .venv/installed-serve.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
-		|| $(MAKE) --no-print-directory install LOCK=requirements-serve.lock STAMP=installed-serve.lock
+		|| $(MAKE) --no-print-directory install LOCK=requirements-serve.lock
 
 setup-dev: ## Create .venv with what lint and tests need, too
 	@cmp -s requirements-dev.lock .venv/installed-dev.lock \
-		|| $(MAKE) --no-print-directory install LOCK=requirements-dev.lock STAMP=installed-dev.lock
+		|| $(MAKE) --no-print-directory install LOCK=requirements-dev.lock
 
-# What another lock installed is not what is there any more: every stamp goes before pip begins.
+# Every stamp goes before pip begins, since pip may fail half-way. The locks of one commit agree in every version: what the
+# others installed is still there afterwards, unless they are another commit's.
 .PHONY: install
 install:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	rm -f .venv/installed*.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	cp $(LOCK) .venv/$(STAMP)
+	@kept=$$(for stamp in .venv/installed*.lock; do lock=requirements$${stamp#.venv/installed}; \
+		! cmp -s $$lock $$stamp || echo $$lock; done) && echo "installing $(LOCK) into .venv" && rm -f .venv/installed*.lock && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e . && \
+	for lock in $(LOCK) $$kept; do cp $$lock .venv/installed$${lock#requirements}; done
 
 test: setup-dev ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -6,7 +6,6 @@ the memory of the stage that exports says nothing about the model's.
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -69,6 +68,8 @@ def peak_memory() -> float:
     if status.exists():  # Linux counts into ru_maxrss what the parent held when it started this process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
+    import resource  # Windows has none
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 

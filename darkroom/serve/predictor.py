@@ -24,6 +24,7 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, DarkroomError, NoMemory
 from darkroom.images.decode import decode
 from darkroom.images.framing import RESIZES, WEIGHTS_RESIZES, Framing
+from darkroom.model import tensors
 from darkroom.serve.session import cores, open_session
 
 T = TypeVar("T")
@@ -157,10 +158,8 @@ class Predictor:
     @cached_property
     def head(self) -> dict[str, np.ndarray]:
         """The head's tensors, float32, under the names of darkroom/model/heads.py; read when first asked for."""
-        from safetensors import safe_open
-
-        with safe_open(self.folder / "model.safetensors", framework="numpy") as file:
-            return {name[5:]: file.get_tensor(name) for name in file.keys() if name.startswith("head.")}  # noqa: SIM118
+        values = tensors.load(self.folder / "model.safetensors")
+        return {name[5:]: value for name, value in values.items() if name.startswith("head.")}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
