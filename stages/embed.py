@@ -32,7 +32,7 @@ class EmbedParams:
 
     seed: int = param("Of every random choice", at_least=0)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
-    weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
+    weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
     arithmetic: str = param(
         "What a frozen backbone computes in. exact: the same bits on every processor; auto: exact where it can be",

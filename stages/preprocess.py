@@ -25,7 +25,7 @@ class PreprocessParams:
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
     resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
-    weights: str = param("none, imagenet, a name of torchvision's, a file, or another run's models/classifier")
+    weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
     max_rejects: float = param(
         "the run stops when a larger share of the files cannot be decoded", at_least=0, at_most=1
     )

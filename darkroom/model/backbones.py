@@ -18,7 +18,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 PUBLISHED_AT = "https://download.pytorch.org/models/"
 TIMM = "timm/"
-NAMED = ("none", "imagenet")
+NAMED = ("none", "imagenet", "package")
 FACTS = ("backbone", "image_size", "short_side", "mean", "std")  # what a run's own file of weights says of itself
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darkroom.core import files, runtime
 from darkroom.core.errors import SourceError, WeightsError
-from darkroom.model import backbones, builders, tensors, timm_models
+from darkroom.model import backbones, builders, packaged, tensors, timm_models
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
 from darkroom.sources.download import FIRST_WAIT, Remote, obtain
@@ -132,6 +132,8 @@ def _safetensors(path: Path) -> "OrderedDict[str, Tensor]":
 def _source(backbone: str, weights: str) -> Path | None:
     if weights == "none":
         return None
+    if weights == packaged.PACKAGE:
+        return packaged.file(backbone)
     if not backbones.is_file(weights):
         return fetch_published(backbone, weights)
     path = Path(weights)
@@ -186,6 +188,7 @@ def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
     wanted = net.state_dict()
     if not hasattr(state, "_metadata") and (tensors_are_own(path) or backbone.startswith("mnasnet")):
         state._metadata = wanted._metadata  # type: ignore[attr-defined]
+    state = packaged.renamed(backbone, state)
     if backbone.startswith("densenet"):  # the names that older versions of torchvision saved
         state = _renamed(state)
     if backbone.startswith("vit_"):
