@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # What the page's style sheet sets, for light and for dark.
 VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
-CLASS_CURVES, POINTS = 30, 60  # thin curves in a chart, and points of each
+CLASS_CURVES = 30  # thin curves in a chart
+GRAIN = 200  # points of a curve that are closer than 1 / GRAIN are drawn as one
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _some(
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return at most about POINTS points of a curve, its last one among them, to four digits."""
-    step = max(1, -(-len(x) // POINTS))
-    keep = np.unique(np.append(np.arange(0, len(x), step), len(x) - 1))
+    """Return a curve without the points that lie within 1 / GRAIN of the one before them, its last one kept."""
+    cells = np.rint(np.column_stack([x, y]) * GRAIN)
+    keep = np.append((np.diff(cells, axis=0) != 0).any(axis=1), True)
     return x[keep].round(4).tolist(), y[keep].round(4).tolist()

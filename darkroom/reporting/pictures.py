@@ -193,7 +193,7 @@ def _veil(heat: np.ndarray) -> bytes:
     from PIL import Image
 
     veil = np.zeros((*heat.shape, 2), np.uint8)
-    veil[..., 1] = np.rint((1 - heat) * 200)
+    veil[..., 1] = np.rint((1 - heat) * 165)
     buffer = io.BytesIO()
     Image.fromarray(veil, "LA").save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

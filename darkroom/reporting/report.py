@@ -201,8 +201,8 @@ def _matrix(counts: np.ndarray, order: np.ndarray) -> dict[str, Any]:
 def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     known = test.get("baseline", {})
     rows = [
-        ("always the commonest class", known.get("majority", {})),
-        ("before training: the nearest class mean", known.get("nearest_class_mean", {})),
+        ("the commonest class", known.get("majority", {})),
+        ("before training", known.get("nearest_class_mean", {})),
         ("this classifier", test),
     ]
     return [(name, row) for name, row in rows if row.get("accuracy") is not None]

@@ -2,7 +2,7 @@
 const shown = JSON.parse(document.getElementById("shown").textContent);
 const { classes, shots } = shown;
 const AT_ONCE = 60;
-const percent = (share) => (share === 1 ? "100 %" : share < 0.0005 ? "<0.1 %" : Math.min(100 * share, 99.9).toFixed(1) + " %");
+const percent = (share) => (share === 1 ? "100\u00a0%" : share < 0.0005 ? "<0.1\u00a0%" : Math.min(100 * share, 99.9).toFixed(1) + "\u00a0%");
 const name = (label) => (label < 0 ? "no answer" : classes[label]);
 const confidence = (shot) => (shot.p.length ? shot.p[0][1] : 0);
 const isRight = (shot) => shot.l === shot.a;
@@ -58,7 +58,7 @@ function showMore() {
   const test = shots.filter((shot) => !shot.v).length;
   const whole = test < shown.tested ? ` This file holds ${test.toLocaleString("en")} of the ${shown.tested.toLocaleString("en")} test images${shown.wrong_held < shown.wrong ? `, and ${shown.wrong_held.toLocaleString("en")} of ${shown.wrong.toLocaleString("en")} wrong answers` : ", every wrong answer among them"}.` : "";
   document.getElementById("count").textContent =
-    `${chosen.length.toLocaleString("en")} picture${chosen.length === 1 ? "" : "s"}.${whole}`;
+    (chosen.length ? `${chosen.length.toLocaleString("en")} picture${chosen.length === 1 ? "" : "s"}.` : "No picture fits.") + whole;
 }
 
 function tile(shot, position) {
@@ -91,7 +91,7 @@ function open(position) {
   if (shot.h) veil.src = shot.h;
   veil.hidden = !shot.h || !look.querySelector("input").checked;
   const told = [["label", name(shot.l)], ["answer", name(shot.a)], ["file", shot.f], ["from", shot.v ? "validation images" : "test images"]];
-  if (shot.s) told.push(["label", "looks wrong to the model"]);
+  if (shot.s) told.push(["beware", "the label looks wrong"]);
   dialog.querySelector("dl").replaceChildren(...told.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]));
   const shares = shot.p.some(([label]) => label === shot.l) || shot.q === null ? shot.p : [...shot.p, [shot.l, shot.q]];
   dialog.querySelector(".shares").replaceChildren(
