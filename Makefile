@@ -106,7 +106,7 @@ wire: setup-dev ## Write stages/code and params.schema.json from the stages' imp
 
 lock: ## Resolve pyproject.toml into the lock files (needs uv)
 	uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --extra serve -c requirements.lock --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra serve --group build -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header -q -o requirements-serve.lock
 	uv pip compile pyproject.toml --all-extras --group dev -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header -q -o requirements-dev.lock
