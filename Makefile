@@ -35,8 +35,8 @@ setup-dev: ## Create .venv with what lint and tests need, too
 .PHONY: install
 install:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@kept=$$(for stamp in .venv/installed*.lock; do lock=requirements$${stamp#.venv/installed}; \
-		! cmp -s $$lock $$stamp || echo $$lock; done) && echo "installing $(LOCK) into .venv" && rm -f .venv/installed*.lock && \
+	@kept=$$(for stamp in .venv/installed*.lock; do test -f $$stamp || continue; \
+		lock=requirements$${stamp#.venv/installed}; ! cmp -s $$lock $$stamp || echo $$lock; done) && echo "installing $(LOCK) into .venv" && rm -f .venv/installed*.lock && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e . && \
 	for lock in $(LOCK) $$kept; do cp $$lock .venv/installed$${lock#requirements}; done

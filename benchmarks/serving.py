@@ -94,7 +94,7 @@ def alone(model: str, photos: str, batch: int, seconds: float, count: int, spin:
     from darkroom.core.files import read_json
     from darkroom.images.decode import decode
     from darkroom.images.framing import Framing
-    from darkroom.serve.session import open_session
+    from darkroom.model.session import open_session
 
     session = open_session(Path(model) / "model.onnx", spin=spin)
     framing = Framing(**read_json(Path(model) / "config.json")["framing"])

@@ -14,7 +14,7 @@ from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import EXACT, ONNX
-from darkroom.serve.session import open_session, probabilities
+from darkroom.model.session import open_session, probabilities
 
 BATCH = 8  # as predict streams
 ROWS = 4096  # of features at once

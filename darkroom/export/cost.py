@@ -45,7 +45,7 @@ def main(model: Path, size: int, threads: int) -> Cost:
     """Measure in this process."""
     import numpy as np
 
-    from darkroom.serve.session import open_session
+    from darkroom.model.session import open_session
 
     session = open_session(model, threads)
     generator = np.random.default_rng(0)

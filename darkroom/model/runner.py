@@ -9,6 +9,7 @@ import numpy as np
 from darkroom.core.errors import DarkroomError, is_out_of_memory
 from darkroom.core.progress import say
 from darkroom.images.shards import Shards
+from darkroom.model.session import open_session
 
 if TYPE_CHECKING:
     import torch
@@ -35,18 +36,10 @@ class OnnxBody:
     """A body's ONNX file in an onnxruntime session on the CPU, in float32."""
 
     def __init__(self, model: Path | bytes, threads: int) -> None:
-        import onnxruntime
-
         if isinstance(model, Path) and not model.exists():
             raise DarkroomError(f"{model} does not exist; run `dvc repro embed` with freeze: backbone")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         # Threads that wait by spinning take the processor from whatever else runs, such as another queued experiment.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(
-            str(model) if isinstance(model, Path) else model, options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(model, threads, spin=False)
         self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
 
     def features(self, images: np.ndarray) -> np.ndarray:

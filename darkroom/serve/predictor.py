@@ -25,7 +25,7 @@ from darkroom.core.errors import BadImage, DarkroomError, NoMemory
 from darkroom.images.decode import decode
 from darkroom.images.framing import RESIZES, WEIGHTS_RESIZES, Framing
 from darkroom.model import tensors
-from darkroom.serve.session import cores, open_session
+from darkroom.model.session import cores, open_session
 
 T = TypeVar("T")
 # How pixels of each of Pillow's modes become a file: PNG cannot hold 32 bits or floats, and TIFF no transparent colour.

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from darkroom.core.errors import BadImage
+from darkroom.model.session import cores
 from darkroom.serve import explain as heat_maps
 from darkroom.serve.batching import Batcher, QueueFull, best_batch
 from darkroom.serve.counters import Metrics
@@ -22,7 +23,6 @@ from darkroom.serve.envelope import Envelope, Refusals, State
 from darkroom.serve.openapi import class_parameter, content, predictions_schema, upload_body
 from darkroom.serve.predictor import Prediction, Predictor
 from darkroom.serve.problems import Problem, responses
-from darkroom.serve.session import cores
 from darkroom.serve.settings import Settings
 from darkroom.serve.uploads import Upload, check_size, problem_of, read_uploads
 

@@ -8,7 +8,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.exactmath import softmax
 from darkroom.export.graph import after_body, join, parse, read, write
 from darkroom.model import heads
-from darkroom.serve.session import open_session, probabilities
+from darkroom.model.session import open_session, probabilities
 from tests.export import small
 
 

@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from darkroom.export.cost import Cost
 from darkroom.export.graph import join, write
 from darkroom.export.quantize import at_least, decide, quantize
-from darkroom.serve.session import open_session
+from darkroom.model.session import open_session
 from tests.export import small
 
 FAST, SLOW = Cost({"1": 1.0, "32": 10.0}, 50), Cost({"1": 2.0, "32": 20.0}, 100)

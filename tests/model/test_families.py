@@ -14,7 +14,7 @@ from darkroom.export.graph import join, parse, write
 from darkroom.model import backbones, builders, heads, onnx_export
 from darkroom.model.network import Body, pixels
 from darkroom.model.runner import OnnxBody
-from darkroom.serve.session import open_session
+from darkroom.model.session import open_session
 from tests.model.samples import empty_backbone, network, photo_images
 
 # The smallest of each family, the size to test it at, and whether its features are the average of a map.

@@ -22,8 +22,8 @@ from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import classifier, tensors
 from darkroom.model.runner import ONNX
+from darkroom.model.session import open_session
 from darkroom.reporting import card
-from darkroom.serve.session import open_session
 from stages import export as stage
 from tests.export import small
 
