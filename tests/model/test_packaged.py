@@ -95,9 +95,7 @@ def test_the_packages_numbers_are_those_of_the_known_files_tensor_by_tensor(back
 
 
 def test_without_a_package_the_way_to_get_one_is_told(monkeypatch):
-    with pytest.raises(
-        WeightsError, match=r"package: there is none for resnet18; there are packages for timm/"
-    ):
+    with pytest.raises(WeightsError, match=r"package: there is none for resnet18; there are packages for timm/"):
         packaged.file("resnet18")
 
     def absent(name: str) -> None:
