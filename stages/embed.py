@@ -16,7 +16,7 @@ from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import exact_graph, freezing, onnx_export, tensors, weights
+from darkroom.model import exact_body, freezing, onnx_export, tensors, weights
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
 from darkroom.model.exact import NotExact
@@ -95,7 +95,7 @@ def frozen_graph(params: EmbedParams, resolved: weights.Resolved, train: Shards)
     if params.arithmetic == "float32":
         return onnx_export.export(resolved.body, size), {"kind": "float32"}
     try:
-        made = exact_graph.exact_body(resolved.body, calibration_pictures(train))
+        made = exact_body.exact_body(resolved.body, calibration_pictures(train))
     except NotExact as error:
         if params.arithmetic == "exact":
             raise DarkroomError(

@@ -27,6 +27,10 @@ class NotExact(DarkroomError):
     """Why a network cannot be written with exact sums, in a few words."""
 
 
+class NoSafeUnit(NotExact):
+    """No unit keeps a function of a library clear of ties."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """Weights (O, …) and bias (O,), float32, on grids: output o's are multiples of step[o] and unit * step[o]."""
@@ -41,20 +45,25 @@ def on_grids(weights: np.ndarray, bias: np.ndarray, low: float, high: float, uni
 
     Each output has the finest step, a power of two, for which no partial sum can reach LIMIT products of units.
     """
+    parts = [_on_grids(weights[rows], bias[rows], low, high, unit) for rows in _blocks(weights)]
+    return Weights(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _on_grids(
+    weights: np.ndarray, bias: np.ndarray, low: float, high: float, unit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     step = ceil_power(_reach(flat, low, high) + np.abs(bias)) / (LIMIT * unit)
     step = np.maximum(step, 2.0**-100)  # of an output without weights
-    for _ in range(3):  # the ceiling is within a factor of two, and rounding may add a little
+    while True:
         n, b = np.rint(flat / step[:, None]), np.rint(bias / (unit * step))
-        finer = np.rint(flat / (step[:, None] / 2)), np.rint(bias / (unit * step / 2))
-        fits = largest_sum(*finer, low / unit, high / unit) < LIMIT
-        over = largest_sum(n, b, low / unit, high / unit) >= LIMIT
-        if not (fits | over).any():
+        over = largest_sum(n, b, low / unit, high / unit) >= LIMIT  # what rounding added
+        if not over.any():
             break
-        step = np.where(over, step * 2, np.where(fits, step / 2, step))
+        step = np.where(over, step * 2, step)
     check(n, b, low / unit, high / unit)
     rounded = (n * step[:, None]).reshape(weights.shape)
-    return Weights(rounded.astype(np.float32), (b * step * unit).astype(np.float32), step)
+    return rounded.astype(np.float32), (b * step * unit).astype(np.float32), step
 
 
 def largest_sum(weights: np.ndarray, bias: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -89,9 +98,10 @@ def choose_unit(
     coarsest = ceil_power(max(-low, high)) / 2.0**COARSEST
     error_weights = error_steps = 0.0
     for weights, fan_in in consumers:
-        flat = weights.reshape(len(weights), -1).astype(np.float64)
-        error_weights += _sum(flat**2)
-        error_steps += fan_in * squares * _sum(_reach(flat, low, high) ** 2)
+        for rows in _blocks(weights):
+            flat = weights[rows].reshape(len(weights[rows]), -1).astype(np.float64)
+            error_weights += _sum(flat**2)
+            error_steps += fan_in * squares * _sum(_reach(flat, low, high) ** 2)
     if not error_weights or not error_steps:
         return float(finest)
     _, exponent = math.frexp(error_steps / error_weights / LIMIT**2)
@@ -154,6 +164,12 @@ def _sum(values: np.ndarray) -> float:
     """A sum of positive numbers to FRACTION_BITS bits, by whole numbers."""
     scale = ceil_power(float(values.max(initial=0))) / 2.0**FRACTION_BITS
     return float(np.rint(values / scale).astype(np.int64).sum()) * float(scale)
+
+
+def _blocks(weights: np.ndarray) -> list[slice]:
+    """Outputs that are computed together: some 4 million weights, so that memory holds few copies of them."""
+    count = max(1, 4_000_000 // max(1, weights[0].size))
+    return [slice(start, start + count) for start in range(0, len(weights), count)]
 
 
 def _few_bits(value: float) -> float:

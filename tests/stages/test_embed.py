@@ -72,6 +72,42 @@ def test_cached_features_are_bit_for_bit_what_the_body_s_onnx_file_answers(proje
     np.testing.assert_allclose(maps.mean((2, 3)), features, rtol=1e-4, atol=1e-6)
 
 
+def test_exact_features_say_their_unit_and_largest_magnitude_and_float32_ones_their_engine(project):
+    said = run()
+    index = Shards(Path("features/train")).index
+    rows = Shards(Path("features/train")).rows(np.arange(40)).astype(np.float64)
+    assert "128 exact features" in said
+    assert index["engine"] == "exact"
+    assert np.array_equal(np.rint(rows / index["unit"]) * index["unit"], rows)
+    assert np.abs(rows).max() <= index["largest"]
+    arithmetic = files.read_json(Path("body/body.json"))["arithmetic"]
+    assert (arithmetic["kind"], arithmetic["unit"]) == ("exact", index["unit"])
+    assert len(arithmetic["sums"]) == 6  # a convolution each
+    assert "128 float32 features" in run(arithmetic="float32")
+    assert Shards(Path("features/train")).index["engine"] == "onnxruntime"
+    assert files.read_json(Path("body/body.json"))["arithmetic"] == {"kind": "float32"}
+
+
+def test_the_number_of_threads_changes_no_bit_of_exact_features(project, monkeypatch):
+    run(augment="light", views=1)
+    one = digests(Path("features")) | digests(Path("body"))
+    monkeypatch.setenv("DARKROOM_THREADS", "3")
+    run(augment="light", views=1)
+    assert digests(Path("features")) | digests(Path("body")) == one
+
+
+def test_a_body_without_an_exact_form_is_computed_in_float32_and_says_why(project):
+    pytest.importorskip("timm", reason="needs the extra `timm`")
+    vit = {"backbone": "timm/vit_tiny_patch16_224"}
+    assert "float32 features (Erf, LayerNormalization and Softmax have no exact form) of each of 80 images" in run(
+        **vit
+    )
+    found = files.read_json(Path("body/body.json"))["arithmetic"]
+    assert found == {"kind": "float32", "why": "Erf, LayerNormalization and Softmax have no exact form"}
+    with pytest.raises(DarkroomError, match=r"arithmetic is exact, but timm/\S* has no exact form: Erf, .* float32"):
+        run(**vit, arithmetic="exact")
+
+
 def test_a_body_that_is_to_be_trained_leaves_an_empty_table_and_no_onnx_file(project):
     said = run(freeze="none")
     assert "no features" in said
