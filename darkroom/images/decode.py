@@ -7,7 +7,7 @@ answer is a picture or BadImage with a reason: no other exception, no warning, a
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -16,7 +16,6 @@ from PIL import Image
 from darkroom.core.errors import BadImage, NoMemory
 from darkroom.images.colour import eight_bits, without_alpha
 from darkroom.images.formats import (
-    FORMATS,
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
     MAX_PROGRESSIVE_PIXELS,
@@ -24,6 +23,7 @@ from darkroom.images.formats import (
     MAX_WIDE_PIXELS,
     SCAN_PIXELS,
     WIDE,
+    open_picture,
     quiet,
 )
 from darkroom.images.framing import Framing
@@ -37,6 +37,7 @@ from darkroom.images.headers import (
     upright,
 )
 from darkroom.images.levels import Levels
+from darkroom.images.profiles import embedded_profile, to_srgb
 from darkroom.sources.diagnosis import what_is_wrong
 
 TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
@@ -45,26 +46,36 @@ TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very
 DETAIL = 2
 
 
+class _Opened(NamedTuple):
+    """A decoded picture, RGB or L, its EXIF orientation, and the ICC profile that its colours still have."""
+
+    image: Image.Image
+    orientation: int
+    profile: bytes
+
+
 def decode(data: bytes, framing: Framing) -> np.ndarray:
-    """Return RGB pixels, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
+    """Return RGB pixels in sRGB, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
     with _memory():
-        image, orientation = _open(data, framing, DETAIL)
-        return np.asarray(framing.on_square(_rgb(framing.fit(image, orientation), orientation)))
+        opened = _open(data, framing, DETAIL)
+        return np.asarray(framing.on_square(_finished(framing.fit(opened.image, opened.orientation), opened)))
 
 
 def decode_whole(data: bytes, longest: int) -> np.ndarray:
-    """Return RGB pixels of the whole picture, upright, its longer side at most `longest`: (h, w, 3) uint8.
+    """Return RGB pixels of the whole picture in sRGB, upright, its longer side at most `longest`: (h, w, 3) uint8.
 
     Raises BadImage with the reason.
     """
     with _memory():
-        image, orientation = _open(data, Framing(longest, "pad", longest))
-        size = min(longest, max(image.size))
-        return np.asarray(_rgb(Framing(size, "pad", size).fit(image), orientation))
+        opened = _open(data, Framing(longest, "pad", longest))
+        size = min(longest, max(opened.image.size))
+        return np.asarray(_finished(Framing(size, "pad", size).fit(opened.image), opened))
 
 
-def _rgb(image: Image.Image, orientation: int) -> Image.Image:
-    return upright(image if image.mode == "RGB" else image.convert("RGB"), orientation)
+def _finished(image: Image.Image, opened: _Opened) -> Image.Image:
+    """Return the resized `image` in sRGB and upright: after resizing, since there are fewer pixels to convert then."""
+    image = to_srgb(image, opened.profile)
+    return upright(image if image.mode == "RGB" else image.convert("RGB"), opened.orientation)
 
 
 def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
@@ -73,10 +84,10 @@ def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
     The first of `sides` is the smallest. Raises BadImage with the reason.
     """
     with _memory():
-        image, orientation = _open(data, Framing(sides[0], "stretch", sides[0]), grey=True)
-        image = image.convert("L")
+        opened = _open(data, Framing(sides[0], "stretch", sides[0]), grey=True)
+        image = opened.image.convert("L")
         found = [image.resize((side, side), Image.Resampling.BOX, reducing_gap=3.0) for side in sides]
-        return [np.asarray(upright(one, orientation)) for one in found]
+        return [np.asarray(upright(one, opened.orientation)) for one in found]
 
 
 @contextmanager
@@ -93,7 +104,7 @@ def check_format(file: BinaryIO) -> None:
     file.seek(0)
     with _memory(), quiet():
         try:
-            Image.open(file, formats=FORMATS)
+            open_picture(file)
         except Image.DecompressionBombError:
             pass  # a picture, which `decode` judges by its own limits
         except Exception as error:
@@ -101,16 +112,16 @@ def check_format(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) -> tuple[Image.Image, int]:
-    """Return the decoded picture, `detail` times as large as `framing` needs it if it is, and its EXIF orientation."""
+def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) -> _Opened:
+    """Return the decoded picture, `detail` times as large as `framing` needs it if it is that large."""
     side = framing.short_side if framing.resize == "crop" else framing.size
     if data[:2] != JPEG:
         return _pillow(data, side, framing.levels)
     orientation = jpeg_orientation(data)
     pixels = _jpeg(data, framing, detail, grey)
     if pixels is None:
-        return _pillow(data, side, framing.levels)[0], orientation
-    return Image.fromarray(pixels[..., 0] if grey else pixels), orientation
+        return _pillow(data, side, framing.levels)._replace(orientation=orientation)
+    return _Opened(Image.fromarray(pixels[..., 0] if grey else pixels), orientation, embedded_profile(data))
 
 
 def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray | None:
@@ -132,11 +143,11 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray 
         return None  # also for blemishes that do not harm the picture: Pillow tells them from truncation
 
 
-def _pillow(data: bytes, side: int, levels: Levels) -> tuple[Image.Image, int]:
-    """Return the first frame as RGB or L, fully decoded, of at least `side` pixels, and its EXIF orientation."""
+def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
+    """Return the first frame as RGB or L, fully decoded, of at least `side` pixels."""
     with quiet():
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = open_picture(io.BytesIO(data))
         except Exception as error:
             raise _problem(data, error) from error
         limit = MAX_WIDE_PIXELS if image.format in WIDE or image.mode in WIDE else MAX_PIXELS
@@ -146,8 +157,10 @@ def _pillow(data: bytes, side: int, levels: Levels) -> tuple[Image.Image, int]:
             raise BadImage(TOO_MANY_SCANS.format(image.width, image.height))
         try:
             image.load()
-            orientation = picture_orientation(image)
-            return without_alpha(eight_bits(image, levels), side), orientation
+            orientation, profile = picture_orientation(image), embedded_profile(data, image)
+            if image.mode == "CMYK":  # what its inks look like is in the profile alone
+                image, profile = to_srgb(image, profile), b""
+            return _Opened(without_alpha(eight_bits(image, levels), side), orientation, profile)
         except Exception as error:
             raise _problem(data, error) from error
 

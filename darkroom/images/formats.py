@@ -6,8 +6,9 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import (  # the plugins are imported by name, so that Pillow does not load all of its formats
     AvifImagePlugin,  # noqa: F401
@@ -22,10 +23,15 @@ from PIL import (  # the plugins are imported by name, so that Pillow does not l
     WebPImagePlugin,  # noqa: F401
 )
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM")  # and HEIF, see open_picture
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jpg_large", ".jpeg_large", ".jpg_orig", ".jpeg2", ".mpo", ".png", ".webp",
+    ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
+)  # fmt: skip
+HEIF_BRANDS, AVIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), (b"avif", b"avis")
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
 MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
-WIDE = ("WEBP", "AVIF", "I", "F")
+WIDE = ("WEBP", "AVIF", "HEIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
 MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
 # Every scan of a JPEG goes over all of its blocks: encoders write 1 to some 15, and libjpeg takes any number. What is
@@ -34,6 +40,27 @@ MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
+
+
+def open_picture(file: BinaryIO) -> Image.Image:
+    """Open a picture of one of FORMATS with Pillow, its pixels still unread. Raises what Pillow raises."""
+    head = file.read(64)
+    file.seek(0)
+    if head[4:8] == b"ftyp":
+        brands = head[8 : int.from_bytes(head[:4], "big")]
+        if any(brand in brands for brand in HEIF_BRANDS) and not any(brand in brands for brand in AVIF_BRANDS):
+            _register_heif()
+            return Image.open(file, formats=("HEIF",))
+    return Image.open(file, formats=FORMATS)
+
+
+@cache
+def _register_heif() -> None:
+    """Teach Pillow what phones make; imported with the first such file, since it takes 0.2 s."""
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1  # pictures are decoded side by side already
+    pillow_heif.register_heif_opener()
 
 
 @contextmanager

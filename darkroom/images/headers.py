@@ -10,7 +10,7 @@ import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from darkroom.core.errors import NoMemory
-from darkroom.images.formats import FORMATS, MAX_SCANNED_PIXELS, SCAN_PIXELS, quiet
+from darkroom.images.formats import MAX_SCANNED_PIXELS, SCAN_PIXELS, open_picture, quiet
 
 JPEG = b"\xff\xd8"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -48,7 +48,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
             return struct.unpack_from(">II", data, 16)
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", data, 6)
-        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with quiet(), open_picture(io.BytesIO(data)) as image:
             return (image.height, image.width) if 5 <= picture_orientation(image) <= 8 else image.size
     except MemoryError:
         raise
@@ -68,7 +68,7 @@ def stored_size(data: bytes) -> tuple[int, int]:
                 return width, height
             except ValueError:
                 pass  # `decode` leaves it to Pillow, too
-        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with quiet(), open_picture(io.BytesIO(data)) as image:
             return image.size
     except MemoryError as error:
         raise NoMemory("not enough memory") from error
@@ -79,7 +79,7 @@ def stored_size(data: bytes) -> tuple[int, int]:
 def jpeg_orientation(data: bytes) -> int:
     """Return the EXIF orientation of a JPEG, 1..8; 1 where there is none, or where the block is broken."""
     try:
-        for marker, start, end in _segments(data):
+        for marker, start, end in jpeg_segments(data):
             if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
                 return _orientation_tag(data[start + 6 : end])
     except struct.error:
@@ -89,7 +89,7 @@ def jpeg_orientation(data: bytes) -> int:
 
 def is_progressive(data: bytes) -> bool:
     """Tell whether a JPEG is progressive, so that decoding it keeps every coefficient in memory."""
-    return any(marker in SOF_PROGRESSIVE for marker, _, _ in _segments(data))
+    return any(marker in SOF_PROGRESSIVE for marker, _, _ in jpeg_segments(data))
 
 
 def scanned_pixels(data: bytes, pixels: int) -> int:
@@ -133,7 +133,7 @@ def picture_orientation(image: Image.Image) -> int:
         return 1  # a broken block of metadata must not lose the picture
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end of the content) of each segment of a JPEG's header, up to its first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -149,7 +149,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    for marker, start, _ in _segments(data):
+    for marker, start, _ in jpeg_segments(data):
         if marker in SOF:
             height, width = struct.unpack_from(">HH", data, start + 1)
             return width, height

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from darkroom.images.formats import FORMATS, MAX_WIDE_PIXELS, quiet
+from darkroom.images.formats import MAX_WIDE_PIXELS, open_picture, quiet
 from darkroom.images.headers import PNG
 
 INTEGERS, FLOATS = "integers", "floats"
@@ -56,7 +56,7 @@ def file_range(data: bytes) -> Range | None:
     if not (data.startswith(MAYBE_WIDE) or (data.startswith(PNG) and data[24:26] == b"\x10\0")):
         return None
     try:
-        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with quiet(), open_picture(io.BytesIO(data)) as image:
             kind = kind_of(image)
             if kind is None or image.width * image.height > MAX_WIDE_PIXELS:
                 return None

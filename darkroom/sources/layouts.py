@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import BadImage, SourceError
+from darkroom.images.formats import SUFFIXES
 from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (
@@ -26,8 +27,6 @@ from darkroom.sources.labels import (
 from darkroom.sources.tables import find_table
 from darkroom.sources.trees import Tree
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
-            ".ppm", ".pgm")  # fmt: skip
 LOOKED_AT = 20
 
 

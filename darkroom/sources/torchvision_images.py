@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
 from darkroom.sources.download import Remote
 from darkroom.sources.labels import Sample
-from darkroom.sources.layouts import SUFFIXES
 from darkroom.sources.locations import MEMBER, RAW
 from darkroom.sources.torchvision_sets import remote
 from darkroom.sources.trees import open_tree
