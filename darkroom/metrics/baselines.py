@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.core import exactmath
 from darkroom.metrics.intervals import wilson
 from darkroom.metrics.summary import rounded
 
@@ -41,7 +42,9 @@ def nearest_mean(
 ) -> dict[str, Any]:
     """Answering with the class whose mean training feature is nearest: features (m, D), (n, D), labels (m,), (n,)."""
     present = np.unique(train_labels)
-    means = np.stack([train[train_labels == place].mean(axis=0) for place in present])
+    sums = np.stack([exactmath.total(train[train_labels == place], axis=0) for place in present])
+    means = sums / np.array([[np.count_nonzero(train_labels == place)] for place in present])
+    known = np.isfinite(test).all(axis=1)  # a network that diverged gives features that are not
     # |x - m|² = |x|² - 2 x·m + |m|², and |x|² is the same for every class
-    distance = (means * means).sum(axis=1) - 2 * test @ means.T
-    return {"images": len(train)} | share_right(present[distance.argmin(axis=1)] == test_labels)
+    distance = exactmath.total(means * means) - 2 * exactmath.product(np.where(known[:, None], test, 0), means.T)
+    return {"images": len(train)} | share_right(known & (present[distance.argmin(axis=1)] == test_labels))

@@ -7,6 +7,7 @@ cleanlab's licence (AGPL-3.0) would bind whoever serves the project.
 
 import numpy as np
 
+from darkroom.core import exactmath
 from darkroom.core.spill import blocks
 
 FALSE = 0.5  # share of the list that may be errors of the model: each entry is more likely the label's than not
@@ -28,7 +29,7 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     ordered = places[np.argsort(labels[places], kind="stable")]
     for members in np.split(ordered, np.flatnonzero(np.diff(labels[ordered])) + 1):
         if len(members):
-            thresholds[labels[members[0]]] = probabilities[members, labels[members[0]]].mean()
+            thresholds[labels[members[0]]] = exactmath.total(probabilities[members, labels[members[0]]]) / len(members)
     suspect = np.zeros(len(labels), bool)
     for part in blocks(probabilities.shape):
         rows, own = probabilities[part], labels[part]

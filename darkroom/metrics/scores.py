@@ -13,9 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
+from darkroom.core import exactmath
 from darkroom.core.spill import blocks
 
 ECE_BINS = 15
+FINER = 2.0**20  # times the grid of exactmath.multiply, which coarsens it as far as so many images need
 TOP = 5
 
 
@@ -55,12 +57,14 @@ class Scorer:
     def losses(self) -> np.ndarray:
         """-log p(true class), in nats, p not below the float's epsilon as in scikit-learn: (n,)."""
         with np.errstate(invalid="ignore"):
-            return -np.log(np.clip(self.true_probability, np.finfo(np.float64).eps, 1.0))
+            return -exactmath.log(np.clip(self.true_probability, np.finfo(np.float64).eps, 1.0))
 
     @cached_property
     def brier_terms(self) -> np.ndarray:
         """Squared distance to the one-hot truth, halved for two classes as in scikit-learn: (n,)."""
-        squares = np.einsum("nk,nk->n", self.probabilities, self.probabilities)
+        squares = np.empty(len(self.labels))
+        for part in blocks(self.probabilities.shape):
+            squares[part] = exactmath.total(self.probabilities[part] ** 2)
         terms = squares - 2 * self.true_probability + 1
         return terms / 2 if self.probabilities.shape[1] <= 2 else terms
 
@@ -111,10 +115,11 @@ class Scorer:
             "f1_by_class": np.where(present, f1, np.nan),
         }
         if self.probabilities.shape[1] > TOP:
-            scores["top5_accuracy"] = _divide(weights @ self.top5.astype(np.float64), total)
+            scores["top5_accuracy"] = _divide(_weighted(weights, self.top5[:, None])[:, 0], total)
         nothing = np.full(len(weights), np.nan)
-        scores["log_loss"] = _divide(weights @ self.losses, total) if self.finite else nothing
-        scores["brier"] = _divide(weights @ self.brier_terms, total) if self.finite else nothing
+        for name in ("log_loss", "brier"):
+            terms = self.losses if name == "log_loss" else self.brier_terms
+            scores[name] = _divide(_weighted(weights, terms[:, None])[:, 0], total) if self.finite else nothing
         scores["ece"] = self._ece(weights, total) if self.finite else nothing
         return scores
 
@@ -133,7 +138,7 @@ class Scorer:
     def _ece(self, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
         gaps = np.zeros((len(self.labels), ECE_BINS))
         gaps[np.arange(len(self.labels)), bins_of(self.confidence)] = self.correct - self.confidence
-        return _divide(np.abs(weights @ gaps).sum(axis=1), total)
+        return _divide(np.abs(_weighted(weights, gaps)).sum(axis=1), total)
 
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
@@ -177,6 +182,11 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
     known = predicted >= 0
     cells = labels[known] * classes + predicted[known]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return whole weights (b, n) @ values (n, m), which are rounded to a grid on which no order changes the sum."""
+    return exactmath.multiply(weights, values * FINER) / FINER
 
 
 def _sums_by(group: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:

@@ -1,9 +1,12 @@
 """Where the model looks: a heat map of one picture for one class. Numpy alone, on the model's own outputs."""
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
+
+from darkroom.core import exactmath
 
 GRID = 8  # occlusion hides one of GRID × GRID patches at a time
 SHOWN = 448  # the shorter side of a drawn map at least, in pixels
@@ -27,12 +30,20 @@ def class_activation(maps: np.ndarray, head: Mapping[str, np.ndarray], label: in
     weights (Zhou et al., arXiv:1512.04150), for an mlp that row carried back through the ReLU (Selvaraju et al.,
     arXiv:1610.02391).
     """
-    if "1.weight" in head:
-        hidden = head["0.weight"] @ maps.mean((1, 2)) + head["0.bias"]
-        gradient = (head["1.weight"][label] * (hidden > 0)) @ head["0.weight"]
-    else:
-        gradient = head["0.weight"][label]
-    return _scaled(np.tensordot(gradient, maps, axes=1))
+    heat = np.zeros(maps.shape[1:])
+    with contextlib.suppress(OverflowError):  # of a head that is not finite: it looks nowhere
+        heat = exactmath.product(maps.reshape(len(maps), -1).T, _gradient(maps, head, label)[:, None])
+    return _scaled(heat.reshape(maps.shape[1:]))
+
+
+def _gradient(maps: np.ndarray, head: Mapping[str, np.ndarray], label: int) -> np.ndarray:
+    """Return the gradient (C,) of a class's logit by the channels' means. Raises OverflowError unless it is finite."""
+    if "1.weight" not in head:
+        return head["0.weight"][label]
+    means = exactmath.total(maps.reshape(len(maps), -1)) / maps[0].size
+    hidden = exactmath.product(means[None], head["0.weight"].T)[0] + head["0.bias"]
+    passed = head["1.weight"][label] * (hidden > 0)
+    return exactmath.product(passed[None], head["0.weight"])[0]
 
 
 def occlusion(
@@ -62,11 +73,12 @@ def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     from PIL import Image
 
     side = max(len(image), SHOWN)
-    smooth = Image.fromarray(heat.astype(np.float32), "F").resize((side, side), Image.Resampling.BICUBIC)
-    level = np.clip(np.asarray(smooth), 0, 1)[..., None]
+    # Pillow enlarges bytes in whole numbers: the same on every processor, and 256 levels are more than one can see.
+    smooth = Image.fromarray(np.rint(heat * 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    level = np.asarray(smooth, np.float32)[..., None] / 255
     steps = np.linspace(0, 1, SHADES)
     table = np.stack([np.interp(steps, COLOURS[:, 0], COLOURS[:, 1 + c]) for c in range(3)], axis=1)
-    colour = table.astype(np.float32)[np.rint(level[..., 0] * (SHADES - 1)).astype(np.int64)]
+    colour = np.rint(table).astype(np.float32)[np.rint(level[..., 0] * (SHADES - 1)).astype(np.int64)]
     # Small pictures are enlarged in blocks: their own pixels are what the model saw.
     how = Image.Resampling.NEAREST if len(image) * 4 <= side else Image.Resampling.BICUBIC
     base = np.asarray(Image.fromarray(image).resize((side, side), how), np.float32)
