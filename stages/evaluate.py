@@ -1,5 +1,5 @@
-"""Measure the classifier on the test set: classifier, test shards -> metrics/test.json, plots/predictions.csv,
-plots/test."""
+"""Measure the classifier on the test set: classifier, test shards -> metrics/test.json, metrics/summary.json,
+plots/predictions.csv, plots/test."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,10 @@ from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
 from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import write_predictions
-from darkroom.metrics.summary import scores_block, summarise
+from darkroom.metrics.summary import headline, scores_block, summarise
 from darkroom.metrics.tta import VIEWS
 from darkroom.reporting.evaluation import Material, draw_all
+from darkroom.reporting.findings import warnings
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,14 @@ class EvaluateParams:
 
 
 def main(
-    classifier: Path, body: Path, shards: Path, features: Path, metrics: Path, predictions: Path, figures: Path
+    classifier: Path,
+    body: Path,
+    shards: Path,
+    features: Path,
+    metrics: Path,
+    summary: Path,
+    predictions: Path,
+    figures: Path,
 ) -> str:
     """Score the test set, write every answer, and draw what the answers look like."""
     params = load(EvaluateParams)
@@ -41,9 +49,12 @@ def main(
     material = Material(answerer, test, val, table)
     table["likely_label_errors"] = len(material.suspects)
     files.write_json(metrics, table)
+    files.write_json(summary, headline(table))
     write_predictions(predictions, test.predictions)
     with files.fresh_folder(figures) as folder:
         draw_all(folder, material)
+    for warning in warnings(table):
+        print("evaluate:", warning.replace("\N{NO-BREAK SPACE}", " "), flush=True)
     return f"{in_words(table)} on {len(test.predictions):,} test images"
 
 

@@ -202,7 +202,7 @@ def test_queued_experiments_run_in_parallel_and_can_be_compared_and_applied(rest
     learnt = [row["data"]["params"]["params.yaml"]["data"]["lr"] for branch in shown for row in _experiments(branch)]
     assert sorted(map(float, learnt)) == [1e-4, 0.003]
     restored.dvc("exp", "apply", names[0])
-    assert "metrics/test.json" in restored.dvc("metrics", "diff", "--json").stdout
+    assert "metrics/summary.json" in restored.dvc("metrics", "diff", "--json").stdout
 
 
 def _experiments(branch):

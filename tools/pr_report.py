@@ -118,9 +118,11 @@ def sparkline(values: list[float], most: int = 60) -> str:
 
 
 def metrics(root: Path, start: str) -> str:
-    """`dvc metrics diff`, folded away, without the ends of intervals and the numbers of each class."""
+    """Return `dvc metrics diff` of every file, folded away, without ends of intervals and the numbers of each class."""
+    targets = [f"metrics/{name}.json" for name in ("data", "train", "test", "export")]
+    targets = [target for target in targets if (root / target).exists()]
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", start],
+        [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "6", start, "--targets", *targets],
         cwd=root,
         capture_output=True,
         text=True,

@@ -16,6 +16,8 @@ RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores 
 FEWEST_RESAMPLES = 100
 MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
 
+HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "macro_f1", "n")
+
 
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
     """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
@@ -46,6 +48,11 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
         table["unanswered"] = unanswered
     table["per_class"] = per_class(predictions, f1, drawn.get("f1_by_class"))
     return table
+
+
+def headline(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the few numbers of `summarise` that DVC's tables show: metrics/summary.json."""
+    return {name: table.get(name) for name in HEADLINE}
 
 
 def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:

@@ -152,8 +152,8 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
     return found
 
 
-def warnings(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
-    """Return what must be known before the numbers are used, one sentence each."""
+def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> list[str]:
+    """Return what must be known before the numbers are used, one sentence each. `data` is metrics/data.json."""
     found = []
     n, accuracy = test.get("n", 0), test.get("accuracy")
     if accuracy is not None and n < FEW_TESTED:
@@ -177,6 +177,7 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         )
     if test.get("unanswered"):
         found.append(f"{counted(test['unanswered'], 'test image')} got no answer, and count as wrong.")
+    data = data or {}
     rejects = data.get("rejects", {}).get("total", 0)
     if rejects:
         found.append(f"{counted(rejects, 'file')} could not be read and {'is' if rejects == 1 else 'are'} left out.")

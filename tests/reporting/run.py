@@ -22,6 +22,7 @@ PATHS = (
     "data/shards",
     "data/features",
     "metrics/test.json",
+    "metrics/summary.json",
     "plots/predictions.csv",
     "plots/test",
 )
