@@ -56,6 +56,11 @@ def published_file(name: str) -> str:
         ) from error
 
 
+def licence(name: str) -> str | None:
+    """Return the licence of the published weights as timm states it (apache-2.0, …); None where it does not."""
+    return getattr(_timm(name).get_pretrained_cfg(name), "license", None)
+
+
 def _timm(name: str) -> Any:
     try:
         import timm

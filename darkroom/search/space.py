@@ -56,11 +56,13 @@ Plain = Annotated[Any, AfterValidator(_plain)]
 Number = Annotated[Any, AfterValidator(_number)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a file whose unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Range(_Strict):
+class Range(Strict):
     """Numbers from `low` to `high`, both included; `log`: every decade alike; `points`: how many a grid takes."""
 
     low: Number
@@ -105,7 +107,7 @@ Searched = Annotated[
 ]
 
 
-class Space(_Strict):
+class Space(Strict):
     """A sweep as its file says it. `name` is the file's; `metric` is a key of metrics/train.json."""
 
     name: str
@@ -156,7 +158,7 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset()) -> S
         given = {key: value for key, value in values.items() if value is not None}
         space = Space.model_validate(given | {"name": path.stem})
     except ValidationError as error:
-        raise SweepError(f"{path}: {_reason(error)}") from error
+        raise SweepError(f"{path}: {reason(error, Space)}") from error
     for key in (*space.params, *space.fixed):
         if key not in known:
             raise SweepError(f"{path}: `{key}` is not a key of params.yaml")
@@ -172,18 +174,19 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset()) -> S
     return space
 
 
-def _reason(error: ValidationError) -> str:
-    """Return the first fault in one line, with its key and value."""
-    fault = error.errors()[0]
+def reason(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first fault of a file that `model` reads, in one line, with its key and value."""
+    faults = error.errors()
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     keys = [str(part) for part in fault["loc"] if part not in ("range", "choices")]
     key, value = ".".join(key for key in keys if not key.startswith("function-")), fault["input"]
     if fault["type"] == "extra_forbidden":
-        allowed = Range.model_fields if len(keys) > 1 else sorted(Space.model_fields.keys() - {"name"})
+        allowed = Range.model_fields if "range" in fault["loc"] else sorted(model.model_fields.keys() - {"name"})
         return f"there is no key `{key}`; the keys are {', '.join(allowed)}"
     if fault["type"] == "missing":
-        return f"the key `{key}` is missing; {SEARCHED}"
+        return f"the key `{key}` is missing" + (f"; {SEARCHED}" if fault["loc"][0] == "params" else "")
     said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    if fault["type"] in ("list_type", "too_short"):
+    if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED
     return f"{key} is {repr(value)[:100]}, {said}"
 

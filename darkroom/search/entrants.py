@@ -1,0 +1,177 @@
+"""The bodies that enter a race: which, under what licence, and their features of a part of the images."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError, field_validator
+
+from darkroom.core import files
+from darkroom.core.params import read_yaml
+from darkroom.core.runtime import Runtime
+from darkroom.images.assemble import write_splits
+from darkroom.images.framing import Framing
+from darkroom.images.preprocess import decoded, rows_of_splits
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
+from darkroom.model import onnx_export, packaged, tensors, timm_models, weights
+from darkroom.model.backbones import TIMM
+from darkroom.model.embedding import Copies, embedded
+from darkroom.model.runner import OnnxBody
+from darkroom.search.space import Strict, SweepError, reason
+from darkroom.sources.locations import Places
+
+PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "MIT")
+UNKNOWN = "not stated"
+CPU = ("timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2", "mobilenet_v3_large", "resnet18", "efficientnet_b0")
+GPU = (*CPU, "resnet50", "convnext_tiny", "efficientnet_v2_s", "timm/vit_small_patch14_dinov2")
+BUDGET = 0.2  # seconds in which a body's latency is measured
+Row = Mapping[str, str]
+
+
+class Entry(Strict):
+    """A backbone with its weights, as a race's file lists it."""
+
+    backbone: str
+    weights: str
+
+    @property
+    def name(self) -> str:
+        """How the entry is called in tables and folders."""
+        usual = self.weights in ("imagenet", "package")
+        return self.backbone if usual else f"{self.backbone} ({Path(self.weights).name})"
+
+
+class RaceFile(Strict):
+    """A race's file: `backbones`, each a name or `{backbone: …, weights: …}`; see docs/experiments.md."""
+
+    backbones: list[Entry] = Field(min_length=1)
+    accept_licences: list[str] = Field(default_factory=list)
+    limit: int = Field(default=10_000, ge=10)
+
+    @field_validator("backbones", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return [entry(item) if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+
+def entry(backbone: str) -> Entry:
+    """Return `backbone` with the weights that this machine gets most easily: a package's, else the published ones."""
+    return Entry(backbone=backbone, weights="package" if backbone in packaged.PACKAGES else "imagenet")
+
+
+def read_race(path: Path | None, gpu: bool) -> RaceFile:
+    """Return what the file at `path` says; None: the default list for a CPU, or for a GPU. Raises SweepError."""
+    if path is None:
+        return RaceFile(backbones=[entry(name) for name in (GPU if gpu else CPU)])
+    try:
+        found = RaceFile.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise SweepError(f"{path}: {reason(error, RaceFile)}") from error
+    names = [each.name for each in found.backbones]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SweepError(f"{path}: {twice[0]} stands twice under `backbones`; remove one of them")
+    return found
+
+
+def licence(chosen: Entry) -> str:
+    """Return the licence of the weights, by its SPDX name, as far as it is known."""
+    if chosen.weights == "package":
+        return "Apache-2.0"
+    if chosen.weights == "none":
+        return PERMISSIVE[0]  # chance, and this project's code
+    if chosen.backbone.startswith(TIMM) and chosen.weights == "imagenet":
+        stated = timm_models.licence(chosen.backbone.removeprefix(TIMM)) or UNKNOWN
+        return {name.lower(): name for name in PERMISSIVE}.get(stated.lower(), stated)
+    if "SWAG" in chosen.weights:
+        return "CC-BY-NC-4.0"
+    return "BSD-3-Clause" if chosen.weights == "imagenet" or chosen.weights.startswith("IMAGENET") else UNKNOWN
+
+
+@dataclass
+class Entrant:
+    """A body in a race. `parts`: its features of the images so far; `facts`: body.json; `embedded`, `seconds`: how
+    many images it has embedded, and in what time; `latency`: milliseconds for one image, as the export has it."""
+
+    entry: Entry
+    licence: str
+    framing: Framing
+    folder: Path
+    parts: list[Shards] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    embedded: int = 0
+    seconds: float = 0.0
+    latency: float = 0.0
+
+    @property
+    def megabytes(self) -> float:
+        """The size of the body's file."""
+        return (self.folder / "body/body.onnx").stat().st_size / 1e6
+
+    def has(self, rung: str) -> bool:
+        """Return whether the features of a part of the images are there, from a race that was stopped or run before."""
+        return (self.folder / rung / "index.json").exists()
+
+    def embed(self, shards: Shards | None, rung: str, seed: int, runtime: Runtime) -> None:
+        """Add the features of `shards`, a part of the images called `rung`; None where they are there already."""
+        folder, body = self.folder / rung, self.folder / "body"
+        if shards is not None and not (body / "body.json").exists():
+            self._write_body(shards, body, seed)
+        self.facts = files.read_json(body / "body.json")
+        if shards is not None:
+            started = time.monotonic()
+            ids = iter(shards.ids())
+            with write_shards(folder, "features", shards.classes) as writer:
+                for batch in embedded(shards, body, Copies(0, "none", False, seed), runtime):
+                    for row in batch:
+                        writer.add(row, 0, next(ids))
+                writer.close(seconds=time.monotonic() - started)
+        self.parts.append(Shards(folder))
+        self.embedded += len(self.parts[-1])
+        self.seconds += self.parts[-1].index["seconds"]
+        self.latency = self.latency or measure(body / "body.onnx", self.framing.size, runtime.threads)
+
+    def _write_body(self, shards: Shards, folder: Path, seed: int) -> None:
+        facts = shards.index
+        resolved = weights.resolve(
+            self.entry.backbone, self.entry.weights, self.framing.size, seed, facts["mean"], facts["std"]
+        )
+        with files.fresh_folder(folder) as temporary:
+            exported = onnx_export.export(resolved.body, self.framing.size)
+            files.write_bytes(temporary / "body.onnx", exported)
+            tensors.save(temporary / "body.safetensors", resolved.body.arrays())
+            known = {"frozen": True, "arithmetic": {"kind": "float32"}}
+            files.write_json(temporary / "body.json", resolved.facts | known)
+
+
+def shards_of(
+    rows: Sequence[Row], places: Places, framing: Framing, folder: Path, flips: bool, runtime: Runtime
+) -> Shards:
+    """Return the pictures of `rows` in `framing`, decoded into `folder`."""
+    split = rows_of_splits(rows, {row["id"]: "train" for row in rows})
+    with decoded(split, places, framing, runtime, folder) as (prepared, scratch):
+        write_splits(prepared, scratch, framing, folder, {"flips": flips}, runtime.workers)
+    return Shards(folder / "train")
+
+
+def measure(model: Path, size: int, threads: int) -> float:
+    """Return the median milliseconds that the body's file takes for one picture on this machine's processor."""
+    body = OnnxBody(model, threads)
+    picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    body.features(picture)  # the first call also allocates
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < BUDGET:
+        started = time.perf_counter()
+        body.features(picture)
+        times.append(time.perf_counter() - started)
+    return 1000 * median(times)
+
+
+def discard(folder: Path) -> None:
+    """Remove pictures that every body has seen."""
+    shutil.rmtree(folder, ignore_errors=True)

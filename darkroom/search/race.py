@@ -1,0 +1,225 @@
+"""`darkroom race [RACE.yaml]`: which backbone suits these images, found on parts of them before the whole.
+
+Each body embeds a quarter of the images of train and val, and a head as in params.yaml is cross-validated on them. Who
+is in the lower half and worse than the best beyond noise is out; the others go on to half of the images, and to all.
+The test set is looked at once, for the body that is chosen.
+"""
+
+import argparse
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import load, read_yaml
+from darkroom.core.progress import say
+from darkroom.core.runtime import Runtime, from_environment, torch_device
+from darkroom.images.framing import Framing
+from darkroom.model.backbones import is_file
+from darkroom.model.preprocessing import framing
+from darkroom.reporting.figures import save
+from darkroom.search import project
+from darkroom.search.entrants import PERMISSIVE, Entrant, Entry, RaceFile, discard, licence, read_race, shards_of
+from darkroom.search.experiment import Experiment, dvc, read, setting
+from darkroom.search.pool import Pool, ranks
+from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
+from darkroom.sources.locations import FACTS, Places
+from darkroom.splits.corrections import apply, read_corrections
+from darkroom.training.recipe import Recipe
+
+FOLDER = Path(".darkroom/races")
+ROUNDS = (0.25, 0.5, 1.0)  # shares of the images
+FEW = 400  # images: with fewer, parts of them tell nothing
+INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
+
+
+class Race:
+    """The images of a race, its entrants, and what is known of them."""
+
+    def __init__(self, root: Path, file: RaceFile, folder: Path, runtime: Runtime) -> None:
+        self.root, self.folder, self.runtime = root, folder, runtime
+        self.params = read_yaml(root / "params.yaml")
+        self.recipe = head_recipe(root)
+        divided = {row["id"]: row for row in files.read_csv(root / SPLIT)}
+        index = [row for row in files.read_csv(root / INDEX) if divided[row["id"]]["split"] in ("train", "val")]
+        corrections = root / self.params["corrections"]
+        changes = apply(read_corrections(corrections), corrections, index,
+                        {name: row["split"] for name, row in divided.items()}).changes  # fmt: skip
+        changed = {name: label for part in changes.values() for name, label in part.items()}
+        self.labels = {row["id"]: changed.get(row["id"], row["label"]) for row in index}
+        self.labels = {name: label for name, label in self.labels.items() if label}
+        self.folds = {name: int(row["fold"]) for name, row in divided.items() if row["fold"]}
+        self.val = frozenset(name for name, row in divided.items() if row["split"] == "val")
+        self.facts = files.read_json(root / "data/raw" / FACTS)
+        self.rows = sorted((row for row in index if row["id"] in self.labels), key=lambda row: row["id"])
+        labels, chooses = [row["label"] for row in self.rows], np.array([row["id"] in self.val for row in self.rows])
+        self.ranks = ranks(labels, chooses, self.recipe.seed) * len(self.rows) / min(len(self.rows), file.limit)
+        self.images = int((self.ranks < 1).sum())
+        self.entrants = self._entrants(file)
+        self.out: list[Standing] = []
+        self.seconds = 0.0  # for decoding and embedding
+
+    def _entrants(self, file: RaceFile) -> list[Entrant]:
+        """Return the entrants; with them the body of params.yaml, if it has weights. Who cannot run is reported."""
+        entries = [*file.backbones]
+        current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
+        if current.weights != "none" and current not in entries:
+            entries.append(current)
+        found = []
+        for each in entries:
+            try:
+                terms = licence(each)
+                if terms not in (*PERMISSIVE, *file.accept_licences) and each != current and not is_file(each.weights):
+                    say(f"race: {each.name} is left out: its licence is {terms}; list it under `accept_licences`")
+                    continue
+                levels = self.facts.get("levels", {})
+                shape = framing(self.params["image_size"], self.params["resize"], each.backbone, each.weights, levels)
+            except DarkroomError as error:
+                say(f"race: {each.name} is left out: {error}")
+                continue
+            state = files.digest([each.model_dump(), shape.facts(), self.recipe.seed])
+            found.append(Entrant(each, terms, shape, self.folder / "features" / state[:16]))
+        if len(found) < 2:
+            raise DarkroomError(f"a race needs two bodies, {len(found)} can run here; name others in a race's file")
+        return found
+
+    def run(self) -> list[Standing]:
+        """Run all rounds, or until one body is left, and return the standings of the last one."""
+        standings: list[Standing] = []
+        rounds = ROUNDS if self.images > FEW else ROUNDS[-1:]
+        for begin, end in zip((0.0, *rounds), rounds, strict=False):
+            started = time.monotonic()
+            self._embed(begin, end)
+            self.seconds += time.monotonic() - started
+            standings = [self._judge(entrant) for entrant in self.entrants]
+            best = min(standings, key=lambda standing: standing.rank)
+            say(f"race: on {len(best.ids):,} images {best.name} leads with {best.accuracy:.1%}")
+            if end == rounds[-1]:
+                break
+            losers = lost(standings)
+            for loser in losers:
+                say(f"race: {loser.name} is out after {len(loser.ids):,} images, with {loser.accuracy:.1%}")
+            self.out += losers
+            names = {loser.name for loser in losers}
+            self.entrants = [entrant for entrant in self.entrants if entrant.entry.name not in names]
+            if len(self.entrants) == 1:
+                return [standing for standing in standings if standing.name not in names]
+        return standings
+
+    def _embed(self, begin: float, end: float) -> None:
+        """Embed the images whose rank is from `begin` to `end`; pictures are decoded once for each framing."""
+        rows = [self.rows[at] for at in np.flatnonzero((begin <= self.ranks) & (self.ranks < end))]
+        rung = files.digest([row["id"] for row in rows])[:16]
+        places = Places(Path(self.params["source"]), self.root / "data/raw", self.runtime.downloads)
+        shapes: dict[Framing, list[Entrant]] = {}
+        for entrant in self.entrants:
+            shapes.setdefault(entrant.framing, []).append(entrant)
+        for shape, entrants in shapes.items():
+            scratch, shards = self.folder / "pictures", None
+            if not all(entrant.has(rung) for entrant in entrants):
+                shards = shards_of(rows, places, shape, scratch, self.facts["flips"], self.runtime)
+            for entrant in entrants:
+                try:
+                    entrant.embed(None if entrant.has(rung) else shards, rung, self.recipe.seed, self.runtime)
+                except DarkroomError as error:
+                    say(f"race: {entrant.entry.name} is left out: {error}")
+                    self.entrants = [other for other in self.entrants if other is not entrant]
+            discard(scratch)
+        if len(self.entrants) < 2:
+            raise DarkroomError(f"a race needs two bodies, {len(self.entrants)} can run here; name others in its file")
+
+    def _judge(self, entrant: Entrant) -> Standing:
+        pool = Pool(entrant.parts, self.labels, self.folds, self.val)
+        return Standing.of(
+            entrant.entry.name, pool.ids, pool.labels, pool.out_of_fold(self.recipe),
+            embed_rate=entrant.embedded / entrant.seconds, export_rate=1000 / entrant.latency,
+            megabytes=entrant.megabytes, parameters=int(entrant.facts["parameters"]), licence=entrant.licence,
+        )  # fmt: skip
+
+
+def head_recipe(root: Path) -> Recipe:
+    """Return the recipe of params.yaml for a linear head on cached features."""
+    recipe: Recipe = load(Recipe, root / "params.yaml")
+    return replace(recipe, freeze="backbone", head="linear", thaw_epoch=0, cutmix=0.0, lr_decay=1.0)
+
+
+def require_split(root: Path) -> None:
+    """Bring data/index.csv and data/split.csv up to date. Raises DarkroomError."""
+    done = subprocess.run([*dvc(), "repro", "-q", "split"], cwd=root)
+    if done.returncode:
+        raise DarkroomError("the stages before the race do not run; make `dvc repro split` work first")
+
+
+def conclude(race: Race, standings: list[Standing], test: bool) -> int:
+    """Print and write the table, the figure, the advice and the command; look at test once. The exit status."""
+    frame = table(standings, race.out)
+    frame.to_csv(race.folder / "race.csv", index=False)
+    save(race.folder / "race.png", figure(frame))
+    print(in_words(frame))
+    print(f"\nfigure: {(race.folder / 'race.png').relative_to(race.root)}")
+    best, chosen = advised(standings)
+    entries = {entrant.entry.name: entrant.entry for entrant in race.entrants}
+    if chosen is not best:
+        print(f"best: {best.name}; it is taken by\n  {_command(entries[best.name])}")
+    rate = "" if chosen is best else f", {chosen.export_rate / best.export_rate:.1f} times as fast"
+    print(f"advised: {chosen.name}, the fastest of those that are not worse than the best beyond noise{rate}:")
+    print(f"  {_command(entries[chosen.name])}")
+    return _look_at_test(race, entries[chosen.name]) if test else 0
+
+
+def _look_at_test(race: Race, chosen: Entry) -> int:
+    say(f"race: evaluating {chosen.name} on the test set")
+    log = race.folder / "best.log"
+    name = f"race-{race.folder.name}-best"
+    experiment = Experiment(race.root, name, _settings(chosen), None, log,
+                            copies=project.copies(race.root, race.params | _settings(chosen)))  # fmt: skip
+    status = experiment.run(lambda _: False, threading.Event())
+    commit = experiment.commit()
+    if status or commit is None:
+        print(f"the final evaluation failed: {experiment.reason()}  ({log.relative_to(race.root)})")
+        return 1
+    found = read(race.root, commit, "metrics/test.json")
+    if found.get("accuracy") is not None:
+        print(
+            f"test: accuracy {found['accuracy']:.4f} (95 % interval {found['accuracy_low']:.4f} to"
+            f" {found['accuracy_high']:.4f}) on {found['n']:,} images; keep it with `dvc exp apply {name}`"
+        )
+    return 0
+
+
+def _settings(chosen: Entry) -> dict[str, Any]:
+    return {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
+
+
+def _command(chosen: Entry) -> str:
+    return "dvc exp run " + " ".join(
+        f"-S {quote(f'{key}={setting(value)}')}" for key, value in _settings(chosen).items()
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """0: done; 1: the final evaluation failed."""
+    parser = argparse.ArgumentParser(
+        prog="darkroom race",
+        description="Find the backbone that suits these images: cross-validated heads on parts of train and val.",
+    )
+    parser.add_argument("file", type=Path, nargs="?", help="a race's file (default: a list for this machine)")
+    parser.add_argument("--no-test", action="store_true", help="leave out the final evaluation on the test set")
+    asked = parser.parse_args(arguments)
+    root, runtime = Path.cwd(), from_environment()
+    file = read_race(asked.file, str(torch_device(runtime)) != "cpu")
+    require_split(root)
+    folder = root / FOLDER / (asked.file.stem if asked.file else "default")
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    race = Race(root, file, folder, runtime)
+    standings = race.run()
+    say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
+    return conclude(race, standings, not asked.no_test)

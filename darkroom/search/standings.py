@@ -1,0 +1,171 @@
+"""How the bodies of a race stand: cross-validated accuracy and log loss, paired with the best, and what is advised."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from darkroom.metrics.intervals import wilson
+from darkroom.metrics.significance import ALPHA, difference_interval, holm, mcnemar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("backbone", "images", "accuracy", "low", "high", "vs best", "vs low", "vs high", "p", "verdict", "log loss",
+           "embed/s", "export/s", "MB", "Mparams", "licence")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One body's cross-validated answers to images by id. `right` bool (n,), `losses` float64 (n,) in nats."""
+
+    name: str
+    ids: list[str]
+    right: np.ndarray
+    losses: np.ndarray
+    embed_rate: float
+    export_rate: float
+    megabytes: float
+    parameters: int
+    licence: str
+
+    @classmethod
+    def of(
+        cls, name: str, ids: list[str], labels: np.ndarray, probabilities: np.ndarray, **facts: float | str
+    ) -> "Standing":
+        """Return the standing of `probabilities` (n, K); rows of NaN, which no fold answers, are left out."""
+        answered = ~np.isnan(probabilities).any(axis=1)
+        probabilities, labels = probabilities[answered], labels[answered]
+        of_label = probabilities[np.arange(len(labels)), labels]
+        losses = -np.log(np.clip(of_label, np.finfo(np.float64).eps, 1.0))
+        kept = [ids[at] for at in np.flatnonzero(answered)]
+        return cls(name, kept, probabilities.argmax(axis=1) == labels, losses, **facts)  # type: ignore[arg-type]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers."""
+        return float(self.right.mean())
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of -log p(true class), in nats."""
+        return float(self.losses.mean())
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What bodies are ordered by, the best first: accuracy, and the log loss between equals."""
+        return -self.accuracy, self.log_loss
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A body against the best one, on the images that both answered. `p` is adjusted for the number of bodies."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether the body is worse than the best beyond noise."""
+        return self.p < ALPHA and self.difference < 0
+
+
+def against(best: Standing, others: list[Standing]) -> list[Pair]:
+    """Return each of `others` against `best`: McNemar's exact test, with Holm's adjustment for their number."""
+    found = []
+    for other in others:
+        at = {name: index for index, name in enumerate(other.ids)}
+        both = [index for index, name in enumerate(best.ids) if name in at]
+        one, two = best.right[both], other.right[[at[best.ids[index]] for index in both]]
+        fixed, broken = int((two & ~one).sum()), int((one & ~two).sum())
+        low, high = difference_interval(fixed, broken, len(both))
+        found.append(((fixed - broken) / max(1, len(both)), low or 0.0, high or 0.0, mcnemar(fixed, broken)))
+    return [
+        Pair(difference, low, high, p)
+        for (difference, low, high, _), p in zip(found, holm([each[3] for each in found]), strict=True)
+    ]
+
+
+def lost(standings: list[Standing]) -> list[Standing]:
+    """Return who is out after a round: those in the lower half that are worse than the best beyond noise."""
+    order = sorted(standings, key=lambda standing: standing.rank)
+    pairs = against(order[0], order[1:])
+    half = -(-len(order) // 2)
+    return [other for place, (other, pair) in enumerate(zip(order[1:], pairs, strict=True), 1)
+            if place >= half and pair.worse]  # fmt: skip
+
+
+def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:
+    """Return the best body, and the cheapest that is not worse than it beyond noise: the fastest for one image."""
+    order = sorted(finalists, key=lambda standing: standing.rank)
+    level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True) if not pair.worse]
+    return order[0], max([order[0], *level], key=lambda standing: standing.export_rate)
+
+
+def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
+    """Return one row a body, the best first; those that were out after a round come last, on fewer images."""
+    order = sorted(finalists, key=lambda standing: standing.rank)
+    losers = sorted(out, key=lambda standing: (-len(standing.ids), standing.rank))
+    pairs = [None, *against(order[0], order[1:]), *(against(order[0], [loser])[0] for loser in losers)]
+    rows = []
+    for standing, pair in zip([*order, *losers], pairs, strict=True):
+        low, high = wilson(float(standing.right.sum()), len(standing.ids))
+        verdict = "best" if pair is None else "worse" if pair.worse else "level"
+        compared = [None] * 4 if pair is None else [pair.difference, pair.low, pair.high, pair.p]
+        rows.append([
+            standing.name, len(standing.ids), standing.accuracy, low, high, *compared,
+            f"{verdict}, out" if standing in out else verdict, standing.log_loss, standing.embed_rate,
+            standing.export_rate, standing.megabytes, standing.parameters / 1e6, standing.licence,
+        ])  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def in_words(frame: pd.DataFrame) -> str:
+    """Return `table` for a terminal: percentages with their intervals, differences in points."""
+
+    def row(each: pd.Series) -> dict[str, str]:
+        paired = "" if pd.isna(each["vs best"]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(
+            *(100 * each[key] for key in ("vs best", "vs low", "vs high")))  # fmt: skip
+        return {
+            "backbone": each["backbone"],
+            "images": f"{each['images']:,}",
+            "accuracy %": f"{100 * each['accuracy']:.1f} ({100 * each['low']:.1f} to {100 * each['high']:.1f})",
+            "points to the best": paired,
+            "verdict": each["verdict"],
+            "log loss": f"{each['log loss']:.3f}",
+            "embed/s": f"{each['embed/s']:.0f}",
+            "export/s": f"{each['export/s']:.0f}",
+            "MB": f"{each['MB']:.1f}",
+            "Mparams": f"{each['Mparams']:.2f}",
+            "licence": each["licence"],
+        }
+
+    return pd.DataFrame([row(each) for _, each in frame.iterrows()]).to_string(index=False)
+
+
+def figure(frame: pd.DataFrame) -> "Figure":
+    """Draw accuracy with its interval against images a second of the export; a body that was out is hollow."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    drawn = Figure(figsize=(7.4, 4.6), layout="constrained")
+    axes = drawn.add_subplot()
+    for _, each in frame.iterrows():
+        out = each["verdict"].endswith("out")
+        colour = "#2563eb" if each["verdict"] == "best" else "#a1a1aa" if "worse" in each["verdict"] else "#059669"
+        error = [[each["accuracy"] - each["low"]], [each["high"] - each["accuracy"]]]
+        axes.errorbar(each["export/s"], each["accuracy"], yerr=error, fmt="o", color=colour, capsize=3,
+                      markerfacecolor="white" if out else colour)  # fmt: skip
+        axes.annotate(each["backbone"], (each["export/s"], each["accuracy"]), xytext=(7, 5),
+                      textcoords="offset points", fontsize=8)  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.25)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("images a second, one at a time, on this machine")
+    axes.set_ylabel("cross-validated accuracy, 95 % interval")
+    axes.set_title("Blue: best; green: level with it; grey: worse; hollow: out after a part of the images", fontsize=9)
+    axes.grid(alpha=0.3)
+    return drawn

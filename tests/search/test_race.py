@@ -1,0 +1,210 @@
+"""A race of small bodies on digits, and its rules on answers made for the purpose."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from darkroom.core import files, runtime
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import load
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
+from darkroom.search import race
+from darkroom.search.entrants import Entry, RaceFile, licence, read_race
+from darkroom.search.pool import Pool, ranks
+from darkroom.search.space import SweepError
+from darkroom.search.standings import Standing, advised, against, figure, in_words, lost, table
+from darkroom.training.recipe import Recipe
+from tests.conftest import ROOT
+from tests.stages.pipeline import run_fetch, run_split
+
+WEIGHTS = ROOT / "weights/small_cnn-mnist.safetensors"
+BODIES = f"""
+backbones:
+  - {{backbone: lenet, weights: none}}
+  - {{backbone: simple_cnn, weights: none}}
+  - {{backbone: small_cnn, weights: {WEIGHTS}}}
+"""
+
+
+def standing(name: str, right: list[int], rate: float, n: int = 200, losses: float = 0.1) -> Standing:
+    """A body that answers `right` of `n` images, those with these numbers."""
+    mask = np.zeros(n, bool)
+    mask[right] = True
+    ids = [f"{number:03d}" for number in range(n)]
+    return Standing(name, ids, mask, np.full(n, losses), 100.0, rate, 9.0, 1_000_000, "MIT")
+
+
+BEST = standing("best", [*range(190)], 10)
+LEVEL = standing("level", [*range(187)], 40)
+WORSE = standing("worse", [*range(150)], 90)
+WORST = standing("worst", [*range(120)], 99)
+
+
+def test_the_advice_is_the_fastest_that_is_not_worse_than_the_best_beyond_noise():
+    assert advised([WORSE, LEVEL, BEST, WORST]) == (BEST, LEVEL)
+    assert advised([WORSE, BEST]) == (BEST, BEST)
+    assert advised([standing("a", [*range(190)], 5, losses=0.2), BEST])[0] is BEST  # the log loss between equals
+
+
+def test_a_round_loses_those_in_the_lower_half_that_are_worse_beyond_noise():
+    assert lost([BEST, LEVEL, WORSE, WORST]) == [WORSE, WORST]
+    assert lost([BEST, WORSE, WORST]) == [WORST]  # the upper half goes on in any case
+    assert lost([BEST, LEVEL]) == []
+
+
+def test_bodies_are_compared_on_the_images_that_both_answered():
+    few = Standing("few", BEST.ids[150:], BEST.right[150:].copy(), np.full(50, 0.1), 1.0, 1.0, 1.0, 1, "MIT")
+    few.right[:3] = False
+    pair = against(BEST, [few])[0]
+    assert pair.difference == pytest.approx(-3 / 50)
+    assert pair.low < pair.difference < pair.high
+    assert not pair.worse
+
+
+def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body():
+    frame = table([LEVEL, BEST], [WORST])
+    assert list(frame["verdict"]) == ["best", "level", "worse, out"]
+    text = in_words(frame)
+    assert "95.0 (91.0 to 97.3)" in text
+    assert "-1.5 (-3.4 to +0.4)" in text
+    assert len(figure(frame).axes[0].texts) == 3
+
+
+def test_ranks_make_nested_parts_of_every_class_and_keep_one_to_learn_from():
+    labels = ["a"] * 40 + ["b"] * 5 + ["c"]
+    chooses = np.array([number % 5 == 0 for number in range(46)])
+    chooses[45] = False
+    found = ranks(labels, chooses, seed=3)
+    small, large = found < 0.25, found < 0.5
+    assert (small <= large).all()
+    assert {labels[at] for at in np.flatnonzero(small & ~chooses)} == {"a", "b", "c"}
+    assert np.bincount(np.unique(np.array(labels)[large], return_inverse=True)[1])[0] == 20
+    assert (found != ranks(labels, chooses, seed=4)).any()
+
+
+@pytest.fixture
+def pool(tmp_path) -> Pool:
+    """Features that say nothing of the label, but which of 60 samples it is."""
+    random = np.random.default_rng(0)
+    ids = [f"{number:064x}" for number in range(60)]
+    with write_shards(tmp_path / "features", "features", ["a"]) as writer:
+        for name in ids:
+            writer.add(random.normal(0, 1, (1, 80)).astype(np.float32), 0, name)
+        writer.close()
+    labels = {name: "ab"[int(random.integers(2))] for name in ids[:-1]}  # the last one is excluded by a correction
+    folds = {name: number % 5 for number, name in enumerate(ids)}
+    return Pool([Shards(tmp_path / "features")], labels, folds, frozenset(ids[:10]))
+
+
+def test_a_head_is_judged_on_the_fold_that_it_has_not_seen(pool):
+    recipe = race.head_recipe(ROOT)
+    found = pool.out_of_fold(recipe)
+    assert found.shape == (59, 2)
+    assert found.sum(axis=1) == pytest.approx(np.ones(59))
+    right = (found.argmax(axis=1) == pool.labels).mean()
+    assert 0.3 < right < 0.7  # a head that had seen them knows all 80 features of 59 samples by heart
+
+
+def test_samples_that_may_not_be_learnt_from_change_nothing(pool):
+    recipe = race.head_recipe(ROOT)
+    allowed = pool.subset(0.5, 0)
+    before = pool.out_of_fold(recipe, allowed)
+    pool.labels = np.where(allowed, pool.labels, 1 - pool.labels)
+    assert (pool.out_of_fold(recipe, allowed) == before).all()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """600 digits as pictures, indexed and split, with the project's params."""
+    monkeypatch.chdir(tmp_path)
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images[:600], digits.target, strict=False)):
+        path = tmp_path / f"pictures/{label}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15.9).astype(np.uint8)).resize((28, 28)).save(path)
+    run_fetch()
+    run_split()
+    for name in ("corrections.csv", "params.schema.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    text = (ROOT / "params.yaml").read_text().replace("sources/digits.yaml", "pictures")
+    (tmp_path / "params.yaml").write_text(text.replace("image_size: auto", "image_size: 28"))
+    monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
+    return tmp_path
+
+
+def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(project, capsys):
+    path = project / "bodies.yaml"
+    path.write_text(BODIES)
+    file = read_race(path, gpu=False)
+    folder = project / ".darkroom/races/bodies"
+    folder.mkdir(parents=True)
+    begun = race.Race(project, file, folder, runtime.from_environment())
+    standings = begun.run()
+    assert {each.name for each in begun.out} >= {"lenet (none)"}
+    assert all(len(each.ids) < 200 for each in begun.out if each.name == "lenet (none)")
+    test = {row["id"] for row in files.read_csv(project / "data/split.csv") if row["split"] == "test"}
+    assert all(test.isdisjoint(each.ids) for each in [*standings, *begun.out])
+    assert not (folder / "pictures").exists()
+    assert race.conclude(begun, standings, test=False) == 0
+    said = capsys.readouterr()
+    assert "lenet (none) is out after" in said.err
+    assert "advised: small_cnn (small_cnn-mnist.safetensors)" in said.out
+    assert f"dvc exp run -S backbone=small_cnn -S weights={WEIGHTS} -S freeze=backbone" in said.out
+    assert (folder / "race.png").stat().st_size > 5000
+    # Again: features that are there are not computed again, and the answers are the same.
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("shard-*.safetensors")}
+    again = race.Race(project, file, folder, runtime.from_environment()).run()
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("shard-*.safetensors")} == before
+    assert all((one.losses == two.losses).all() for one, two in zip(standings, again, strict=True))
+
+
+def test_a_race_of_one_is_no_race_and_who_is_left_out_is_reported(project, capsys):
+    file = RaceFile(backbones=[Entry(backbone="resnet18", weights="absent.pth")])
+    with pytest.raises(DarkroomError, match=r"a race needs two bodies, \d can run here"):
+        race.Race(project, file, project, runtime.from_environment())
+    assert "race: resnet18 (absent.pth) is left out: weights: absent.pth does not exist" in capsys.readouterr().err
+
+
+def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, capsys):
+    assert licence(Entry(backbone="resnet18", weights="imagenet")) == "BSD-3-Clause"
+    assert licence(Entry(backbone="timm/tf_efficientnet_lite0", weights="package")) == "Apache-2.0"
+    swag = Entry(backbone="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
+    assert licence(swag) == "CC-BY-NC-4.0"
+    with pytest.raises(DarkroomError, match="a race needs two bodies"):
+        race.Race(project, RaceFile(backbones=[swag]), project, runtime.from_environment())
+    assert "left out: its licence is CC-BY-NC-4.0; list it under `accept_licences`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backbones: []", r"backbones is \[\]"),
+        ("bodies: [resnet18]", "there is no key `bodies`; the keys are accept_licences, backbones, limit"),
+        ("backbones: [resnet18]\nlimit: 1", "limit is 1, expected greater than or equal to 10"),
+        ("backbones: [resnet18, resnet18]", "resnet18 stands twice"),
+        ("backbones: [{backbone: resnet18}]", "the key `backbones.0.weights` is missing"),
+    ],
+)
+def test_a_race_file_with_a_fault_is_rejected(tmp_path, text, message):
+    (tmp_path / "race.yaml").write_text(text)
+    with pytest.raises(SweepError, match=message):
+        read_race(tmp_path / "race.yaml", gpu=False)
+
+
+def test_the_default_lists_are_for_a_cpu_and_a_gpu():
+    cpu, gpu = (read_race(None, gpu=gpu).backbones for gpu in (False, True))
+    assert cpu[0] == Entry(backbone="timm/tf_efficientnet_lite0", weights="package")
+    assert len(cpu) == 5
+    assert {entry.name for entry in cpu} < {entry.name for entry in gpu}
+
+
+def test_the_head_of_a_race_is_the_linear_one_of_params_yaml():
+    recipe, params = race.head_recipe(ROOT), load(Recipe, ROOT / "params.yaml")
+    assert (recipe.lr, recipe.epochs, recipe.seed) == (params.lr, params.epochs, params.seed)
+    assert recipe.only_head
+    assert recipe.head == "linear"
