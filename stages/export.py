@@ -44,7 +44,9 @@ def main(
         found = answers.check(model, folder / "model.onnx", saved, test, cached, machine)
         facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
         if params.quantize == "int8":
-            facts["quantize"] |= _try_int8(model, folder, open_split(shards, "val"), test, machine)
+            facts["quantize"] |= _try_int8(
+                _float_model(model, saved, body), folder, open_split(shards, "val"), test, machine
+            )
         about = (test.index.get("card") or {}) | {"counts": _counts(data)}
         _describe(folder, saved, body, test, about, files.read_json(scores), facts)
         facts["size_bytes"] = (folder / "model.onnx").stat().st_size
@@ -63,6 +65,20 @@ def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
     from darkroom.model.onnx_export import export
 
     return parse(export(load_network(saved.folder).body, saved.facts["image_size"]), saved.folder.as_posix())
+
+
+def _float_model(model: onnx.ModelProto, saved: SavedClassifier, body: Path) -> onnx.ModelProto:
+    """Return the model to quantise: `model`, but with a float body for an exact one, whose clips and roundings would
+    stay between the 8-bit layers."""
+    described = body / "body.json"
+    known = files.read_json(described) if described.exists() else {}
+    if not saved.frozen or known.get("arithmetic", {}).get("kind") != "exact":
+        return model
+    from darkroom.model.network import load_body
+    from darkroom.model.onnx_export import export
+
+    graph = parse(export(load_body(body)[0].eval(), saved.facts["image_size"]), body.as_posix())
+    return join(graph, saved.head, saved.temperature)
 
 
 def _cost(
