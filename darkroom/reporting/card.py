@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from darkroom.core.text import escape, one_line
+
 FEW = 30  # test pictures of a class below which its scores say little
 TEMPLATES = Path(__file__).with_name("templates")
 METRICS = {
@@ -37,7 +39,7 @@ def model_card(
 ) -> str:
     """Return the card's text: facts of model.json, config.json, the data set's own card and counts, metrics/test.json,
     metrics/export.json, and the md5 by which dvc.lock names each input."""
-    # The output is Markdown, not HTML: names are escaped where they could end a table's cell.
+    # The output is Markdown, not HTML: names of classes and data sets are escaped as such.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=False,
@@ -46,7 +48,8 @@ def model_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": _number, "listed": _listed, "cell": _cell, "value": _value, "json": _json}
+    environment.filters |= {"number": _number, "listed": _listed, "cell": _cell, "value": _value, "json": _json,
+                            "safe_text": _safe, "one_line": one_line}  # fmt: skip
     name = data.get("name") or "own pictures"
     text = environment.get_template("card.md.j2").render(
         name=name,
@@ -108,7 +111,12 @@ def _number(value: float | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.splitlines()).replace("|", "\\|")
+    """Return text for a code span in a table, in which nothing is markup but a backtick and a |."""
+    return one_line(text).replace("`", "'").replace("|", "\\|")
+
+
+def _safe(text: str) -> str:
+    return escape(text, "markdown")
 
 
 def _value(value: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from darkroom.core import files
 from darkroom.metrics.curves import class_curves
 from darkroom.metrics.predictions import Predictions
-from darkroom.reporting.figures import FAINT, GRID, INK, PALE, PALETTE, WRONG, new_figure, shortened
+from darkroom.reporting.figures import FAINT, GRID, INK, PALE, PALETTE, WRONG, drawn_names, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -163,9 +163,10 @@ def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray, classes
         x, y = points[~right].T
         handles.append(axes.scatter(x, y, s=70, facecolors="none", edgecolors=WRONG, linewidths=1.6))
         names.append("wrong answer")
+    drawn = drawn_names(classes, 26)
     for label in present if coloured else ():
         handles.append(axes.scatter([], [], s=34, color=PALETTE[number[label]], linewidths=0))
-        names.append(shortened(classes[label], 26))
+        names.append(drawn[label])
     axes.set(xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set_color(GRID)

@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from darkroom.core.text import escape, one_line
 from darkroom.reporting.comparison import BETTER, UNCLEAR, WORSE, Comparison, Row
 
 LABELS = {"top5_accuracy": "top-5 accuracy", "roc_auc": "ROC AUC", "brier": "Brier score", "ece": "ECE",
           "macro_f1": "macro F1"}  # fmt: skip
 SIGNS = {BETTER: "🟢", WORSE: "🔴", UNCLEAR: "⚪"}
-MARKUP = re.compile(r"[\\&<>`*_\[\]~#|$]|(?<=\bwww)\.|:(?=//)")  # also what begins a link by itself
-# At the end of a cell even an escaped backslash would escape the | behind it.
-ENTITIES = {"\\": "&#92;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 PLOT = 33  # characters of an interval's drawing
 
 
@@ -163,19 +161,13 @@ def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown shows as it is, also in a table: a class or a file may be called anything."""
-    text = MARKUP.sub(lambda sign: ENTITIES.get(sign[0], f"\\{sign[0]}"), _in_one_line(text))
-    return text.replace("@", "@\u200b")  # nobody is to be notified because a file is called so
+    return escape(text, "markdown")
 
 
 def _code(text: str) -> str:
     """Text as a code span, in which nothing is markup but a fence such as its own, and a table's |."""
-    text = _in_one_line(text).replace("|", "\\|")
+    text = one_line(text).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     # Markdown takes one blank off both ends, which a backtick at an end needs.
     edge = " " if text.strip(" ") and (text[0] in " `" or text[-1] in " `") else ""
     return f"{fence}{edge}{text}{edge}{fence}"
-
-
-def _in_one_line(text: str) -> str:
-    return " ".join(text.splitlines())

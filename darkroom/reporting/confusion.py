@@ -8,13 +8,14 @@ import numpy as np
 
 from darkroom.core import spill
 from darkroom.metrics.predictions import Predictions
-from darkroom.reporting.figures import GRID, INK, new_figure, shortened
+from darkroom.reporting.figures import GRID, INK, drawn_names, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NATURAL = 12  # classes up to which the order of the names is kept: it often means something, as of digits
+LONGEST = 18  # characters of a name
 NAMED = 40  # classes up to which each is named on the axes of the figure
 SHOWN_ROWS, SHOWN_COLUMNS = 25, 24  # of the part with names when there are more
 GRAIN = 1_000_000  # probabilities are counted in such parts, in integers: the same order on every processor
@@ -89,7 +90,8 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], order: np.ndarr
     stands beside the rows with most wrong answers, with names, and the answers that these rows got.
     """
     order = np.arange(len(classes)) if order is None else order
-    counts, names = counts[np.ix_(order, order)], [classes[number] for number in order.tolist()]
+    drawn = drawn_names(classes, LONGEST)
+    counts, names = counts[np.ix_(order, order)], [drawn[number] for number in order.tolist()]
     if len(names) <= NAMED:
         side = float(np.clip(1.9 + 0.52 * len(names), 4.6, 16))
         figure = new_figure(side + 0.6, side)
@@ -123,7 +125,7 @@ def worst_part(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _matrix(axes: "Axes", counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
     share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto" if len(rows) != len(columns) else "equal")
-    across, down = [shortened(name, 18) for name in columns], [shortened(name, 18) for name in rows]
+    across, down = columns, rows
     size = 10 if len(rows) <= 12 else 8
     upright = max(map(len, across), default=0) > 3
     axes.set_xticks(range(len(across)), across, rotation=90 if upright else 0, fontsize=size)

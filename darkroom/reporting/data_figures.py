@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from darkroom.core import files
+from darkroom.reporting.figures import drawn_names
 
 SIDE, GAP, DPI = 96, 4, 100
-LONGEST = 22  # characters of a class name
 PAIRS_A_ROW = 4
 INK, QUIET, ALARM = "#222222", "#777777", "#b00020"
 
@@ -38,7 +38,7 @@ def save_sheet(
             for number, pixels in enumerate(group):
                 left = int(start) + number * (SIDE + GAP)
                 sheet[at * (SIDE + GAP) :, left:][:SIDE, :SIDE] = scaled(pixels)
-    names = [_shortened(name, LONGEST) for name, _ in rows]
+    names = [name for name, _ in rows]
     figure, axes = _canvas(sheet, left=0.25 + 0.085 * max(map(len, names), default=0), top=0.75)
     for at, name in enumerate(names):
         axes.text(-8, at * (SIDE + GAP) + SIDE / 2, name, ha="right", va="center", fontsize=10, color=INK)
@@ -61,7 +61,7 @@ def save_pairs(path: Path, title: str, pairs: Sequence[Pair]) -> None:
     for at, pair in enumerate(pairs):
         top, left = at // PAIRS_A_ROW * tall, at % PAIRS_A_ROW * wide
         colour = ALARM if pair.conflict else INK
-        lines = [pair.relation, *(_shortened(name, 34) for name in pair.names)]
+        lines = [pair.relation.replace("$", r"\$"), *drawn_names(pair.names, 34)]
         for line, text in enumerate(lines):
             axes.text(left, top + SIDE + 5 + 14 * line, text, ha="left", va="top", fontsize=7,
                       color=colour if not line else QUIET)  # fmt: skip
@@ -91,9 +91,3 @@ def _canvas(sheet: np.ndarray, left: float, top: float) -> tuple[Any, Any]:
 def _save(figure: Any, path: Path) -> None:
     with files.atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})  # its version would change the bytes
-
-
-def _shortened(name: str, longest: int) -> str:
-    """`name` with its middle left out, and without what matplotlib would read as a formula."""
-    name = name if len(name) <= longest else f"{name[: longest // 3]}…{name[-(longest - longest // 3 - 1) :]}"
-    return name.replace("$", r"\$")

@@ -1,9 +1,11 @@
 """Figures by matplotlib, without pyplot, whose start-up would be felt in every experiment."""
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.core import files
+from darkroom.core import files, text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +33,30 @@ def save(path: Path, figure: "Figure") -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None}, dpi=DPI)
 
 
-def shortened(text: str, most: int) -> str:
-    """Return the text in one line, its middle replaced by an ellipsis beyond `most` characters; `$` stays a dollar."""
-    text = " ".join(text.split())
-    short = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
-    return short.replace("$", r"\$")
+def drawn_names(names: Sequence[str], most: int) -> list[str]:
+    """Return each name as a figure shows it: at most `most` characters, distinct, `$` no formula.
+
+    A name with a character that the figure's font lacks (Chinese, emoji) has its number among `names` before it, from
+    1 on as the lines of labels.txt, and what can be drawn of it. No other font is looked for: the bytes of a figure
+    must not depend on the machine's fonts.
+    """
+    drawn = [name if drawable(name) else _numbered(number, name) for number, name in enumerate(names, 1)]
+    return [name.replace("$", r"\$") for name in text.shortened(drawn, most)]
+
+
+def drawable(name: str) -> bool:
+    """Tell whether matplotlib's own font, DejaVu Sans, has every character of `name`."""
+    return name.isascii() or all(ord(char) in _characters() for char in name if not char.isspace())
+
+
+def _numbered(number: int, name: str) -> str:
+    rest = " ".join("".join(char if drawable(char) else " " for char in name).split())
+    return f"#{number} {rest}".rstrip()
+
+
+@cache
+def _characters() -> frozenset[int]:
+    from matplotlib import get_data_path
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf")).get_charmap())

@@ -14,9 +14,11 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import SPLITS, Prepared
 from darkroom.images.shards import Shards
 from darkroom.reporting.data_figures import SIDE, Pair, save_pairs, save_sheet
+from darkroom.reporting.figures import drawn_names
 from darkroom.sources.locations import Places
 
 CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24
+LONGEST = 22  # characters of a class name
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -60,13 +62,13 @@ def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
     """Some images of each class as the model sees them, and the same as each strength of `augment` changes them."""
     shards = Shards(train)
     strengths = {name: strength for name, strength in STRENGTHS.items() if strength is not None}
-    rows = []
+    rows, names = [], drawn_names(shards.classes, LONGEST)
     for label in _spaced(range(len(shards.classes)), CLASSES_SHOWN):
         places = np.flatnonzero(shards.labels == label)[:IMAGES_SHOWN]
         images = shards.rows(places)
         flips = shards.index["flips"]
         changed = [list(augmented(images, draw(strength, flips, places, seed, 0))) for strength in strengths.values()]
-        rows.append((shards.classes[label], [list(images), *changed]))
+        rows.append((names[label], [list(images), *changed]))
     more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
     title = f"What the model sees: {shards.index['image_size']} px{more}"
     save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)

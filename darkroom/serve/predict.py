@@ -13,6 +13,7 @@ from typing import Any
 
 from darkroom.core.errors import BadImage
 from darkroom.core.progress import say
+from darkroom.core.text import escape
 from darkroom.images.decode import check_format
 from darkroom.serve.pictures import Pictures
 from darkroom.serve.predictor import Prediction, Predictor
@@ -133,10 +134,12 @@ class _Lines:
         self.top = min(top, len(classes))
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
+        name = escape(name, "terminal")  # whatever files and classes are called, they are one line
         if isinstance(answer, BadImage):
-            print(f"{name}: not classified: {answer}")
+            print(f"{name}: not classified: {escape(str(answer), 'terminal')}")
         else:
-            print(f"{name}: {', '.join(f'{label} {100 * p:.1f} %' for label, p in answer.top(self.top))}")
+            best = [f"{escape(label, 'terminal')} {100 * p:.1f} %" for label, p in answer.top(self.top)]
+            print(f"{name}: {', '.join(best)}")
 
 
 class _Json:

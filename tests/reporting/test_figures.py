@@ -1,0 +1,25 @@
+"""Names in figures: what the font lacks is numbered as in labels.txt, and long names stay distinct."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from darkroom.reporting.confusion import confusion_figure
+from darkroom.reporting.figures import drawn_names, save
+
+
+def test_classes_that_the_font_cannot_draw_have_their_number():
+    assert drawn_names(["日本", "cat", "犬 dog", "🐶"], 18) == ["#1", "cat", "#3 dog", "#4"]
+    assert drawn_names(["ünï", "Ωμέγα", "кот", "$5"], 18) == ["ünï", "Ωμέγα", "кот", r"\$5"]
+
+
+@pytest.mark.parametrize(
+    "names", [["日本", "中国", "🐶"], [f"class number {i} of a very long species" for i in range(9)]]
+)
+def test_a_figure_of_any_names_is_drawn_without_a_missing_glyph(tmp_path, names):
+    counts = np.eye(len(names), dtype=int) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(tmp_path / "confusion.png", confusion_figure(counts, names))
+    assert (tmp_path / "confusion.png").stat().st_size > 1000
