@@ -76,7 +76,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
         batch
         for epoch in itertools.count()
         for batch in fit.phase.train.training(
-            steps(order(len(data.train_images), recipe.seed, epoch), recipe.batch_size), epoch
+            steps(order(len(data.train_images), recipe.training_seed, epoch), recipe.batch_size), epoch
         )
     )
     lowest = math.inf

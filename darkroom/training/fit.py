@@ -149,9 +149,9 @@ class Fit:
         """Do the steps of an epoch from `first_step` on; `sums` of those before: loss, right answers, samples."""
         labels = self.phase.train.table.labels
         samples = (
-            balanced_order(labels, self.recipe.seed, epoch)
+            balanced_order(labels, self.recipe.training_seed, epoch)
             if self.recipe.balance == "sampler"
-            else order(len(labels), self.recipe.seed, epoch)
+            else order(len(labels), self.recipe.training_seed, epoch)
         )
         parts = steps(samples, self.recipe.batch_size)
         sums, unread = list(sums), []

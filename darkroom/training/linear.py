@@ -55,23 +55,25 @@ def train_head(
     recipe: Recipe,
     after_epoch: AfterEpoch,
     watchers: Sequence[Watcher] = (),
+    rate: float = 1.0,
 ) -> Trained:
     """The head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
 
+    `rate`: what `lr` is multiplied by, see darkroom.training.settling.
     Raises TrainingError when there is nothing to learn from, or the loss runs away.
     """
     if not len(train):
         raise TrainingError("there is nothing to train on: the train split is empty; look at data/split.csv")
     # A loss that is no number is told to the user by its step.
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
-        return _Training(train, val, head, recipe).run(after_epoch, watchers)
+        return _Training(train, val, head, recipe, rate).run(after_epoch, watchers)
 
 
 class _Training:
     """The state of one training, and its parts."""
 
-    def __init__(self, train: Table, val: Table, head: Tensors, recipe: Recipe) -> None:
-        self.train, self.val, self.recipe = train, val, recipe
+    def __init__(self, train: Table, val: Table, head: Tensors, recipe: Recipe, rate: float) -> None:
+        self.train, self.val, self.recipe, self.lr = train, val, recipe, recipe.lr * rate
         self.head = {name: np.array(value, np.float64) for name, value in head.items()}
         self.average = {name: value.copy() for name, value in self.head.items()} if recipe.ema else self.head
         self.optimizer = RULES[recipe.optimizer](recipe.momentum)
@@ -114,16 +116,16 @@ class _Training:
         """All steps of an epoch; its row of the history, before validation."""
         recipe, labels = self.recipe, self.train.labels
         samples = (
-            balanced_order(labels, recipe.seed, epoch)
+            balanced_order(labels, recipe.training_seed, epoch)
             if recipe.balance == "sampler"
-            else order(len(labels), recipe.seed, epoch)
+            else order(len(labels), recipe.training_seed, epoch)
         )
         parts = steps(samples, recipe.batch_size)
         warmup = min(recipe.warmup_epochs, recipe.epochs / 2)
         total, right, lr = 0.0, 0, 0.0
         for step, part in enumerate(parts):
             share = factor(recipe.schedule, epoch + step / len(parts), recipe.epochs, warmup)
-            lr = recipe.lr * share * self.plateau.factor
+            lr = self.lr * share * self.plateau.factor
             loss, correct = self.step(part, lr, epoch, step)
             losses.require_sensible(loss, self.classes, epoch, step, recipe.lr, heaviest=self.heaviest)
             total, right = total + loss * len(part), right + correct
@@ -134,11 +136,11 @@ class _Training:
         """Do a step on samples `part` (b,); return the batch's mean loss before it and the number of right answers."""
         recipe = self.recipe
         samples = part % len(self.train)
-        inputs = exactmath.units(self.train.features(samples, views(part, self.views, recipe.seed, epoch)))
+        inputs = exactmath.units(self.train.features(samples, views(part, self.views, recipe.training_seed, epoch)))
         labels = self.train.labels[samples]
         targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)
         if recipe.mixup:
-            share, other = losses.partners(generator(recipe.seed, epoch, step, "mix"), recipe.mixup, len(part))
+            share, other = losses.partners(generator(recipe.training_seed, epoch, step, "mix"), recipe.mixup, len(part))
             inputs = np.rint(inputs[other] + share * (inputs - inputs[other]))
             targets = targets[other] + share * (targets - targets[other])
         try:

@@ -16,11 +16,13 @@ class Recipe:
     """Every key of params.yaml that shapes training; see docs/experiments.md for what to try."""
 
     seed: int = param("Of every random choice", at_least=0)
+    train_seed: int | None = param("Of the training alone: initial weights, order, mixing; null: seed", at_least=0)
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
     head: str = param("The layers after the backbone", choices=("linear", "mlp"))
     hidden: int = param("Width of the mlp head's hidden layer", at_least=1)
     dropout: float = param("Share of the mlp head's hidden units that are dropped in training", at_least=0, below=1)
     epochs: int = param("Times that every training sample is seen", at_least=1)
+    min_steps: int = param("Steps of a head on cached features, at least: a small set gets more epochs", at_least=0)
     batch_size: int = param("Samples a step, at most", at_least=1)
     optimizer: str = param("How weights follow gradients", choices=OPTIMIZERS)
     lr: float = param("Learning rate at its highest", above=0)
@@ -48,6 +50,11 @@ class Recipe:
                            choices=("auto", "float32", "bfloat16"))  # fmt: skip
     compile: str = param("torch.compile of the network: auto where the steps repay it",
                          choices=("auto", "never", "always"))  # fmt: skip
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of what is random in training."""
+        return self.seed if self.train_seed is None else self.train_seed
 
     @property
     def head_facts(self) -> Head:

@@ -53,11 +53,11 @@ class Step:
         recipe, group = self.recipe, self.group
         count = len(targets) if count is None else count
         first = group.first(count)
-        mixed = losses.mix(inputs, targets, recipe.mixup, recipe.cutmix, recipe.seed, epoch, step)
+        mixed = losses.mix(inputs, targets, recipe.mixup, recipe.cutmix, recipe.training_seed, epoch, step)
 
         def forward_backward(part: slice) -> tuple[Tensor, Tensor]:
             # Dropout and its like draw from torch's own generator: each part of each step starts it anew.
-            seed_dropout(self.device, number(recipe.seed, "step", epoch, step, first + part.start))
+            seed_dropout(self.device, number(recipe.training_seed, "step", epoch, step, first + part.start))
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 logits = self.network(mixed.inputs[part])
             logits = logits.float()

@@ -23,6 +23,7 @@ from darkroom.training.fit import Fit, Phase
 from darkroom.training.history import AfterEpoch, Watcher
 from darkroom.training.recipe import Recipe
 from darkroom.training.result import Trained
+from darkroom.training.settling import rate_factor
 
 # Products of a step of a head that one thread does sooner than several can agree on; other programs disturb it less.
 ONE_THREAD = 4_000_000
@@ -81,15 +82,16 @@ def make_phases(
     data: Data, body: Path, recipe: Recipe, head: Any, device: Any, dtype: Any, threads: int
 ) -> tuple[list[Phase], Network | None]:
     """Return the phases: the head on cached features, the network on images, or one after the other."""
-    seed, on_images = recipe.seed, recipe.epochs
+    seed, on_images = recipe.training_seed, recipe.epochs
     phases = []
     if recipe.freeze == freezing.EVERYTHING:
         data.require_features()
         train, val = (FeatureInputs(table, device, seed) for table in (data.train_features, data.val_features))
         until = recipe.thaw_epoch or recipe.epochs
+        lr = recipe.lr * rate_factor(data.train_features, recipe.optimizer)
         size = sum(parameter.numel() for parameter in head.parameters()) * recipe.batch_size
         alone = partial(torch.set_num_threads, 1 if size <= ONE_THREAD else threads)
-        phases.append(Phase(head, [list(head.parameters())], train, val, 0, until, recipe.lr, prepare=alone))
+        phases.append(Phase(head, [list(head.parameters())], train, val, 0, until, lr, prepare=alone))
         on_images -= until
     if not on_images:
         return phases, None

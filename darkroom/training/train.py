@@ -20,6 +20,7 @@ from darkroom.training.distributed import Group
 from darkroom.training.history import AfterEpoch, Watcher
 from darkroom.training.recipe import Recipe
 from darkroom.training.result import Trained
+from darkroom.training.settling import enough_epochs, rate_factor
 
 Paths = tuple[Path, Path, Path]  # shards, features, body
 
@@ -46,14 +47,18 @@ def train(
     head = initial_head(recipe, body_facts["features"], data.classes, body)
     watchers = _watchers(runtime) if group.leads else []
 
-    if linear.suits(recipe, len(data.train_images), body_facts["features"], len(data.classes)):
+    settled = recipe
+    if recipe.only_head:
         data.require_features()
+        settled = enough_epochs(recipe, len(data.train_images))
+    if linear.suits(settled, len(data.train_images), body_facts["features"], len(data.classes)):
         report = after_epoch if group.leads else lambda _rows: None
-        trained = linear.train_head(data.train_features, data.val_features, head, recipe, report, watchers)
+        rate = rate_factor(data.train_features, recipe.optimizer)
+        trained = linear.train_head(data.train_features, data.val_features, head, settled, report, watchers, rate)
     else:
         from darkroom.training.torch_training import train_in_torch
 
-        trained = train_in_torch(data, body, head, recipe, runtime, after_epoch, watchers, group, make_checkpoint)
+        trained = train_in_torch(data, body, head, settled, runtime, after_epoch, watchers, group, make_checkpoint)
 
     if len(data.val_images):  # without validation samples there is nothing to calibrate against
         trained.temperature = fit_temperature(trained.logits.astype(np.float64), data.val_images.labels)
@@ -81,8 +86,13 @@ def train_in_group(
 
 
 def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) -> tensors.Tensors:
-    """Return the head to start from: drawn from the seed, with the rows of the classes that the weights know."""
-    head = heads.initial(recipe.head_facts, features, len(classes), recipe.seed)
+    """Return the head to start from: drawn from the seed, with the rows of the classes that the weights know.
+
+    A linear head alone starts from zero: its loss is convex, and random weights would only make two seeds differ.
+    """
+    head = heads.initial(recipe.head_facts, features, len(classes), recipe.training_seed)
+    if recipe.only_head and recipe.head == "linear":
+        head["0.weight"] = np.zeros_like(head["0.weight"])
     if (body / "head.safetensors").exists():  # the weights came with a head, from another run of this pipeline
         known = tensors.facts(body / "head.safetensors") or {}
         kept = heads.keep_known_rows(head, classes, tensors.load(body / "head.safetensors"), known.get("classes", []))

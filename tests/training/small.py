@@ -9,16 +9,10 @@ from sklearn.datasets import load_digits
 from darkroom.core import files
 from darkroom.images.shard_writer import write_shards
 from darkroom.model import tensors
+from tests.training.recipes import RECIPE
 
 CLASSES = [str(digit) for digit in range(10)]
 SIZE = 16
-RECIPE = {
-    "seed": 0, "freeze": "backbone", "head": "linear", "hidden": 32, "dropout": 0.2, "epochs": 4, "batch_size": 32,
-    "optimizer": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.01, "l1": 0.0, "schedule": "cosine",
-    "warmup_epochs": 0.0, "grad_clip": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0, "ema": 0.0,
-    "balance": "none", "patience": 0, "monitor": "val_loss", "augment": "none", "thaw_epoch": 0, "thaw_lr_factor": 0.1,
-    "batch_norm": "batch", "lr_decay": 1.0, "precision": "float32", "compile": "never",
-}  # fmt: skip
 
 
 @functools.cache
@@ -76,7 +70,7 @@ def write_data(folder: Path, train: int = 400, val: int = 200, test: int = 200, 
 def write_params(folder: Path, **changes: object) -> None:
     """Write a params.yaml that has train's keys alone."""
     lines = [
-        f"{key}: {str(value).lower() if isinstance(value, bool) else value}"
+        f"{key}: {'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"
         for key, value in (RECIPE | changes).items()
     ]
     (folder / "params.yaml").write_text("\n".join(lines) + "\n")

@@ -19,7 +19,8 @@ from darkroom.training.data import FeatureInputs, ImageInputs
 from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
 from darkroom.training.step import equal_parts
-from tests.training.small import CLASSES, RECIPE, SIZE, write_data
+from tests.training.recipes import RECIPE
+from tests.training.small import CLASSES, SIZE, write_data
 
 CPU = torch.device("cpu")
 

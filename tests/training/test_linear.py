@@ -97,6 +97,12 @@ def test_the_same_bits_every_time(folder):
     assert one.history == again.history
 
 
+def test_the_training_seed_alone_changes_the_training(folder):
+    one, other = (in_numpy(folder, recipe(train_seed=seed)) for seed in (0, 1))
+    assert np.array_equal(one.head["0.weight"], in_numpy(folder, recipe()).head["0.weight"])
+    assert not np.array_equal(one.head["0.weight"], other.head["0.weight"])
+
+
 def test_what_it_starts_from_stays_as_it_is(folder):
     chosen = recipe()
     start = first(chosen)
