@@ -24,7 +24,7 @@ from darkroom.images.assemble import write_splits
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import Row, decoded
-from darkroom.sources.locations import Places
+from darkroom.sources.locations import Locations
 from darkroom.sources.trees import open_tree
 
 FRAMING = Framing(224, "crop", 256)
@@ -99,7 +99,7 @@ def scaling(title: str, photos: Path, names: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             shards, runtime = Path(folder) / "shards", replace(from_environment(), workers=workers)
             times, own = [time.perf_counter()], [os.times()]
-            with decoded(parts, Places(photos, Path(folder), None), FRAMING, runtime, shards) as (prepared, scratch):
+            with decoded(parts, Locations(photos, Path(folder), None), FRAMING, runtime, shards) as (prepared, scratch):
                 times.append(time.perf_counter())
                 own.append(os.times())
                 write_splits(prepared, scratch, FRAMING, shards, {}, workers)

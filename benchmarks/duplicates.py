@@ -20,8 +20,8 @@ from PIL import Image, ImageEnhance
 
 from darkroom.images import hashes
 from darkroom.images.fingerprints import fingerprints, perceptual_hash
-from darkroom.sources.pictures import png
-from darkroom.sources.torchvision_sets import ARRAYS
+from darkroom.sources.arrays import png
+from darkroom.sources.catalog import ARRAYS
 from darkroom.splits.duplicates import MOST, as_bits, near_pairs, near_threshold
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

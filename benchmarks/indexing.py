@@ -23,10 +23,10 @@ from darkroom.core.runtime import from_environment
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
+from darkroom.sources.arrays import png
 from darkroom.sources.index import write_index
 from darkroom.sources.layouts import LayoutOptions, read_layout
-from darkroom.sources.locations import Places
-from darkroom.sources.pictures import png
+from darkroom.sources.locations import Locations
 from darkroom.sources.trees import open_tree
 from darkroom.splits.columns import read_columns
 from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
@@ -96,7 +96,7 @@ def hash_all(folder: Path, workers: int) -> None:
 def fetch(root: Path, workers: int, hashing: bool) -> None:
     """What the fetch stage does with a folder."""
     tree = open_tree(root / "pictures")
-    places = Places(root / "pictures", root, None)
+    places = Locations(root / "pictures", root, None)
     runtime = replace(from_environment(), workers=workers)
     write_index(read_layout(tree, LayoutOptions()).samples, places, root / "index.csv", runtime, hashing)
 
@@ -111,7 +111,7 @@ def preprocess(root: Path, workers: int, side: int) -> None:
     parts = {row["id"]: row["split"] for row in files.read_csv(root / "split.csv")}
     rows = rows_of_splits(list(files.read_csv(root / "index.csv")), parts)
     framing = Framing(side, "crop", side)
-    places = Places(root / "pictures", root, None)
+    places = Locations(root / "pictures", root, None)
     runtime = replace(from_environment(), workers=workers)
     with decoded(rows, places, framing, runtime, root / "shards") as (
         prepared,

@@ -13,7 +13,7 @@ from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.preprocessing import CHOICES, framing
 from darkroom.reporting.overview import draw_duplicates, draw_samples, summary
-from darkroom.sources.locations import FACTS, Places
+from darkroom.sources.locations import FACTS, Locations
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def main(
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
     shape = framing(params.image_size, params.resize, params.backbone, params.weights, facts.get("levels", {}))
-    places = Places(Path(params.source), raw, runtime.downloads)
+    places = Locations(Path(params.source), raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)

@@ -21,7 +21,7 @@ from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
-from darkroom.sources.locations import Places
+from darkroom.sources.locations import Locations
 
 SPLITS = ("train", "val", "test")
 REJECT_COLUMNS = ("location", "sha256", "reason")
@@ -63,7 +63,7 @@ def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def decoded(
-    rows: dict[str, list[Row]], places: Places, framing: Framing, runtime: Runtime, folder: Path
+    rows: dict[str, list[Row]], places: Locations, framing: Framing, runtime: Runtime, folder: Path
 ) -> Iterator[tuple[Prepared, Path]]:
     """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
 

@@ -15,7 +15,7 @@ from darkroom.images.preprocess import SPLITS, Prepared
 from darkroom.images.shards import Shards
 from darkroom.reporting.data_figures import SIDE, Pair, save_pairs, save_sheet
 from darkroom.reporting.figures import drawn_names
-from darkroom.sources.locations import Places
+from darkroom.sources.locations import Locations
 
 CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24
 LONGEST = 22  # characters of a class name
@@ -74,7 +74,7 @@ def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
     save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)
 
 
-def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Places, path: Path) -> None:
+def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Locations, path: Path) -> None:
     """Pairs of copies side by side: label conflicts first, then those that differ most."""
     by_id = {row["id"]: row for row in index}
     pairs = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
@@ -99,7 +99,9 @@ def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Places
     save_pairs(path, title, drawn)
 
 
-def _thumbnails(rows: Mapping[str, Mapping[str, str]], bad: Collection[str], places: Places) -> dict[str, np.ndarray]:
+def _thumbnails(
+    rows: Mapping[str, Mapping[str, str]], bad: Collection[str], places: Locations
+) -> dict[str, np.ndarray]:
     """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none.
 
     What is in `bad` by sha256, or was never seen as a picture, is not decoded: it may have killed a worker.

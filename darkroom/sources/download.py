@@ -90,7 +90,7 @@ def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -
     return {remote.name: obtain(remote, downloads, cache) for remote in (*here, *absent)}
 
 
-def place_in(path: Path, folder: Path, cache: Path) -> Path:
+def put_in(path: Path, folder: Path, cache: Path) -> Path:
     """`path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next run, and
     where the file system can; a copy when it is the user's."""
     target = folder / path.name

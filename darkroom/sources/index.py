@@ -18,7 +18,7 @@ from darkroom.images.workers import Died
 from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
-from darkroom.sources.locations import Places
+from darkroom.sources.locations import Locations
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
@@ -27,7 +27,7 @@ UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
 def write_index(
-    samples: list[Sample], places: Places, path: Path, environment: Runtime, hashing: bool = True
+    samples: list[Sample], places: Locations, path: Path, environment: Runtime, hashing: bool = True
 ) -> tuple[int, list[Range]]:
     """Read every file once, describe it, and write the index, sorted by location.
 

@@ -13,6 +13,7 @@ from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (
     READERS,
     SHOWN,
+    SUFFIXES,
     Labelled,
     LayoutOptions,
     Sample,

@@ -16,7 +16,7 @@ RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
 FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
 
-class Places:
+class Locations:
     """Finds the bytes of locations; opens each archive once."""
 
     def __init__(self, source: Path, raw: Path, downloads: Path | None) -> None:

@@ -9,16 +9,14 @@ from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.runtime import Runtime
 from darkroom.images.levels import Levels
+from darkroom.sources.arrays import digits, write_pictures
 from darkroom.sources.cards import Card, archive_remote, load_card
-from darkroom.sources.digits import digits
-from darkroom.sources.download import obtain, obtain_all, place_in
+from darkroom.sources.catalog import ARRAYS, IMAGES
+from darkroom.sources.download import obtain, obtain_all, put_in
 from darkroom.sources.labels import Labelled, LayoutOptions, Sample
 from darkroom.sources.layouts import read_layout
-from darkroom.sources.locations import DOWNLOADS, FACTS, MEMBER, RAW, Places, is_card
-from darkroom.sources.pictures import write_pictures
+from darkroom.sources.locations import DOWNLOADS, FACTS, MEMBER, RAW, Locations, is_card
 from darkroom.sources.tables import TABLES
-from darkroom.sources.torchvision_images import IMAGES
-from darkroom.sources.torchvision_sets import ARRAYS
 from darkroom.sources.trees import Folder, open_tree
 
 CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
@@ -32,7 +30,7 @@ class Opened:
     """A source's labelled files, in order of location, and how to find their bytes."""
 
     samples: list[Sample]
-    places: Places
+    places: Locations
     layout: str
     notes: list[str] = field(default_factory=list)
     flips: bool = True
@@ -49,7 +47,7 @@ def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
     """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
     if is_card(source):
         return _open_card(load_card(source), source, raw, options, runtime)
-    places = Places(source, raw, runtime.downloads)
+    places = Locations(source, raw, runtime.downloads)
     if source.suffix.lower() in TABLES and source.is_file():
         found = _read_table(source, replace(options, layout="csv"))
         return Opened(found.samples, places, found.layout, found.notes)
@@ -80,7 +78,7 @@ def write_facts(opened: Opened, raw: Path) -> None:
 
 
 def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
-    places = Places(source, raw, runtime.downloads)
+    places = Locations(source, raw, runtime.downloads)
     samples, layout, notes = KINDS[card.kind](card, raw, card.options(options), runtime, places)
     if card.class_names:
         names = card.class_names
@@ -94,14 +92,14 @@ def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runt
 Found = tuple[list[Sample], str, list[str]]
 
 
-def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Places) -> Found:
+def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Locations) -> Found:
     if card.origin != "digits":
         raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
     write_pictures(raw / "digits.zip", digits())
     return _archive_in(raw / "digits.zip", raw, options, places)
 
 
-def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
     from torchvision import datasets
 
     if card.origin not in ARRAYS | IMAGES:
@@ -115,15 +113,15 @@ def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime
         return _archive_in(archive, raw, options, places)
     samples = sorted(IMAGES[card.origin].samples(theirs, paths), key=lambda sample: sample.location)
     for name in IMAGES[card.origin].archives:
-        place_in(paths[name], raw, CACHE)
+        put_in(paths[name], raw, CACHE)
     return samples, card.origin, []
 
 
-def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Places) -> Found:
+def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
     return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, places)
 
 
-def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Places) -> Found:
+def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Locations) -> Found:
     if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
         where = (
             f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
@@ -134,17 +132,17 @@ def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _p
     return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes
 
 
-def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Places) -> Found:
+def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Locations) -> Found:
     """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
     found = read_layout(tree, options)
     if path.parent != raw:
-        tree.path = place_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
+        tree.path = put_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
     places.know(tree)
     return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
 
 
-KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Places], Found]] = {
+KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Locations], Found]] = {
     "bundled": _bundled,
     "torchvision": _torchvision,
     "archive": _archive,

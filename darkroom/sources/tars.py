@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from darkroom.core.errors import SourceError
+from darkroom.sources.archives import SLIPS, advice, check_bomb, check_name, check_size, empty_folders, is_junk
 from darkroom.sources.extents import Extent
-from darkroom.sources.guards import SLIPS, advice, check_bomb, check_name, check_size, empty_folders, is_junk
 
 PIECE = 1 << 20
 PLAIN, PACKED = "r:", "r|*"  # tarfile's modes: read in place, and unpacked from the start

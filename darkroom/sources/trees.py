@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.core.errors import BadImage, SourceError
+from darkroom.sources.archives import Zip, is_junk
 from darkroom.sources.extents import Extent
-from darkroom.sources.guards import is_junk
 from darkroom.sources.tars import PackedTar, Tar
-from darkroom.sources.zips import Zip
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 

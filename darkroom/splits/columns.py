@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.images.hashes import from_text
-from darkroom.splits.duplicates import BITS, as_bits
-from darkroom.splits.sorting import order_of_texts
+from darkroom.splits.duplicates import BITS, as_bits, order_of_texts
 
 READ = ("id", "label", "split", "group", "location", "sha256", "phash", "windows", "width", "height")
 FEW = ("label", "split", "group")  # texts that many rows share

@@ -11,8 +11,7 @@ import numpy as np
 from darkroom.core.errors import ParamsError, SourceError
 from darkroom.splits.assign import ANY, DROPPED, EXCLUDED, SPLITS, TEST, VAL, Samples, assign, folds, limited
 from darkroom.splits.columns import Columns
-from darkroom.splits.duplicates import clusters
-from darkroom.splits.sorting import joined
+from darkroom.splits.duplicates import clusters, joined
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
 AT_ONCE = 1 << 14  # rows that are texts at the same time

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.download import Remote, obtain, place_in
+from darkroom.sources.download import Remote, obtain, put_in
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -182,7 +182,7 @@ def test_a_file_that_is_there_already_is_used_where_it_lies(server, tmp_path):
     assert path == tmp_path / "mine/file.bin"
     assert not server.asked
     (tmp_path / "raw").mkdir()
-    assert place_in(path, tmp_path / "raw", tmp_path / "cache").read_bytes() == DATA
+    assert put_in(path, tmp_path / "raw", tmp_path / "cache").read_bytes() == DATA
     assert path.exists()
 
 
@@ -260,7 +260,7 @@ def test_a_verified_download_stays_for_the_next_run_and_is_linked_to(server, tmp
     path = get(server, tmp_path / "cache", "sound")
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        placed = place_in(path, tmp_path / name, tmp_path / "cache")
+        placed = put_in(path, tmp_path / name, tmp_path / "cache")
         assert placed.read_bytes() == DATA
         assert placed.samefile(path)
     assert get(server, tmp_path / "cache", "gone") == path

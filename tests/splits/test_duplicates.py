@@ -19,8 +19,7 @@ from darkroom.images.hashes import (
     hash_of,
     window_hashes,
 )
-from darkroom.sources.digits import digits
-from darkroom.sources.pictures import png
+from darkroom.sources.arrays import digits, png
 from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
 from tests.images.pictures import encoded, photos
 

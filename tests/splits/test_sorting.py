@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.splits.sorting import equal_neighbours, joined, order_by, order_of_texts
+from darkroom.splits.duplicates import equal_neighbours, joined, order_by, order_of_texts
 
 KEYS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=60)
 

@@ -11,8 +11,8 @@ from torchvision import datasets
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError, SourceError
+from darkroom.sources.catalog import ARRAYS
 from darkroom.sources.index import COLUMNS
-from darkroom.sources.torchvision_sets import ARRAYS
 from tests.images.pictures import class_folders, encoded, photos
 from tests.sources.test_trees import packed
 from tests.stages.pipeline import index, run_fetch

@@ -15,9 +15,8 @@ from torchvision import datasets
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.cards import load_card
+from darkroom.sources.catalog import ARRAYS, EUROSAT, GTSRB, GTSRB_FILES, IMAGES
 from darkroom.sources.labels import Sample
-from darkroom.sources.torchvision_images import EUROSAT, GTSRB, GTSRB_FILES, IMAGES
-from darkroom.sources.torchvision_sets import ARRAYS
 from tests.images.pictures import encoded, photos
 
 SOURCES = Path(__file__).parents[2] / "sources"

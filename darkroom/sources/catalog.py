@@ -1,26 +1,42 @@
-"""Data sets that torchvision knows and that come as arrays: its addresses and checksums, our download and readers.
+"""The data sets that torchvision knows: its addresses and checksums, our download and readers.
 
-torchvision would extract everything and keep Python objects; here the arrays become one zip of PNGs. One entry of
-ARRAYS a data set: which files it needs, and how to read pictures named `split/class/number` from them.
+torchvision would extract everything. Here archives of images are kept as they are and read in place (IMAGES), and
+arrays become one zip of PNGs (ARRAYS); one entry a data set. The addresses that torchvision keeps inside its functions
+are repeated here; a test compares them with torchvision's source.
 """
 
+import csv
 import gzip
 import io
-import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
+from darkroom.sources.arrays import idx, unpickled
 from darkroom.sources.download import Remote
+from darkroom.sources.labels import Sample
+from darkroom.sources.locations import MEMBER, RAW
+from darkroom.sources.trees import open_tree
 
 Pictures = Iterable[tuple[str, np.ndarray]]  # (split/class/number, pixels (h, w) or (h, w, 3) uint8)
 Files = Mapping[str, Path]
+EUROSAT = (
+    "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+    "c8fa014336c82ac7804f0398fcb19387",
+)
+GTSRB = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
+GTSRB_FILES = {
+    "GTSRB-Training_fixed.zip": "513f3c79a4c5141765e10e952eaa2478",
+    "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
+    "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,17 @@ class KnownArrays:
 
     remotes: Callable[[Any], list[Remote]]
     pictures: Callable[[Any, Files], Pictures]
+
+
+@dataclass(frozen=True)
+class KnownImages:
+    """`remotes(torchvision's class)` lists the files; `archives` are those with images; `samples(that class, the files
+    by name)` reads the labels.
+    """
+
+    remotes: Callable[[Any], list[Remote]]
+    archives: tuple[str, ...]
+    samples: Callable[[Any, Mapping[str, Path]], Iterable[Sample]]
 
 
 def remote(url: str, md5: str) -> Remote:
@@ -62,10 +89,10 @@ def _cifar_pictures(known: Any, paths: Files) -> Pictures:
     """Pickles, read from an archive that was verified, by a reader that makes nothing but arrays of them."""
     wanted = [name for name, _ in (*known.train_list, *known.test_list)] + [known.meta["filename"]]
     found = _members(paths[known.filename], {f"{known.base_folder}/{name}": name for name in wanted})
-    classes = _unpickled(found[known.meta["filename"]])[known.meta["key"]]
+    classes = unpickled(found[known.meta["filename"]])[known.meta["key"]]
     for part, batches in (("train", known.train_list), ("test", known.test_list)):
         for name, _ in batches:
-            batch = _unpickled(found[name])
+            batch = unpickled(found[name])
             labels = batch["labels"] if "labels" in batch else batch["fine_labels"]
             images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
             yield from _named(part, images, [classes[label] for label in labels], name)
@@ -87,14 +114,6 @@ def _stl_pictures(known: Any, paths: Files) -> Pictures:
     for split in ("train", "test"):
         images = np.frombuffer(found[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
         yield from _named(split, images, [classes[label - 1] for label in found[f"{split}_y.bin"]])
-
-
-def idx(data: bytes, name: str) -> np.ndarray:
-    """An array in MNIST's own format: two zeros, the type (8: uint8), the number of axes, their sizes, the values."""
-    if data[:3] != b"\0\0\x08":
-        raise SourceError(f"{name}: not a file of MNIST's kind, which begins with the bytes 0 0 8")
-    shape = np.frombuffer(data, ">u4", data[3], 4).tolist()
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def _named(
@@ -129,26 +148,6 @@ def _members(path: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
     return found
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numbers, texts, lists and numpy arrays, and refuses anything that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The few functions that arrays are made with."""
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        if module.endswith("core.multiarray") and name == "_reconstruct":
-            return lambda cls, shape, kind: np.ndarray.__new__(cls, shape, kind)
-        if (module, name) == ("_codecs", "encode"):
-            return lambda text, _: text.encode("latin1")
-        raise SourceError(f"a pickle asks for {module}.{name}; only arrays are read")
-
-
-def _unpickled(data: bytes) -> Any:
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()
-
-
 ARRAYS: dict[str, KnownArrays] = {
     "MNIST": KnownArrays(_mnist_remotes, _mnist_pictures),
     "FashionMNIST": KnownArrays(_mnist_remotes, _mnist_pictures),
@@ -161,4 +160,89 @@ ARRAYS: dict[str, KnownArrays] = {
         _svhn_pictures,
     ),
     "STL10": KnownArrays(lambda known: [remote(known.url, known.tgz_md5)], _stl_pictures),
+}
+
+
+def _flowers(known: Any, paths: Files) -> Iterable[Sample]:
+    from scipy.io import loadmat
+
+    labels = loadmat(paths["imagelabels.mat"])["labels"].ravel()
+    parts = loadmat(paths["setid.mat"])
+    for split, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
+        for number in parts[key].ravel():
+            name = f"jpg/image_{number:05d}.jpg"
+            yield Sample(_in("102flowers.tgz", name), known.classes[labels[number - 1] - 1], split)
+
+
+def _pets(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
+    for split, table in (("train", "trainval"), ("test", "test")):
+        for line in _text(paths["annotations.tar.gz"], f"annotations/{table}.txt").splitlines():
+            name = line.split(" ")[0]
+            yield Sample(_in("images.tar.gz", f"images/{name}.jpg"), name.rpartition("_")[0].replace("_", " "), split)
+
+
+def _food(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
+    for split in ("train", "test"):
+        for name in _text(paths["food-101.tar.gz"], f"food-101/meta/{split}.txt").split():
+            yield Sample(_in("food-101.tar.gz", f"food-101/images/{name}.jpg"), name.split("/")[0], split)
+
+
+def _dtd(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
+    """The first of its ten official partitions."""
+    for split in ("train", "val", "test"):
+        for name in _text(paths["dtd-r1.0.1.tar.gz"], f"dtd/labels/{split}1.txt").split():
+            yield Sample(_in("dtd-r1.0.1.tar.gz", f"dtd/images/{name}"), name.split("/")[0], split)
+
+
+def _eurosat(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
+    for name in open_tree(paths["EuroSAT.zip"]).files:
+        if name.lower().endswith(SUFFIXES):
+            yield Sample(_in("EuroSAT.zip", name), PurePosixPath(name).parent.name)
+
+
+def _gtsrb(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
+    """Tracks of 30 frames of one sign are groups: `00012_00007.ppm` is frame 7 of track 12 of its class."""
+    for name in open_tree(paths["GTSRB-Training_fixed.zip"]).files:
+        if name.endswith(".ppm"):
+            label = PurePosixPath(name).parent.name
+            track = f"{label}/{PurePosixPath(name).stem.partition('_')[0]}"
+            yield Sample(_in("GTSRB-Training_fixed.zip", name), label, "train", track)
+    with zipfile.ZipFile(paths["GTSRB_Final_Test_GT.zip"]) as archive:
+        text = archive.read("GT-final_test.csv").decode()
+    for row in csv.DictReader(io.StringIO(text), delimiter=";"):
+        name = f"GTSRB/Final_Test/Images/{row['Filename']}"
+        yield Sample(_in("GTSRB_Final_Test_Images.zip", name), f"{int(row['ClassId']):05d}", "test")
+
+
+def _in(archive: str, name: str) -> str:
+    return f"{RAW}{archive}{MEMBER}{name}"
+
+
+def _text(path: Path, name: str) -> str:
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            if member.name == name:
+                file = archive.extractfile(member)
+                assert file is not None
+                return file.read().decode()
+    raise SourceError(f"{path} holds no {name}")
+
+
+IMAGES: dict[str, KnownImages] = {
+    "Flowers102": KnownImages(
+        lambda known: [remote(known._download_url_prefix + name, md5) for name, md5 in known._file_dict.values()],
+        ("102flowers.tgz",),
+        _flowers,
+    ),
+    "OxfordIIITPet": KnownImages(
+        lambda known: [remote(url, md5) for url, md5 in known._RESOURCES], ("images.tar.gz",), _pets
+    ),
+    "Food101": KnownImages(lambda known: [remote(known._URL, known._MD5)], ("food-101.tar.gz",), _food),
+    "DTD": KnownImages(lambda known: [remote(known._URL, known._MD5)], ("dtd-r1.0.1.tar.gz",), _dtd),
+    "EuroSAT": KnownImages(lambda _: [remote(*EUROSAT)], ("EuroSAT.zip",), _eurosat),
+    "GTSRB": KnownImages(
+        lambda _: [remote(GTSRB + name, md5) for name, md5 in GTSRB_FILES.items()],
+        ("GTSRB-Training_fixed.zip", "GTSRB_Final_Test_Images.zip"),
+        _gtsrb,
+    ),
 }
