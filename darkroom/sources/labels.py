@@ -15,8 +15,6 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif",
-            ".ppm", ".pgm")  # fmt: skip
 LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval|unlab)", re.IGNORECASE)
 SEPARATOR = re.compile(r"[._\-\s]")
 SHOWN = 5

@@ -13,7 +13,6 @@ from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (
     READERS,
     SHOWN,
-    SUFFIXES,
     Labelled,
     LayoutOptions,
     Sample,
