@@ -13,21 +13,29 @@ from darkroom.core.errors import DarkroomError
 
 
 class QueueFull(DarkroomError):
-    """There is no place left in the queue; `retry_after` is when there should be one, in whole seconds."""
+    """Report that the queue has no place left; `retry_after` is when it should have one, in whole seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
         self.retry_after = retry_after
 
 
-def best_batch(predict: Callable[[np.ndarray], np.ndarray], size: int, most: int, seconds: float = 1.0) -> int:
-    """The largest batch, up to `most`, that costs at most a tenth more an image than the cheapest one, measured here.
+@dataclass(frozen=True)
+class Speed:
+    """The batch that suits this machine, and the seconds that an image of it takes."""
+
+    batch: int
+    seconds: float
+
+
+def measure_speed(predict: Callable[[np.ndarray], np.ndarray], size: int, largest: int, seconds: float = 1.0) -> Speed:
+    """Measure the largest batch, up to `largest`, that costs at most a tenth more an image than the cheapest one.
 
     On a processor large batches fall out of its caches: mobilenet_v2 at 224 px took 3.9 ms an image in batches of 4 and
     5.7 in batches of 32. Sizes are doubled until they cost clearly more, or `seconds` are used up.
     """
     started, costs, batch = time.perf_counter(), dict[int, float](), 1
-    while batch <= most and time.perf_counter() - started < seconds:
+    while batch <= largest and time.perf_counter() - started < seconds:
         images = np.zeros((batch, size, size, 3), np.uint8)
         times = []
         for _ in range(4):  # the first of a size also allocates
@@ -38,7 +46,8 @@ def best_batch(predict: Callable[[np.ndarray], np.ndarray], size: int, most: int
         if costs[batch] > 1.3 * min(costs.values()):
             break
         batch *= 2
-    return max(batch for batch, cost in costs.items() if cost <= 1.1 * min(costs.values()))
+    chosen = max(batch for batch, cost in costs.items() if cost <= 1.1 * min(costs.values()))
+    return Speed(chosen, costs[chosen])
 
 
 @dataclass
@@ -59,14 +68,14 @@ class _Waiting:
 
 
 class Batcher:
-    """Gives pictures of many requests to `predict` together: uint8 (b, S, S, 3) -> float32 (b, K), b <= `batch`.
+    """Give pictures of many requests to `predict` together: uint8 (b, S, S, 3) -> float32 (b, K), b <= `batch`.
 
     Lives in one event loop; the model runs in one thread of its own. A batch starts as soon as the model is free and
     either it is full or its oldest picture has waited `wait` seconds.
 
-    An overload is refused while it is still cheap. `reserve` hands out `capacity` places before anything is read;
-    `begin` then lets pictures in as long as those before them should be answered within `patience` seconds, by the
-    pace of the latest batches: a queue that is longer only makes every answer late.
+    An overload is rejected while it is still cheap: `reserve` hands out as many places as the model, at the speed that
+    was measured when the service started, answers within `patience` seconds, and never more than `capacity`. A longer
+    queue would only make every answer late.
     """
 
     def __init__(
@@ -79,16 +88,20 @@ class Batcher:
     ) -> None:
         self._predict, self.batch, self.wait = predict, batch, wait
         self.capacity, self.patience = capacity, patience
+        self.depth, self.seconds = capacity, 0.0  # places, and seconds an image
         self._queue: deque[_Waiting] = deque()
         self._running = 0
         self._filled = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._worker: asyncio.Task[None] | None = None
-        self.reserved = self.working = 0
-        self.pace = 0.0  # seconds a picture, from decoding to answer, while there is work
-        self._busy_since = 0.0
-        self._alone = self._alone_before = 0.0  # seconds in `run_alone`: all of them, and up to `_busy_since`
+        self.reserved = 0
         self.stats = Stats()
+
+    def set_speed(self, speed: Speed) -> None:
+        """Bound the queue by `patience`, and a batch by half of it: that is what a picture spends in its own batch."""
+        self.seconds = speed.seconds
+        self.depth = min(self.capacity, max(1, int(self.patience / speed.seconds)))
+        self.batch = max(1, min(speed.batch, int(self.patience / 2 / speed.seconds)))
 
     def start(self) -> None:
         """Start serving the queue, in the running event loop."""
@@ -103,34 +116,26 @@ class Batcher:
             await asyncio.gather(self._worker, return_exceptions=True)
         self._thread.shutdown()
 
+    def check(self, places: int = 1) -> None:
+        """Raise QueueFull unless so many places are free; alone, a large request may have up to `capacity`."""
+        if self.reserved + places > (self.depth if self.reserved else self.capacity):
+            raise QueueFull(self.retry_after())
+
     def reserve(self, places: int = 1) -> None:
         """Take places in the queue; give them back with `release`. Raises QueueFull."""
-        if self.reserved + places > self.capacity or self.working * self.pace > self.patience:
-            raise QueueFull(self.retry_after())
+        self.check(places)
         self.reserved += places
 
     def release(self, places: int = 1) -> None:
         """Give places back, once the request is answered."""
         self.reserved -= places
 
-    def begin(self, pictures: int) -> None:
-        """Let pictures in, to be decoded and answered; `end` them. Raises QueueFull."""
-        if self.working and (self.working + pictures) * self.pace > self.patience:
-            raise QueueFull(self.retry_after())
-        if not self.working:
-            self._busy_since, self._alone_before = time.perf_counter(), self._alone
-        self.working += pictures
-
-    def end(self, pictures: int) -> None:
-        """They are answered, or given up."""
-        self.working -= pictures
-
     def retry_after(self) -> int:
-        """In how many seconds the pictures under way should be answered; 1 to 60."""
-        return int(min(max(self.working * self.pace + 0.5, 1), 60))
+        """Return in how many seconds the pictures under way should be answered; 1 to 60."""
+        return int(min(max(self.reserved * self.seconds + 0.5, 1), 60))
 
     async def submit(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (n, K) of decoded pictures (S, S, 3)."""
+        """Return probabilities (n, K) of decoded pictures (S, S, 3)."""
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(image, loop.time(), loop.create_future()) for image in images]
         self._queue.extend(waiting)
@@ -138,30 +143,21 @@ class Batcher:
         return np.stack(await asyncio.gather(*(entry.answer for entry in waiting)))
 
     async def run_alone(self, job: Callable[[], np.ndarray]) -> np.ndarray:
-        """Run `job` in the model's thread, between two batches; its time is not part of the pace."""
-
-        def timed() -> np.ndarray:
-            started = time.perf_counter()
-            try:
-                return job()
-            finally:
-                self._alone += time.perf_counter() - started  # only the model's thread writes it
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
+        """Run `job` in the model's thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._filled.wait()
             deadline = self._queue[0].since + self.wait
-            batch = self._batch()
-            while len(self._queue) < batch and (left := deadline - loop.time()) > 0:
+            while len(self._queue) < self.batch and (left := deadline - loop.time()) > 0:
                 self._filled.clear()
                 try:
                     await asyncio.wait_for(self._filled.wait(), left)
                 except TimeoutError:
                     break
-            taken = [self._queue.popleft() for _ in range(min(batch, len(self._queue)))]
+            taken = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
             if not self._queue:
                 self._filled.clear()
             # A request that has timed out or gone has cancelled its pictures: they need not be computed.
@@ -170,10 +166,6 @@ class Batcher:
                 self._running = len(waiting)
                 await self._answer(waiting)
                 self._running = 0
-
-    def _batch(self) -> int:
-        # Half of what a picture may wait is spent in its own batch: on a slow model, batches are smaller.
-        return max(1, min(self.batch, int(self.patience / 2 / self.pace))) if self.pace else self.batch
 
     async def _answer(self, waiting: list[_Waiting]) -> None:
         def timed() -> tuple[np.ndarray, float]:
@@ -188,8 +180,6 @@ class Batcher:
                 if not entry.answer.done():
                     entry.answer.set_exception(error)
             return
-        if self.working:
-            self._learn(len(waiting), seconds)
         self.stats.batches += 1
         self.stats.images += len(waiting)
         self.stats.seconds += seconds
@@ -197,15 +187,3 @@ class Batcher:
         for entry, answer in zip(waiting, answers, strict=True):
             if not entry.answer.done():
                 entry.answer.set_result(answer)
-
-    def _learn(self, pictures: int, seconds: float) -> None:
-        """Learn the pace from a batch that is answered now, in which the model spent `seconds`."""
-        now, alone = time.perf_counter(), self._alone
-        sample = max(now - self._busy_since - (alone - self._alone_before), seconds) / pictures
-        if self.pace:
-            # How long one large picture took to decode tells the pace only where others had to wait for it: a sample
-            # counts more, the more pictures are under way, and beside none it is the model's own time.
-            others = self.working > pictures
-            sample = min(sample, max(seconds / pictures, self.pace * max(2, self.working) if others else 0.0))
-        self.pace = 0.8 * self.pace + 0.2 * sample if self.pace else sample
-        self._busy_since, self._alone_before = now, alone

@@ -5,6 +5,21 @@ from typing import Any
 from darkroom.serve.uploads import FIELD
 
 LISTED = 1000  # classes up to which the document lists them
+STATUSES = {
+    400: "The form cannot be read",
+    401: "The API key is missing or unknown",
+    408: "The body did not arrive in time",
+    413: "The body is larger than allowed",
+    415: "The body, or the only file, is no picture of a known format",
+    422: "No picture was sent, it is damaged, or it has too many pixels",
+    503: "Too busy; try again after the seconds that Retry-After says",
+}
+
+SCHEMA = {
+    "type": "object",
+    "required": ["error", "request_id"],
+    "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}},
+}
 
 
 def class_parameter(classes: list[str]) -> dict[str, Any]:
@@ -54,3 +69,13 @@ def predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
         },
     }
     return {200: {"description": "An answer for every file", "content": {"application/json": {"schema": schema}}}}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the entries of an OpenAPI document for these statuses."""
+    made: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        made[status] = {"description": STATUSES[status], "content": {"application/json": {"schema": SCHEMA}}}
+        if status == 503:
+            made[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
+    return made

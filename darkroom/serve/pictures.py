@@ -1,16 +1,23 @@
-"""Pictures with the answer written on them, for `darkroom predict --save-pictures`."""
+"""Pictures as a Python program holds them, as the bytes of a file; and pictures with the answer written on them."""
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
+from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image
 
 from darkroom.core import files
-from darkroom.core.errors import DarkroomError
+from darkroom.core.errors import BadImage, DarkroomError, NoMemory
 from darkroom.images.decode import decode_whole
-from darkroom.serve.predictor import Prediction
 
+# How pixels of each of Pillow's modes become a file: PNG cannot hold 32 bits or floats, and TIFF no transparent colour.
+AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+AS_TIFF = ("I", "F", "I;16B")
+CONVERTED = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "I;16L": "I", "I;16N": "I"}  # others: RGB
+ORIENTATION = 0x0112  # the EXIF tag
 SIDE = 1024  # the longer side at most
 LEAST = 224  # the shorter side at least: the words must fit
 LONGEST = 180  # bytes of a name: file systems take 255, and its temporary file's is longer
@@ -23,12 +30,12 @@ class Pictures:
         self.folder = folder
         self._taken: set[str] = set()
 
-    def save(self, name: str, data: bytes, answer: Prediction) -> Path:
-        """Draw `answer` under the picture in `data`. Raises BadImage where it cannot be decoded once more (there may be
-        less memory now), and DarkroomError where the folder cannot be written to."""
+    def save(self, name: str, data: bytes, caption: str) -> Path:
+        """Write `caption` under the picture in `data`. Raises BadImage where it cannot be decoded once more (there may
+        be less memory now), and DarkroomError where the folder cannot be written to."""
         target = self.folder / self._name(name)
         file = io.BytesIO()
-        draw(open_upright(data), f"{answer.label}  {100 * answer.probability:.1f} %").save(file, "JPEG", quality=90)
+        draw(open_upright(data), caption).save(file, "JPEG", quality=90)
         try:
             files.write_bytes(target, file.getvalue())
         except OSError as error:
@@ -61,6 +68,8 @@ def open_upright(data: bytes) -> Image.Image:
 
 def draw(image: Image.Image, text: str) -> Image.Image:
     """`image` with `text` in a bar under it: what is in the picture stays visible."""
+    from PIL import ImageDraw, ImageFont  # fonts take 20 ms to import, and few calls draw
+
     size = max(14, min(image.width // 14, 40))
     font = ImageFont.load_default(size)
     while font.getlength(text) > image.width - size and size > 10:
@@ -70,3 +79,58 @@ def draw(image: Image.Image, text: str) -> Image.Image:
     out.paste(image)
     ImageDraw.Draw(out).text((size // 2, image.height + size), text, (255, 255, 255), font, anchor="lm")
     return out
+
+
+def picture_bytes(image: Any) -> bytes:
+    """Return a path's, a Pillow image's or an array's picture as the bytes of a file, so that one decoder reads all.
+
+    Raises BadImage with the reason where it is not a picture.
+    """
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            raise BadImage(f"{image}: {error.strerror}") from error
+    if isinstance(image, np.ndarray):
+        image = _of_array(image)
+    if not isinstance(image, Image.Image):
+        raise BadImage(f"{type(image).__name__} is not a picture; expected a path, bytes, a Pillow image or an array")
+    try:
+        return _encoded(image)
+    except MemoryError as error:
+        raise NoMemory("not enough memory") from error
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow looks at a file's pixels, and misses its file, only now
+        what = str(error) or type(error).__name__
+        raise BadImage("truncated" if "truncated" in what else f"damaged or closed: {what}") from error
+
+
+def _of_array(array: np.ndarray) -> Image.Image:
+    with suppress(TypeError, ValueError):
+        if array.size and array.ndim in (2, 3):
+            return Image.fromarray(array)
+    expected = "expected uint8 (h, w, 3), 0 to 255, with at least one pixel"
+    raise BadImage(f"an array of {array.dtype} and shape {array.shape} is not a picture; {expected}")
+
+
+def _encoded(image: Image.Image) -> bytes:
+    """As a lossless file with its EXIF orientation: so that every picture takes the one way through the decoder."""
+    if 0 in image.size:
+        raise BadImage(
+            f"a Pillow image of {image.width} x {image.height} pixels is not a picture; expected at least one"
+        )
+    image.load()
+    exif = Image.Exif()
+    with suppress(Exception):  # a broken block of metadata, which the decoder ignores too
+        exif[ORIENTATION] = int(image.getexif().get(ORIENTATION, 1))
+    if image.mode not in AS_PNG and image.mode not in AS_TIFF:
+        image = image.convert(CONVERTED.get(image.mode, "RGB"))
+    file = io.BytesIO()
+    if image.mode in AS_TIFF:
+        image.copy().save(file, "TIFF", exif=exif)  # a copy, which has left the tags of its file behind
+    else:
+        image.save(file, "PNG", exif=exif, compress_level=1)
+    return file.getvalue()

@@ -16,7 +16,7 @@ from darkroom.core.progress import say
 from darkroom.core.text import escape
 from darkroom.images.decode import check_format
 from darkroom.serve.pictures import Pictures
-from darkroom.serve.predictor import Prediction, Predictor
+from darkroom.serve.predictor import Prediction, Predictor, answer_facts
 
 STDIN = "-"
 LARGE = 64 << 20  # bytes; few photos are larger, and most films are
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         total += 1
         if isinstance(answer, Prediction) and pictures:
             try:
-                pictures.save(file.name, file.data, answer)
+                pictures.save(file.name, file.data, f"{answer.label}  {100 * answer.probability:.1f} %")
             except BadImage as error:
                 answer = error
         bad += isinstance(answer, BadImage)
@@ -150,7 +150,7 @@ class _Json:
         self.ascii = sys.stdout.encoding.lower().replace("-", "") != "utf8"  # what another encoding can hold: ASCII
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
-        print(json.dumps({"file": name} | facts(answer, self.top), ensure_ascii=self.ascii))
+        print(json.dumps({"file": name} | answer_facts(answer, self.top), ensure_ascii=self.ascii))
 
 
 class _Csv:
@@ -169,14 +169,6 @@ class _Csv:
 
 
 WRITERS: dict[str, Any] = {"text": _Lines, "json": _Json, "csv": _Csv}
-
-
-def facts(answer: Prediction | BadImage, top: int) -> dict[str, Any]:
-    """An answer as JSON: class, probability and the `top` classes; or the error."""
-    if isinstance(answer, BadImage):
-        return {"error": str(answer)}
-    best = [{"class": label, "probability": round(p, 6)} for label, p in answer.top(top)]
-    return best[0] | {"top": best}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,49 +2,34 @@
 
 import argparse
 import asyncio
-import ctypes
 import logging
-import math
 import socket
-import struct
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
-from darkroom.serve.envelope import JsonLines, State
 from darkroom.serve.predictor import Predictor
-from darkroom.serve.settings import Settings, read_keys
+
+if TYPE_CHECKING:
+    from darkroom.serve.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CONNECTIONS = 1000  # at most: each is a file descriptor
 BACKLOG = 512
 IDLE_GRACE = 1.0  # seconds that a client may take to notice `Connection: close` before idle connections are closed
-STOP_WITHIN = 30
-SO_ATTACH_FILTER = 26  # Linux; Python's socket module does not name it
+STOP_WITHIN = 10  # seconds for the answers that are under way when it is asked to stop
 
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGINT or SIGTERM."""
-    options = _parser().parse_args(arguments)
-    settings = Settings(
-        batch=options.batch,
-        wait=options.wait_ms / 1000,
-        queue=options.queue,
-        patience=options.patience,
-        max_body=options.max_body_mb << 20,
-        max_pixels=options.max_megapixels * 1_000_000,
-        timeout=options.timeout,
-        keys=read_keys(options.api_key_file) if options.api_key_file else frozenset(),
-        origins=tuple(options.cors_origin),
-    )
     try:
-        from darkroom.serve.service import create_app
+        from darkroom.serve.application import create_app
     except ModuleNotFoundError as error:
         raise DarkroomError(f"{error.name} is not installed; run `make setup-serve` in the project's folder") from error
+    options, settings = _options(arguments)
     _log_as_json()
     # Busy waiting of the model's threads would starve decoding and the event loop.
     app = create_app(Predictor(options.model, options.threads, spin=False), settings)
@@ -58,16 +43,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def make_server(app: Any, settings: Settings) -> Any:
-    """A uvicorn server that bounds connections and slow senders, and drains before it stops."""
+def make_server(app: Any, settings: "Settings") -> Any:
+    """Return a uvicorn server that bounds connections, slow senders and slow readers, and drains before it stops."""
     import h11
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Protocol(H11Protocol):
-        """HTTP/1.1 with a limit on connections, and on the time that a request may take from its first byte on."""
+        """HTTP/1.1 with a limit on connections, and on the time in which a request must arrive and be read."""
 
         _late: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
         _arriving = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,7 +61,19 @@ def make_server(app: Any, settings: Settings) -> Any:
             if len(self.connections) > CONNECTIONS:
                 transport.abort()
                 return
+            # Every byte that the system does not take at once counts as unread.
+            transport.set_write_buffer_limits(0)
             self._expect()  # ends a connection on which nothing is ever sent
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(settings.timeout, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread:
+                self._unread.cancel()
+                self._unread = None
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -87,6 +85,8 @@ def make_server(app: Any, settings: Settings) -> Any:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._relax()
+            if self._unread:
+                self._unread.cancel()
             super().connection_lost(exc)
 
         def _watch(self) -> None:
@@ -113,11 +113,10 @@ def make_server(app: Any, settings: Settings) -> Any:
         """Stops in order: takes no new connection, answers what was sent on the open ones, then closes them."""
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            state: State = app.state.service.state
-            state.stopping = True
+            app.state.service.state.stopping = True
             for listener in sockets or []:
-                _let_nobody_in_line(listener)
-            for _ in range(20):  # who stands in line is let in, however busy the loop is
+                listener.listen(0)  # closing it at once would reset who has connected and is not yet accepted
+            for _ in range(20):  # they are accepted now, however busy the loop is
                 await asyncio.sleep(0.005)
             for server in self.servers:
                 server.close()
@@ -153,78 +152,71 @@ def _bind(host: str, port: int) -> socket.socket:
         raise DarkroomError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from error
 
 
-def _let_nobody_in_line(listener: socket.socket) -> None:
-    """New connections wait outside, until the socket is closed and their next knock is refused.
-
-    Closing it at once would reset those that the kernel has accepted and this process has not yet seen.
-    """
-    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0 bytes of every packet
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop_all)))
-    except OSError:
-        listener.listen(0)  # another system: one connection may still get in line
-
-
 def _log_as_json() -> None:
+    from darkroom.serve.middleware import JsonLines
+
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("darkroom").setLevel(logging.INFO)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(arguments: list[str]) -> "tuple[argparse.Namespace, Settings]":
+    """Return the options and the settings that follow from them; a value out of range is a wrong usage."""
+    from pydantic import ValidationError
+
+    from darkroom.serve.settings import Settings, read_keys, wrong_value
+
     default = Settings()
     parser = argparse.ArgumentParser(
         prog="darkroom serve",
         description="Serve the exported model over HTTP, with a page to try it on. It listens on this machine alone "
         "unless --host says otherwise.",
     )
-    parser.add_argument("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=_port, default=8000, help="the port, 0 for any free one (8000)")
-    parser.add_argument("--threads", type=_positive, default=0, help="threads of the model (one a core)")
-    parser.add_argument("--batch", type=_positive, default=default.batch, help=f"largest batch ({default.batch})")
-    parser.add_argument(
-        "--wait-ms", type=_at_least(0), default=1000 * default.wait, help="wait for a batch to fill (3)"
-    )
-    parser.add_argument("--queue", type=_positive, default=default.queue, help=f"pictures under way ({default.queue})")
-    parser.add_argument(
-        "--patience", type=_at_least(0.001), default=default.patience, metavar="S", help="longest queue (0.4)"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=_at_least(0.001),
-        default=default.timeout,
-        metavar="S",
-        help="seconds for a body to arrive, and for its answer (10)",
-    )
-    parser.add_argument("--max-body-mb", type=_positive, default=default.max_body >> 20, help="MiB a request (32)")
-    parser.add_argument("--max-megapixels", type=_positive, default=50, help="millions of pixels a picture (50)")
-    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="ask for one of the keys in FILE, one a line")
-    parser.add_argument("--cors-origin", action="append", default=[], metavar="URL", help="let pages of URL call it")
-    return parser
+    add = parser.add_argument
+    add("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
+    add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    add("--port", type=_port, default=8000, help="the port, 0 for any free one (8000)")
+    add("--threads", type=_positive, default=0, help="threads of the model (one a core)")
+    add("--batch", type=int, default=default.batch, help=f"largest batch ({default.batch})")
+    add("--wait-ms", type=float, default=1000 * default.wait, help="wait for a batch to fill (3)")
+    add("--queue", type=int, default=default.queue, help=f"pictures under way ({default.queue})")
+    add("--patience", type=float, default=default.patience, metavar="S", help="longest queue (0.4)")
+    text = "seconds for a body to arrive, for its answer, and for the client to read it (10)"
+    add("--timeout", type=float, default=default.timeout, metavar="S", help=text)
+    text = "seconds for one picture to be decoded (4)"
+    add("--decode-seconds", type=float, default=default.decode_seconds, metavar="S", help=text)
+    add("--max-body-mb", type=int, default=default.max_body >> 20, help="MiB a request (32)")
+    add("--max-megapixels", type=int, default=50, help="millions of pixels a picture (50)")
+    add("--api-key-file", type=Path, metavar="FILE", help="ask for one of the keys in FILE, one a line")
+    add("--cors-origin", action="append", default=[], metavar="URL", help="let pages of URL call it")
+    options = parser.parse_args(arguments)
+    values = {
+        "batch": options.batch,
+        "wait": options.wait_ms / 1000,
+        "queue": options.queue,
+        "patience": options.patience,
+        "timeout": options.timeout,
+        "decode_seconds": options.decode_seconds,
+        "max_body": options.max_body_mb << 20,
+        "max_pixels": options.max_megapixels * 1_000_000,
+    }
+    keys = read_keys(options.api_key_file) if options.api_key_file else frozenset()
+    try:
+        return options, Settings(**values, keys=keys, origins=tuple(options.cors_origin))
+    except ValidationError as error:
+        field, wrong = wrong_value(error)
+        names = {"wait": "wait-ms", "max_body": "max-body-mb", "max_pixels": "max-megapixels"}
+        parser.error(f"argument --{names.get(field, field.replace('_', '-'))}: {wrong}")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number of at least 1")
     return int(text)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a port; expected 0 to 65535")
     return int(text)
-
-
-def _at_least(least: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of at least {least:g}")
-        return value
-
-    return number

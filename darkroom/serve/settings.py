@@ -1,38 +1,39 @@
-"""What a service allows: limits with defaults that suit one small machine, and the keys of those who may ask."""
+"""Limits of a service, with defaults that suit one small machine, and the keys of those who may use it."""
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from darkroom.core.errors import DarkroomError
 
 SHORTEST_KEY = 16
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Limits of one service.
+class Settings(BaseModel):
+    """Limits of one service; each field is an option of `darkroom serve`, or follows from one."""
 
-    `batch` pictures at most share a run of the model (fewer where that is cheaper), after at most `wait` seconds.
-    `queue` may be under way, as long as a picture need not wait longer than `patience` seconds for those before it.
-    `max_body` bytes and `max_files` a request, `max_pixels` a picture; `max_held` bytes of all requests' bodies
-    together; `timeout` seconds for a body to arrive, and as many for the answer to it. `keys`: digests of the accepted
-    API keys, empty when none is asked for.
-    `origins`: web origins whose pages may call this service.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    batch: int = 32
-    wait: float = 0.003
-    queue: int = 128
-    patience: float = 0.4
-    max_body: int = 32 << 20
-    max_files: int = 32
-    max_pixels: int = 50_000_000
-    max_held: int = 256 << 20
-    timeout: float = 10.0
-    keys: frozenset[bytes] = frozenset()
-    origins: tuple[str, ...] = ()
+    batch: int = Field(default=32, ge=1, description="pictures in a run of the model, at most")
+    wait: float = Field(default=0.003, ge=0, description="seconds that a picture waits for others to share its run")
+    queue: int = Field(default=128, ge=1, description="pictures under way, at most")
+    patience: float = Field(default=0.4, ge=0.001, description="seconds of the model's work that may be under way")
+    timeout: float = Field(
+        default=10.0,
+        ge=0.001,
+        description="seconds for a request to arrive, for its answer, and for it to be read",
+    )
+    decode_seconds: float = Field(default=4.0, ge=0.001, description="seconds for one picture to be decoded")
+    max_body: int = Field(default=32 << 20, ge=1, description="bytes of a request's body")
+    max_files: int = Field(default=32, ge=1, description="pictures in a request")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="pixels of a picture")
+    max_held: int = Field(default=256 << 20, ge=1, description="bytes of all bodies that are held at once")
+    keys: frozenset[bytes] = Field(
+        default=frozenset(), description="sha256 of the accepted API keys; empty: none needed"
+    )
+    origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call this service")
 
     def accepts(self, key: str) -> bool:
         """Whether `key` is one of the keys; takes the same time for every wrong one."""
@@ -40,8 +41,14 @@ class Settings:
         return sum(hmac.compare_digest(digest, known) for known in self.keys) > 0  # compares with every one
 
 
+def wrong_value(error: ValidationError) -> tuple[str, str]:
+    """Return the first field that a ValidationError names, and what is wrong with its value."""
+    first = error.errors()[0]
+    return str(first["loc"][0]), f"{str(first['input'])[:100]}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
 def read_keys(path: Path) -> frozenset[bytes]:
-    """The digests of the keys in a file: one a line, `#` starts a comment. Raises DarkroomError."""
+    """Return the digests of the keys in a file: one a line, `#` starts a comment. Raises DarkroomError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -10,8 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from darkroom.core.errors import BadImage
-from darkroom.images.headers import stored_size
-from darkroom.serve.problems import Problem
+from darkroom.serve.middleware import Problem
 from darkroom.serve.settings import Settings
 
 FIELD = "file"
@@ -39,7 +38,7 @@ class _Parser(MultiPartParser):
 
 
 async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
-    """The files of a request, at least one. Raises Problem (400, 408, 413, 415, 422, 503)."""
+    """Return the files of a request, at least one. Raises Problem (400, 408, 413, 415, 422, 503)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         async with asyncio.timeout(settings.timeout):
@@ -52,7 +51,8 @@ async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
         raise Problem(408, reason, {"connection": "close"}) from None
     except ClientDisconnect:
         raise Problem(400, "the body was cut off") from None
-    raise Problem(415, f"Content-Type {kind!r} is no picture; send image/… or multipart/form-data, field `{FIELD}`")
+    expected = f"send image/… or multipart/form-data, field `{FIELD}`"
+    raise Problem(415, f"Content-Type {kind[:100]!r} is not a picture; {expected}")
 
 
 async def _form(request: Request, settings: Settings) -> list[Upload]:
@@ -88,13 +88,6 @@ def _some(upload: Upload) -> Upload:
     return upload
 
 
-def check_size(data: bytes, most: int) -> None:
-    """Raise BadImage when the picture's header announces more than `most` pixels; what has none is the decoder's."""
-    width, height = stored_size(data)
-    if width * height > most:
-        raise BadImage(f"too large: {width} x {height} pixels, at most {most:,} are allowed")
-
-
 def problem_of(error: BadImage) -> Problem:
-    """415 for what is no picture at all, 422 for one that is damaged or too large."""
+    """Return 415 for what is not a picture at all, 422 for one that is damaged or too large."""
     return Problem(415 if str(error) == UNKNOWN else 422, str(error))

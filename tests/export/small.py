@@ -49,17 +49,20 @@ def head(classes: int, features: int = 8, seed: int = 1, hidden: int = 0) -> dic
     return made
 
 
-def export(folder: Path, classes: list[str], size: int = 16, resize: str = "crop", explain: str = "cam") -> Path:
+def export(
+    folder: Path, classes: list[str], size: int = 16, resize: str = "crop", explain: str = "cam", maps: bool = True
+) -> Path:
     """A folder as the export stage writes it, around the small network; without its README.md."""
     folder.mkdir(parents=True, exist_ok=True)
     values = head(len(classes))
-    write(join(body(size), values, 1.5), folder / "model.onnx")
+    write(join(body(size, maps=maps), values, 1.5), folder / "model.onnx")
     tensors.save(folder / "model.safetensors", {f"head.{name}": value for name, value in values.items()})
     files.write_text(folder / "labels.txt", "".join(f"{name}\n" for name in classes))
     config = {
         "backbone": "small",
         "classes": classes,
-        "explain": explain,
+        "digests": {name: files.sha256(folder / name) for name in ("model.onnx", "model.safetensors", "labels.txt")},
+        "explain": "cam" if maps else "occlusion",
         "framing": {"size": size, "resize": resize, "short_side": size},
         "image_size": size,
         "version": files.sha256(folder / "model.onnx")[:12],

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from darkroom.export.graph import join, write
 from tests.export import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,12 +26,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def occluded(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def occluded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, but for a map of its features: it is explained by occlusion, 65 runs."""
-    folder = tmp_path_factory.mktemp("model") / "export"
-    shutil.copytree(exported, folder)
-    write(join(small.body(32, maps=False), small.head(len(CLASSES)), 1.5), folder / "model.onnx")
-    return folder
+    return small.export(tmp_path_factory.mktemp("model") / "export", CLASSES, size=32, maps=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from darkroom.app import Predictor
-from darkroom.model import heads
-from darkroom.serve import explain
+from darkroom.model import heads, heatmaps
+from darkroom.serve.service import Service
+from darkroom.serve.settings import Settings
 from tests.export import small
 
 
@@ -30,7 +31,7 @@ def test_class_activation_is_the_gradient_of_the_logit_by_each_place_of_the_map(
         moved[channel] += 1e-5  # every place of the channel: the mean moves by as much
         gradient[channel] = (logit(moved) - logit(maps)) / 1e-5
     expected = np.maximum(np.tensordot(gradient, maps, axes=1), 0)
-    heat = explain.class_activation(maps.astype(np.float32), head, 1)
+    heat = heatmaps.class_activation(maps.astype(np.float32), head, 1)
     np.testing.assert_allclose(heat, expected / max(expected.max(), 1e-12), atol=1e-3)
 
 
@@ -41,29 +42,25 @@ def test_occlusion_finds_the_patch_that_counts():
 
     image = np.zeros((64, 64, 3), np.uint8)
     image[8:16, 24:32] = 255
-    heat = explain.occlusion(image, 1, predict)
+    heat = heatmaps.occlusion(image, 1, predict)
     assert heat.shape == (8, 8)
     assert np.unravel_index(heat.argmax(), heat.shape) == (1, 3)
     assert heat.sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_a_model_without_a_map_is_explained_by_occlusion(tmp_path):
-    from darkroom.core import files
-    from darkroom.export.graph import join, write
-
-    folder = small.export(tmp_path, ["a", "b"])
-    write(join(small.body(16, maps=False), small.head(2), 1.0), folder / "model.onnx")
-    files.write_json(folder / "config.json", files.read_json(folder / "config.json") | {"explain": "occlusion"})
+    folder = small.export(tmp_path, ["a", "b"], maps=False)
     predictor = Predictor(folder, threads=1)
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    assert explain.heat(predictor, image).shape == (8, 8)
-    assert explain.cost(predictor) == 65
+    assert predictor.heat(image).shape == (8, 8)
+    assert Service(predictor, Settings()).explain_cost == 65
+    assert Service(predictor, Settings(queue=8)).explain_cost == 8
 
 
 def test_the_picture_is_bright_where_the_heat_is():
     heat = np.zeros((7, 7), np.float32)
     heat[1, 5] = 1
-    drawn = Image.open(io.BytesIO(explain.picture(np.full((64, 64, 3), 90, np.uint8), heat))).convert("L")
+    drawn = Image.open(io.BytesIO(heatmaps.picture(np.full((64, 64, 3), 90, np.uint8), heat))).convert("L")
     assert drawn.size == (448, 448)
     pixels = np.asarray(drawn)
     assert np.unravel_index(pixels.argmax(), pixels.shape) == pytest.approx((96, 352), abs=20)

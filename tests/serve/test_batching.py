@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from darkroom.serve.batching import Batcher, QueueFull, best_batch
+from darkroom.serve.batching import Batcher, QueueFull, Speed, measure_speed
 
 
 def picture(value: int) -> np.ndarray:
@@ -73,24 +73,17 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back():
 
 
 def test_a_queue_that_would_take_too_long_is_full_whatever_its_length():
-    def slow(images):
-        time.sleep(0.02 * len(images))
-        return mean(images)
-
-    async def work(batcher):
-        await one(batcher)
-        assert 0.02 <= batcher.pace < 0.1
-        tasks = [asyncio.create_task(one(batcher)) for _ in range(100)]
-        await asyncio.sleep(0)
-        assert 2 <= batcher.working <= 10
-        with pytest.raises(QueueFull):
-            batcher.begin(20)
-        refused = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
-        assert len(refused) >= 90
-        assert all(isinstance(error, QueueFull) for error in refused)
-        batcher.begin(50)  # alone, a large request may take as long as it needs
-
-    asyncio.run(with_batcher(work, predict=slow, patience=0.2))
+    batcher = Batcher(mean, capacity=128, patience=0.2)
+    batcher.set_speed(Speed(batch=32, seconds=0.02))
+    batcher.reserve(50)  # alone, a large request may take as long as it needs
+    with pytest.raises(QueueFull, match="try again in 1 s"):
+        batcher.reserve(1)
+    batcher.release(50)
+    for _ in range(10):
+        batcher.reserve()
+    with pytest.raises(QueueFull):
+        batcher.check()
+    assert batcher.reserved == 10
 
 
 def test_the_largest_batch_that_is_cheap_is_chosen():
@@ -98,27 +91,21 @@ def test_the_largest_batch_that_is_cheap_is_chosen():
         time.sleep(0.002 * len(images) * (1 if len(images) <= 4 else 1.5) + 0.001)
         return mean(images)
 
-    assert best_batch(caches_hold_four, 2, 32) == 4
-    assert best_batch(caches_hold_four, 2, 2) == 2
-    assert best_batch(lambda images: time.sleep(0.003) or mean(images), 2, 32) == 32
-    assert best_batch(lambda images: time.sleep(0.05) or mean(images), 2, 32, seconds=0.1) == 1
+    assert measure_speed(caches_hold_four, 2, 32).batch == 4
+    assert measure_speed(caches_hold_four, 2, 2).batch == 2
+    assert measure_speed(lambda images: time.sleep(0.003) or mean(images), 2, 32).batch == 32
+    assert measure_speed(lambda images: time.sleep(0.05) or mean(images), 2, 32, seconds=0.1).batch == 1
+    assert 0.002 < measure_speed(caches_hold_four, 2, 32).seconds < 0.02
 
 
 def test_batches_of_a_slow_model_are_smaller():
-    sizes = []
-
-    def slow(images):
-        sizes.append(len(images))
-        time.sleep(0.01 * len(images))
-        return mean(images)
-
-    async def work(batcher):
-        batcher.pace = 0.01
-        batcher.begin(64)
-        await batcher.submit([picture(n) for n in range(64)])
-
-    asyncio.run(with_batcher(work, predict=slow, batch=32, patience=0.2))
-    assert max(sizes) <= 10
+    batcher = Batcher(mean, patience=0.2)
+    batcher.set_speed(Speed(batch=32, seconds=0.01))
+    assert batcher.batch == 10
+    batcher.set_speed(Speed(batch=32, seconds=10.0))
+    assert (batcher.batch, batcher.depth) == (1, 1)
+    batcher.set_speed(Speed(batch=32, seconds=0.0001))
+    assert (batcher.batch, batcher.depth) == (32, 128)
 
 
 def test_pictures_of_a_request_that_has_gone_are_not_computed():
@@ -173,64 +160,3 @@ def test_stopping_answers_what_was_taken():
         return [int((await asyncio.wait_for(task, 1))[0, 0]) for task in tasks]
 
     assert asyncio.run(work()) == [0, 1, 2, 3, 4]
-
-
-async def one(batcher, decoding: float = 0.0):
-    """A request for one picture, which takes `decoding` seconds to decode."""
-    batcher.begin(1)
-    try:
-        await asyncio.sleep(decoding)
-        await batcher.submit([picture(1)])
-    finally:
-        batcher.end(1)
-
-
-def test_a_picture_that_was_long_in_decoding_does_not_make_a_free_server_refuse_the_next_ones():
-    async def work(batcher):
-        await one(batcher)
-        await one(batcher, decoding=0.4)
-        await asyncio.gather(*(one(batcher) for _ in range(16)))
-
-    asyncio.run(with_batcher(work))
-
-
-def test_an_overload_of_decoding_is_noticed_within_a_few_batches():
-    async def work(batcher):
-        batcher.pace, decoder = 0.001, asyncio.Semaphore(1)
-        answered = []
-
-        async def decoded():
-            batcher.begin(1)
-            try:
-                async with decoder:
-                    await asyncio.sleep(0.05)
-                await batcher.submit([picture(1)])
-                answered.append(1)
-            finally:
-                batcher.end(1)
-
-        tasks = [asyncio.create_task(decoded()) for _ in range(60)]
-        while len(answered) < 5:
-            await asyncio.sleep(0.01)
-        assert batcher.pace > 0.02
-        with pytest.raises(QueueFull):
-            batcher.begin(1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run(with_batcher(work))
-
-
-def test_what_runs_alone_is_not_part_of_the_pace():
-    async def work(batcher):
-        await one(batcher)
-        batcher.begin(1)
-        alone = asyncio.create_task(batcher.run_alone(lambda: time.sleep(0.6) or np.zeros(1)))
-        await asyncio.sleep(0.01)
-        await asyncio.gather(*(one(batcher) for _ in range(3)))
-        await alone
-        batcher.end(1)
-        assert batcher.pace < 0.1  # 0.6 s for 3 pictures would be 0.2
-
-    asyncio.run(with_batcher(work))

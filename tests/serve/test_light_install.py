@@ -37,7 +37,7 @@ def test_predict_classifies(exported, photos):
 def test_the_service_answers(exported, photos, path):
     code = (
         "import asyncio; from pathlib import Path; import httpx;"
-        "from darkroom.app import Predictor; from darkroom.serve.service import create_app;\n"
+        "from darkroom.app import Predictor; from darkroom.serve.application import create_app;\n"
         "async def ask():\n"
         "    app = create_app(Predictor(sys.argv[1]))\n"
         "    async with app.router.lifespan_context(app):\n"

@@ -118,15 +118,15 @@ def test_huge_headers_are_refused_and_leave_no_trace(server):
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--port", "99999", "'99999' is no port; expected 0 to 65535"),
-        ("--port", "http", "'http' is no port"),
-        ("--timeout", "0", "'0' is no number of at least 0.001"),
-        ("--timeout", "nan", "'nan' is no number"),
-        ("--timeout", "inf", "'inf' is no number"),
-        ("--wait-ms", "-5", "'-5' is no number of at least 0"),
-        ("--patience", "0", "'0' is no number"),
-        ("--patience", "nan", "'nan' is no number"),
-        ("--queue", "0", "'0' is no whole number of at least 1"),
+        ("--port", "99999", "'99999' is not a port; expected 0 to 65535"),
+        ("--port", "http", "'http' is not a port"),
+        ("--timeout", "0", "0.0: input should be greater than or equal to 0.001"),
+        ("--timeout", "nan", "nan: input should be a finite number"),
+        ("--timeout", "inf", "inf: input should be a finite number"),
+        ("--wait-ms", "-5", "-0.005: input should be greater than or equal to 0"),
+        ("--patience", "0", "0.0: input should be greater than"),
+        ("--patience", "nan", "nan: input should be a finite number"),
+        ("--queue", "0", "0: input should be greater than or equal to 1"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_named(capsys, option, value, reason):

@@ -15,9 +15,9 @@ from PIL import Image
 
 from darkroom.app import Predictor
 from darkroom.core.errors import BadImage
-from darkroom.serve.service import create_app
+from darkroom.serve.application import create_app
+from darkroom.serve.decoders import check_size
 from darkroom.serve.settings import Settings
-from darkroom.serve.uploads import check_size
 from tests.cluster.two_nodes import until
 from tests.serve.conftest import CLASSES, jpeg, serve
 
@@ -128,6 +128,13 @@ def test_how_many_pixels_a_png_has_is_told_without_decoding_it():
     for _ in range(20):
         check_size(data, 80_000_000)
     assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/page.js", "/healthz", "/readyz"])
+def test_monitors_may_ask_with_head(client, path):
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(client.get(path).content))
 
 
 @pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "nonsense", "idna"])

@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, a log line, counters, security headers, the API key, and limits on its body."""
+"""What surrounds every request: id, log line, counters, security headers, API key, limits on its body, rejections."""
 
 import json
 import logging
@@ -6,15 +6,14 @@ import re
 import secrets
 import time
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from darkroom.serve.counters import Metrics
-from darkroom.serve.problems import Problem
+from darkroom.core.errors import DarkroomError
+from darkroom.serve.service import Metrics, State
 from darkroom.serve.settings import Settings
 
 log = logging.getLogger("darkroom.serve")
@@ -32,12 +31,12 @@ SECURITY_HEADERS = {
 }
 
 
-@dataclass
-class State:
-    """What all requests of one service share: bytes of bodies held now, and whether it is stopping."""
+class Problem(DarkroomError):
+    """End a request with `status` and a JSON body {"error": reason, "request_id": …}."""
 
-    held: int = 0
-    stopping: bool = False
+    def __init__(self, status: int, reason: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, headers or {}
 
 
 class Envelope:
@@ -56,7 +55,7 @@ class Envelope:
         request_id = asked if ID.fullmatch(asked) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers, self.settings, self.state)
-        answer = _Answer(send, request_id, self.state)
+        answer = _Answer(send, request_id, self.state, body)
         started = time.perf_counter()
         try:
             await self.app(scope, body.receive, answer.send)
@@ -70,14 +69,14 @@ class Envelope:
             log.info("request", extra={"facts": facts})
 
 
-class Refusals:
+class Rejections:
     """ASGI middleware that asks for the API key; an exception that gets here is logged and answered with 500."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it."""
+        """Serve one request, or reject it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -89,7 +88,12 @@ class Refusals:
             await send(message)
 
         try:
-            self._check_key(scope, Headers(scope=scope))
+            headers = Headers(scope=scope)
+            if "content-length" in headers and "transfer-encoding" in headers:
+                # Two lengths: a proxy may go by the other one, and see two requests in one (RFC 9112, 6.1).
+                reason = "Content-Length and Transfer-Encoding exclude each other; send one of them"
+                raise Problem(400, reason, {"connection": "close"})
+            self._check_key(scope, headers)
             await self.app(scope, receive, watched)
             return
         except Problem as error:
@@ -99,9 +103,7 @@ class Refusals:
             log.error("failed", extra={"facts": facts})
             problem = Problem(500, "an internal error; its trace is in the log, under this request id")
         if not begun:  # otherwise it is too late
-            body = problem_body(problem, scope["state"]["request_id"])
-            headers = problem.headers | {"content-type": "application/json"}
-            await Response(body, problem.status, headers)(scope, receive, send)
+            await problem_response(problem, scope["state"]["request_id"])(scope, receive, send)
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         if not self.settings.keys or scope["path"] in OPEN or scope["method"] == "OPTIONS":
@@ -117,19 +119,21 @@ class _Body:
     """The request's body on its way in: counted, also when it is chunked and tells no length."""
 
     def __init__(self, receive: Receive, headers: Headers, settings: Settings, state: State) -> None:
-        self._receive, self._settings, self._state, self.size = receive, settings, state, 0
+        self._receive, self._settings, self._state = receive, settings, state
+        self.size = self._held = 0
         length = headers.get("content-length", "")
         self._declared = int(length) if length.isascii() and length.isdigit() else 0
 
     async def receive(self) -> Message:
         limit = self._settings.max_body
-        # Refused when it is asked for, so that a request that needs no body is not refused for its length.
+        # Rejected when it is read, so that a request that needs no body is not rejected for its length.
         if self._declared > limit:
             raise self._too_large()
         message = await self._receive()
         if message["type"] == "http.request":
             count = len(message.get("body", b""))
             self.size += count
+            self._held += count
             self._state.held += count
             if self.size > limit:
                 raise self._too_large()
@@ -138,7 +142,8 @@ class _Body:
         return message
 
     def release(self) -> None:
-        self._state.held -= self.size
+        self._state.held -= self._held
+        self._held = 0
 
     def _too_large(self) -> Problem:
         return Problem(413, f"the body is larger than the {self._settings.max_body:,} bytes allowed")
@@ -147,12 +152,13 @@ class _Body:
 class _Answer:
     """The response on its way out, with the headers that all responses have."""
 
-    def __init__(self, send: Send, request_id: str, state: State) -> None:
-        self._send, self._request_id, self._state = send, request_id, state
+    def __init__(self, send: Send, request_id: str, state: State, body: _Body) -> None:
+        self._send, self._request_id, self._state, self._body = send, request_id, state, body
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self._body.release()  # the answer is made: a client that reads it slowly holds no body
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
@@ -164,9 +170,9 @@ class _Answer:
         await self._send(message)
 
 
-def problem_body(problem: Problem, request_id: str) -> bytes:
-    """The JSON of a refusal."""
-    return json.dumps({"error": problem.reason, "request_id": request_id}).encode()
+def problem_response(problem: Problem, request_id: str) -> JSONResponse:
+    """Return a rejection as JSON."""
+    return JSONResponse({"error": problem.reason, "request_id": request_id}, problem.status, problem.headers)
 
 
 class JsonLines(logging.Formatter):

@@ -1,0 +1,130 @@
+"""Decode uploads in processes of their own: one that takes too long, or dies, is replaced, and the service goes on.
+
+A thread that decodes cannot be stopped, and a picture can be made that a decoder works on for minutes. `python -m
+darkroom.serve.decoders FRAMING MAX_PIXELS` is such a process: it reads pictures on standard input and writes pixels, or
+the reason why there are none, on standard output, until the input ends.
+"""
+
+import asyncio
+import json
+import os
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from darkroom.core.errors import BadImage
+from darkroom.images.decode import decode
+from darkroom.images.framing import Framing
+from darkroom.images.headers import stored_size
+
+ROOT = Path(__file__).resolve().parents[2]
+LENGTH = struct.Struct("<Q")  # before a picture
+ANSWER = struct.Struct("<?Q")  # before an answer: whether it is pixels, and how many bytes follow
+STREAM = 1 << 20  # bytes that are read ahead from a decoder
+
+
+class Decoders:
+    """`count` processes that turn the bytes of a file into (S, S, 3) uint8, each for at most `seconds` a picture."""
+
+    def __init__(self, framing: Framing, max_pixels: int, seconds: float, count: int) -> None:
+        self.framing, self.max_pixels, self.seconds, self.count = framing, max_pixels, seconds, count
+        self._idle: asyncio.Queue[asyncio.subprocess.Process | None] = asyncio.Queue()
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    async def start(self) -> None:
+        """Start the processes."""
+        for process in await asyncio.gather(*(self._start() for _ in range(self.count))):
+            await self._ask(process, b"")  # answered once its libraries are there
+            self._idle.put_nowait(process)
+
+    async def stop(self) -> None:
+        """End the processes, whatever they are doing."""
+        await asyncio.gather(*(self._end(process) for process in [*self._running]))
+
+    async def decode(self, data: bytes) -> np.ndarray | BadImage:
+        """Return the picture, framed for the model, or why there is none."""
+        process = await self._idle.get()
+        try:
+            # A place of which the process has ended is filled here, by the request that needs it.
+            process = process or await self._start()
+            async with asyncio.timeout(self.seconds):
+                answer = await self._ask(process, data)
+        except TimeoutError:
+            answer = BadImage(f"takes longer than {self.seconds:g} s to decode")
+            await self._end(process)
+            process = None
+        except (asyncio.IncompleteReadError, OSError):
+            answer = BadImage("damaged: the decoder has ended")  # killed for its memory, or a fault in a library
+            await self._end(process)
+            process = None
+        except asyncio.CancelledError:
+            if process is not None:
+                process.kill()  # it would answer the next request with this one's picture
+                process = None
+            raise
+        finally:
+            self._idle.put_nowait(process)
+        return answer
+
+    async def _ask(self, process: asyncio.subprocess.Process, data: bytes) -> np.ndarray | BadImage:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(LENGTH.pack(len(data)))
+        process.stdin.write(data)
+        await process.stdin.drain()
+        decoded, length = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
+        answer = await process.stdout.readexactly(length)
+        if not decoded:
+            return BadImage(answer.decode())
+        return np.frombuffer(answer, np.uint8).reshape(self.framing.size, self.framing.size, 3)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "darkroom.serve.decoders", json.dumps(self.framing.facts()), str(self.max_pixels)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=STREAM,
+            env=os.environ | {"PYTHONPATH": path},  # the very package that serves, also where it is not installed
+            start_new_session=True,  # Ctrl+C is for the service, which first answers what it has taken
+        )
+        self._running = {one for one in self._running if one.returncode is None} | {process}
+        return process
+
+    async def _end(self, process: asyncio.subprocess.Process | None) -> None:
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        self._running.discard(process)
+
+
+def check_size(data: bytes, most: int) -> None:
+    """Raise BadImage when the picture's header announces more than `most` pixels; what has none is the decoder's."""
+    width, height = stored_size(data)
+    if width * height > most:
+        raise BadImage(f"too large: {width} x {height} pixels, at most {most:,} are allowed")
+
+
+def main(framing: Framing, max_pixels: int, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Answer one picture after the other, until `incoming` ends."""
+    while len(head := incoming.read(LENGTH.size)) == LENGTH.size:
+        data = incoming.read(LENGTH.unpack(head)[0])
+        try:
+            check_size(data, max_pixels)
+            decoded, answer = True, decode(data, framing).tobytes()
+        except BadImage as error:
+            decoded, answer = False, str(error).encode("utf-8", "replace")
+        del data
+        outgoing.write(ANSWER.pack(decoded, len(answer)))
+        outgoing.write(answer)
+        outgoing.flush()
+
+
+if __name__ == "__main__":
+    main(Framing(**json.loads(sys.argv[1])), int(sys.argv[2]), sys.stdin.buffer, sys.stdout.buffer)

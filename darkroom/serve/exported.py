@@ -1,0 +1,148 @@
+"""Open the folder of an exported model: every file must be there, and be the one that config.json describes."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.images.framing import RESIZES, WEIGHTS_RESIZES, Framing
+from darkroom.model.session import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DESCRIBED = ("model.onnx", "model.safetensors", "labels.txt")  # files whose sha256 config.json must hold
+SHOWN = 100  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model's folder, checked: `config` is config.json as it stands, `version` names the model's bytes."""
+
+    folder: Path
+    config: dict[str, Any]
+    session: "onnxruntime.InferenceSession"
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes, in the order of the probabilities."""
+        return self.config["classes"]
+
+    @property
+    def framing(self) -> Framing:
+        """How a picture becomes the model's input."""
+        return Framing(**self.config["framing"])
+
+    @property
+    def version(self) -> str:
+        """The first characters of the digest of model.onnx."""
+        return self.config["version"]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what the model gives."""
+        return [output.name for output in self.session.get_outputs()]
+
+
+def open_exported(folder: Path, threads: int, spin: bool) -> Exported:
+    """Check the files of `folder` and load the model; `threads` and `spin` are those of `open_session`.
+
+    Raises DarkroomError when a file is missing, differs from its digest in config.json, or does not fit the others.
+    """
+    config = _read_config(folder)
+    model = _checked_files(folder, config)
+    # What was digested is what is loaded: the file is read once.
+    exported = Exported(folder, config, open_session(model, threads, spin))
+    _check_fit(exported)
+    return exported
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = files.read_json(path)
+    except FileNotFoundError as error:
+        raise DarkroomError(
+            f"{folder} holds no exported model (config.json is missing); run `dvc repro`, or name another with --model"
+        ) from error
+    except NotADirectoryError as error:
+        raise DarkroomError(f"{folder} is a file; name the folder of the exported model: {folder.parent}") from error
+    except OSError as error:
+        raise DarkroomError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DarkroomError(f"{path} is damaged: {str(error)[:SHOWN]}; run `dvc repro -f export`") from error
+    wrong = _what_is_wrong(config)
+    if wrong:
+        raise _unfit(folder, f"config.json {wrong}")
+    return config
+
+
+def _what_is_wrong(config: Any) -> str:
+    if not isinstance(config, dict):
+        return "is not a JSON object"
+    for name, kind in (("backbone", str), ("classes", list), ("digests", dict), ("framing", dict), ("version", str)):
+        if not isinstance(config.get(name), kind):
+            return f"says {name}: {_shown(config.get(name))}, expected a {kind.__name__}"
+    classes, framing, digests = config["classes"], config["framing"], config["digests"]
+    if not classes or not all(isinstance(label, str) for label in classes):
+        return "names no classes, or some that are not text"
+    try:
+        Framing(**framing).check()
+    except (TypeError, ValueError):
+        return (f"says framing: {_shown(framing)}, expected size, short_side and resize "
+                f"({', '.join((*RESIZES, *WEIGHTS_RESIZES))}), and at most interpolation and fill")  # fmt: skip
+    for name, digest in digests.items():
+        if Path(name).name != name or not isinstance(digest, str):
+            return f"says digests: {_shown({name: digest})}, expected a file of this folder and its sha256"
+    missing = [name for name in DESCRIBED if name not in digests]
+    return f"has no digest of {missing[0]}" if missing else ""
+
+
+def _checked_files(folder: Path, config: dict[str, Any]) -> bytes:
+    """Return the bytes of model.onnx, once every file named in `digests` is there and has its digest."""
+    model = b""
+    for name, expected in config["digests"].items():
+        try:
+            if name == "model.onnx":
+                model = (folder / name).read_bytes()
+                digest = hashlib.sha256(model).hexdigest()
+            else:
+                digest = files.sha256(folder / name)
+        except OSError as error:
+            raise _unfit(folder, f"{name} cannot be read: {error.strerror}") from error
+        if digest != expected:
+            raise _unfit(folder, f"the sha256 of {name} is {digest}, and config.json says {expected[:SHOWN]}")
+    labels = (folder / "labels.txt").read_bytes().decode("utf-8", "replace")
+    if labels != "".join(f"{label}\n" for label in config["classes"]):
+        raise _unfit(folder, "the classes in config.json are not those of labels.txt, or in another order")
+    return model
+
+
+def _check_fit(exported: Exported) -> None:
+    """Raise DarkroomError unless the model takes and gives what config.json says."""
+    session = exported.session
+    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    size, classes = exported.framing.size, exported.classes
+    for name, shape in {"images": ["n", size, size, 3], "probabilities": ["n", len(classes)]}.items():
+        sides = found.get(name)
+        # A side without a number may be any.
+        if sides is None or len(sides) != len(shape) or any(
+            isinstance(side, int) and side != number for side, number in zip(sides[1:], shape[1:], strict=True)
+        ):  # fmt: skip
+            what = f"has {name} of shape {_shown(sides)}" if sides else f"has no {name}"
+            raise _unfit(exported.folder, f"model.onnx {what}, and config.json says {_shown(shape)}")
+    about = session.get_modelmeta().custom_metadata_map
+    for name in ("classes", "framing"):  # absent from a model that another program made
+        if name in about and about[name] != json.dumps(exported.config[name], sort_keys=True, ensure_ascii=False):
+            raise _unfit(exported.folder, f"model.onnx says {name}: {about[name][:SHOWN]}, and config.json another one")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:SHOWN]
+
+
+def _unfit(folder: Path, reason: str) -> DarkroomError:
+    return DarkroomError(f"{folder}: {reason}; run `dvc repro -f export`, or name another folder with --model")
