@@ -10,8 +10,8 @@ import onnx
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
-from darkroom.export import agreement, answers, cost, provenance, quantize
-from darkroom.export.graph import join, parse, read, write
+from darkroom.export import agreement, answers, cost, provenance, quantize, standalone
+from darkroom.export.graph import describe, join, parse, read, write
 from darkroom.images.shards import Shards, open_split
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
@@ -40,13 +40,12 @@ def main(
     cached = open_split(features, "test", shards)
     with files.fresh_folder(out) as folder:
         model = join(_body_graph(saved, body), saved.head, saved.temperature)
-        write(model, folder / "model.onnx")
+        write(_described(model, saved), folder / "model.onnx")
         found = answers.check(model, folder / "model.onnx", saved, test, cached, machine)
         facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
         if params.quantize == "int8":
-            facts["quantize"] |= _try_int8(
-                _float_model(model, saved, body), folder, open_split(shards, "val"), test, machine
-            )
+            whole = _float_model(model, saved, body)
+            facts["quantize"] |= _try_int8(whole, saved, folder, open_split(shards, "val"), test, machine)
         about = (test.index.get("card") or {}) | {"counts": _counts(data)}
         _describe(folder, saved, body, test, about, files.read_json(scores), facts)
         facts["size_bytes"] = (folder / "model.onnx").stat().st_size
@@ -81,6 +80,11 @@ def _float_model(model: onnx.ModelProto, saved: SavedClassifier, body: Path) -> 
     return join(graph, saved.head, saved.temperature)
 
 
+def _described(model: onnx.ModelProto, saved: SavedClassifier) -> onnx.ModelProto:
+    """Put into the model's metadata what a program without config.json must know."""
+    return describe(model, {name: saved.facts[name] for name in ("classes", "framing")})
+
+
 def _cost(
     path: Path, saved: SavedClassifier, body: Path, quantized: bool, test: Shards, machine: runtime.Runtime
 ) -> tuple[cost.Cost, str]:
@@ -98,7 +102,7 @@ def _cost(
 
 
 def _try_int8(
-    model: onnx.ModelProto, folder: Path, val: Shards, test: Shards, machine: runtime.Runtime
+    model: onnx.ModelProto, saved: SavedClassifier, folder: Path, val: Shards, test: Shards, machine: runtime.Runtime
 ) -> dict[str, Any]:
     """Put the 8-bit model in the place of the full one if it deserves it; the decision and what it rests on."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(val))[: quantize.CALIBRATION_IMAGES])
@@ -107,7 +111,7 @@ def _try_int8(
         for part in np.split(chosen, range(quantize.CALIBRATION_BATCH, len(chosen), quantize.CALIBRATION_BATCH))
     )
     path, whole = folder / "int8.onnx", folder / "model.onnx"
-    write(quantize.quantize(model, batches), path)
+    write(_described(quantize.quantize(model, batches), saved), path)
     full, small = (answers.exported_answers(each, test, machine) for each in (whole, path))
     costs = [cost.measure(each, test.index["image_size"], machine.threads) for each in (whole, path)]
     sizes = whole.stat().st_size, path.stat().st_size
@@ -125,12 +129,14 @@ def _describe(
     scores: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
-    """Write all but the graph: weights, labels, config.json, and the model card."""
+    """Write all but the graph: weights, labels, predict.py, config.json, and the model card."""
     values = {f"head.{name}": value for name, value in saved.head.items()}
     values |= {f"body.{name}": value for name, value in tensors.load(saved.folder / "body.safetensors").items()}
     tensors.save(folder / "model.safetensors", values)
     files.write_text(folder / "labels.txt", "".join(f"{name}\n" for name in saved.classes))
-    digests = {name: files.sha256(folder / name) for name in ("model.onnx", "model.safetensors", "labels.txt")}
+    files.write_bytes(folder / "predict.py", Path(standalone.__file__).read_bytes())
+    described = ("model.onnx", "model.safetensors", "labels.txt", "predict.py")
+    digests = {name: files.sha256(folder / name) for name in described}
     with_maps = any(output.name == "maps" for output in read(folder / "model.onnx").graph.output)
     config = {
         name: saved.facts[name] for name in ("backbone", "classes", "image_size", "framing", "mean", "std", "head")

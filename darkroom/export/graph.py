@@ -6,8 +6,10 @@ float32 (n, K) in the place of `features`. Its bytes depend on the body's file, 
 temperature alone.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -109,6 +111,14 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
     outside = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
     if outside:
         raise DarkroomError(f"{name} keeps the weights {outside[0]}, … in another file; expected one file")
+    return model
+
+
+def describe(model: onnx.ModelProto, facts: Mapping[str, Any]) -> onnx.ModelProto:
+    """Put `facts` into the metadata of `model` (in place), each as JSON: the file alone says what it answers."""
+    for name in sorted(facts):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, json.dumps(facts[name], sort_keys=True, ensure_ascii=False)
     return model
 
 

@@ -1,7 +1,9 @@
 """The export stage on a small real pipeline's files: a convolution of fixed weights, digits, a linear head."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from sklearn.datasets import load_digits
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_image
 from sklearn.linear_model import LogisticRegression
 
+from darkroom.app import Predictor
 from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.export import answers, provenance
@@ -102,7 +106,7 @@ def test_a_frozen_run_is_exported_whole_and_says_what_the_trained_one_says(root,
     assert "agrees on 200 test images" in closing
     out = root / "models/export"
     assert sorted(path.name for path in out.iterdir()) == [
-        "README.md", "config.json", "labels.txt", "model.onnx", "model.safetensors",
+        "README.md", "config.json", "labels.txt", "model.onnx", "model.safetensors", "predict.py",
     ]  # fmt: skip
     images, _ = pictures()
     session = open_session(out / "model.onnx", 1)
@@ -275,6 +279,23 @@ def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypa
 
     head = YAML(typ="safe", pure=True).load(card.split("---")[1])
     assert head["model-index"][0]["results"][0]["metrics"][0] == {"type": "accuracy", "value": 0.9, "name": "accuracy"}
+
+
+def test_the_cards_snippet_gives_the_answers_of_predict(root, monkeypatch):
+    run(root, monkeypatch)
+    folder = root / "models/export"
+    Image.fromarray(load_sample_image("china.jpg")).save(folder / "photo.jpg", quality=90)
+    card = (folder / "README.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    (snippet,) = [code for code in snippets if "from predict import" in code]
+    expected = Predictor(folder, threads=1)(folder / "photo.jpg")
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = ast.literal_eval(done.stdout)
+    assert list(answers) == CLASSES
+    np.testing.assert_allclose(list(answers.values()), expected.probabilities, atol=1e-3)
+    done = subprocess.run([sys.executable, "predict.py", "photo.jpg"], cwd=folder, capture_output=True, text=True)
+    assert done.stdout.startswith(f"photo.jpg: {expected.label} "), done.stderr
 
 
 def as_a_process(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
