@@ -1,6 +1,7 @@
 """The file that an export carries to be used without Darkroom sees pictures as Darkroom does."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,11 @@ FRAMINGS = [
 ]  # fmt: skip
 
 
-def saved(kind: str, orientation: int = 1, mode: str = "RGB", **options: object) -> bytes:
+def saved(kind: str, orientation: int = 1, mode: str = "RGB", **options: Any) -> bytes:
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(load_sample_image("china.jpg")).crop((0, 0, 411, 303)).convert(mode)
-    image.save(file, kind, exif=exif, **options)  # type: ignore[arg-type]
+    image.save(file, kind, exif=exif, **options)
     return file.getvalue()
 
 
