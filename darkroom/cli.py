@@ -1,4 +1,4 @@
-"""The `darkroom` command: a table of subcommands, each imported only when it is called.
+"""The `darkroom` command: its subcommands (darkroom/core/commands.py) are imported only when they are called.
 
 A subcommand is a module with `main(arguments: list[str]) -> int`, which parses its own arguments (an ArgumentParser
 with `prog="darkroom NAME"`) and returns the exit status; what a user can cause it raises as a DarkroomError.
@@ -10,21 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 
 INTERRUPTED = 130
-
-# name: (module, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
-    "lr-find": ("darkroom.search.lr_find", "suggest a learning rate by a range test, and draw its curve"),
-    "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
-    "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
-    "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
-    "race": ("darkroom.search.race", "find the backbone that suits these images"),
-    "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
-    "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from darkroom.cli import COMMANDS
 from darkroom.core import files, runtime
+from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 from darkroom.images.shards import Shards

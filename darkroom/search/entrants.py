@@ -24,7 +24,7 @@ from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
 from darkroom.model.runner import OnnxBody
 from darkroom.search.space import Strict, SweepError, reason
-from darkroom.sources.locations import Places
+from darkroom.sources.locations import Locations
 
 PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "MIT")
 UNKNOWN = "not stated"
@@ -150,7 +150,7 @@ class Entrant:
 
 
 def shards_of(
-    rows: Sequence[Row], places: Places, framing: Framing, folder: Path, flips: bool, runtime: Runtime
+    rows: Sequence[Row], places: Locations, framing: Framing, folder: Path, flips: bool, runtime: Runtime
 ) -> Shards:
     """Return the pictures of `rows` in `framing`, decoded into `folder`."""
     split = rows_of_splits(rows, {row["id"]: "train" for row in rows})

@@ -30,7 +30,7 @@ from darkroom.search.entrants import PERMISSIVE, Entrant, Entry, RaceFile, disca
 from darkroom.search.experiment import Experiment, dvc, read, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
-from darkroom.sources.locations import FACTS, Places
+from darkroom.sources.locations import FACTS, Locations
 from darkroom.splits.corrections import apply, read_corrections
 from darkroom.training.recipe import Recipe
 
@@ -117,7 +117,7 @@ class Race:
         """Embed the images whose rank is from `begin` to `end`; pictures are decoded once for each framing."""
         rows = [self.rows[at] for at in np.flatnonzero((begin <= self.ranks) & (self.ranks < end))]
         rung = files.digest([row["id"] for row in rows])[:16]
-        places = Places(Path(self.params["source"]), self.root / "data/raw", self.runtime.downloads)
+        places = Locations(Path(self.params["source"]), self.root / "data/raw", self.runtime.downloads)
         shapes: dict[Framing, list[Entrant]] = {}
         for entrant in self.entrants:
             shapes.setdefault(entrant.framing, []).append(entrant)

@@ -1,0 +1,13 @@
+"""The subcommands of `darkroom`: what the command line offers, and what a report may advise."""
+
+# name: (module, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
+    "lr-find": ("darkroom.search.lr_find", "suggest a learning rate by a range test, and draw its curve"),
+    "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
+    "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
+    "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
+    "race": ("darkroom.search.race", "find the backbone that suits these images"),
+    "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
+    "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
+}

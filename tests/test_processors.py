@@ -1,0 +1,109 @@
+"""One dvc.lock for every processor: each stage of the default writes the same bytes on older and other processors.
+
+The default pipeline runs once here, on few images; then each stage runs again, from the same inputs, with other
+kernels (the libraries' own switches) and on emulated processors (qemu-user), and every output is compared by digest.
+An emulated processor reports its own features, so numpy, BLAS, onnxruntime, torch and the image libraries choose what
+they would choose on a real one.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darkroom.core import files, yaml12
+from tests.project import OUTPUTS, STAGES, Project
+
+pytestmark = pytest.mark.slow
+QEMU = shutil.which("qemu-x86_64")
+NEWER_THAN_SSE3 = (
+    "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX2 FMA3 AVX F16C SSE42 SSE41 POPCNT SSSE3"
+)
+KERNELS = {
+    "one thread": {"DARKROOM_THREADS": "1", "DARKROOM_WORKERS": "1"},
+    "three threads": {"DARKROOM_THREADS": "3", "DARKROOM_WORKERS": "3"},
+    "the oldest kernels of numpy, BLAS and torch": {
+        "NPY_DISABLE_CPU_FEATURES": NEWER_THAN_SSE3,
+        "OPENBLAS_CORETYPE": "Prescott",
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+    },
+    "kernels for AVX2": {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2"},
+}
+PROCESSORS = ["Haswell", "Nehalem"]  # AVX2 without AVX512; SSE4.2 alone
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The default on 12 images a class, run here stage by stage as DVC runs them: its folder."""
+    folder = Project(tmp_path_factory.mktemp("reference") / "darkroom")
+    folder.set(limit=12, views=1, epochs=5)
+    for stage in STAGES:
+        run_stage(folder.folder, stage)
+    return folder.folder
+
+
+def command(folder: Path, stage: str) -> list[str]:
+    """The arguments that dvc.yaml gives a stage's script."""
+    return shlex.split(yaml12.read(folder / "dvc.yaml")["stages"][stage]["cmd"])[2:]
+
+
+def run_stage(folder: Path, stage: str, *emulator: str, **variables: str) -> None:
+    """Run one stage in `folder` by this Python, below an emulator if one is given; fails unless it succeeds."""
+    done = subprocess.run(
+        [*emulator, sys.executable, "-m", f"stages.{stage}", *command(folder, stage)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)} | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def written(folder: Path, stage: str) -> dict[str, str]:
+    """The digest of each file that a stage's outputs hold, by path."""
+    body = yaml12.read(folder / "dvc.yaml")["stages"][stage]
+    outs = [out if isinstance(out, str) else next(iter(out)) for out in body["outs"] + body.get("metrics", [])]
+    found = [
+        path for out in outs for path in ([folder / out] if (folder / out).is_file() else (folder / out).rglob("*"))
+    ]
+    return {path.relative_to(folder).as_posix(): files.sha256(path) for path in sorted(found) if path.is_file()}
+
+
+@pytest.fixture
+def again(reference, tmp_path):
+    """A copy of the reference, in which a stage can be run again from the same inputs."""
+    return Path(shutil.copytree(reference, tmp_path / "darkroom", symlinks=True))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_other_kernels_and_threads_write_the_same_bytes(reference, again, stage, kernels):
+    run_stage(again, stage, **KERNELS[kernels])
+    assert written(again, stage) == written(reference, stage)
+
+
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-user (Debian's package qemu-user)")
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_an_emulated_processor_writes_the_same_bytes(reference, again, stage, processor):
+    variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|NPY_|ATEN_", name)}
+    run_stage(again, stage, str(QEMU), "-cpu", processor, **variables)
+    assert written(again, stage) == written(reference, stage)
+
+
+def test_the_outputs_of_all_stages_are_compared(reference):
+    """None of the outputs but metrics/run.json escapes the comparison above."""
+    compared = {name for stage in STAGES for name in written(reference, stage)}
+    made = {
+        path.relative_to(reference).as_posix()
+        for folder in OUTPUTS
+        for path in (reference / folder).rglob("*")
+        if path.is_file()
+    }
+    assert made - compared == {"metrics/run.json"}
