@@ -16,6 +16,7 @@ from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import heads
 from darkroom.training import linear
+from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import FeatureInputs
 from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
@@ -95,6 +96,18 @@ def test_the_same_bits_every_time(folder):
     one, again = (in_numpy(folder, recipe(mixup=0.2, ema=0.9)) for _ in range(2))
     assert all(np.array_equal(one.head[name], again.head[name]) for name in one.head)
     assert one.history == again.history
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("name", ["adamw, cosine", "mixup, smoothed, weighed", "sampler", "patience, by accuracy"])
+def test_a_handful_of_samples_is_enough(folder, count, name):
+    """Also where classes are missing, and where one sample is all that there is to validate with."""
+    chosen = recipe(**SETTINGS[name])
+    train = Table([Shards(folder / "train")], [np.arange(count)])
+    val = Table([Shards(folder / "val")], [np.arange(1)])
+    trained = linear.train_head(train, val, first(chosen), chosen, lambda _rows: None)
+    assert np.isfinite(trained.logits).all()
+    assert fit_temperature(trained.logits, val.labels) == 1
 
 
 def test_the_training_seed_alone_changes_the_training(folder):
