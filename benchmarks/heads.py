@@ -27,14 +27,12 @@ from darkroom.training.recipe import Recipe
 from darkroom.training.settling import enough_epochs, rate_factor
 
 SPLITS = ("train", "val", "test")
-RECIPES: dict[
-    str, tuple[bool, dict[str, Any]]
-] = {  # whether the rate is fitted to the features and the weights start from zero, and changes of params.yaml
+# Whether the rate is fitted to the features and the weights start from zero; changes of params.yaml.
+RECIPES: dict[str, tuple[bool, dict[str, Any]]] = {
     "rate as it is, epochs alone": (False, {"min_steps": 0}),
     "rate fitted": (True, {"min_steps": 0}),
-    "rate fitted, 400 steps": (True, {"min_steps": 400}),
-    "rate fitted, 1,000 steps (default)": (True, {}),
-    "the same, half the rate": (True, {"lr": 0.005}),
+    "rate fitted, 500 steps (default)": (True, {}),
+    "rate fitted, 1,500 steps": (True, {"min_steps": 1500}),
 }
 
 

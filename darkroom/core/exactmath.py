@@ -118,13 +118,17 @@ def power(base: float, exponent: int) -> float:
 
 def total(values: ArrayLike, axis: int = -1) -> Array:
     """The sum over `axis`, by halves in a fixed order: the second half is added to the first until one is left."""
-    rest = np.moveaxis(np.asarray(values, np.float64), axis, 0)
+    rest = np.asarray(values, np.float64)
+    if axis not in (0, -rest.ndim):
+        rest = rest.T if rest.ndim == 2 else np.moveaxis(rest, axis, 0)
     if not len(rest):
         return np.zeros(rest.shape[1:])
-    while len(rest) > 1:
-        half = len(rest) // 2
+    while (count := len(rest)) > 1:
+        half = count // 2
         folded = rest[:half] + rest[half : 2 * half]
-        rest = np.concatenate([folded, rest[2 * half :]]) if len(rest) % 2 else folded
+        if count % 2:
+            folded[0] += rest[-1]
+        rest = folded
     return rest[0]
 
 

@@ -203,7 +203,9 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.nd
 
     Rows of `targets` (b, K) need not sum to one: the sum is the sample's weight.
     """
-    logarithms = exactmath.log_softmax(logits)
-    loss = -float(exactmath.total(exactmath.total(targets * logarithms))) / len(logits)
+    shifted = logits.astype(np.float64, copy=False) - logits.max(axis=1, keepdims=True)
+    exponentials = exactmath.exp(shifted)
+    sums = exactmath.total(exponentials)[:, None]
+    loss = -float(exactmath.total((targets * (shifted - exactmath.log(sums))).ravel())) / len(logits)
     weight = exactmath.total(targets)[:, None]
-    return loss, exactmath.exp(logarithms) * weight - targets
+    return loss, exponentials / sums * weight - targets
