@@ -25,7 +25,8 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.sources.arrays import png
 from darkroom.sources.index import write_index
-from darkroom.sources.layouts import LayoutOptions, read_layout
+from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.layouts import read_layout
 from darkroom.sources.locations import Locations
 from darkroom.sources.trees import open_tree
 from darkroom.splits.columns import read_columns

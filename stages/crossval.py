@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
@@ -40,7 +41,7 @@ def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
     )
 
 
-def found_rows(found: list[dict]) -> list[list]:
+def found_rows(found: list[dict[str, Any]]) -> list[list[Any]]:
     """The rows of the table."""
     return [[result[name] for name in ("fold", "n", *folds.SCORES)] for result in found]
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from darkroom import cli
+from darkroom.core.commands import COMMANDS
 
 
 def darkroom(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def test_help_names_every_command_and_answers_at_once():
         # Processor time, which other work on the machine does not lengthen.
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.returncode == 0
-    for name, (_, what) in cli.COMMANDS.items():
+    for name, (_, what) in COMMANDS.items():
         assert name in done.stdout
         assert what in done.stdout
     assert min(times) < 0.3
@@ -33,9 +33,9 @@ def test_an_unknown_command_is_refused_with_the_right_ones():
     assert "invalid choice: 'pradict'" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_explains_itself(name, capsys):
-    module, _ = cli.COMMANDS[name]
+    module, _ = COMMANDS[name]
     with pytest.raises(SystemExit) as stop:
         importlib.import_module(module).main(["--help"])
     assert stop.value.code == 0

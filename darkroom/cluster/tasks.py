@@ -12,7 +12,7 @@ from darkroom.core.runtime import Runtime
 from darkroom.images.workers import OUT_OF_MEMORY, Died, run_tasks
 from darkroom.sources.extents import Extent
 
-T = TypeVar("T", bound=tuple)
+T = TypeVar("T", bound="tuple[Any, ...]")
 R = TypeVar("R")
 CHUNK = 32  # files a message: enough that a message's few milliseconds do not count
 CHUNK_BYTES = 1 << 25  # and not more than this, so that what is on its way fits in memory

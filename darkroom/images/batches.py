@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AH
     What `read` raises is raised here; a caller that stops early stops the thread.
     """
     done = object()
-    waiting: queue.Queue = queue.Queue(ahead)
+    waiting: queue.Queue[Any] = queue.Queue(ahead)
     stopped = threading.Event()
 
     def put(value: object) -> bool:

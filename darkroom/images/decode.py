@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from darkroom.core.errors import BadImage, NoMemory
 from darkroom.images.colour import eight_bits, without_alpha
@@ -184,7 +184,7 @@ def _reason(data: bytes, error: Exception) -> str:
     known = what_is_wrong(data)
     if known:
         return known
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "truncated"

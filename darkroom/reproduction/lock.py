@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
-from darkroom.reproduction.results import LOCK, git
+from darkroom.reporting.runs import LOCK
+from darkroom.reproduction.results import git
 
 KEPT = ".dvc/tmp"
 CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)

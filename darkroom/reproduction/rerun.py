@@ -8,7 +8,8 @@ from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
-from darkroom.reproduction.results import LOCK, git, stages_of
+from darkroom.reporting.runs import LOCK
+from darkroom.reproduction.results import git, stages_of
 
 LAST_LINES = 15
 
