@@ -1,11 +1,13 @@
 """What surrounds every request: id, log line, counters, security headers, API key, limits on its body, rejections."""
 
+import asyncio
 import json
 import logging
 import re
 import secrets
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -123,6 +125,8 @@ class _Body:
         self.size = self._held = 0
         length = headers.get("content-length", "")
         self._declared = int(length) if length.isascii() and length.isdigit() else 0
+        # Who waits for `100 Continue` has sent nothing yet.
+        self._ended = headers.get("expect", "").lower() == "100-continue"
 
     async def receive(self) -> Message:
         limit = self._settings.max_body
@@ -130,6 +134,7 @@ class _Body:
         if self._declared > limit:
             raise self._too_large()
         message = await self._receive()
+        self._ended = not message.get("more_body", False)
         if message["type"] == "http.request":
             count = len(message.get("body", b""))
             self.size += count
@@ -140,6 +145,17 @@ class _Body:
             if self._state.held > self._settings.max_held:
                 raise Problem(503, "too many large bodies are under way; try again in 1 s", {"retry-after": "1"})
         return message
+
+    async def drop(self) -> None:
+        """Read what is still to come, and hold none of it: to close the connection over it would lose the answer."""
+        if self._declared > self._settings.max_body:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.timeout):
+                while not self._ended and self.size <= self._settings.max_body:
+                    message = await self._receive()
+                    self._ended = not message.get("more_body", False)
+                    self.size += len(message.get("body", b""))
 
     def release(self) -> None:
         self._state.held -= self._held
@@ -160,6 +176,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._body.release()  # the answer is made: a client that reads it slowly holds no body
             self.status = message["status"]
+            if self.status >= 400 and self.status not in (408, 413):  # those that are about the body itself
+                await self._body.drop()
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._request_id
             for name, value in SECURITY_HEADERS.items():

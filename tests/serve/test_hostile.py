@@ -3,7 +3,6 @@
 import asyncio
 import re
 import socket
-import struct
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -12,27 +11,8 @@ import httpx
 import pytest
 
 from benchmarks.hostile import Attacker
+from benchmarks.overload import scans
 from tests.serve.conftest import serve
-
-
-def segment(marker: int, body: bytes) -> bytes:
-    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-
-
-def many_scans(side: int, scans: int) -> bytes:
-    """A small progressive JPEG, grey, `side` px square: every scan says of all blocks that nothing changes in them."""
-    table = segment(0xDB, b"\x00" + b"\x01" * 64)
-    frame = segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\x01\x11\x00")
-    codes = segment(0xC4, b"\x00" + bytes([1] + [0] * 15) + b"\x00")
-    codes += segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0")  # `0` and 14 bits: 16,384 blocks
-    blocks = (-(-side // 8)) ** 2
-    first = segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + bytes(-(-blocks // 8))
-    runs = blocks // 16_384
-    assert runs * 16_384 == blocks  # so that one code fits
-    bits = "0" * 15 * runs
-    bits += "1" * (-len(bits) % 8)
-    other = segment(0xDA, b"\x01\x01\x00\x01\x3f\x00") + int(bits, 2).to_bytes(len(bits) // 8, "big")
-    return b"\xff\xd8" + table + frame + codes + first + other * scans + b"\xff\xd9"
 
 
 def send_and_wait(port: int, data: bytes, statuses: list[int]) -> None:
@@ -42,7 +22,7 @@ def send_and_wait(port: int, data: bytes, statuses: list[int]) -> None:
 
 
 def test_pictures_that_a_decoder_never_finishes_do_not_stop_the_others_nor_the_end(exported, photos, tmp_path):
-    bomb, good = many_scans(4096, 10_000), (photos / "china.jpg").read_bytes()
+    bomb, good = scans(), (photos / "china.jpg").read_bytes()
     bombs: list[int] = []
     with serve(exported, tmp_path / "log", "--decode-seconds", "1") as running:
         threads = [threading.Thread(target=send_and_wait, args=(running.port, bomb, bombs)) for _ in range(6)]
@@ -106,6 +86,22 @@ def is_cut(client: socket.socket) -> bool:
     except ConnectionError:
         pass
     return True
+
+
+def test_a_rejection_reaches_who_is_still_sending(exported, tmp_path):
+    with serve(exported, tmp_path / "log") as running:
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 3000000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client:
+            client.sendall(head + bytes(1_500_000))
+            time.sleep(0.3)  # a service that had answered and closed by now would reset the connection
+            client.sendall(bytes(1_500_000))
+            got = client.recv(65536)
+            assert got.split()[1] == b"415"
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            while b"200 OK" not in got:
+                assert (part := client.recv(65536))
+                got += part
+        assert held(running.url) == 0
 
 
 @pytest.mark.parametrize("path", ["/predict", "/healthz"])
