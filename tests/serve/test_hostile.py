@@ -99,7 +99,8 @@ def test_a_rejection_reaches_who_is_still_sending(exported, tmp_path):
             assert got.split()[1] == b"415"
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             while b"200 OK" not in got:
-                assert (part := client.recv(65536))
+                part = client.recv(65536)
+                assert part
                 got += part
         assert held(running.url) == 0
 
