@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -16,8 +17,9 @@ from darkroom.images import augment
 from darkroom.images.batches import Table, order, steps
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import backbones, builders, embedding, tensors
+from darkroom.model import backbones, builders, embedding, exact_body, tensors
 from darkroom.model.network import Body, pixels
+from darkroom.model.runner import ExactTorchBody, OnnxBody
 from darkroom.training.data import ImageInputs
 from darkroom.training.fit import Fit, Phase
 from darkroom.training.recipe import Recipe
@@ -160,6 +162,16 @@ def test_features_from_a_gpu_are_those_of_a_cpu_in_order(gpu, photos, monkeypatc
     near = 5e-3 * np.abs(expected).max()  # where a grey value is rounded the other way
     np.testing.assert_allclose(embed(folder), expected, rtol=0, atol=near)
     assert np.array_equal(embed(folder), embed(folder))
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet_v2", "resnet18", "efficientnet_b0", "densenet121"])
+def test_exact_features_from_a_gpu_have_the_bits_of_a_cpu(backbone, gpu, tmp_path):
+    size, _ = FAMILIES[backbone]
+    images, _ = photo_images(24, size)
+    body = Body(builders.build(backbone, size, seed=0), backbones.IMAGENET_MEAN, backbones.IMAGENET_STD).eval()
+    onnx.save(exact_body.exact_body(body, images[:8]).model, tmp_path / "body.onnx")
+    features, _ = ExactTorchBody(tmp_path / "body.onnx", gpu).features_and_maps(images)
+    assert np.array_equal(features, OnnxBody(tmp_path / "body.onnx", threads=1).features(images))
 
 
 def test_embedding_goes_on_in_parts_when_the_gpu_s_memory_runs_out(gpu, photos, capsys):

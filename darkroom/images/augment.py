@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHED = 4 * 224 * 224  # pixels that are augmented together, so that they stay in the processor's cache
-GREY = 128.0  # of what is erased, of 255
+GREY = 128  # of what is erased, of 255
 DRAWN = 14  # uniform numbers an image and epoch
 
 
@@ -154,10 +154,10 @@ def as_bytes(images: "Tensor") -> "Tensor":
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """`images` uint8 (b, S, S, 3) augmented on the CPU, rounded back to uint8: for features of augmented copies.
+    """Augment `images` uint8 (b, S, S, 3), rounded back to uint8: for features of augmented copies.
 
-    As `apply`, with the same bits on every processor: source coordinates are multiples of 1/256 pixel, so that each
-    interpolated value is a sum of whole multiples of 2^-16 that float32 holds; what follows are single IEEE operations.
+    As `apply`, with the same bits on every processor: positions are whole multiples of 1/256 pixel, interpolation is
+    arithmetic of whole numbers, and colours are single IEEE operations.
     """
     made = np.empty_like(images)
     count = max(1, CACHED // images.shape[1] ** 2)
@@ -168,55 +168,53 @@ def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def _exactly(images: np.ndarray, draws: Draws) -> np.ndarray:
-    import torch
-    from torch.nn import functional
-
-    size = images.shape[1]
-    canvas, margin = _canvas(torch.from_numpy(images).permute(0, 3, 1, 2))
-    grid = _exact_grid(torch.from_numpy(draws.affine), size, canvas.shape[-1], margin)
-    # The canvas's side is a power of two: grid_sample finds the coordinates again without rounding.
-    made = functional.grid_sample(canvas, grid, padding_mode="border", align_corners=False).round_()
+    made = _interpolated(images, *_positions(draws.affine, images.shape[1]))
     if draws.colour is not None:
         brightness, contrast, saturation = draws.colour.astype(np.float64).T
-        grey = made[:, 0] + made[:, 1] + made[:, 2]  # three times the grey: a whole number
-        mean = grey.double().sum((1, 2)).numpy() / (3 * size * size)
+        grey = made.sum(3, dtype=np.int32)  # three times the grey
+        mean = grey.sum((1, 2), dtype=np.int64) / (3 * grey[0].size)
         scale, plain = brightness * contrast * saturation, brightness * contrast * (1 - saturation) / 3
         offset = mean * brightness * (1 - contrast)
-        scale, plain, offset = (torch.from_numpy(each).float()[:, None, None] for each in (scale, plain, offset))
-        made = made * scale[:, None] + (grey * plain + offset)[:, None]
-        made = made.clamp_(0, 255).round_()
+        scale, plain, offset = (each.astype(np.float32)[:, None, None] for each in (scale, plain, offset))
+        mixed = made * scale[..., None] + (grey.astype(np.float32) * plain + offset)[..., None]
+        made = np.rint(np.clip(mixed, 0, 255))
     if draws.box is not None:
-        middles = (2.0 * np.arange(size) + 1 - size) / size
+        middles = (2.0 * np.arange(images.shape[1]) + 1 - images.shape[1]) / images.shape[1]
         left, top, right, bottom = draws.box.astype(np.float64).T[:, :, None]
         across, down = (middles > left) & (middles < right), (middles > top) & (middles < bottom)
-        made.masked_fill_(torch.from_numpy(down[:, :, None] & across[:, None, :])[:, None], GREY)
-    return made.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+        made[down[:, :, None] & across[:, None, :]] = GREY
+    return made.astype(np.uint8)
 
 
-def _canvas(pixels: "Tensor") -> "tuple[Tensor, int]":
-    """Pixels uint8 (b, 3, S, S) amid their mirror images, (b, 3, P, P) float32, P a power of two; and the margin."""
-    import torch
+def _positions(affine: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each pixel of the result lies in the image: columns and rows, int64 (b, S, S), in 1/256 pixel.
 
-    size = pixels.shape[-1]
-    side = 1 << (2 * size * 4 // 5 - 1).bit_length()  # at least 1.6 S: no draw looks further
-    margin = (side - size) // 2
-    index = (torch.arange(side) - margin) % (2 * size)
-    index = torch.where(index < size, index, 2 * size - 1 - index)
-    return pixels.float().contiguous().index_select(3, index).index_select(2, index), margin
-
-
-def _exact_grid(affine: "Tensor", size: int, side: int, margin: int) -> "Tensor":
-    """Where each pixel of the result lies in the canvas, (b, S, S, 2) in -1..1: multiples of 1/256 pixel, rounded once.
-
-    Slopes are multiples of 2^-12, so that all sums are whole numbers below 2^24.
+    Slopes are multiples of 2^-12, so that all sums are of whole numbers.
     """
-    import torch
+    whole = np.rint(affine * np.array([4096, 4096, 4096 * size])).astype(np.int64)[..., None, None]
+    middles = 2 * np.arange(size) + 1 - size  # in half pixels, from the image's middle
+    columns, rows = (
+        whole[:, axis, 0] * middles + (whole[:, axis, 1] * middles[:, None] + whole[:, axis, 2]) for axis in range(2)
+    )
+    return ((columns + 16) >> 5) + 128 * (size - 1), ((rows + 16) >> 5) + 128 * (size - 1)
 
-    whole = (affine * torch.tensor([4096.0, 4096.0, 4096.0 * size])).round_()[..., None, None]
-    middles = 2.0 * torch.arange(size) + 1 - size  # in half pixels, from the image's middle
-    both = []
-    for across, down, by in (axis.unbind(1) for axis in whole.unbind(1)):
-        moved = across * middles + (down * middles[:, None] + by)
-        pixels = (moved / 32).round_() / 256 + ((size - 1) / 2 + margin)
-        both.append((2 * pixels + 1 - side) / side)
-    return torch.stack(both, dim=-1)
+
+def _interpolated(images: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Interpolate `images` (b, S, S, 3) between the four pixels around each position: int32 (b, S, S, 3), 0..255."""
+    size = images.shape[1]
+    pixels = images.reshape(-1, 3)
+    first = np.arange(len(images))[:, None, None] * (size * size)
+    left, right = _mirrored(columns >> 8, size), _mirrored((columns >> 8) + 1, size)
+    top, bottom = (first + _mirrored((rows >> 8) + step, size) * size for step in (0, 1))
+    across, down = ((each & 255).astype(np.int32)[..., None] for each in (columns, rows))
+    lines = [
+        pixels.take(line + left, axis=0) * (256 - across) + pixels.take(line + right, axis=0) * across
+        for line in (top, bottom)
+    ]
+    return (lines[0] * (256 - down) + lines[1] * down + (1 << 15)) >> 16
+
+
+def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
+    """Return the index of the pixel that is seen at any `index`: outside of an image lies its mirror image."""
+    index = index % (2 * size)
+    return np.minimum(index, 2 * size - 1 - index)

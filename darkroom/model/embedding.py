@@ -28,7 +28,7 @@ from darkroom.model.runner import ExactTorchBody, OnnxBody, TorchBody
 if TYPE_CHECKING:
     from torch import Tensor
 
-CALIBRATION_PIXELS = 32 * 224 * 224  # of the images that the ranges of an exact body are measured on
+CALIBRATION_PIXELS = 16 * 224 * 224  # of the images that the ranges of an exact body are measured on
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
 
@@ -89,6 +89,11 @@ def calibration_pictures(train: Shards) -> np.ndarray:
     return train.rows(np.arange(count) * len(train) // count)
 
 
+def is_exact(body: Path) -> bool:
+    """Return whether models/body is exact, as its body.json says."""
+    return bool(read_json(body / "body.json").get("arithmetic", {}).get("kind") == "exact")
+
+
 def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
     """What turns images into features, from the files of models/body.
 
@@ -99,7 +104,7 @@ def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorc
     device = None if environment.device == "cpu" else runtime.torch_device(environment)
     if device is None or device.type == "cpu":
         return OnnxBody(body / "body.onnx", environment.threads)
-    if read_json(body / "body.json").get("arithmetic", {}).get("kind") == "exact":
+    if is_exact(body):
         return ExactTorchBody(body / "body.onnx", device)
     from darkroom.model.network import load_body
 
@@ -148,7 +153,7 @@ def _on_cluster(
 ) -> Iterator[np.ndarray]:
     device = nodes.device(environment)
     gpu = device == "cuda"
-    names = [path.name for path in sorted(body.iterdir()) if path.name.startswith("body.")]
+    names = ("body.json", "body.onnx" if is_exact(body) else "body.safetensors") if gpu else ("body.onnx",)
     carried = Carried(
         tuple((name, (body / name).read_bytes()) for name in names),
         copies,

@@ -67,7 +67,7 @@ def _on_grids(
 
 
 def largest_sum(weights: np.ndarray, bias: np.ndarray, low: float, high: float) -> np.ndarray:
-    """The largest magnitude (O,) that any partial sum of whole weights (O, I) times whole inputs in [low, high] has.
+    """Return the largest magnitude (O,) of any partial sum of whole weights (O, I) times inputs in [low, high].
 
     In whatever order the terms are added, what has been added is a subset of them: at most all that are positive.
     """
@@ -88,7 +88,7 @@ def check(weights: np.ndarray, bias: np.ndarray, low: float, high: float) -> Non
 def choose_unit(
     squares: float, low: float, high: float, consumers: list[tuple[np.ndarray, int]], most_bits: int = FINEST
 ) -> float:
-    """The unit of an activation in [low, high] with the mean square `squares`, by the error that it brings.
+    """Choose the unit of an activation in [low, high] with the mean square `squares`, by the error that it brings.
 
     `consumers`: the weights (O, …) that it is multiplied by, and the number of input values of each sum. With a unit u,
     rounding activations adds u²/12 Σw² to an output's variance; the step of the weights, reach / (2^24 u), adds
@@ -109,33 +109,33 @@ def choose_unit(
 
 
 def mean_square(values: np.ndarray, low: float, high: float) -> float:
-    """The mean of values² in [low, high], to 10 bits: a sum of whole numbers, in any order the same."""
-    scale = 2.0**10 / ceil_power(max(-low, high, 2.0**-60))
-    whole = np.rint(np.clip(values, low, high).astype(np.float64) * scale).astype(np.int64)
-    return float(np.sum(whole * whole)) / scale**2 / max(1, values.size)
+    """Return the mean of values² in [low, high], to 10 bits: a sum of whole numbers, in any order the same."""
+    scale = np.float32(2.0**10 / ceil_power(max(-low, high, 2.0**-60)))
+    whole = np.rint(np.clip(values, np.float32(low), np.float32(high)) * scale).astype(np.int32)
+    return float(np.sum(whole * whole, dtype=np.int64)) / float(scale) ** 2 / max(1, values.size)
 
 
 def bounds(values: np.ndarray, margin: float) -> tuple[float, float]:
-    """A range around `values`, wider by `margin` (1.25: a quarter), whose ends have 4 bits: multiples of any unit."""
+    """Return a range around `values`, wider by `margin` (1.25: a quarter), whose ends have 4 bits each."""
     low, high = min(0.0, float(values.min(initial=0))), max(0.0, float(values.max(initial=0)))
     return -_few_bits(-low * margin), _few_bits(high * margin)
 
 
 def ceil_power(value: Any) -> Any:
-    """The smallest power of two that is at least each `value`, none of which is negative; 1 for 0."""
+    """Return the smallest power of two that is at least each `value`, none of which is negative; 1 for 0."""
     mantissa, exponent = np.frexp(value)
     powers = np.ldexp(1.0, np.where(mantissa == 0.5, exponent - 1, exponent))
     return powers if np.ndim(value) else float(powers)
 
 
 def sigmoid_table(unit: float, low: float, high: float, bits: int) -> np.ndarray:
-    """The sigmoid of each multiple of `unit` in [low, high], rounded to `bits` bits after the point: float32."""
+    """Return the sigmoid of each multiple of `unit` in [low, high], rounded to `bits` bits after the point: float32."""
     places = np.arange(round(low / unit), round(high / unit) + 1)
     return np.array([np.rint(float(_sigmoid(int(n), unit)) * 2.0**bits) / 2.0**bits for n in places], np.float32)
 
 
 def silu_is_safe(unit: float, low: float, high: float, out_unit: float) -> bool:
-    """Whether x sigmoid(x), rounded to `out_unit`, is the same by any library for each multiple x of `unit`.
+    """Return whether x sigmoid(x), rounded to `out_unit`, is the same by any library for each multiple x of `unit`.
 
     It is where no value lies so near to the middle between two multiples that SIGMOID_ERROR could carry it over.
     """
@@ -153,7 +153,7 @@ def _sigmoid(n: int, unit: float) -> Decimal:
 
 
 def _reach(flat: np.ndarray, low: float, high: float) -> np.ndarray:
-    """How far a sum with the weights (O, I) can go over inputs in [low, high]: (O,) float64, from whole numbers."""
+    """Return how far sums with the weights (O, I) can go over inputs in [low, high]: (O,), by whole numbers."""
     scale = ceil_power(np.abs(flat).max(1, initial=0)) / 2.0**FRACTION_BITS
     whole = np.rint(flat / scale[:, None]).astype(np.int64)
     positive, negative = (np.maximum(part, 0).sum(1) * scale for part in (whole, -whole))
@@ -161,7 +161,7 @@ def _reach(flat: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _sum(values: np.ndarray) -> float:
-    """A sum of positive numbers to FRACTION_BITS bits, by whole numbers."""
+    """Add up positive numbers to FRACTION_BITS bits, by whole numbers."""
     scale = ceil_power(float(values.max(initial=0))) / 2.0**FRACTION_BITS
     return float(np.rint(values / scale).astype(np.int64).sum()) * float(scale)
 

@@ -21,6 +21,8 @@ from darkroom.model.exact_torch import attributes, execute, tensor
 from darkroom.model.onnx_export import OPSET
 
 IR_VERSION = 8
+MEASURED = 4  # pictures whose mean square is taken; ranges are taken from all
+TRACED = 2  # images in the batch that the float graph is exported with
 MARGIN, LAST_MARGIN = 1.25, 4.0  # how much wider than on the calibration pictures a range is, and the features'
 BITS = 10  # of an activation where no weights say how many are worth while
 MAP_BITS, FEATURE_BITS = 14, 18
@@ -76,7 +78,7 @@ class ExactGraph:
         self.unit = self.largest = 0.0  # of the features
 
     def fixed(self, node: onnx.NodeProto) -> np.ndarray:
-        """What a node gives whose inputs are all known: shapes, and what follows from them."""
+        """Compute what a node gives whose inputs are all known: shapes, and what follows from them."""
         if node.op_type == "Shape":
             known = self.constants.get(node.input[0])
             return np.array(self.arrays[self.settled(node.input[0]).name].shape if known is None else known.shape)
@@ -101,7 +103,7 @@ class ExactGraph:
     # --- writing
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """The name of an initializer that holds `value`."""
+        """Return the name of an initializer that holds `value`."""
         array = np.asarray(value, dtype)
         name = f"values {len(self.initializers)}" if array.ndim else f"{array.dtype} {array}"
         if name not in self.initializers:
@@ -117,14 +119,14 @@ class ExactGraph:
         return name
 
     def clip(self, value: Value, low: float, high: float) -> Value:
-        """`value` clipped to [low, high], or a little more: to multiples of its unit."""
+        """Clip `value` to [low, high], or a little more: to multiples of its unit."""
         if value.unit:
             low, high = _down(low, value.unit), -_down(-high, value.unit)
         name = self.emit("Clip", value.name, self.constant(low), self.constant(high))
         return Value(name, low, high, value.unit)
 
     def rounded(self, value: Value, unit: float) -> Value:
-        """`value` rounded to multiples of `unit`, halves to even, by adding and subtracting 1.5 * 2^23 units."""
+        """Round `value` to multiples of `unit`, halves to even, by adding and subtracting 1.5 * 2^23 units."""
         if max(-value.low, value.high) >= 2.0**22 * unit:
             raise NotExact(f"a range of {value.high:g} has too many multiples of {unit:g}")
         shift = self.constant(1.5 * 2.0**23 * unit)
@@ -134,11 +136,11 @@ class ExactGraph:
     # --- reading
 
     def seen(self, value: Value) -> np.ndarray:
-        """What `value` is on the calibration pictures."""
+        """Return what `value` is on the calibration pictures."""
         return self.arrays[value.name].numpy()
 
     def settled(self, name: str) -> Value:
-        """The value of the float graph's tensor `name`, clipped where it comes straight from a sum."""
+        """Return the value of the float graph's tensor `name`, clipped where it comes straight from a sum."""
         value = self.value(name)
         if value.raw:
             value = self.clip(value, *exact.bounds(self.seen(value), MARGIN))
@@ -146,14 +148,14 @@ class ExactGraph:
         return value
 
     def value(self, name: str) -> Value:
-        """The value of `name`; pixels get their offset now."""
+        """Return the value of `name`; pixels get their offset now."""
         value = self.values.get(name)
         if value is None:
             raise NotExact("a constant stands where pictures should")
         return self.pixels(name, value) if isinstance(value, Pixels) else value
 
     def on_grid(self, name: str, most: float = math.inf) -> Value:
-        """The value of `name` in a range as narrow as the pictures' and on a unit that suits what reads it.
+        """Return the value of `name` in a range as narrow as the pictures' and on a unit that suits what reads it.
 
         `most`: the largest magnitude allowed, in units.
         """
@@ -179,18 +181,17 @@ class ExactGraph:
         read: list[tuple[np.ndarray, int]] = []
         for node in self.consumers.get(name, []):
             if node.op_type in ("Conv", "Gemm") and node.input[0] == name:
-                weights = self.constants[node.input[1]]
-                weights = weights if node.op_type == "Conv" else self.dense(node)[0]
+                weights = self.convolution(node)[0] if node.op_type == "Conv" else self.dense(node)[0]
                 read.append((weights, int(np.prod(weights.shape[1:]))))
         if not read:
             averaged = any(node.op_type in AVERAGES for node in self.consumers.get(name, []))
             bits = MAP_BITS if averaged else BITS
             return float(exact.ceil_power(max(-value.low, value.high))) / 2.0**bits
-        squares = exact.mean_square(self.seen(value), value.low, value.high)
+        squares = exact.mean_square(self.seen(value)[:MEASURED], value.low, value.high)
         return exact.choose_unit(squares, value.low, value.high, read)
 
     def pixels(self, name: str, pixels: Pixels) -> Value:
-        """Whole pixels less a whole offset, near the value that the float network takes for zero."""
+        """Write whole pixels less a whole offset, near the value that the float network takes for zero."""
         if not np.array_equal(pixels.source, np.arange(3)):
             raise NotExact("its channels are reordered")
         offset = np.rint(-pixels.shift / pixels.scale)
@@ -204,7 +205,7 @@ class ExactGraph:
     # --- sums
 
     def sum(self, operator: str, value: Value, weights: np.ndarray, bias: np.ndarray, **options: Any) -> Value:
-        """A Conv or Gemm of `value` with weights (O, I, …) and bias (O,), in float64, rounded to exact ones."""
+        """Write a Conv or Gemm of `value` with weights (O, I, …) and bias (O,), in float64, rounded to exact ones."""
         if value.scale is not None and value.shift is not None:
             per_channel = (1, -1) + (1,) * (weights.ndim - 2)
             if options.get("group", 1) != 1:
@@ -225,6 +226,28 @@ class ExactGraph:
         weights = self.constants[node.input[1]].astype(np.float64)
         weights = weights if options.get("transB", 0) else weights.T
         return weights, self.bias(node, len(weights))
+
+    def convolution(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights and bias of a Conv in float64, with the BatchNorm in them that alone reads it."""
+        weights = self.constants[node.input[1]].astype(np.float64)
+        bias = self.bias(node, len(weights))
+        norm = self.folded(node)
+        if norm is None:
+            return weights, bias
+        scale, shift = self.batch_norm(norm)
+        return weights * scale[:, None, None, None], bias * scale + shift
+
+    def folded(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """Return the BatchNorm that goes into a Conv, or None."""
+        readers = self.consumers.get(node.output[0], [])
+        alone = len(readers) == 1 and readers[0].op_type == "BatchNormalization"
+        return readers[0] if alone and node.op_type == "Conv" else None
+
+    def batch_norm(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factor and the summand (C,) of each channel, float64."""
+        gamma, beta, mean, variance = (self.constants[name].astype(np.float64) for name in node.input[1:])
+        scale = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
+        return scale, beta - mean * scale
 
     def bias(self, node: onnx.NodeProto, outputs: int) -> np.ndarray:
         named = len(node.input) > 2 and node.input[2]

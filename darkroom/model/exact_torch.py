@@ -17,7 +17,7 @@ from torch.nn import functional
 CASTS = {TensorProto.FLOAT: torch.float32, TensorProto.INT32: torch.int32, TensorProto.INT64: torch.int64}
 
 
-class ExactBody(nn.Module):
+class ExactModule(nn.Module):
     """A body's exact graph as a torch module, on whatever device it is sent to.
 
     `sums_in`: the floats in which sums are computed; their results are float32 all the same.
@@ -62,12 +62,12 @@ def plain_sums() -> Iterator[None]:
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """A node's attributes by name."""
+    """Return a node's attributes by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def execute(operator: str, inputs: list[Tensor], options: Mapping[str, Any], sums_in: torch.dtype) -> Tensor:
-    """What the ONNX operator makes of `inputs`."""
+    """Apply the ONNX operator to `inputs`."""
     if operator in SUMS:
         inputs = [value.to(sums_in) if value.is_floating_point() else value for value in inputs]
         return OPERATORS[operator](inputs, options).float()
@@ -146,5 +146,5 @@ OPERATORS: dict[str, Callable[[list[Tensor], Mapping[str, Any]], Tensor]] = {
 
 
 def tensor(value: np.ndarray) -> Tensor:
-    """An array as a tensor of its own."""
+    """Copy an array into a tensor."""
     return torch.from_numpy(np.array(value))

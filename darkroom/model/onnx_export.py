@@ -15,10 +15,11 @@ OPSET = 18
 LARGEST = 2_000_000_000  # bytes of one protobuf file
 
 
-def export(body: Body, image_size: int, batch: int | None = None) -> bytes:
+def export(body: Body, image_size: int, batch: int | None = None, fold: bool = True) -> bytes:
     """`body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
 
-    `batch`: the number of images, written into the graph's shapes; None: any number.
+    `batch`: the number of images, written into the graph's shapes; None: any number. `fold`: whether BatchNorm goes
+    into the convolutions, which torch computes with other last bits on other processors.
 
     The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and where there is one `maps` float32
     (n, D, h, w), whose average over its places the features are.
@@ -45,6 +46,7 @@ def export(body: Body, image_size: int, batch: int | None = None) -> bytes:
                 (images,),
                 buffer,  # type: ignore[arg-type]
                 dynamo=False,
+                training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=names,

@@ -101,9 +101,9 @@ class ExactTorchBody:
     def __init__(self, model: Path, device: "torch.device") -> None:
         import onnx
 
-        from darkroom.model.exact_torch import ExactBody
+        from darkroom.model.exact_torch import ExactModule
 
-        self.body, self.device, self._parts = ExactBody(onnx.load(model)).to(device), device, _Parts()
+        self.body, self.device, self._parts = ExactModule(onnx.load(model)).to(device), device, _Parts()
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 -> (n, D) float32."""

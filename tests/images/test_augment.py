@@ -116,7 +116,7 @@ def test_augmented_bytes_are_the_rounded_tensor(photos):
     assert as_bytes.dtype == np.uint8
     assert as_bytes.shape == photos.shape
     expected = (as_floats * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    assert np.abs(as_bytes.astype(int) - expected).max() <= 2  # rounded before and after its colours change
+    assert np.abs(as_bytes.astype(int) - expected).max() <= 3  # rounded before its colours change, too
 
 
 @pytest.mark.parametrize("size", [28, 48, 96])

@@ -15,7 +15,7 @@ from torch import nn
 
 from darkroom.model import backbones, builders, exact, exact_body, tensors, weights
 from darkroom.model.exact import NoSafeUnit, NotExact
-from darkroom.model.exact_torch import ExactBody
+from darkroom.model.exact_torch import ExactModule
 from darkroom.model.network import Body, pixels
 from tests.model import numpy_body
 from tests.model.samples import digit_images, photo_images
@@ -42,7 +42,7 @@ def answers(model: onnx.ModelProto, images: np.ndarray) -> dict[str, list[np.nda
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
         found[f"onnxruntime {level} with {threads} threads"] = session.run(None, {"images": images})
     for dtype in (torch.float32, torch.float64):
-        found[f"torch {dtype}"] = [each.numpy() for each in ExactBody(model, dtype)(torch.from_numpy(images))]
+        found[f"torch {dtype}"] = [each.numpy() for each in ExactModule(model, dtype)(torch.from_numpy(images))]
     return found | {"numpy": numpy_body.run(model, images)}
 
 
