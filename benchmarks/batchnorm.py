@@ -48,18 +48,19 @@ def prepare(folder: Path) -> None:
     for name in ("sources", "params.schema.json"):
         (folder / name).symlink_to(ROOT / name)
     write_params(folder, **SETTINGS)
-    stage(folder, "fetch", "sources/digits.yaml", "data/raw", "data/index.csv")
+    stage(folder, "fetch", "data/raw", "data/index.csv")
     stage(folder, "split", "data/index.csv", "data/split.csv")
+    stage(folder, "framing", "data/framing.json")
     stage(
-        folder, "preprocess", "sources/digits.yaml", "data/raw", "data/index.csv", "data/split.csv", "data/shards",
-        "data/rejects.csv", "metrics/data.json", "samples.png", "duplicates.png",
+        folder, "preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/framing.json", "data/shards",
+        "data/rejects.csv", "metrics/data.json", "duplicates.png",
     )  # fmt: skip
 
 
 def train(folder: Path, backbone: str, seed: int) -> dict[int, dict[str, float]]:
     """Loss and accuracy on the validation images, by the number of processes."""
     write_params(folder, **SETTINGS, backbone=backbone, seed=str(seed))
-    stage(folder, "embed", "data/shards", "data/features", "models/body")
+    stage(folder, "embed", "data/shards", "data/features", "models/body", "samples.png")
     found = {}
     for count in PROCESSES:
         many = str(count)

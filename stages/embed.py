@@ -1,4 +1,5 @@
-"""Resolve the backbone and, when it is frozen, run it once over every image: shards -> features, models/body."""
+"""Resolve the backbone and, when it is frozen, run it once over every image: shards -> features, models/body;
+draw what the model sees and what `augment` makes of it."""
 
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
 from darkroom.model.exact import NotExact
 from darkroom.model.runner import EXACT
+from darkroom.reporting.contact_sheet import draw_samples
 
 SPLITS = ("train", "val", "test")
 ARITHMETIC = ("auto", "exact", "float32")
@@ -42,12 +44,13 @@ class EmbedParams:
     views: int = param("Augmented copies of each training image that are embedded when `augment` is on", at_least=0)
 
 
-def main(shards: Path, features: Path, body: Path) -> str:
-    """Write BODY, and the features of SHARDS/{train,val,test}: empty tables unless freeze is backbone."""
+def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
+    """Write BODY, the features of SHARDS/{train,val,test} (empty tables unless freeze is backbone), and SAMPLES."""
     params = load(EmbedParams)
     splits = {split: Shards(shards / split) for split in SPLITS}
     frozen = params.freeze == freezing.EVERYTHING
     resolved = resolve(params, splits["train"])
+    draw_samples(shards / "train", samples)
     facts = write_body(body, resolved, frozen_graph(params, resolved, splits["train"]) if frozen else None)
     name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"
     if not frozen:

@@ -1,4 +1,4 @@
-"""Decode every image once into uint8 tensor shards; set aside what cannot be decoded; show what the model will see."""
+"""Decode every image once into uint8 tensor shards; set aside what cannot be decoded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,9 @@ from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.assemble import write_splits
+from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
-from darkroom.model.backbones import BACKBONES, TIMM
-from darkroom.model.preprocessing import CHOICES, framing
-from darkroom.reporting.overview import draw_duplicates, draw_samples, summary
+from darkroom.reporting.overview import draw_duplicates, summary
 from darkroom.sources.locations import FACTS, Locations
 
 
@@ -21,24 +20,18 @@ class PreprocessParams:
     """What preprocess reads from params.yaml."""
 
     source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
-    image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
-                                  also=("auto",), at_least=8, at_most=2048)  # fmt: skip
-    resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
-    backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
-    weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
     max_rejects: float = param(
         "the run stops when a larger share of the files cannot be decoded", at_least=0, at_most=1
     )
 
 
 def main(
-    raw: Path, index: Path, split: Path, shards: Path, rejects: Path, metrics: Path, samples: Path,
-    duplicates: Path,
+    raw: Path, index: Path, split: Path, framing: Path, shards: Path, rejects: Path, metrics: Path, duplicates: Path
 ) -> str:  # fmt: skip
-    """Decode the images of the source, or of RAW, that INDEX lists into SHARDS/train, /val and /test."""
+    """Decode what INDEX lists of the source, or of RAW, into SHARDS/train, /val and /test, as FRAMING says."""
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
-    shape = framing(params.image_size, params.resize, params.backbone, params.weights, facts.get("levels", {}))
+    shape = Framing(**files.read_json(framing), **facts.get("levels", {}))
     places = Locations(Path(params.source), raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
@@ -48,7 +41,6 @@ def main(
         more = {"flips": facts["flips"], "card": facts["card"]}
         write_splits(prepared, scratch, shape, shards, more, runtime.workers)
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
-    draw_samples(shards / "train", samples)
     draw_duplicates(indexed, divided, prepared, places, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())

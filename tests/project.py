@@ -10,7 +10,7 @@ from pathlib import Path
 from darkroom.core import files
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("fetch", "split", "preprocess", "labels", "embed", "train", "evaluate", "export")
+STAGES = ("fetch", "split", "framing", "preprocess", "labels", "embed", "train", "evaluate", "export")
 OUTPUTS = ("data", "metrics", "models", "plots")
 NOT_REPRODUCED = {"metrics/run.json"}  # how long it took, and where: the one file that may differ
 

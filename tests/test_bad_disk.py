@@ -36,7 +36,8 @@ def photos(tmp_path):
     for name in ("params.yaml", "params.schema.json"):
         shutil.copy(ROOT / name, tmp_path / name)
     text = (tmp_path / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("weights/small_cnn-mnist.safetensors", "none"))
+    text = text.replace("weights/small_cnn-mnist.safetensors", "none").replace("sources/digits.yaml", "photos")
+    (tmp_path / "params.yaml").write_text(text)
     return tmp_path / "photos"
 
 
@@ -55,10 +56,11 @@ def develop(photos, out):
     """Run fetch, split and preprocess with all outputs below `out`; the last one that ran."""
     cwd, raw, index, split = photos.parent, out / "raw", out / "index.csv", out / "split.csv"
     runs = [
-        ("fetch", photos, raw, index),
+        ("fetch", raw, index),
         ("split", index, split),
-        ("preprocess", photos, raw, index, split, out / "shards", out / "rejects.csv", out / "data.json",
-         out / "samples.png", out / "duplicates.png"),
+        ("framing", out / "framing.json"),
+        ("preprocess", raw, index, split, out / "framing.json", out / "shards", out / "rejects.csv", out / "data.json",
+         out / "duplicates.png"),
     ]  # fmt: skip
     for name, *arguments in runs:
         done = stage(name, *arguments, cwd=cwd)

@@ -48,6 +48,7 @@ def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
     made = {
         "fetch": "1,797 images of 10 classes",
         "split": f"{metrics['n']:,} test",
+        "framing": "28 px, crop, bilinear",
         "preprocess": f"{metrics['n']:,} test images of 28 px",
         "embed": "features of each of",
         "train": "validation images right",

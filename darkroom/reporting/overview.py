@@ -1,4 +1,4 @@
-"""What the data is: metrics/data.json, the contact sheet and the figure of copies."""
+"""Describe the data: metrics/data.json and the figure of copies."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 
 from darkroom.core.errors import BadImage
-from darkroom.images.augment import STRENGTHS, augmented, draw
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import SPLITS, Prepared
-from darkroom.images.shards import Shards
-from darkroom.reporting.data_figures import SIDE, Pair, save_pairs, save_sheet
-from darkroom.reporting.figures import drawn_names
+from darkroom.reporting.data_figures import SIDE, Pair, save_pairs
 from darkroom.sources.locations import Locations
 
-CLASSES_SHOWN, IMAGES_SHOWN, PAIRS_SHOWN = 12, 3, 24
-LONGEST = 22  # characters of a class name
+PAIRS_SHOWN = 24
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -56,22 +52,6 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
         "notes": facts["notes"]
         + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()],
     }
-
-
-def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
-    """Some images of each class as the model sees them, and the same as each strength of `augment` changes them."""
-    shards = Shards(train)
-    strengths = {name: strength for name, strength in STRENGTHS.items() if strength is not None}
-    rows, names = [], drawn_names(shards.classes, LONGEST)
-    for label in _spaced(range(len(shards.classes)), CLASSES_SHOWN):
-        places = np.flatnonzero(shards.labels == label)[:IMAGES_SHOWN]
-        images = shards.rows(places)
-        flips = shards.index["flips"]
-        changed = [list(augmented(images, draw(strength, flips, places, seed, 0))) for strength in strengths.values()]
-        rows.append((names[label], [list(images), *changed]))
-    more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
-    title = f"What the model sees: {shards.index['image_size']} px{more}"
-    save_sheet(path, title, ["as preprocessed", *(f"augment: {name}" for name in strengths)], rows)
 
 
 def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Locations, path: Path) -> None:
@@ -145,10 +125,3 @@ def _spread(values: Sequence[int]) -> dict[str, float | None]:
     if not values:
         return {"min": None, "median": None, "max": None}
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)}
-
-
-def _spaced(items: Sequence[int], count: int) -> list[int]:
-    """At most `count` items, evenly spread."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

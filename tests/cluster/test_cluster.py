@@ -54,14 +54,15 @@ def project(tmp_path, monkeypatch):
 
 def develop(out: Path) -> dict[str, str]:
     """Run fetch, split, preprocess and embed into `out`; returns the digests of all they wrote."""
-    from stages import embed, fetch, preprocess, split
+    from stages import embed, fetch, framing, preprocess, split
 
     raw, index, parts = out / "raw", out / "index.csv", out / "split.csv"
     fetch.main(raw, index)
     split.main(index, parts)
-    preprocess.main(raw, index, parts, out / "shards", out / "rejects.csv", out / "data.json",
-                    out / "samples.png", out / "duplicates.png")  # fmt: skip
-    embed.main(out / "shards", out / "features", out / "body")
+    framing.main(out / "framing.json")
+    preprocess.main(raw, index, parts, out / "framing.json", out / "shards", out / "rejects.csv", out / "data.json",
+                    out / "duplicates.png")  # fmt: skip
+    embed.main(out / "shards", out / "features", out / "body", out / "samples.png")
     return digests(out)
 
 

@@ -27,7 +27,7 @@ def learn(freeze: str, backbone: str, weights: str, folder: Path, **changes: obj
     params = read_yaml(ROOT / "params.yaml") | wanted | changes
     Path("params.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in params.items()))
     shutil.copyfile(ROOT / "params.schema.json", "params.schema.json")
-    embed.main(Path("shards"), folder / "features", folder / "body")
+    embed.main(Path("shards"), folder / "features", folder / "body", folder / "samples.png")
     train.main(*(Path("shards"), folder / "features", folder / "body", folder / "classifier"),
                folder / "history.csv", folder / "train.json")  # fmt: skip
     return folder

@@ -12,6 +12,7 @@ from torchvision import models
 from darkroom.core.errors import WeightsError
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
+from darkroom.images.profiles import to_srgb
 from darkroom.model import timm_models
 from darkroom.model.preprocessing import framing
 
@@ -44,7 +45,9 @@ def _jpeg(image, **options) -> bytes:
 
 
 def opened(data: bytes) -> Image.Image:
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    """The picture as a person opens it for a library: upright, in sRGB."""
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    return to_srgb(picture.convert("RGB"), picture.info.get("icc_profile", b""))
 
 
 def differences(files, transform, mean, std, chosen: Framing) -> list[float]:

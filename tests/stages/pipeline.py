@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from darkroom.core import files
-from stages import fetch, preprocess, split
+from stages import fetch, framing, preprocess, split
 
 DEFAULTS = {
     "source": "pictures", "layout": "auto", "label_pattern": '""', "path_column": "auto", "label_column": "auto",
@@ -15,7 +15,8 @@ DEFAULTS = {
 STAGES = {
     fetch: {"source", "layout", "label_pattern", "path_column", "label_column", "split_column", "group_by"},
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
-    preprocess: {"source", "image_size", "resize", "backbone", "weights", "max_rejects"},
+    framing: {"image_size", "resize", "backbone", "weights"},
+    preprocess: {"source", "max_rejects"},
 }
 
 
@@ -38,12 +39,19 @@ def run_split(**changes) -> str:
     return split.main(Path("data/index.csv"), Path("data/split.csv"))
 
 
+def run_framing(**changes) -> str:
+    """params -> data/framing.json."""
+    write_params(framing, **changes)
+    return framing.main(Path("data/framing.json"))
+
+
 def run_preprocess(source: str | Path = "pictures", **changes) -> str:
     """Everything else of the data stages' outputs."""
+    run_framing(**changes)
     write_params(preprocess, source=source, **changes)
     return preprocess.main(
-        Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/shards"),
-        Path("data/rejects.csv"), Path("metrics/data.json"), Path("plots/samples.png"), Path("plots/duplicates.png"),
+        Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/framing.json"),
+        Path("data/shards"), Path("data/rejects.csv"), Path("metrics/data.json"), Path("plots/duplicates.png"),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def project(tmp_path, monkeypatch):
 
 def run(**changes) -> str:
     Path("params.yaml").write_text("".join(f"{key}: {value}\n" for key, value in (PARAMS | changes).items()))
-    return embed.main(Path("shards"), Path("features"), Path("body"))
+    return embed.main(Path("shards"), Path("features"), Path("body"), Path("samples.png"))
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -142,9 +142,8 @@ def test_copies_and_conflicts_are_counted_and_shown(pictures):
     assert sorted(metrics["label_conflicts"]["pairs"][0]) == ["china/8.jpg (china)", "flower/wrong.jpg (flower)"]
     assert metrics["per_class"]["china"]["train"] > 0
     assert metrics["sizes"]["width"] == {"min": 48, "median": 96.0, "max": 96}
-    for name in ("samples", "duplicates"):
-        with Image.open(f"plots/{name}.png") as picture:
-            assert picture.width > 200
+    with Image.open("plots/duplicates.png") as picture:
+        assert picture.width > 200
 
 
 def test_digits_fill_the_whole_pipeline(monkeypatch):

@@ -13,14 +13,23 @@ from darkroom.core import files
 from stages import fetch, preprocess
 from tests.images.killing import can_lease, run_and_kill_readers, run_with_little_memory
 from tests.images.pictures import class_folders
-from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_preprocess, run_split, write_params
+from tests.stages.pipeline import (
+    index,
+    outputs,
+    run_all,
+    run_fetch,
+    run_framing,
+    run_preprocess,
+    run_split,
+    write_params,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="holds readers with a lease of Linux")
 ROOT = Path(__file__).parents[2]
 KILLER = Path("pictures/china/3.jpg")
 FETCH = ("stages.fetch", "data/raw", "data/index.csv")
-PREPROCESS = ("stages.preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/shards",
-              "data/rejects.csv", "metrics/data.json", "plots/samples.png", "plots/duplicates.png")  # fmt: skip
+PREPROCESS = ("stages.preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/framing.json", "data/shards",
+              "data/rejects.csv", "metrics/data.json", "plots/duplicates.png")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +127,7 @@ def test_copies_of_a_file_that_kills_are_not_decoded_to_be_shown():
     Path("pictures/china/copy.jpg").write_bytes(KILLER.read_bytes())
     run_fetch()
     run_split()
+    run_framing()
     write_params(preprocess, max_rejects=0.5)
     assert run(PREPROCESS, 2, signal.SIGSEGV, times=100)[0] == 2
     assert rejects() == {"china/3.jpg": "decoder crashed (SIGSEGV)"}
@@ -128,6 +138,7 @@ def test_a_picture_that_memory_is_refused_to_costs_itself_alone(workers):
     Image.new("RGBA", (8900, 8900)).save("pictures/china/large.png", compress_level=1)
     run_fetch()
     run_split()
+    run_framing()
     write_params(preprocess)
     command = [sys.executable, "-m", *PREPROCESS]
     status, said = run_with_little_memory(command, 600_000_000, env=environment(workers))

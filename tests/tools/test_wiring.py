@@ -80,6 +80,7 @@ def test_every_stage_says_what_it_does():
     assert list(pipeline["stages"]) == [
         "fetch",
         "split",
+        "framing",
         "preprocess",
         "labels",
         "embed",

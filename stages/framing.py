@@ -1,0 +1,36 @@
+"""Resolve how a picture becomes the input of the backbone: image_size, resize, backbone, weights -> data/framing.json.
+
+A stage of its own, so that another backbone with the same input decodes nothing again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.core import files
+from darkroom.core.params import load, param
+from darkroom.core.stage import run
+from darkroom.model.backbones import BACKBONES, TIMM
+from darkroom.model.preprocessing import CHOICES, framing
+
+
+@dataclass(frozen=True)
+class FramingParams:
+    """What the framing depends on."""
+
+    image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
+                                  also=("auto",), at_least=8, at_most=2048)  # fmt: skip
+    resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
+    backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
+    weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
+
+
+def main(out: Path) -> str:
+    """Write OUT, the fields of darkroom/images/framing.py."""
+    params = load(FramingParams)
+    chosen = framing(params.image_size, params.resize, params.backbone, params.weights)
+    files.write_json(out, chosen.facts())
+    return f"{chosen.size} px, {chosen.resize}, {chosen.interpolation}"
+
+
+if __name__ == "__main__":
+    run(main)
