@@ -46,12 +46,12 @@ def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -
 
 def _minimum(z: np.ndarray, y: np.ndarray) -> float:
     """Return the temperature of the least log loss, to 6 digits; smoothed, and at most 1, where it is below 1."""
-    if (b := _inverse(z, y, 0.0)) > 1:
-        b = max(1.0, _inverse(z, y, 1.0 / (len(z) + 2)))
+    if (b := inverse_temperature(z, y, 0.0)) > 1:
+        b = max(1.0, inverse_temperature(z, y, 1.0 / (len(z) + 2)))
     return float(f"{1 / b:.6g}")
 
 
-def _inverse(z: np.ndarray, y: np.ndarray, smooth: float) -> float:
+def inverse_temperature(z: np.ndarray, y: np.ndarray, smooth: float) -> float:
     """Return the b = 1/T of the least log loss, with labels smoothed by `smooth`.
 
     The loss is convex in b, with the slope mean(sum_k p_k z_k - target·z) and the variance of z under p as curvature:
