@@ -33,6 +33,8 @@ DAMAGED = (
 PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
 # Classifiers of other label sets, and the auxiliary ones that only help a training from scratch: never part of a body.
 NOT_BODY = re.compile(r"^(fc|classifier|head|heads|head\.fc|heads\.head|aux1|aux2|AuxLogits)\.")
+# What DataParallel, Lightning and torch.compile put before the names of the model inside of them.
+WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+")
 DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
@@ -177,7 +179,7 @@ def _state_dict(state: Any, path: Path) -> "OrderedDict[str, Tensor]":
             state = state[wrapping]
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"weights: {path} holds no state_dict (names and tensors); save `model.state_dict()`")
-    plain = OrderedDict((str(name).removeprefix("module."), value) for name, value in state.items())
+    plain = OrderedDict((WRAPPERS.sub("", str(name)), value) for name, value in state.items())
     if hasattr(state, "_metadata"):
         plain._metadata = state._metadata  # type: ignore[attr-defined]
     return plain
