@@ -148,7 +148,10 @@ def _add_pages(app: FastAPI, service: Service) -> None:
     templates = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined)
     predictor, needs_key = service.predictor, bool(service.settings.keys)
     # Who has no key may not know the classes either: the page asks for them once it has one.
-    facts = {"title": TITLE, "classes": [] if needs_key else predictor.classes, "config": predictor.config}
+    facts = {
+        "title": TITLE,
+        "classes": [] if needs_key else predictor.classes,
+    }
     for path, name in STATIC.items():
         text = (PAGE / name).read_text(encoding="utf-8")
         if name.endswith(".html"):

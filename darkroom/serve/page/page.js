@@ -2,6 +2,7 @@
 "use strict";
 
 const SHOWN = 5; // classes before "all of them"
+const KNOWN = 20; // classes named at the top
 const AT_ONCE = 2; // requests under way
 const TRIES = 5; // when the server is busy
 const PATIENCE = 30000; // milliseconds until a server counts as gone
@@ -62,6 +63,9 @@ async function meet() {
     model = await (await ask("model")).json();
     const quantized = model.quantized ? ", 8 bits" : "";
     $("model").textContent = `${model.backbone}, ${model.classes.length} classes${quantized}, version ${model.version}`;
+    const names = model.classes.slice(0, KNOWN).join(", ");
+    const all = model.classes.length > KNOWN ? `, … (${model.classes.length} classes)` : "";
+    $("classes").textContent = `It tells ${names}${all}.`; // also where a key was needed to know them
     $("text").replaceChildren(renderCard(model.card || "This model came without a card.", 1));
   } catch (error) {
     $("model").textContent = error.message;
@@ -184,6 +188,10 @@ class Result {
     }
   }
 }
+
+const openCard = () => { if (location.hash === "#card") $("card").open = true; };
+addEventListener("hashchange", openCard);
+openCard();
 
 for (const id of ["files", "camera"]) {
   $(id).addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
