@@ -63,21 +63,32 @@ class Pool:
         table.labels, table.classes = self.labels[rows], self.classes
         return table
 
-    def subset(self, share: float, seed: int) -> np.ndarray:
-        """Return which samples a `share` of each class is, bool (n,); a smaller share's are among a larger one's."""
-        return ranks([self.classes[label] for label in self.labels], self.chooses, seed) < share
+    def subset(self, share: float, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return which samples a `share` of each class is, bool (n,); a smaller share's are among a larger one's.
 
-    def out_of_fold(self, recipe: Recipe, learn: np.ndarray | None = None) -> np.ndarray:
+        `rows`, bool (n,): the samples that there are; None: all.
+        """
+        there = np.ones(len(self), bool) if rows is None else rows
+        found = np.zeros(len(self), bool)
+        names = [self.classes[label] for label in self.labels[there]]
+        found[there] = ranks(names, self.chooses[there], seed) < share
+        return found
+
+    def out_of_fold(
+        self, recipe: Recipe, learn: np.ndarray | None = None, answer: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the probabilities (n, K) of every sample by a head that has not seen its fold; NaN without a fold.
 
-        `learn`, bool (n,): the samples that heads may learn from; None: all.
+        `learn`, bool (n,): the samples that heads may learn from; `answer`: those that are answered. None: all.
         """
-        allowed = np.ones(len(self), bool) if learn is None else learn
+        every = np.ones(len(self), bool)
+        learn, answer = every if learn is None else learn, every if answer is None else answer
         found = np.full((len(self), len(self.classes)), np.nan)
         for number in sorted(set(self.fold.tolist()) - {-1}):
             held = self.fold == number
-            with contextlib.redirect_stderr(io.StringIO()):  # each of many heads would tell when it stops
-                found[held] = self._answers(recipe, allowed & ~held, held)
+            if (held & answer).any():
+                with contextlib.redirect_stderr(io.StringIO()):  # each of many heads would tell when it stops
+                    found[held & answer] = self._answers(recipe, learn & ~held, held & answer)
         return found
 
     def _answers(self, recipe: Recipe, learn: np.ndarray, held: np.ndarray) -> np.ndarray:
