@@ -50,6 +50,7 @@ def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
         "split": f"{metrics['n']:,} test",
         "framing": "28 px, crop, bilinear",
         "preprocess": f"{metrics['n']:,} test images of 28 px",
+        "labels": "0 labels corrected, 0 images excluded, 10 classes",
         "embed": "features of each of",
         "train": "validation images right",
         "evaluate": f"accuracy {metrics['accuracy']:.2%}",

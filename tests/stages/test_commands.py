@@ -1,47 +1,52 @@
-"""The commands in dvc.yaml, run by DVC: whatever a source is called, a stage gets it as one argument."""
+"""The command of fetch in dvc.yaml, run by DVC: whatever a source is called, that very folder is read."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from darkroom.core import files
 from darkroom.core.params import read_yaml
+from stages import fetch
+from tests.images.pictures import class_folders
+from tests.stages.pipeline import write_params
 
 ROOT = Path(__file__).parents[2]
-NOTE = (
-    "import json, pathlib, sys\npathlib.Path(sys.argv[0]).with_suffix('.json').write_text(json.dumps(sys.argv[1:]))\n"
-)
+NAMES = [
+    "my photos", "photos [old] (1)", "Anna's photos & scans", "photos $5", "q`touch ran`", "q$(touch ran)",
+    'say "cheese"; touch ran', "日本 photos", "-n",
+]  # fmt: skip
 
 
 @pytest.fixture
-def project(tmp_path) -> Path:
-    """A DVC project with the commands of this one, for stages that only note how they were called."""
-    known = read_yaml(ROOT / "dvc.yaml")["stages"]
-    stages = {name: {"cmd": known[name]["cmd"], "deps": ["${source}"]} for name in ("fetch", "preprocess")}
-    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
-    (tmp_path / "stages").mkdir()
-    for name in stages:
-        (tmp_path / f"stages/{name}.py").write_text(NOTE)
-    dvc(tmp_path, "init", "--no-scm", "-q")
+def project(tmp_path, monkeypatch) -> Path:
+    """A DVC project that has the first stage of this one."""
+    monkeypatch.chdir(tmp_path)
+    stage = read_yaml(ROOT / "dvc.yaml")["stages"]["fetch"]
+    stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith("stages/")]
+    Path("dvc.yaml").write_text(json.dumps({"stages": {"fetch": stage}}))
+    Path("stages").mkdir()
+    shutil.copy(ROOT / "stages/run", "stages/run")
+    dvc("init", "--no-scm", "-q")
     return tmp_path
 
 
-def dvc(folder: Path, *arguments: str) -> None:
+def dvc(*arguments: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("source", ["my photos/", "photos [old] (1)", "Anna's photos & scans"])
-def test_a_source_is_one_argument_whatever_it_is_called(project, source):
-    (project / source).mkdir()
-    (project / "params.yaml").write_text(json.dumps({"source": source}))
-    dvc(project, "repro", "-q")
-    fetch, preprocess = (json.loads((project / f"stages/{name}.json").read_text()) for name in ("fetch", "preprocess"))
-    assert fetch == [source, "data/raw", "data/index.csv"]
-    assert preprocess[:2] == [source, "data/raw"]
-    assert len(preprocess) == 9
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_is_that_folder_whatever_it_is_called(project, name):
+    source = f"./{name}"
+    class_folders(Path(source), each=3)
+    write_params(fetch, source=source)
+    dvc("repro", "-q")
+    assert len(list(files.read_csv(Path("data/index.csv")))) == 6
+    assert not list(project.rglob("ran"))
