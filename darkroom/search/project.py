@@ -24,10 +24,13 @@ def stage_params(root: Path, *names: str) -> set[str]:
     return {key for name in names for key in stages.get(name, {}).get("params", [])}
 
 
-def shared_params(root: Path) -> set[str]:
-    """Return the params on which anything before train depends: trials that agree in them share its outputs."""
+def shared_params(root: Path) -> set[str] | None:
+    """Return the params on which anything before train depends: trials that agree in them share its outputs.
+
+    None in a pipeline that has nothing to share.
+    """
     stages = read_yaml(root / "dvc.yaml").get("stages", {})
-    return stage_params(root, *list(stages)[: list(stages).index(SHARED) + 1]) if SHARED in stages else set()
+    return stage_params(root, *list(stages)[: list(stages).index(SHARED) + 1]) if SHARED in stages else None
 
 
 def copies(root: Path, params: Mapping[str, Any]) -> list[str]:

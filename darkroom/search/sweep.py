@@ -105,7 +105,7 @@ class Sweep:
         One at a time, since each takes the whole machine or cluster. False where it fails: `log` says why. Where trials
         run one after the other, the first of them does it.
         """
-        if self.jobs == 1 or not self.shared_params:
+        if self.jobs == 1 or self.shared_params is None:
             return True
         settings = {key: value for key, value in (self.space.fixed | params).items() if key in self.shared_params}
         key = files.digest(settings)
