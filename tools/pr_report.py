@@ -17,7 +17,7 @@ from darkroom.core.progress import say
 from darkroom.reporting.compare import FAILED, GATES
 from darkroom.reporting.comparison import compare
 from darkroom.reporting.comparison_text import as_markdown
-from darkroom.reporting.runs import CompareError, Revision, Run, load_run, locations
+from darkroom.reporting.runs import CompareError, Revision, Run, groups, load_run, locations
 from darkroom.reproduction.rerun import remove, rerun
 from darkroom.reproduction.results import git
 
@@ -32,7 +32,7 @@ def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> t
     try:
         new = load_run(None, root)
         old, note = _base(root, base, start, run_base)
-        found = compare(old, new, locations(root), margin)
+        found = compare(old, new, locations(root), margin, groups=groups(root))
         parts, passes = [as_markdown(found, SHOWN), notes, note], not GATES[gate](found)
     except DarkroomError as error:
         parts, passes = [f"### ⚪ Not compared\n\n{error}", notes], gate == "never"

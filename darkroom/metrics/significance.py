@@ -46,6 +46,68 @@ def difference_interval(fixed: int, broken: int, n: int) -> tuple[float, float] 
     return low, high
 
 
+def sign_flip_test(gains: np.ndarray) -> float:
+    """Return the exact two-sided p-value of the sum of `gains` int64 (g,) when each one's sign is a fair coin's.
+
+    A group's gain is its images that only the new classifier gets right less those that only the old one does. Images
+    of one group flip together, so the coin is the group's; with groups of one image this is `mcnemar`. The
+    distribution is a convolution of whole numbers, hence no draw. E. Pitman, Supplement to JRSS 4 (1937).
+    """
+    sizes = np.abs(gains[gains != 0])
+    total, seen = int(sizes.sum()), abs(int(gains.sum()))
+    if seen == 0:
+        return 1.0
+    share = np.zeros(2 * total + 1)  # of each sum from -total to total
+    share[total] = 1.0
+    reach = 0
+    for size in sizes.tolist():
+        low, high = total - reach, total + reach + 1
+        before = share[low:high] / 2
+        reach += size
+        share[low:high] = 0.0
+        share[low - size : high - size] += before
+        share[low + size : high + size] += before
+    return float(min(1.0, 2 * share[total + seen :].sum()))
+
+
+def design_effect(gains: np.ndarray, sizes: np.ndarray) -> float:
+    """How many times wider the variance of the difference in accuracy is than that of images that flip alone, from 1.
+
+    `gains` and `sizes` int64 (g,): net images gained and images of each group; the images' own gains are -1, 0 or 1,
+    and at most one sign occurs in most groups. Where fewer than FEWEST_FLIPS groups gain or lose, which says nothing
+    about how images flip together, they are taken to flip as one. L. Kish, Survey Sampling (1965).
+    """
+    images = int(sizes.sum())
+    if np.count_nonzero(gains) < FEWEST_FLIPS:
+        return float((sizes**2).sum() / images)
+    mean, groups = gains.sum() / images, len(gains)
+    clustered = groups / (groups - 1) * ((gains - mean * sizes) ** 2).sum()
+    alone = np.abs(gains).sum() - images * mean * mean
+    return float(max(1.0, clustered / alone)) if alone > 0 else float((sizes**2).sum() / images)
+
+
+def clustered_interval(
+    fixed: int, broken: int, gains: np.ndarray, sizes: np.ndarray
+) -> tuple[float, float] | tuple[None, None]:
+    """Return `difference_interval` for images in groups: wider by the design effect and by Student's t of g - 1.
+
+    It holds zero where `sign_flip_test` sees no difference. (None, None) for fewer than two groups.
+    """
+    if len(gains) < 2:
+        return None, None
+    from scipy.stats import t
+
+    total = int(sizes.sum()) + 2
+    centre = (fixed - broken) / total
+    variance = max(0.0, fixed + broken + 1 - (fixed - broken) ** 2 / total)
+    wider = sqrt(design_effect(gains, sizes)) * float(t.ppf(1 - ALPHA / 2, len(gains) - 1))
+    half = wider * sqrt(variance) / total
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    if sign_flip_test(gains) > ALPHA:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
+
+
 def images_needed(difference: float, discordant: float) -> int | None:
     """How many test images show such a difference in accuracy with a power of 80 %; None for a difference of 0.
 

@@ -1,6 +1,7 @@
 """Two runs on the same test images: what differs, by how much, and whether it is real."""
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ from darkroom.metrics.scores import TOP
 from darkroom.metrics.significance import (
     ALPHA,
     RESAMPLES,
+    clustered_interval,
+    design_effect,
     detectable,
     difference_interval,
     holm,
     images_needed,
     mcnemar,
     paired_intervals,
+    sign_flip_test,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting.runs import CompareError, Run
@@ -49,8 +53,11 @@ class Row:
 
     @property
     def says(self) -> str:
-        """better or worse where the interval leaves no doubt, otherwise nothing."""
-        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+        """Return better or worse where accuracy's interval leaves no doubt, otherwise nothing.
+
+        Other metrics get no word: with one for each of them, 11 to 14 % of comparisons of equals would show some.
+        """
+        if self.name != "accuracy" or self.low is None or self.high is None or self.low <= 0 <= self.high:
             return ""
         return BETTER if (self.low > 0) == (self.direction > 0) else WORSE
 
@@ -94,6 +101,7 @@ class Comparison:
     fixed: int
     broken: int
     changed: int
+    groups: int
     p: float
     more_images: int | None
     detectable: float
@@ -115,21 +123,40 @@ class Comparison:
         return self.rows[0]
 
 
-def compare(old: Run, new: Run, places: dict[str, str], margin: float = 0.0, seed: int = 0) -> Comparison:
-    """Compare two runs. `places`: where each image lies, by id. Raises CompareError unless the images are the same."""
+def compare(
+    old: Run,
+    new: Run,
+    places: dict[str, str],
+    margin: float = 0.0,
+    seed: int = 0,
+    groups: dict[str, str] | None = None,
+) -> Comparison:
+    """Compare two runs. `places`: where each image lies, by id. Raises CompareError unless the images are the same.
+
+    `groups`: the group of each image, by id; images without one stand alone. Where a group has several test images,
+    the p-value, the interval and the needed images of accuracy are those of groups that flip together.
+    """
     one, two = old.predictions, aligned(old, new)
     n = len(one)
     was, now = one.scorer.correct, two.scorer.correct
     fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
-    p = mcnemar(fixed, broken)
-    low, high = difference_interval(fixed, broken, n)
+    group = np.unique([(groups or {}).get(sample, sample) for sample in one.ids], return_inverse=True)[1]
+    sizes = np.bincount(group)
+    effect = 1.0
+    if len(sizes) < n:
+        gains = np.bincount(group[now], minlength=len(sizes)) - np.bincount(group[was], minlength=len(sizes))
+        p, effect = sign_flip_test(gains), design_effect(gains, sizes)
+        low, high = clustered_interval(fixed, broken, gains, sizes)
+    else:
+        p = mcnemar(fixed, broken)
+        low, high = difference_interval(fixed, broken, n)
     rows = metric_rows(one, two, seed, (low, high))
     share = (fixed + broken) / n
     difference = (fixed - broken) / n
     verdict = judge(p, difference, low, high, margin)
     needed = images_needed(difference, share)
-    more = max(1, needed - n) if needed is not None and verdict == UNCLEAR else None
-    least = detectable(n, max(share, 1 / n))
+    more = max(1, ceil(needed * effect) - n) if needed is not None and verdict == UNCLEAR else None
+    least = detectable(int(n / effect), max(share, 1 / n))
     return Comparison(
         old=old.name,
         new=new.name,
@@ -140,6 +167,7 @@ def compare(old: Run, new: Run, places: dict[str, str], margin: float = 0.0, see
         fixed=fixed,
         broken=broken,
         changed=int((one.predicted != two.predicted).sum()),
+        groups=len(sizes),
         p=p,
         more_images=more,
         detectable=least,

@@ -106,9 +106,9 @@ def _flip(flip: Any) -> tuple[str, ...]:
 
 
 def _flipped(found: Comparison) -> str:
+    test = "exact McNemar" if found.groups == found.n else f"exact sign flips of {found.groups:,} groups,"
     return (
-        f"{found.fixed:,} fixed, {found.broken:,} broken, {found.changed:,} answers changed;"
-        f" exact McNemar p = {found.p:.3g}"
+        f"{found.fixed:,} fixed, {found.broken:,} broken, {found.changed:,} answers changed; {test} p = {found.p:.3g}"
     )
 
 

@@ -16,6 +16,7 @@ from darkroom.metrics.predictions import Predictions, read_predictions
 PREDICTIONS, METRICS, LOCK, PARAMS = "plots/predictions.csv", "metrics/test.json", "dvc.lock", "params.yaml"
 IN_GIT = (METRICS, LOCK, PARAMS)
 SAMPLES = "data/shards/test/samples.csv"
+INDEX, SPLIT = "data/index.csv", "data/split.csv"
 
 
 class CompareError(DarkroomError):
@@ -72,6 +73,18 @@ def locations(root: Path) -> dict[str, str]:
     """Where each test image lies, by id, as far as the workspace knows."""
     path = root / SAMPLES
     return {row["id"]: row["location"] for row in files.read_csv(path)} if path.exists() else {}
+
+
+def groups(root: Path) -> dict[str, str]:
+    """Return the group of each image, by id, as far as the workspace knows: its `group_by`, else that of its copies.
+
+    An image that stands alone is a group of its own id. Empty without data/index.csv and data/split.csv.
+    """
+    if not (root / INDEX).exists() or not (root / SPLIT).exists():
+        return {}
+    original = {row["id"]: row["duplicate_of"] or row["id"] for row in files.read_csv(root / SPLIT)}
+    named = {row["id"]: row["group"] for row in files.read_csv(root / INDEX) if row["group"]}
+    return {sample: named.get(sample) or named.get(first) or first for sample, first in original.items()}
 
 
 class Revision:

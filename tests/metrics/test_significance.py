@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -8,12 +10,14 @@ from darkroom.metrics.scores import Scorer
 from darkroom.metrics.significance import (
     ALPHA,
     POWER,
+    clustered_interval,
     detectable,
     difference_interval,
     holm,
     images_needed,
     mcnemar,
     paired_intervals,
+    sign_flip_test,
 )
 
 
@@ -119,3 +123,33 @@ def test_pairs_give_narrower_intervals_than_two_separate_samples():
     low, high = paired_intervals(old, new, ["log_loss"], 0)["log_loss"]
     apart = 2 * 1.96 * np.sqrt(old.losses.var() / 400 + new.losses.var() / 400)
     assert high - low < 0.8 * apart
+
+
+def test_sign_flips_of_groups_of_one_image_are_mcnemars():
+    for fixed, broken in ((0, 0), (1, 0), (6, 0), (12, 4), (9, 9)):
+        gains = np.array([1] * fixed + [-1] * broken + [0] * 5)
+        assert sign_flip_test(gains) == pytest.approx(mcnemar(fixed, broken), rel=1e-9)
+
+
+def test_sign_flips_equal_all_signs_counted():
+    gains = np.array([5, -2, 0, 3, 1, -1])
+    signs = np.array(list(product((-1, 1), repeat=len(gains))))
+    assert sign_flip_test(gains) == pytest.approx((np.abs(signs @ gains) >= abs(gains.sum())).mean())
+
+
+@pytest.mark.parametrize(("groups", "images"), [(15, 10), (50, 20)])
+@pytest.mark.parametrize("together", [0.0, 0.3, 0.7])
+def test_images_that_flip_together_give_no_false_alarms_and_an_interval_that_holds(groups, images, together):
+    rng, runs = np.random.default_rng(0), 400
+    alarms = held = 0
+    for _ in range(runs):
+        shared = rng.choice([1, -1, 0], (groups, 1), p=[0.05, 0.05, 0.9])
+        alone = rng.choice([1, -1, 0], (groups, images), p=[0.05, 0.05, 0.9])
+        change = np.where(rng.random((groups, images)) < np.sqrt(together), shared, alone)
+        gains, sizes = change.sum(axis=1), np.full(groups, images)
+        alarms += sign_flip_test(gains) <= ALPHA
+        low, high = clustered_interval(int((change > 0).sum()), int((change < 0).sum()), gains, sizes)
+        held += low <= 0 <= high
+    noise = 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert alarms / runs <= 0.05 + noise
+    assert held / runs >= 0.95 - noise

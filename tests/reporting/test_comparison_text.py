@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.comparison import compare
 from darkroom.reporting.comparison_text import as_markdown, as_text
-from darkroom.reporting.runs import Run
+from darkroom.reporting.runs import Run, groups
 
 ODD = ["[c](http://e)", "![i](x)", "*b*", "__init__", "`x`", "a``b`", "end\\", "a\\|b", "|", "<b>&amp;", "~~s~~", "#1",
        "http://e.org", "www.e.org", "$x$", " pad "]  # fmt: skip
@@ -52,3 +52,21 @@ def test_a_line_end_in_a_name_stays_in_its_row():
 def test_an_empty_value_is_seen_on_a_terminal_too():
     old, new = (run(side, 50, ["a", "b"], {"group_by": value}) for side, value in (("a", "x"), ("b", "")))
     assert "group_by  x    (empty)" in as_text(compare(old, new, {}), 20)
+
+
+def test_images_of_one_group_count_as_one_and_that_is_said():
+    old, new = run("old", 40, ["cat", "dog"], {}), run("new", 60, ["cat", "dog"], {})
+    assert "exact McNemar p" in as_text(compare(old, new, {}), 20)
+    groups = {sample: str(row // 20) for row, sample in enumerate(old.predictions.ids)}
+    found = compare(old, new, {}, groups=groups)
+    assert (found.groups, found.p, found.verdict) == (3, 1.0, "no evidence of a difference")
+    assert "20 fixed, 0 broken" in as_text(found, 20)
+    assert "exact sign flips of 3 groups, p = 1" in as_text(found, 20)
+
+
+def test_groups_are_what_index_and_split_say(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/index.csv").write_text("id,group\na,bird\nb,bird\nc,\nd,\n")
+    (tmp_path / "data/split.csv").write_text("id,split,fold,duplicate_of\na,test,,\nb,test,,\nc,test,,a\nd,test,,\n")
+    assert groups(tmp_path) == {"a": "bird", "b": "bird", "c": "bird", "d": "d"}
+    assert groups(tmp_path / "data") == {}
