@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
 from darkroom.core.params import load, param
 from darkroom.core.stage import run
+from darkroom.metrics import registry
 from darkroom.reporting import figures
 from darkroom.training import folds
 
@@ -32,18 +32,14 @@ def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
         )
     together = folds.summary(found)
     files.write_json(metrics, together)
-    files.write_csv(table, ("fold", "n", *folds.SCORES), found_rows(found))
+    columns = ("fold", "n", *(metric.key for metric in registry.headline()))
+    files.write_csv(table, columns, [[result[name] for name in columns] for result in found])
     figures.save(figure, folds.figure(together))
     low, high = together["accuracy_low"], together["accuracy_high"]
     return (
         f"accuracy {together['accuracy']:.2%} ± {together['accuracy_std']:.2%} over {len(found)} folds "
         f"(95 % interval of the mean {low:.2%} to {high:.2%})"
     )
-
-
-def found_rows(found: list[dict[str, Any]]) -> list[list[Any]]:
-    """The rows of the table."""
-    return [[result[name] for name in ("fold", "n", *folds.SCORES)] for result in found]
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from darkroom.core.exactmath import softmax
 from darkroom.core.params import load
 from darkroom.core.runtime import Runtime, from_environment, torch_device
 from darkroom.core.stage import note, run
+from darkroom.metrics import registry
 from darkroom.metrics.predictions import Predictions, write_predictions
 from darkroom.model import classifier as classifiers
 from darkroom.model import heads
 from darkroom.training.checkpoint import discard
-from darkroom.training.folds import SCORES, Held, open_fold
+from darkroom.training.folds import Held, open_fold
 from darkroom.training.history import HistoryFile
 from darkroom.training.recipe import Recipe
 from darkroom.training.result import Trained
@@ -45,7 +46,8 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
         scores = predictions.scorer.plain(np.ones((1, len(predictions))))
         facts = {"fold": number, "n": len(predictions), "learnt_from": len(data.train_images)}
         facts |= {"best_epoch": trained.metrics["best_epoch"]}
-        files.write_json(folder / "result.json", facts | {name: round(float(scores[name][0]), 6) for name in SCORES})
+        rounded = {metric.key: round(float(scores[metric.key][0]), 6) for metric in registry.headline()}
+        files.write_json(folder / "result.json", facts | rounded)
     discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     right = float(scores["accuracy"][0])

@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from darkroom.metrics import registry
 from darkroom.metrics.intervals import Z, can_vary, percentile_interval, resamples
 from darkroom.metrics.scores import Scorer
 
@@ -150,11 +151,11 @@ def paired_intervals(
 ) -> dict[str, tuple[float, float] | tuple[None, None]]:
     """The 95 % interval of new minus old of each score, from stratified resamples that both share.
 
-    Ranking scores (`roc_auc`, `average_precision`) are among `names` only where they are wanted: they cost most.
+    Ranked metrics are among `names` only where they are wanted: they cost most.
     """
     if not can_vary(old.labels):
         return dict.fromkeys(names, (None, None))
-    ranked = {"roc_auc", "average_precision"} & set(names)
+    ranked = any(registry.metric(name).ranked for name in names)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for weights in resamples(old.labels, count, seed):
         one, two = old.plain(weights), new.plain(weights)

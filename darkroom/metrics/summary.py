@@ -5,18 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.metrics import registry
 from darkroom.metrics.intervals import RESAMPLES, can_vary, percentile_interval, resamples, wilson, without_bias
 from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.registry import Interval
 from darkroom.metrics.scores import Scorer
 
 DIGITS = 6
-PROPORTIONS = ("accuracy", "top5_accuracy")
-BIASED = ("ece",)  # a resample's is larger than the sample's: the percentiles alone can miss the score
 RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores may cost: about a second
 FEWEST_RESAMPLES = 100
 MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
-
-HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "macro_f1", "n")
 
 
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
@@ -34,12 +32,7 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
     drawn = _resampled(scorer, seed, count)
     table: dict[str, Any] = {"n": n, "classes": len(predictions.classes)}
     for name, score in scores.items():
-        if name in PROPORTIONS:
-            low, high = wilson(round(score * n), n)
-        elif name in BIASED:
-            low, high = without_bias(drawn.get(name, np.empty(0)), score)
-        else:
-            low, high = percentile_interval(drawn.get(name, np.empty(0)))
+        low, high = _interval(registry.metric(name).interval, score, n, drawn.get(name, np.empty(0)))
         exists = np.isfinite(score)
         table[name] = rounded(score)
         table[f"{name}_low"], table[f"{name}_high"] = (rounded(low), rounded(high)) if exists else (None, None)
@@ -52,7 +45,8 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
 
 def headline(table: dict[str, Any]) -> dict[str, Any]:
     """Return the few numbers of `summarise` that DVC's tables show: metrics/summary.json."""
-    return {name: table.get(name) for name in HEADLINE}
+    names = [metric.key for metric in registry.headline()]
+    return {name: table.get(name) for name in (*names, "accuracy_low", "accuracy_high", "n")}
 
 
 def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:
@@ -91,6 +85,15 @@ def ranked_resamples(n: int, classes: int, count: int = RESAMPLES) -> int:
     """How many resamples the ranking scores of n images and so many classes get; 0 where too many cells are to sort."""
     cells = max(1, n * classes)
     return min(count, max(FEWEST_RESAMPLES, RANKED_CELLS // cells)) if cells <= MOST_CELLS else 0
+
+
+def _interval(kind: Interval, score: float, n: int, drawn: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of a score of n images, from its resampled values `drawn` (b,) where it needs them."""
+    if kind is Interval.WILSON:
+        return wilson(round(score * n), n)
+    if kind is Interval.BOOTSTRAP_WITHOUT_BIAS:
+        return without_bias(drawn, score)
+    return percentile_interval(drawn) if kind is Interval.BOOTSTRAP else (None, None)
 
 
 def _resampled(scorer: Scorer, seed: int, count: int) -> dict[str, np.ndarray]:

@@ -13,18 +13,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from darkroom.core.text import escape, one_line
+from darkroom.metrics import registry
 
 FEW = 30  # test pictures of a class below which its scores say little
 TEMPLATES = Path(__file__).with_name("templates")
-METRICS = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "macro_f1": "macro F1",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
-    "log_loss": "log loss",
-    "ece": "expected calibration error",
-}
 FIRST = ("backbone", "weights", "freeze", "head", "features", "parameters", "image_size", "temperature")
 ELSEWHERE = {"classes", "params", "framing", "mean", "std"}  # facts of model.json that another section tells
 
@@ -60,7 +52,7 @@ def model_card(
         scores=scores,
         export=export,
         made_from=made_from,
-        metrics=METRICS,
+        metrics=registry.on_card(),
         limits=limits(config["classes"], config["image_size"], scores, bool(config.get("quantized"))),
     )
     return text.lstrip()
@@ -85,9 +77,9 @@ def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, An
 def _index(backbone: str, name: str, scores: Mapping[str, Any]) -> str:
     """Return the card's model-index: JSON is YAML, and quotes whatever a data set's name may hold."""
     values = [
-        {"type": score, "value": scores[score], "name": METRICS[score]}
-        for score in METRICS
-        if scores.get(score) is not None
+        {"type": key, "value": scores[key], "name": label}
+        for key, label in registry.on_card().items()
+        if scores.get(key) is not None
     ]
     data = {"type": "image-folder", "name": name, "split": "test"}
     results = [{"task": {"type": "image-classification"}, "dataset": data, "metrics": values}]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.metrics import registry
 from darkroom.metrics.predictions import Predictions
-from darkroom.metrics.scores import TOP
 from darkroom.metrics.significance import (
     ALPHA,
     RESAMPLES,
@@ -25,18 +25,6 @@ from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting.runs import CompareError, Run
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
-# name: +1 where more is better, -1 where less is
-COMPARED = {
-    "accuracy": 1,
-    "top5_accuracy": 1,
-    "balanced_accuracy": 1,
-    "macro_f1": 1,
-    "roc_auc": 1,
-    "average_precision": 1,
-    "log_loss": -1,
-    "brier": -1,
-    "ece": -1,
-}
 
 
 @dataclass(frozen=True)
@@ -221,16 +209,16 @@ def metric_rows(
     """Each compared metric of both runs, with the interval of its difference."""
     once = np.ones((1, len(one)))
     before, after = (run.scorer.plain(once) | run.scorer.ranked(once) for run in (one, two))
-    names = [name for name in COMPARED if name in before and (name != "top5_accuracy" or len(one.classes) > TOP)]
+    shown = [metric for metric in registry.compared() if metric.key in before]
     ranked = ranked_resamples(len(one), len(one.classes), RESAMPLES) >= RESAMPLES // 4
-    drawn = [name for name in names[1:] if ranked or name not in ("roc_auc", "average_precision")]
+    drawn = [metric.key for metric in shown if metric.key != "accuracy" and (ranked or not metric.ranked)]
     intervals = paired_intervals(one.scorer, two.scorer, drawn, seed)
     rows = []
-    for name in names:
-        a, b = float(before[name][0]), float(after[name][0])
-        low, high = accuracy if name == "accuracy" else intervals.get(name, (None, None))
+    for metric in shown:
+        a, b = float(before[metric.key][0]), float(after[metric.key][0])
+        low, high = accuracy if metric.key == "accuracy" else intervals.get(metric.key, (None, None))
         ends = rounded(low), rounded(high)
-        rows.append(Row(name, rounded(a), rounded(b), rounded(b - a), *ends, COMPARED[name]))
+        rows.append(Row(metric.key, rounded(a), rounded(b), rounded(b - a), *ends, metric.direction))
     return rows
 
 

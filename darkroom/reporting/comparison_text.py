@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from darkroom.core.text import escape, one_line
+from darkroom.metrics import registry
 from darkroom.reporting.comparison import BETTER, UNCLEAR, WORSE, Comparison, Row
 
-LABELS = {"top5_accuracy": "top-5 accuracy", "roc_auc": "ROC AUC", "brier": "Brier score", "ece": "ECE",
-          "macro_f1": "macro F1"}  # fmt: skip
 SIGNS = {BETTER: "🟢", WORSE: "🔴", UNCLEAR: "⚪"}
 PLOT = 33  # characters of an interval's drawing
 
@@ -82,8 +81,9 @@ def interval_plot(rows: Sequence[Row]) -> str:
 
 
 def label(name: str) -> str:
-    """A metric's name as people write it."""
-    return LABELS.get(name, name.replace("_", " "))
+    """Return a metric's name as people write it."""
+    metric = registry.metric(name)
+    return metric.short_label or metric.label
 
 
 METRIC_HEAD = ("metric", "old", "new", "difference", "95 % interval", "")

@@ -15,6 +15,7 @@ from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 from darkroom.images.shards import Shards
+from darkroom.metrics import registry
 from darkroom.metrics.answers import Answerer
 from darkroom.metrics.baselines import balanced_places
 from darkroom.metrics.predictions import Predictions, read_predictions
@@ -30,29 +31,6 @@ PAIRS = 60  # in the table of classes taken for each other
 FEWEST_ON_MAP = 10  # images: fewer have no neighbourhood
 FOLDERS = ("models/classifier", "models/body", "data/shards", "data/features")
 TEMPLATES = Path(__file__).with_name("templates")
-METRICS = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_precision": "precision, mean of the classes",
-    "macro_recall": "recall, mean of the classes",
-    "macro_f1": "F1, mean of the classes",
-    "weighted_precision": "precision, weighted by images",
-    "weighted_recall": "recall, weighted by images",
-    "weighted_f1": "F1, weighted by images",
-    "roc_auc": "area under the ROC curve",
-    "average_precision": "average precision",
-    "cohen_kappa": "Cohen's kappa",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
-MAIN = {
-    "accuracy": "more is better",
-    "macro_f1": "more is better",
-    "log_loss": "less is better",
-    "ece": "less is better",
-}
 
 
 def main(arguments: list[str]) -> int:
@@ -126,8 +104,8 @@ def contents(root: Path) -> dict[str, Any]:
         "order": order.tolist(),
         "readable": len(classes) <= READABLE,
         "charts": drawn,
-        "metrics": METRICS,
-        "main": MAIN,
+        "metrics": registry.in_report(),
+        "main": registry.at_top_of_report(),
         "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
         "shown": shown,
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

@@ -11,13 +11,13 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images.batches import Table
 from darkroom.images.shards import Shards, open_split
+from darkroom.metrics import registry
 from darkroom.training.data import Data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("train", "val")
-SCORES = ("accuracy", "macro_f1", "log_loss")
 LEVEL = 0.95
 
 
@@ -81,15 +81,15 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     count = len(results)
     found: dict[str, Any] = {"folds": list(results), "n": sum(result["n"] for result in results)}
-    for name in SCORES:
+    for metric in registry.headline():
+        name = metric.key
         values = np.array([result[name] for result in results], np.float64)
         spread = float(values.std(ddof=1))
         half = float(t.ppf(0.5 + LEVEL / 2, count - 1)) * spread * (1 / count + 1 / (count - 1)) ** 0.5
         low, high = float(values.mean()) - half, float(values.mean()) + half
-        most = np.inf if name == "log_loss" else 1.0
         found[name] = round(float(values.mean()), 6)
         found[f"{name}_std"] = round(spread, 6)
-        found[f"{name}_low"], found[f"{name}_high"] = round(max(0.0, low), 6), round(min(most, high), 6)
+        found[f"{name}_low"], found[f"{name}_high"] = round(max(0.0, low), 6), round(min(metric.highest, high), 6)
     return found
 
 
