@@ -91,6 +91,7 @@ def test_the_export_is_handed_out_by_name(developed, tmp_path):
         "labels.txt",
         "model.onnx",
         "model.safetensors",
+        "predict.py",
     ]
 
 
