@@ -25,15 +25,20 @@ NEWER_THAN_SSE3 = (
     "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX2 FMA3 AVX F16C SSE42 SSE41 POPCNT SSSE3"
 )
 KERNELS = {
-    "one thread": {"DARKROOM_THREADS": "1", "DARKROOM_WORKERS": "1"},
-    "three threads": {"DARKROOM_THREADS": "3", "DARKROOM_WORKERS": "3"},
-    "the oldest kernels of numpy, BLAS and torch": {
+    "one thread, the oldest kernels of numpy, BLAS and torch": {
+        "DARKROOM_THREADS": "1",
+        "DARKROOM_WORKERS": "1",
         "NPY_DISABLE_CPU_FEATURES": NEWER_THAN_SSE3,
         "OPENBLAS_CORETYPE": "Prescott",
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
     },
-    "kernels for AVX2": {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2"},
+    "three threads, kernels for AVX2": {
+        "DARKROOM_THREADS": "3",
+        "DARKROOM_WORKERS": "3",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+    },
 }
 PROCESSORS = ["Haswell", "Nehalem"]  # AVX2 without AVX512; SSE4.2 alone
 
