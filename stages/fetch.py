@@ -31,11 +31,15 @@ class FetchParams:
     label_column: str = param("the table's column of labels; auto knows the usual names")
     split_column: str = param("the table's column with an official split; auto knows the usual names")
     group_by: str = param("a column, or a regular expression on the path: what it gives never straddles two splits")
+    class_level: int | str = param(
+        "level of the class folders below the source, 1 directly in it; auto compares the branches",
+        at_least=1, also=("auto",),
+    )  # fmt: skip
 
     def options(self) -> LayoutOptions:
         """The keys that say how labels are read."""
         return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
-                             self.group_by)  # fmt: skip
+                             self.group_by, self.class_level)  # fmt: skip
 
 
 def main(raw: Path, index: Path) -> str:

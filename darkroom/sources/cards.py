@@ -26,7 +26,7 @@ class Card:
     kind: str
     origin: Any
     flips: bool = True
-    read: Mapping[str, str] = field(default_factory=dict)
+    read: Mapping[str, Any] = field(default_factory=dict)
     class_names: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
@@ -73,14 +73,17 @@ def _origin(path: Path, kind: str, value: Any) -> Any:
     return value
 
 
-def _read(path: Path, value: Any) -> dict[str, str]:
+def _read(path: Path, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise SourceError(f"{path}: read is {value!r}, expected keys such as `layout: folders` below it")
     options = {field.name for field in fields(LayoutOptions)}
     for key, said in value.items():
         if key not in options:
             raise SourceError(f"{path}: there is no `read: {key}`; the keys are {', '.join(sorted(options))}")
-        if not isinstance(said, str):
+        if key == "class_level":
+            if said != "auto" and (type(said) is not int or said < 1):
+                raise SourceError(f"{path}: read: class_level is {said!r}, expected auto or a number from 1")
+        elif not isinstance(said, str):
             raise SourceError(f"{path}: read: {key} is {said!r}, expected a text; put it in quotes")
         if key == "layout" and said not in LAYOUTS:
             raise SourceError(f"{path}: read: layout is {said!r}, expected one of {', '.join(LAYOUTS)}")

@@ -7,15 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
+from darkroom.sources.class_level import SPLITS, Folders, Reading, at_level, possible_readings, split_names
 from darkroom.sources.tables import find_table, read_table
 from darkroom.sources.trees import Tree
 
-SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-LIKE_A_SPLIT = re.compile("(train|val|test|dev|eval|unlab)", re.IGNORECASE)
 SEPARATOR = re.compile(r"[._\-\s]")
 SHOWN = 5
 
@@ -30,6 +25,7 @@ class LayoutOptions:
     label_column: str = "auto"
     split_column: str = "auto"
     group_by: str = ""
+    class_level: int | str = "auto"
 
 
 @dataclass(frozen=True)
@@ -51,35 +47,50 @@ class Labelled:
     notes: list[str] = field(default_factory=list)
 
 
-def read_folders(_tree: Tree, images: list[str], _options: LayoutOptions) -> Labelled:
-    """The label is the name of the class folder, below the split's where there is one."""
+def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    """The label is the name of the class folder, at the level that `class_level` says or that the branches show.
+
+    Raises SourceError where several levels could be meant.
+    """
+    reading = class_reading(tree, images, options)
+    found = {folders: reading.label_and_split(folders) for folders in folder_counts(images)}
     samples, loose = [], []
-    shared = shared_depth(images)
-    parts_of = [path_parts(name, shared) for name in images]
-    called = _class_called_like_a_split(parts_of)
-    for name, parts in zip(images, parts_of, strict=True):
-        split, inner = ("", parts) if parts[0] == called else _split_of(parts)
-        if len(inner) < 2:
-            loose.append(name)
+    for name in images:
+        label, split = found[path_parts(name)[:-1]]
+        if label:
+            samples.append(Sample(name, label, split))
         else:
-            samples.append(Sample(name, inner[0], split))
+            loose.append(name)
     notes = _note_loose(loose, "lie in no class folder")
-    if called:
-        notes.append(f"{called} is taken for a class and no split, since its images lie in no further folder; "
-                     "if it is no class, `exclude` it")  # fmt: skip
+    called = sorted({label for label, _ in found.values() if label.lower() in SPLITS})
+    notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
+              "if it is no class, `exclude` it" for label in called]  # fmt: skip
     return Labelled("folders", samples, notes)
 
 
-def _class_called_like_a_split(parts_of: list[tuple[str, ...]]) -> str:
-    """The one folder that is called `train` and is a class beside two others or more: no split folder here holds
-    folders, and a set of vehicles has trains. "" when there is none, or where a folder beside it is called like a
-    split, too, as `test1` is: then its images are more likely without labels."""
-    tops = {parts[0] for parts in parts_of if len(parts) > 1}
-    called = {top for top in tops if SPLITS.get(top.lower()) == "train"}
-    nested = any(len(parts) > 2 and parts[0].lower() in SPLITS for parts in parts_of)
-    others = tops - called
-    alike = any(LIKE_A_SPLIT.match(top) for top in others)
-    return called.pop() if len(called) == 1 and len(others) > 1 and not nested and not alike else ""
+def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Reading:
+    """Where the class folders are. Raises SourceError where several levels could be meant."""
+    counts = folder_counts(images)
+    if isinstance(options.class_level, int):
+        return at_level(counts, options.class_level)
+    readings = possible_readings(counts)
+    if len(readings) > 1:
+        shown = " or ".join(_described(reading, counts) for reading in readings)
+        raise SourceError(f"{tree.path}: the folders can be read in {len(readings)} ways: {shown}; choose one by its "
+                          "`class_level` in params.yaml")  # fmt: skip
+    return readings[0] if readings else Reading(frozenset())
+
+
+def _described(reading: Reading, counts: Counter[Folders]) -> str:
+    classes = reading.classes(counts)
+    shown = ", ".join(f"{printable(label)} {count:,}" for label, count in sorted(classes.items())[:SHOWN])
+    more = ", …" if len(classes) > SHOWN else ""
+    return f"`class_level: {reading.level}` takes {classes.total():,} images of {len(classes)} classes ({shown}{more})"
+
+
+def folder_counts(images: list[str]) -> Counter[Folders]:
+    """The number of images in each folder."""
+    return Counter(path_parts(name)[:-1] for name in images)
 
 
 def read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
@@ -87,10 +98,14 @@ def read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labell
     label_of = _label_by_pattern(options.label_pattern) if options.label_pattern else _label_by_separator
     samples, loose = [], []
     shared = shared_depth(images)
+    labels = {name: label_of(name) for name in images}
+    counters = not options.label_pattern and not all(label.isdigit() for label in labels.values())
+    splits = split_names({part for folders in folder_counts(images) for part in folders[shared:]})
     for name in images:
-        label = label_of(name)
-        if label:
-            samples.append(Sample(name, label, _split_of(path_parts(name, shared))[0]))
+        label = labels[name]
+        if label and not (counters and label.isdigit()):  # `1.jpg` beside `cat.1.jpg` has a number, no label
+            split = next((splits[part] for part in path_parts(name, shared)[:-1] if part in splits), "")
+            samples.append(Sample(name, label, split))
         else:
             loose.append(name)
     if not any(sample.split == "train" for sample in samples):
@@ -138,13 +153,6 @@ def shared_depth(images: list[str]) -> int:
     first, last = (path_parts(name)[:-1] for name in (images[0], images[-1]))
     return next((depth for depth, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]),
                 min(len(first), len(last)))  # fmt: skip
-
-
-def _split_of(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The official split that the first folder names, and the rest of the path; "" and all of it without one."""
-    if len(parts) > 1 and parts[0].lower() in SPLITS:
-        return SPLITS[parts[0].lower()], parts[1:]
-    return "", parts
 
 
 def first_part(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.images.formats import SUFFIXES
+from darkroom.sources.class_level import possible_readings, split_names
 from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (
@@ -19,7 +20,7 @@ from darkroom.sources.labels import (
     compiled,
     few_of,
     first_part,
-    path_parts,
+    folder_counts,
     printable,
     read_csv,
     shared_depth,
@@ -65,7 +66,7 @@ def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[str,
     table, note = find_table(tree, options.path_column, options.label_column), ""
     if table:
         named = len(read_csv(tree, images, options).samples) if images else 0
-        if named * 2 >= len(images):
+        if named * 2 >= len(images) or (named and not _class_folders(images)):
             return "csv", ""
         note = f"{table} is not read for labels: it names {named} of {len(images)} images"
     return _detect_without_table(tree, images, options), note
@@ -77,10 +78,15 @@ def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions)
     if not images:
         raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}")
     shared = shared_depth(images)
-    if all(len(path_parts(name, shared)) > 1 for name in images):
+    if options.class_level != "auto" or _class_folders(images):
         return "folders"
     labels = Counter(first_part(PurePosixPath(name).name) for name in images)
-    if 2 <= len(labels) <= max(2, len(images) // 4) and not any(label.isdigit() for label in labels):
+    numbered = [label for label in labels if label.isdigit()]
+    if numbered and _splits_apart(images):  # test1/7.jpg beside train/cat.7.jpg: without labels
+        for label in numbered:
+            del labels[label]
+        numbered = []
+    if 2 <= len(labels) <= max(2, labels.total() // 4) and not numbered:
         return "names"
     folder = str(PurePosixPath(images[0]).parent)
     alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
@@ -89,6 +95,19 @@ def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions)
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
         f"first group is the label), or `layout: csv` (a table beside them).{alone}"
     )
+
+
+def _class_folders(images: list[str]) -> bool:
+    """Whether all images lie in folders, and some of these are classes."""
+    counts, shared = folder_counts(images), shared_depth(images)
+    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts))
+
+
+def _splits_apart(images: list[str]) -> bool:
+    """Whether the folders of numbered images hold no other ones, and a folder called like a split holds the others."""
+    numbered = {name.rpartition("/")[0] for name in images if first_part(PurePosixPath(name).name).isdigit()}
+    others = {name.rpartition("/")[0] for name in images} - numbered
+    return bool(others) and all(split_names(folder.split("/")) for folder in others)
 
 
 def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:

@@ -274,7 +274,7 @@ def test_images_without_a_label_beside_class_folders_are_no_class(tmp_path, name
 
 @pytest.mark.parametrize("names", [["train/cat.1.jpg", "test1/1.jpg"], ["train/1.jpg", "unlabeled/2.jpg"]])
 def test_a_flat_train_folder_beside_one_without_labels_is_no_class(tmp_path, names):
-    with pytest.raises(SourceError, match="finds one class only"):
+    with pytest.raises(SourceError, match="cannot tell where the labels are"):
         found(tmp_path, *names)
 
 
