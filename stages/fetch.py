@@ -16,6 +16,7 @@ from darkroom.sources.labels import LAYOUTS, LayoutOptions
 from darkroom.sources.open import Opened, open_source, write_facts
 
 SHOWN = 12
+SPLIT_ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,22 @@ def main(raw: Path, index: Path) -> str:
 
 
 def _say_what_was_found(source: Path, opened: Opened) -> None:
-    counts = Counter(sample.label for sample in opened.samples)
-    shown = ", ".join(f"{label} {counts[label]:,}" for label in sorted(counts)[:SHOWN])
-    more = ", …" if len(counts) > SHOWN else ""
-    say(f"{source}: layout {opened.layout}, {len(counts)} classes: {shown}{more}")
+    """Say the layout, the classes, and of each official split its classes and one of its paths."""
+    counts = Counter((sample.split, sample.label) for sample in opened.samples)
+    examples = {sample.split: sample for sample in reversed(opened.samples)}
+    whole = Counter(sample.label for sample in opened.samples)
+    say(f"{source}: layout {opened.layout}, {len(whole)} classes: {_shown(whole)}")
+    for split in sorted(examples, key=[*SPLIT_ORDER, ""].index):
+        classes = Counter({label: count for (its, label), count in counts.items() if its == split})
+        example = f"{examples[split].location} is {examples[split].label}"
+        say(f"  {split or 'no official split'}: {classes.total():,} images of {len(classes)} classes"
+            + (f" ({_shown(classes)})" if len(examples) > 1 else "") + f"; {example}")  # fmt: skip
     _say_notes(opened.notes)
+
+
+def _shown(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{label} {counts[label]:,}" for label in sorted(counts)[:SHOWN])
+    return shown + (", …" if len(counts) > SHOWN else "")
 
 
 def _say_notes(notes: list[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,12 @@ from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import MAX_BYTES, Extent
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and everything whose name starts with a dot
+JUNK = frozenset(("thumbs.db", "desktop.ini"))  # in lower case, and everything whose name starts with a dot
+# What network drives, desktops and development tools put beside pictures, some of it full of small copies of them.
+TOOL_FOLDERS = frozenset((
+    "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", ".thumbnails",
+    "__pycache__", "node_modules",
+))  # fmt: skip
 MAX_MEMBERS = 20_000_000
 DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
@@ -21,7 +27,23 @@ SLIPS = (ValueError, TypeError, NotImplementedError, struct.error)  # what the r
 
 def is_junk(name: str) -> bool:
     """Whether a file or folder of this name is no part of a data set."""
-    return (name.startswith(".") and name != ".") or name in JUNK
+    return (name.startswith(".") and name != ".") or name.lower() in JUNK or is_tool_folder(name)
+
+
+def is_tool_folder(name: str) -> bool:
+    """Whether a folder of this name belongs to a network drive, the system or a tool."""
+    return name.lower() in TOOL_FOLDERS
+
+
+def tool_folder(name: str) -> str:
+    """Return the path of the first tool folder that the member lies in, "" without one."""
+    parts = name.split("/")[:-1]
+    return next(("/".join(parts[: depth + 1]) for depth, part in enumerate(parts) if is_tool_folder(part)), "")
+
+
+def count_tool_folders(names: set[str]) -> Counter[str]:
+    """Count tool folders by name, out of their paths."""
+    return Counter(name.rpartition("/")[2] for name in names if name)
 
 
 def check_name(path: Path, name: str, mode: int) -> None:
@@ -75,10 +97,11 @@ class Zip:
         check_bomb(path, len(members), sum(member.file_size for member in members))
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._size = path.stat().st_size
-        folders = set()
+        folders, tools = set(), set()
         for member in members:
             check_name(path, member.filename, member.external_attr >> 16)
             if any(is_junk(part) for part in member.filename.split("/") if part):
+                tools.add(tool_folder(member.filename))
                 continue
             if member.is_dir():
                 folders.add(member.filename.rstrip("/"))
@@ -92,6 +115,7 @@ class Zip:
             self._members[member.filename] = member
         self.files = sorted(self._members)
         self.empty_folders = empty_folders(folders, self.files)
+        self.tool_folders = count_tool_folders(tools)
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """Where the named members are, in the archive's own order."""

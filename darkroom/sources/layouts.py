@@ -52,6 +52,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     if unwritable:
         why = "images have names that are not UTF-8 and are left out"
         found.notes.append(f"{len(unwritable)} {why}: {few_of(sorted(unwritable))}; rename them")
+    _note_tool_folders(tree, found)
     _note_empty(tree, found)
     _note_spellings(found)
     labels = {sample.label for sample in found.samples}
@@ -131,6 +132,13 @@ def _unwritable(names: list[str]) -> set[str]:
     except UnicodeEncodeError:
         return {name for name in names if printable(name) != name}
     return set()
+
+
+def _note_tool_folders(tree: Tree, found: Labelled) -> None:
+    tools = +tree.tool_folders
+    if tools and found.layout != "csv":
+        shown = ", ".join(f"{name} {count}" for name, count in sorted(tools.items()))
+        found.notes.append(f"{tools.total()} folders of network drives, desktops and tools are left out: {shown}")
 
 
 def _note_empty(tree: Tree, found: Labelled) -> None:

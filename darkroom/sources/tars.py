@@ -3,6 +3,7 @@
 import gzip
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,7 +11,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.archives import SLIPS, advice, check_bomb, check_name, check_size, empty_folders, is_junk
+from darkroom.sources.archives import (
+    SLIPS,
+    advice,
+    check_bomb,
+    check_name,
+    check_size,
+    count_tool_folders,
+    empty_folders,
+    is_junk,
+    tool_folder,
+)
 from darkroom.sources.extents import Extent
 
 PIECE = 1 << 20
@@ -23,14 +34,16 @@ class Tar:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
-        folders = set()
-        for _, member in _tar_members(path, PLAIN):
+        folders: set[str] = set()
+        tools: set[str] = set()
+        for _, member in _tar_members(path, PLAIN, tools):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
                 self._places[_tar_name(member)] = (member.offset_data, member.size)
         self.files = sorted(self._places)
         self.empty_folders = empty_folders(folders, self.files)
+        self.tool_folders = count_tool_folders(tools)
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """Where the named members are, in the archive's own order."""
@@ -57,6 +70,11 @@ class PackedTar:
         """The names of folders that hold nothing."""
         return self._listed[1]
 
+    @property
+    def tool_folders(self) -> Counter[str]:
+        """How many folders of network drives, systems and tools are left out, by name."""
+        return self._listed[2]
+
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """The bytes of the named members, in the archive's own order."""
         wanted, places = set(names), self._listed[0]
@@ -72,17 +90,19 @@ class PackedTar:
         raise SourceError(f"{self.path} holds no {min(wanted)}" + (", …" if len(wanted) > 1 else ""))
 
     @cached_property
-    def _listed(self) -> tuple[dict[str, int], list[str]]:
+    def _listed(self) -> tuple[dict[str, int], list[str], Counter[str]]:
         places: dict[str, int] = {}
-        folders, total = set(), 0
-        for _, member in _tar_members(self.path, PACKED):
+        folders: set[str] = set()
+        tools: set[str] = set()
+        total = 0
+        for _, member in _tar_members(self.path, PACKED, tools):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
                 places[_tar_name(member)] = member.offset_data
                 total += member.size
                 check_bomb(self.path, len(places), total)
-        return places, empty_folders(folders, sorted(places))
+        return places, empty_folders(folders, sorted(places)), count_tool_folders(tools)
 
 
 class _Member(tarfile.TarInfo):
@@ -99,8 +119,13 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(str(error) if buf else "its end is missing") from error
 
 
-def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Each file and folder of a tar, with the open archive, after checking that it is no trap."""
+def _tar_members(
+    path: Path, mode: str, tools: set[str] | None = None
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each file and folder of a tar, with the open archive, after checking that it is no trap.
+
+    The paths of tool folders, which are left out, are put into `tools`.
+    """
     try:
         with _opened(path, mode) as archive:
             for count, member in enumerate(archive):
@@ -111,6 +136,8 @@ def _tar_members(path: Path, mode: str) -> Iterator[tuple[tarfile.TarFile, tarfi
                     raise SourceError(f"{path}: {member.name} is a device or pipe, no file; pack the images alone")
                 check_bomb(path, count, 0)
                 if any(is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
+                    if tools is not None:
+                        tools.add(tool_folder(member.name + "/" * member.isdir()))
                     continue
                 check_size(path, member.name, member.size)
                 yield archive, member

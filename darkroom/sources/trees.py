@@ -6,12 +6,13 @@ worker process reads by itself. A compressed tar has no such places: it is read 
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from darkroom.core.errors import BadImage, SourceError
-from darkroom.sources.archives import Zip, is_junk
+from darkroom.sources.archives import Zip, is_junk, is_tool_folder
 from darkroom.sources.extents import Extent
 from darkroom.sources.tars import PackedTar, Tar
 
@@ -31,6 +32,11 @@ class Tree(Protocol):
     @property
     def empty_folders(self) -> list[str]:
         """The names of folders that hold nothing."""
+        ...
+
+    @property
+    def tool_folders(self) -> Counter[str]:
+        """How many folders of network drives, systems and tools are left out, by name."""
         ...
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
@@ -72,6 +78,7 @@ class Folder:
         self.path = path
         self.files: list[str] = []
         self.empty_folders: list[str] = []
+        self.tool_folders: Counter[str] = Counter()
         self._walk(str(path), "", set())
         self.files.sort()
         self.empty_folders.sort()
@@ -89,6 +96,7 @@ class Folder:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_junk(entry.name):
+                    self.tool_folders[entry.name] += is_tool_folder(entry.name)
                     continue
                 found = True
                 if _is_folder(entry):

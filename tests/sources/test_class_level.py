@@ -7,6 +7,7 @@ from darkroom.sources.class_level import split_names
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
+from tests.sources.test_trees import packed
 
 
 def read(root, folders, class_level="auto", **options):
@@ -151,3 +152,22 @@ def test_names_with_a_prefix_are_splits_only_beside_each_other():
     assert split_names(["steam_train", "bullet_train"]) == {}
     assert split_names(["trainset", "test1", "Valid Data", "testudo", "valley"]) == {
         "trainset": "train", "test1": "test", "Valid Data": "val"}  # fmt: skip
+
+
+TOOLS = ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".thumbnails", "__pycache__",
+         "node_modules", "__MACOSX")  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip", ".tar", ".tar.gz"])
+def test_folders_of_drives_and_tools_are_left_out_and_counted(tmp_path, suffix):
+    root = tmp_path / "photos"
+    for folder in ("cat", "dog", "cat/@eaDir/0.jpg", *TOOLS):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "1.jpg").write_bytes(b"")
+    found = read_layout(open_tree(packed(root, suffix) if suffix else root), LayoutOptions())
+    assert len(found.samples) == 2
+    assert names_of(found) == ("cat dog", "none")
+    assert found.notes == [
+        "10 folders of network drives, desktops and tools are left out: #recycle 1, $RECYCLE.BIN 1, .thumbnails 1, "
+        "@eaDir 2, System Volume Information 1, __MACOSX 1, __pycache__ 1, lost+found 1, node_modules 1"
+    ]

@@ -58,6 +58,17 @@ def test_a_folder_of_class_folders_is_indexed():
     }
 
 
+def test_what_was_taken_is_listed_by_split(capsys):
+    for split, each in (("training_set", 2), ("test_set", 1)):
+        class_folders(Path("pictures") / split / split, each=each)
+    run_fetch()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[lines.index("pictures: layout folders, 2 classes: china 3, flower 3") + 1 :][:2] == [
+        "  train: 4 images of 2 classes (china 2, flower 2); training_set/training_set/china/0.jpg is china",
+        "  test: 2 images of 2 classes (china 1, flower 1); test_set/test_set/china/0.jpg is china",
+    ]
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
 def test_an_archive_gives_the_same_samples_as_its_folder(suffix):
     folder = class_folders(Path("pictures"), each=3)
