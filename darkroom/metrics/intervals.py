@@ -24,6 +24,18 @@ def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]
     return low, high
 
 
+def f1_interval(hits: int, images: int, answers: int) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval of a class's F1, from its true positives, its images and the answers that name it.
+
+    F1 = 2J / (1 + J) for J = hits / (images + answers - hits), the share of right ones among the images that are of
+    the class or called so: the ends of Wilson's interval of J, carried over. (None, None) without such an image.
+    """
+    low, high = wilson(hits, images + answers - hits)
+    if low is None or high is None:
+        return None, None
+    return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
 def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
     """Stratified bootstrap resamples as weights: chunks (b, n) float64 of how often each image is drawn.
 

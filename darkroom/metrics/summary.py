@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 from darkroom.metrics import registry
-from darkroom.metrics.intervals import RESAMPLES, can_vary, percentile_interval, resamples, wilson, without_bias
+from darkroom.metrics.intervals import (
+    RESAMPLES,
+    can_vary,
+    f1_interval,
+    percentile_interval,
+    resamples,
+    wilson,
+    without_bias,
+)
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.registry import Interval
 from darkroom.metrics.scores import Scorer
@@ -20,7 +28,7 @@ MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resa
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
     """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
 
-    Accuracy, top-5 and each class's precision and recall have Wilson's interval, the others the percentiles
+    Accuracy, top-5 and each class's precision, recall and F1 have Wilson's interval, the others the percentiles
     of `count` stratified resamples drawn from `seed`, ECE without their bias. Ranking scores cost a sort a class:
     large tables get fewer resamples, and no interval where even 100 would cost too much.
     """
@@ -39,7 +47,7 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
     unanswered = int((predictions.predicted < 0).sum())
     if unanswered:
         table["unanswered"] = unanswered
-    table["per_class"] = per_class(predictions, f1, drawn.get("f1_by_class"))
+    table["per_class"] = per_class(predictions, f1)
     return table
 
 
@@ -56,15 +64,14 @@ def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None
     return {name: rounded(float(found[name][0])) if name in found else None for name in names}
 
 
-def per_class(predictions: Predictions, f1: np.ndarray, drawn: np.ndarray | None) -> dict[str, dict[str, Any]]:
-    """Support, precision, recall and F1 of each class with intervals, by name. `drawn` (b, K): resampled
-    F1."""
+def per_class(predictions: Predictions, f1: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Return support, precision, recall and F1 (K,) of each class with their intervals, by name."""
     scorer = predictions.scorer
     hits, support, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(predictions)))))
     table = {}
     for place, name in enumerate(predictions.classes):
         h, s, a = int(hits[place]), int(support[place]), int(answers[place])
-        f1_low, f1_high = percentile_interval(drawn[:, place]) if drawn is not None else (None, None)
+        f1_low, f1_high = f1_interval(h, s, a) if s else (None, None)
         table[name] = {
             "support": s,
             **_proportion("precision", h, a),
@@ -97,8 +104,7 @@ def _interval(kind: Interval, score: float, n: int, drawn: np.ndarray) -> tuple[
 
 
 def _resampled(scorer: Scorer, seed: int, count: int) -> dict[str, np.ndarray]:
-    """Each score of `count` resamples (b,), and `f1_by_class` (b, K); {} when resampling cannot change
-    anything."""
+    """Return each score of `count` resamples (b,); {} when resampling cannot change anything."""
     if not can_vary(scorer.labels):
         return {}
     n, classes = scorer.probabilities.shape
@@ -106,6 +112,8 @@ def _resampled(scorer: Scorer, seed: int, count: int) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     for weights in resamples(scorer.labels, count, seed):
         for name, values in scorer.plain(weights).items():
+            if name == "f1_by_class":
+                continue
             parts.setdefault(name, []).append(values)
         if ranked_left:
             for name, values in scorer.ranked(weights[:ranked_left]).items():
