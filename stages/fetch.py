@@ -36,11 +36,13 @@ class FetchParams:
         "level of the class folders below the source, 1 directly in it; auto compares the branches",
         at_least=1, also=("auto",),
     )  # fmt: skip
+    missing_classes: str = param("class folders with files of which none can be an image: stop, or drop these classes",
+                                 choices=("stop", "drop"))  # fmt: skip
 
     def options(self) -> LayoutOptions:
         """The keys that say how labels are read."""
         return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
-                             self.group_by, self.class_level)  # fmt: skip
+                             self.group_by, self.class_level, self.missing_classes)  # fmt: skip
 
 
 def main(raw: Path, index: Path) -> str:

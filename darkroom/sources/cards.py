@@ -85,6 +85,8 @@ def _read(path: Path, value: Any) -> dict[str, Any]:
                 raise SourceError(f"{path}: read: class_level is {said!r}, expected auto or a number from 1")
         elif not isinstance(said, str):
             raise SourceError(f"{path}: read: {key} is {said!r}, expected a text; put it in quotes")
+        if key == "missing_classes" and said not in ("stop", "drop"):
+            raise SourceError(f"{path}: read: missing_classes is {said!r}, expected stop or drop")
         if key == "layout" and said not in LAYOUTS:
             raise SourceError(f"{path}: read: layout is {said!r}, expected one of {', '.join(LAYOUTS)}")
     return dict(value)

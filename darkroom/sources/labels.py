@@ -13,6 +13,13 @@ from darkroom.sources.trees import Tree
 
 SEPARATOR = re.compile(r"[._\-\s]")
 SHOWN = 5
+NO_PICTURES = (".md", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml")  # files that come with data, in no class
+NO_CLASSES = ("annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src")
+LOOK_ALIKES = {
+    ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
+    ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
+    ".htm": "HTML, a page", ".json": "JSON, data",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class LayoutOptions:
     split_column: str = "auto"
     group_by: str = ""
     class_level: int | str = "auto"
+    missing_classes: str = "stop"
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
             samples.append(Sample(name, label, split))
         else:
             loose.append(name)
-    notes = _note_loose(loose, "lie in no class folder")
+    notes = [*_note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
     called = sorted({label for label, _ in found.values() if label.lower() in SPLITS})
     notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
               "if it is no class, `exclude` it" for label in called]  # fmt: skip
@@ -79,6 +87,32 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
         raise SourceError(f"{tree.path}: the folders can be read in {len(readings)} ways: {shown}; choose one by its "
                           "`class_level` in params.yaml")  # fmt: skip
     return readings[0] if readings else Reading(frozenset())
+
+
+def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
+    """A note about class folders that hold files, and no image. Raises SourceError unless they are to be dropped."""
+    known, suffixes = set(images), dict[str, Counter[str]]()
+    labels = set(reading.classes(folder_counts(images)))
+    for name in tree.files:
+        if name not in known and not name.lower().endswith(NO_PICTURES):
+            label, _ = reading.label_and_split(path_parts(name)[:-1])
+            if label and label not in labels and label.lower() not in NO_CLASSES:
+                suffixes.setdefault(label, Counter())[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+    if not suffixes:
+        return []
+    shown = "; ".join(f"{printable(label)}: {_kinds(found)}" for label, found in sorted(suffixes.items())[:SHOWN])
+    what = f"{len(suffixes)} class folders hold no file whose suffix is read: {shown}"
+    if options.missing_classes == "stop":
+        raise SourceError(f"{tree.path}: {what}; convert them to images, or leave these classes out by "
+                          "`missing_classes: drop` in params.yaml")  # fmt: skip
+    return [what]
+
+
+def _kinds(suffixes: Counter[str]) -> str:
+    return ", ".join(
+        f"{count} {suffix}" + (f" ({LOOK_ALIKES[suffix]})" if suffix in LOOK_ALIKES else "")
+        for suffix, count in suffixes.most_common(SHOWN)
+    )
 
 
 def _described(reading: Reading, counts: Counter[Folders]) -> str:

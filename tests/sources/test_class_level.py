@@ -171,3 +171,29 @@ def test_folders_of_drives_and_tools_are_left_out_and_counted(tmp_path, suffix):
         "10 folders of network drives, desktops and tools are left out: #recycle 1, $RECYCLE.BIN 1, .thumbnails 1, "
         "@eaDir 2, System Volume Information 1, __MACOSX 1, __pycache__ 1, lost+found 1, node_modules 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".PDF", r".pdf \(PDF, a document\)"), (".mp4", r".mp4 \(MP4, a video\)"), (".raw", ".raw;"),
+     (".dcm", r".dcm \(DICOM, a medical image\)"), (".html", r".html \(HTML, a page\)"), ("", "no suffix;"),
+     (".json", r".json \(JSON, data\)")],
+)  # fmt: skip
+@pytest.mark.parametrize("splits", [("",), ("train/", "test/")])
+def test_a_class_without_images_stops_unless_it_is_to_be_dropped(tmp_path, suffix, kind, splits):
+    for split in splits:
+        (tmp_path / split / "bird").mkdir(parents=True)
+        (tmp_path / split / "bird" / f"x{suffix}").write_bytes(b"x")
+    folders = " ".join(f"{split}{label}" for split in splits for label in ("cat", "dog"))
+    with pytest.raises(SourceError, match=rf"1 class folders hold no file whose suffix is read: bird: \d {kind}"):
+        read(tmp_path, folders)
+    found = read(tmp_path, folders, missing_classes="drop")
+    assert names_of(found)[0] == "cat dog"
+    assert found.notes[0].startswith("1 class folders hold no file whose suffix is read: bird: ")
+
+
+def test_folders_of_annotations_and_notes_are_no_missing_classes(tmp_path):
+    for name in ("annotations/1.xml", "code/fit.py", "notes/read.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    assert names_of(read(tmp_path, "cat dog")) == ("cat dog", "none")

@@ -8,7 +8,7 @@ from stages import fetch, framing, preprocess, split
 
 DEFAULTS = {
     "source": "pictures", "layout": "auto", "label_pattern": '""', "path_column": "auto", "label_column": "auto",
-    "split_column": "auto", "group_by": '""', "class_level": "auto",
+    "split_column": "auto", "group_by": '""', "class_level": "auto", "missing_classes": "stop",
     "seed": 0, "val_fraction": 0.2, "test_fraction": 0.2, "folds": 5,
     "limit": "null", "exclude": "[]", "duplicates": "group", "image_size": 32, "resize": "crop",
     "backbone": "small_cnn", "weights": "none", "max_rejects": 0.05,
@@ -23,6 +23,7 @@ STAGES = {
         "split_column",
         "group_by",
         "class_level",
+        "missing_classes",
     },
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
     framing: {"image_size", "resize", "backbone", "weights"},
