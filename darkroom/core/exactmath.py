@@ -20,6 +20,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EXACT = 53  # bits of the largest whole number up to which float64 holds all of them
 INPUT_BITS, WEIGHT_BITS = 15, 22  # fractional bits of features, and of weights and probabilities, in a product
+ROW_BITS = 20  # of the largest value of a row of the left factor
 FEWEST_BITS = 8  # of the weights; fewer would be another number
 
 # ln 2 in two parts: the first has so few bits that a whole number of 17 bits times it is exact.
@@ -152,11 +153,16 @@ def round_to(values: ArrayLike, bits: int) -> Array:
 
 
 def product(left: ArrayLike, right: ArrayLike) -> Array:
-    """left (n, d) @ right (d, m), after rounding left to multiples of 2**-INPUT_BITS, and right to 2**-WEIGHT_BITS.
+    """left (n, d) @ right (d, m), on grids that suit their sizes, so that the result is the same on every processor.
 
-    Raises OverflowError where that cannot be exact: see `multiply`.
+    Each row of `left` is rounded to ROW_BITS bits of its own largest value, so that no row depends on another, and
+    `right` to WEIGHT_BITS of its largest value, or of 1 where that is larger. Raises OverflowError where that cannot be
+    exact: see `multiply`.
     """
-    return multiply(units(left), right) * 2.0**-INPUT_BITS
+    values, other = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    rows = np.ldexp(1.0, ROW_BITS - np.frexp(np.abs(values).max(axis=1, initial=0.0))[1].clip(-1000, 1000))[:, None]
+    finer = math.ldexp(1.0, min(1000, max(0, -math.frexp(float(np.abs(other).max(initial=0.0)))[1])))
+    return multiply(np.rint(values * rows), other * finer) / rows / finer
 
 
 def units(values: ArrayLike) -> Array:

@@ -28,6 +28,7 @@ from darkroom.training.numpy_optimizers import RULES
 from darkroom.training.recipe import Recipe
 from darkroom.training.result import Trained
 from darkroom.training.schedules import Plateau, ema_decay, factor
+from darkroom.training.settling import rate_factor
 
 MOST_STEPS = 100_000
 MOST_PRODUCTS = 1e11  # multiplications: some ten seconds of one thread
@@ -77,6 +78,9 @@ class _Training:
         self.head = {name: np.array(value, np.float64) for name, value in head.items()}
         self.average = {name: value.copy() for name, value in self.head.items()} if recipe.ema else self.head
         self.optimizer = RULES[recipe.optimizer](recipe.momentum)
+        # Features that are small need a finer grid than 2**-15; a power of two, so that large ones keep theirs.
+        self.finer = max(1.0, rate_factor(train, "adamw"))
+        self.unit = UNIT / self.finer
         self.plateau = Plateau()
         self.updates = 0
         self.views = train.row_shape[0]
@@ -136,7 +140,8 @@ class _Training:
         """Do a step on samples `part` (b,); return the batch's mean loss before it and the number of right answers."""
         recipe = self.recipe
         samples = part % len(self.train)
-        inputs = exactmath.units(self.train.features(samples, views(part, self.views, recipe.training_seed, epoch)))
+        features = self.train.features(samples, views(part, self.views, recipe.training_seed, epoch))
+        inputs = exactmath.units(features * features.dtype.type(self.finer))
         labels = self.train.labels[samples]
         targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)
         if recipe.mixup:
@@ -153,12 +158,15 @@ class _Training:
     def gradients(self, inputs: np.ndarray, labels: np.ndarray, targets: np.ndarray) -> tuple[float, int, Tensors]:
         """Return the mean loss, the right answers and the gradients of a batch.
 
-        inputs (b, D) whole numbers of units of 2**-15, labels (b,), targets (b, K). Raises OverflowError.
+        inputs (b, D) whole numbers of `unit`, labels (b,), targets (b, K). Raises OverflowError.
         """
-        logits = exactmath.multiply(inputs, self.head[DECAYED].T) * UNIT + self.head["0.bias"]
+        logits = exactmath.multiply(inputs, self.head[DECAYED].T) * self.unit + self.head["0.bias"]
         loss, gradient = cross_entropy(logits, targets)
         product = exactmath.multiply(np.ascontiguousarray(inputs.T), gradient)
-        gradients = {DECAYED: product.T * (UNIT / len(inputs)), "0.bias": exactmath.total(gradient, 0) / len(inputs)}
+        gradients = {
+            DECAYED: product.T * (self.unit / len(inputs)),
+            "0.bias": exactmath.total(gradient, 0) / len(inputs),
+        }
         return loss, int((logits.argmax(axis=1) == labels).sum()), gradients
 
     def update(self, gradients: Tensors, lr: float) -> None:

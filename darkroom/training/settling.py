@@ -27,8 +27,8 @@ def rate_factor(features: Table, optimizer: str) -> float:
     if not len(features):
         return 1.0
     chosen = np.unique(np.arange(SAMPLES) * len(features) // SAMPLES)
-    units = exactmath.units(features.features(chosen, np.zeros(len(chosen), np.int64)))
-    magnitude = float(exactmath.total(np.abs(units).sum(axis=1))) * 2.0**-exactmath.INPUT_BITS / len(chosen)
+    values = features.features(chosen, np.zeros(len(chosen), np.int64))
+    magnitude = float(exactmath.total(exactmath.total(np.abs(values)))) / len(chosen)
     if not 0 < magnitude < math.inf:
         return 1.0
     mantissa, exponent = math.frexp(MAGNITUDE / magnitude)

@@ -97,14 +97,29 @@ def test_softmax_sums_to_one_and_log_softmax_is_its_logarithm():
 def test_a_product_is_the_true_one_of_the_rounded_factors():
     random = np.random.default_rng(0)
     left, right = random.normal(size=(20, 300)), random.normal(size=(300, 4))
-    rows, columns = (
-        [[int(value) for value in line] for line in np.rint(factor * 2.0**bits)]
-        for factor, bits in ((left, 15), (right.T, 22))
-    )
-    expected = [[sum(map(int.__mul__, row, column)) / 2**37 for column in columns] for row in rows]
+    columns = [[int(value) for value in line] for line in np.rint(right.T * 2.0**22)]
+    expected = []
+    for line in left:
+        bits = 20 - math.frexp(np.abs(line).max())[1]
+        row = [int(value) for value in np.rint(line * 2.0**bits)]
+        expected.append([sum(map(int.__mul__, row, column)) / 2 ** (bits + 22) for column in columns])
     np.testing.assert_array_equal(exactmath.product(left, right), expected)
     order = random.permutation(300)
     np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), expected)
+
+
+@pytest.mark.parametrize(("size", "weights"), [(1e-6, 1e4), (1e5, 1e-7), (1e-30, 1.0), (1.0, 1e-30)])
+def test_a_product_is_as_precise_whatever_the_size_of_its_factors(size, weights):
+    random = np.random.default_rng(1)
+    left, right = random.normal(size=(20, 300)) * size, random.normal(size=(300, 4)) * weights
+    np.testing.assert_allclose(exactmath.product(left, right), left @ right, atol=1e-4 * size * weights)
+
+
+def test_a_row_of_a_product_does_not_depend_on_the_others():
+    random = np.random.default_rng(2)
+    left, right = random.normal(size=(20, 300)) * 10.0 ** np.arange(-10, 10)[:, None], random.normal(size=(300, 4))
+    alone = [exactmath.product(row[None], right)[0] for row in left[:10]]
+    np.testing.assert_array_equal(exactmath.product(left[:10], right), alone)
 
 
 def test_a_product_of_large_numbers_gives_up_bits_before_exactness():
@@ -118,7 +133,7 @@ def test_a_product_of_large_numbers_gives_up_bits_before_exactness():
 
 def test_a_product_that_cannot_be_exact_is_an_error():
     with pytest.raises(OverflowError, match="bits are left, and 8 are needed"):
-        exactmath.product(np.full((1, 10), 1e12), np.ones((10, 1)))
+        exactmath.multiply(np.full((1, 10), 2.0**45), np.ones((10, 1)))
     with pytest.raises(OverflowError, match="cannot be computed exactly"):
         exactmath.product(np.ones((1, 10)), np.full((10, 1), np.inf))
 
