@@ -21,14 +21,13 @@ from tests.project import OUTPUTS, STAGES, Project
 
 pytestmark = pytest.mark.slow
 QEMU = shutil.which("qemu-x86_64")
-NEWER_THAN_SSE3 = (
-    "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX2 FMA3 AVX F16C SSE42 SSE41 POPCNT SSSE3"
-)
+NO_AVX512 = "X86_V4 AVX512_ICL AVX512_SPR"  # the groups of numpy 2.4
+NO_AVX = f"X86_V3 {NO_AVX512}"
 KERNELS = {
     "one thread, the oldest kernels of numpy, BLAS and torch": {
         "DARKROOM_THREADS": "1",
         "DARKROOM_WORKERS": "1",
-        "NPY_DISABLE_CPU_FEATURES": NEWER_THAN_SSE3,
+        "NPY_DISABLE_CPU_FEATURES": NO_AVX,
         "OPENBLAS_CORETYPE": "Prescott",
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
@@ -36,6 +35,7 @@ KERNELS = {
     "three threads, kernels for AVX2": {
         "DARKROOM_THREADS": "3",
         "DARKROOM_WORKERS": "3",
+        "NPY_DISABLE_CPU_FEATURES": NO_AVX512,
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
     },
@@ -97,8 +97,9 @@ def test_other_kernels_and_threads_write_the_same_bytes(reference, again, stage,
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_an_emulated_processor_writes_the_same_bytes(reference, again, stage, processor):
-    variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|NPY_|ATEN_", name)}
-    run_stage(again, stage, str(QEMU), "-cpu", processor, **variables)
+    variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|ATEN_", name)}
+    # qemu 7.2 gathers wrongly by AVX2: numpy's argsort does not sort there. Those kernels are run natively above.
+    run_stage(again, stage, str(QEMU), "-cpu", processor, NPY_DISABLE_CPU_FEATURES=NO_AVX, **variables)
     assert written(again, stage) == written(reference, stage)
 
 
