@@ -1,5 +1,6 @@
 """A table of labels beside the images: any export of a labelling tool, with paths or ids, with or without suffix."""
 
+import codecs
 import csv
 import io
 import unicodedata
@@ -158,13 +159,36 @@ def _records(tree: Tree, name: str, reader: "csv.DictReader[str]") -> Iterator[d
 
 
 def _reader(data: bytes) -> "csv.DictReader[str]":
+    text, delimiter = _without_preamble(_decoded(data))
+    delimiter = delimiter or max(",;\t|", key=text.split("\n", 1)[0].count)
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+
+
+def _decoded(data: bytes) -> str:
+    """Decode what spreadsheets write: UTF-16 with a byte order mark, UTF-8 with or without one, or Windows' cp1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")  # what spreadsheets on Windows write
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=header.count)
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        return data.decode("cp1252", errors="replace")
+
+
+def _without_preamble(text: str) -> tuple[str, str]:
+    """Drop blank lines, comments and Excel's `sep=;` before the header; also return the separator that it names.
+
+    A line that begins with # is a comment where it has no separator in it: `#id,label` is a header.
+    """
+    delimiter = ""
+    while text:
+        line, _, rest = text.partition("\n")
+        line = line.strip("\r")
+        if len(line) == 5 and line.lower().startswith("sep="):
+            delimiter = line[4]
+        elif line.strip() and not (line.startswith("#") and not any(mark in line for mark in ",;\t|")):
+            break
+        text = rest
+    return text, delimiter
 
 
 def _column(columns: Any, wanted: str, usual: tuple[str, ...]) -> str:
