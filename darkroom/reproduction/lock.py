@@ -5,6 +5,7 @@ part of the file, and every later DVC command stops at it. Git's index holds the
 (core.autostage), and DVC's run cache the stages that were done since: nothing is lost.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,16 +15,30 @@ from darkroom.reporting.runs import LOCK
 from darkroom.reproduction.results import git
 
 KEPT = ".dvc/tmp"
+RWLOCK = ".dvc/tmp/rwlock"  # who reads and writes which output; DVC writes it in place
 CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)
 
 
 def mend(root: Path) -> list[str]:
-    """Put back each lock of the project at `root` that DVC cannot read; returns a line about each.
+    """Put back each lock of the project at `root` that DVC cannot read, and remove a broken rwlock; a line about each.
 
     It comes from Git's index, or is gone where Git never had it: DVC then takes what is done from its run cache. The
     broken file is kept in .dvc/tmp. One with a merge's conflict is the user's to solve, and stays.
     """
-    return [_mend(root, path) for path in sorted([root / LOCK, *root.glob(f"*/{LOCK}")]) if _broken(path)]
+    rwlock = root / RWLOCK
+    mended = []
+    if rwlock.exists() and not _is_json(rwlock):
+        rwlock.unlink()
+        mended.append(f"{RWLOCK} was half written, as a kill of DVC or a full disk leaves it: removed")
+    return mended + [_mend(root, path) for path in sorted([root / LOCK, *root.glob(f"*/{LOCK}")]) if _broken(path)]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def _broken(path: Path) -> bool:

@@ -83,3 +83,17 @@ def test_a_conflict_is_the_users_to_solve(project):
     (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + text)
     assert lock.mend(project) == []
     assert (project / "dvc.lock").read_text().endswith(text)
+
+
+@pytest.mark.parametrize("left", [b"", b'{"/a/path": {"wri', b"\x00" * 20])
+def test_a_read_write_lock_that_a_kill_left_half_written_is_removed(tmp_path, left):
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(left)
+    assert lock.mend(tmp_path) == [
+        ".dvc/tmp/rwlock was half written, as a kill of DVC or a full disk leaves it: removed"
+    ]
+    assert not path.exists()
+    path.write_text("{}")
+    assert lock.mend(tmp_path) == []
+    assert path.exists()
