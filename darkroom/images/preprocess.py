@@ -121,7 +121,7 @@ def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | 
         raise  # it is tried again when nothing else runs
     except BadImage as error:
         return str(error)
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         return CHANGED if sha256 else f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.diagnosis import what_is_wrong
+from darkroom.sources.encodings import guess
 from darkroom.sources.extents import MAX_BYTES, Extent
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -84,6 +85,36 @@ def advice(path: Path) -> str:
     return f"it is {known}" if known else "download or copy it again"
 
 
+def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
+    """Give members readable names where the archive does not say their encoding, and slashes where Windows wrote
+    backslashes; return notes about what was guessed."""
+    notes = []
+    unmarked = [member for member in members if not member.flag_bits & 0x800 and not member.filename.isascii()]
+    raw = [member.filename.encode("cp437", errors="replace") for member in unmarked]
+    encoding = _encoding(raw)
+    if raw and encoding != "cp437":
+        for member, name in zip(unmarked, raw, strict=True):
+            member.filename = name.decode(encoding, errors="replace")
+    if raw and encoding != "utf-8":
+        notes.append(f"{path.name} does not say how its {len(raw)} names that are not ASCII are encoded; they are read "
+                     f"as {encoding}, such as {unmarked[0].filename}")  # fmt: skip
+    if any("\\" in member.filename for member in members) and not any("/" in member.filename for member in members):
+        for member in members:
+            member.filename = member.filename.replace("\\", "/")
+    return notes
+
+
+def _encoding(names: list[bytes]) -> str:
+    """Return the likely encoding of names in a zip without the mark for UTF-8: that of the whole list."""
+    together = b"\n".join(names)
+    try:
+        together.decode("utf-8")
+    except UnicodeDecodeError:
+        guessed = guess(together)
+        return "cp437" if guessed == "cp1252" else guessed  # cp437 is what the format says
+    return "utf-8"
+
+
 class Zip:
     """A zip archive: members that are stored or deflated."""
 
@@ -98,12 +129,14 @@ class Zip:
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._size = path.stat().st_size
         folders, tools = set(), set()
-        for member in members:
+        for member in members:  # as they are written, before any is decoded
             check_name(path, member.filename, member.external_attr >> 16)
+        self.notes = mend_names(path, members)
+        for member in members:
             if any(is_junk(part) for part in member.filename.split("/") if part):
                 tools.add(tool_folder(member.filename))
                 continue
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 folders.add(member.filename.rstrip("/"))
                 continue
             check_size(path, member.filename, max(member.file_size, member.compress_size))

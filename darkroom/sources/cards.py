@@ -69,7 +69,13 @@ def load_card(path: Path) -> Card:
 def _origin(path: Path, kind: str, value: Any) -> Any:
     expected, what = (Mapping, "`{url: …, sha256: …}`") if kind == "archive" else (str, "a name")
     if not isinstance(value, expected) or not value:
-        raise SourceError(f"{path}: {kind} is {value!r}, expected {what}")
+        raise SourceError(f"{path}: {kind} is {repr(value)[:100]}, expected {what}")
+    if (
+        kind == "folder"
+        and isinstance(value, str)
+        and (value.startswith(("/", "\\")) or ".." in value.replace("\\", "/").split("/"))
+    ):
+        raise SourceError(f"{path}: folder is {value[:100]!r}, expected a folder below DARKROOM_DOWNLOADS")
     return value
 
 

@@ -19,6 +19,12 @@ _PREFIXED = re.compile(rf"[a-z0-9]+[_.-]({'|'.join(sorted(SPLITS, key=len, rever
 _UNLABELLED = re.compile(
     r"(test|val|eval)[ _.-].*|(.*[_.-])?(unlab|unsup|pred|submission|holdout|samples?$).*", re.IGNORECASE
 )
+_NO_LABEL = re.compile("unlab|unsup", re.IGNORECASE)
+# Folders of pictures of labels, beside those of the images.
+_MASKS = re.compile(
+    r"(gt|ground[ _-]?truths?|(.*[ _-])?(masks?|segmentations?|annotations?|labels?|heat ?maps|depth|bbox(es)?))",
+    re.IGNORECASE,
+)
 # Folders above the classes that say where pictures come from or what was done to them.
 _CONTAINER = re.compile(
     r"images?|imgs?|photos?|pictures?|pics|data|datasets?|raw|originals?|augment\w*|processed|crop(s|ped)|resized|jpe?g|png"
@@ -109,6 +115,13 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
     return [replace(reading, shared=_shared(counts)) for reading in _read({(): root})]
 
 
+def are_images_and_masks(labels: Iterable[str]) -> bool:
+    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are no classes."""
+    masks = [label for label in labels if _MASKS.fullmatch(label)]
+    others = [label for label in labels if label not in masks]
+    return bool(masks) and bool(others) and all(_CONTAINER.fullmatch(label) for label in others)
+
+
 def _shared(counts: Counter[Folders]) -> int:
     first, last = min(counts, default=()), max(counts, default=())
     differ = (depth for depth, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
@@ -123,7 +136,10 @@ def _read(branches: dict[Folders, Node]) -> list[Reading]:
         return []
     names = {path[-1] for path in children}
     splits = split_names(names)
-    here = Reading(frozenset(branches), frozenset(_unlabelled(names, splits, len(branches))))
+    everywhere = names.intersection(*(node.children for node in branches.values()))
+    here = Reading(
+        frozenset(branches), frozenset(_unlabelled(names, splits, everywhere if len(branches) > 1 else None))
+    )
     deep = {path: child for path, child in children.items() if child.children}
     if not deep:
         return [here] if names - here.unlabelled else []
@@ -177,16 +193,17 @@ def _unwrapped(path: Folders, node: Node, beside_others: bool) -> tuple[Folders,
     return path, node
 
 
-def _unlabelled(names: set[str], splits: dict[str, str], branches: int) -> set[str]:
+def _unlabelled(names: set[str], splits: dict[str, str], everywhere: set[str] | None) -> set[str]:
     """Return the names of folders of images that are splits without class folders, and so have no label.
 
+    `everywhere` are the names that each of several branches has, None where there is one branch.
     One folder called `train` beside two others or more is a class: a set of vehicles has trains.
     """
-    if branches > 1:
-        return set()
+    if everywhere is not None:  # `train/unsup` without a `test/unsup`
+        return {name for name in names - everywhere if _NO_LABEL.match(name)}
     others = names - splits.keys()
     trains = {name for name in splits if name.lower() in SPLITS and splits[name] == "train"}
-    unlabelled = {name for name in names if name in splits or re.match("unlab|unsup", name, re.IGNORECASE)}
+    unlabelled = {name for name in names if name in splits or _NO_LABEL.match(name)}
     return unlabelled - trains if len(trains) == 1 and len(others) > 1 and unlabelled == trains else unlabelled
 
 

@@ -160,6 +160,8 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
                 return
             if error.code in PATIENT_STATUS:
                 raise _Again(f"the server answers {error.code}", _seconds(error.headers.get("Retry-After"))) from error
+            if 300 <= error.code < 400 and "not allowed" in str(error.reason):  # urllib's words for file: and the like
+                raise _Never("the server redirects to an address that is neither http nor https") from error
             if 300 <= error.code < 400:
                 raise _Never("the server redirects in a circle") from error
             raise _Never(f"the server answers {error.code} {error.reason}") from error

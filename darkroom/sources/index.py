@@ -60,7 +60,7 @@ def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = Tru
     """
     try:
         data = task[1].read()
-    except (BadImage, FileNotFoundError, PermissionError):  # preprocess says why, by name
+    except (BadImage, OSError):  # preprocess says why, by name
         return UNREAD
     if not looking:
         return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, None, ""

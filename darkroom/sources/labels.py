@@ -1,18 +1,30 @@
 """The three places of labels: class folders, file names and a table. A reader for each."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.class_level import SPLITS, Folders, Reading, at_level, possible_readings, split_names
-from darkroom.sources.tables import find_table, read_table
+from darkroom.sources.class_level import (
+    SPLITS,
+    Folders,
+    Reading,
+    are_images_and_masks,
+    at_level,
+    possible_readings,
+    split_names,
+)
+from darkroom.sources.encodings import printable
+from darkroom.sources.tables import find_tables, read_tables
 from darkroom.sources.trees import Tree
 
 SEPARATOR = re.compile(r"[._\-\s]")
 SHOWN = 5
+CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
+BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what follows them
 NO_PICTURES = (".md", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml")  # files that come with data, in no class
 NO_CLASSES = ("annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src")
 LOOK_ALIKES = {
@@ -86,7 +98,13 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
         shown = " or ".join(_described(reading, counts) for reading in readings)
         raise SourceError(f"{tree.path}: the folders can be read in {len(readings)} ways: {shown}; choose one by its "
                           "`class_level` in params.yaml")  # fmt: skip
-    return readings[0] if readings else Reading(frozenset())
+    reading = readings[0] if readings else Reading(frozenset())
+    classes = sorted(reading.classes(counts))
+    if are_images_and_masks(classes):
+        raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like images and their annotations, "
+                          f"and not like classes; set `source` to one of them, or `class_level: {reading.level}` in "
+                          "params.yaml if they are classes")  # fmt: skip
+    return reading
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
@@ -149,8 +167,9 @@ def read_names(_tree: Tree, images: list[str], options: LayoutOptions) -> Labell
 
 def read_csv(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
     """The label stands in a table beside the images. Raises SourceError."""
-    table = find_table(tree, options.path_column, options.label_column, must=True)
-    rows, notes = read_table(tree, table, images, options)
+    tables = find_tables(tree, images, options, must=True)
+    table = " and ".join(found.name for found in tables)
+    rows, notes = read_tables(tree, tables, images, options)
     samples = [Sample(row.location, row.label, SPLITS.get(row.split.lower(), ""), row.group) for row in rows]
     unknown = Counter(row.split for row in rows if row.split and row.split.lower() not in SPLITS)
     if unknown:
@@ -229,6 +248,28 @@ def few_of(names: list[str]) -> str:
     return ", ".join(map(printable, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
 
 
-def printable(name: str) -> str:
-    """`name` as it can be written down."""
-    return name.encode("utf-8", "backslashreplace").decode()  # a byte that is no text becomes \udcff
+def with_clean_labels(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
+    """Return the samples with labels of one line, and a note about those that had control characters in them.
+
+    A line end in a label would make a file of one label a line longer than the classes.
+    """
+    labels = {sample.label for sample in samples}
+    clean = {label: one_line(label) for label in labels}
+    changed = {label: new for label, new in clean.items() if new != label}
+    if not changed:
+        return samples, []
+    shown = ", ".join(f"{old!r} is {new!r}" for old, new in sorted(changed.items())[:SHOWN])
+    merged = " (and joins a class of that name)" if len(set(clean.values())) < len(labels) else ""
+    renamed = [replace(sample, label=clean[sample.label]) for sample in samples]
+    return renamed, [
+        f"{len(changed)} labels have line ends or control characters, which become spaces: {shown}{merged}"
+    ]
+
+
+def one_line(label: str) -> str:
+    """Return the label with each run of control characters, line ends and marks of writing direction as one space.
+
+    A joiner stays: emoji and some scripts are written with it.
+    """
+    spaced = "".join(" " if unicodedata.category(sign) in CONTROLS or sign in BIDI else sign for sign in label)
+    return label if spaced == label else " ".join(spaced.split()) or "unnamed"

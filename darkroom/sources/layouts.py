@@ -10,6 +10,7 @@ from darkroom.core.errors import BadImage, SourceError
 from darkroom.images.formats import SUFFIXES
 from darkroom.sources.class_level import possible_readings, split_names
 from darkroom.sources.diagnosis import what_is_wrong
+from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (
     READERS,
@@ -21,12 +22,12 @@ from darkroom.sources.labels import (
     few_of,
     first_part,
     folder_counts,
-    printable,
     read_csv,
     shared_depth,
+    with_clean_labels,
 )
-from darkroom.sources.tables import find_table
-from darkroom.sources.trees import Tree
+from darkroom.sources.tables import describe_unread, find_tables
+from darkroom.sources.trees import ARCHIVES, Tree
 
 LOOKED_AT = 20
 
@@ -44,14 +45,21 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
         raise SourceError(f"{tree.path}: layout {name} finds no labelled image{why}; {_seen(tree, images)}")
     found.notes += [unread_table] if unread_table else []
     found.samples.sort(key=lambda sample: sample.location)
-    if name != "csv":
+    if not any(sample.group for sample in found.samples):  # no column of a table was meant
         found.samples = _with_groups(found.samples, options.group_by)
+    if name != "csv":
         unread = others
         if unread:
             found.notes.append(f"{unread} files are no images by their names and are left out")
     if unwritable:
         why = "images have names that are not UTF-8 and are left out"
         found.notes.append(f"{len(unwritable)} {why}: {few_of(sorted(unwritable))}; rename them")
+    found.notes += tree.notes
+    found.samples, renamed = with_clean_labels(found.samples)
+    found.notes += renamed
+    archives = [file for file in tree.files if file.lower().endswith(ARCHIVES)]
+    if archives and name != "csv":
+        found.notes.append(f"{len(archives)} archives among the images are not opened: {few_of(archives)}")
     _note_tool_folders(tree, found)
     _note_empty(tree, found)
     _note_spellings(found)
@@ -64,18 +72,26 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
 
 def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[str, str]:
     """The layout, and a note about a table that looks like labels and is not read."""
-    table, note = find_table(tree, options.path_column, options.label_column), ""
-    if table:
-        named = len(read_csv(tree, images, options).samples) if images else 0
+    tables, note = find_tables(tree, images, options), ""
+    if tables and images:
+        labelled = read_csv(tree, images, options).samples
+        named = len(labelled)
         if named * 2 >= len(images) or (named and not _class_folders(images)):
-            return "csv", ""
-        note = f"{table} is not read for labels: it names {named} of {len(images)} images"
+            return "csv", _note_folders_differ(tree, images, options, labelled)
+        shown = ", ".join(table.name for table in tables)
+        note = f"{shown} is not read for labels: it names {named} of {len(images)} images"
+    elif unread := describe_unread(tree, options):
+        note = f"not read for labels: {unread}"
     return _detect_without_table(tree, images, options), note
 
 
 def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions) -> str:
     if options.label_pattern:
         return "names"
+    archives = [name for name in tree.files if name.lower().endswith(ARCHIVES)]
+    if not images and archives:
+        raise SourceError(f"{tree.path} holds archives and no images: {few_of(archives)}; unpack them into one folder, "
+                          "or set `source` to one of them")  # fmt: skip
     if not images:
         raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}")
     shared = shared_depth(images)
@@ -90,12 +106,35 @@ def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions)
     if 2 <= len(labels) <= max(2, labels.total() // 4) and not numbered:
         return "names"
     folder = str(PurePosixPath(images[0]).parent)
+    table = describe_unread(tree, options)
+    table = f" The table {table}." if table else ""
     alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
     raise SourceError(
         f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
-        f"first group is the label), or `layout: csv` (a table beside them).{alone}"
+        f"first group is the label), or `layout: csv` (a table beside them).{table}{alone}"
     )
+
+
+def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, labelled: list[Sample]) -> str:
+    """Return a note where the table's labels are not those of the class folders that the images lie in."""
+    if not _class_folders(images):
+        return ""
+    try:
+        by_folder = {sample.location: sample.label for sample in READERS["folders"](tree, images, options).samples}
+    except SourceError:
+        return ""  # the folders are no class folders for sure
+    first: dict[str, Sample] = {}  # of each folder, the first that the table names
+    differing = [
+        sample
+        for sample in labelled
+        if (folder := by_folder.get(sample.location)) and first.setdefault(folder, sample).label != sample.label
+    ]
+    if not differing or len(set(by_folder.values())) < 2:
+        return ""
+    one, other = first[by_folder[differing[0].location]], differing[0]
+    return (f"the labels of the table are taken, which divide the class folders otherwise: {one.location} is "
+            f"{one.label}, {other.location} is {other.label}; `layout: folders` takes the folders")  # fmt: skip
 
 
 def _class_folders(images: list[str]) -> bool:

@@ -23,7 +23,7 @@ class Locations:
         # As text: a Path a file would take as long as reading the file.
         self._base = str(source if source.is_dir() else source.parent)
         self._card = is_card(source)
-        self._archive = source.name + MEMBER if source.is_file() and source.name.endswith(ARCHIVES) else ""
+        self._archive = source.name + MEMBER if source.is_file() and source.name.lower().endswith(ARCHIVES) else ""
         self._bases = {RAW: str(raw)} | ({DOWNLOADS: str(downloads)} if downloads else {})
         self._trees: dict[Path, Tree] = {}
 

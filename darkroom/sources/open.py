@@ -13,10 +13,10 @@ from darkroom.sources.arrays import digits, write_pictures
 from darkroom.sources.cards import Card, archive_remote, load_card
 from darkroom.sources.catalog import ARRAYS, IMAGES
 from darkroom.sources.download import obtain, obtain_all, put_in
-from darkroom.sources.labels import Labelled, LayoutOptions, Sample
+from darkroom.sources.frames import TABLES
+from darkroom.sources.labels import Labelled, LayoutOptions, Sample, with_clean_labels
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.locations import DOWNLOADS, FACTS, MEMBER, RAW, Locations, is_card
-from darkroom.sources.tables import TABLES
 from darkroom.sources.trees import Folder, open_tree
 
 CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
@@ -86,7 +86,8 @@ def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runt
         if unknown:
             notes = [*notes, f"class_names: no class is called {', '.join(unknown)}"]
         samples = [replace(sample, label=names.get(sample.label, sample.label)) for sample in samples]
-    return Opened(samples, places, layout, notes, card.flips, card.facts())
+    samples, renamed = with_clean_labels(samples)
+    return Opened(samples, places, layout, [*notes, *renamed], card.flips, card.facts())
 
 
 Found = tuple[list[Sample], str, list[str]]

@@ -1,24 +1,33 @@
-"""A table of labels beside the images: any export of a labelling tool, with paths or ids, with or without suffix."""
+"""Tables of labels beside the images: what their columns mean, and which row belongs to which file."""
 
-import codecs
-import csv
-import io
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
+from darkroom.sources.class_level import split_names
+from darkroom.sources.encodings import printable
+from darkroom.sources.frames import TABLES, read_frame
+from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree, read_one
 
-TABLES = (".csv", ".tsv")
+if TYPE_CHECKING:
+    import pandas as pd
+
 # What the exports of labelling tools and competitions call these columns; compared in lower case.
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name",
          "image_id", "img", "img_path", "id", "name")  # fmt: skip
-LABELS = ("label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y")
+LABELS = ("label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y",
+          "labels")  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name")
-SHOWN = 5
+FLAGS = {"is_valid": "val", "is_val": "val", "is_test": "test"}  # columns of true and false
+TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
+SUBMISSION = re.compile("sample.?submission", re.IGNORECASE)
+SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
+SHOWN, MOST_TABLES = 5, 50
 
 
 @dataclass(frozen=True)
@@ -31,183 +40,236 @@ class Row:
     group: str
 
 
-def find_table(tree: Tree, path_column: str, label_column: str, must: bool = False) -> str:
-    """The name of the tree's one table with a path and a label column; "" when there is none, unless it `must`."""
-    tables = [name for name in tree.files if name.lower().endswith(TABLES)]
-    fitting = []
-    for name in tables[:50]:
-        columns = _columns(_reader(read_one(tree, name)))
-        if _column(columns, path_column, PATHS) and _column(columns, label_column, LABELS):
-            fitting.append(name)
-    if len(fitting) == 1:
-        return fitting[0]
+@dataclass
+class Table:
+    """A table file of a tree: its cells as text, and the columns that were recognised ("" where none was).
+
+    `one_hot` are the columns of zeros and ones, one of them 1 in each row, which stand for `label`; `part` is the
+    official split that the file's name says, where it is one of several parts.
+    """
+
+    name: str
+    frame: "pd.DataFrame"
+    path: str = ""
+    label: str = ""
+    one_hot: list[str] = field(default_factory=list)
+    part: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it has paths and labels."""
+        return bool(self.path and (self.label or self.one_hot))
+
+    def labels(self) -> list[str]:
+        """Return the label of each row."""
+        if self.label:
+            return self.frame[self.label].tolist()
+        ones = self.frame[self.one_hot].apply(lambda column: column.str.lower().isin(TRUE))
+        return ones.idxmax(axis=1).tolist() if len(ones) else []
+
+
+def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> list[Table]:
+    """Return the tree's one table with a path and a label column, or the parts of one (`train.csv` and `val.csv`).
+
+    `options` is a LayoutOptions. Without such a table: [], or SourceError where there `must` be one.
+    """
+    names = [name for name in tree.files if name.lower().endswith(TABLES)]
+    tables, unread = [], ""
+    for name in names[:MOST_TABLES]:
+        try:
+            tables.append(_open(tree, name, options))
+        except SourceError as error:
+            unread = unread or str(error)
+    fitting = [table for table in tables if table.fits]
+    if len(fitting) > 1:
+        fitting = _chosen(fitting, images)
+    if len(fitting) == 1 or (fitting and all(table.part for table in fitting)):
+        return fitting
     if not must:
-        return ""
+        return []
     if fitting:
-        raise SourceError(f"{tree.path} holds several tables of labels ({', '.join(fitting)}); name one: set `source` "
-                          "to that .csv")  # fmt: skip
-    if not tables:
+        shown = ", ".join(table.name for table in fitting)
+        raise SourceError(f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that .csv")
+    if not names:
         raise SourceError(f"{tree.path} holds no .csv; layout csv needs a table with a path and a label a row")
-    columns = _columns(_reader(read_one(tree, tables[0])))
-    raise SourceError(
-        f"{tree.path}: {tables[0]} has the columns {', '.join(columns) or '(none)'}; name the right ones: "
-        f"path_column (now {path_column}), label_column (now {label_column})"
-    )
+    raise SourceError(f"{tree.path}: {unread or describe(tables[0], options)}")
 
 
-def read_table(tree: Tree, name: str, images: list[str], options: Any) -> tuple[list[Row], list[str]]:
-    """The rows that have a file, and notes about those that have none, and about files that have no row.
+def describe(table: Table, options: Any) -> str:
+    """Return what a table without known columns holds, and the params that name them."""
+    rows = "; ".join(", ".join(printable(cell)[:30] for cell in row) for row in table.frame.head(3).to_numpy().tolist())
+    columns = ", ".join(map(str, table.frame.columns)) or "(none)"
+    return (f"{table.name} has the columns {columns}; name the right ones in params.yaml: path_column (now "
+            f"{options.path_column}), label_column (now {options.label_column}); first rows: {rows}")  # fmt: skip
 
-    `options` is a LayoutOptions.
+
+def describe_unread(tree: Tree, options: Any) -> str:
+    """Return a description of the tree's first table that has rows and no known columns, "" where there is none."""
+    for name in [name for name in tree.files if name.lower().endswith(TABLES)][:SHOWN]:
+        try:
+            table = _open(tree, name, options)
+        except SourceError as error:
+            return str(error)
+        if not table.fits and len(table.frame):
+            return describe(table, options)
+    return ""
+
+
+def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any) -> tuple[list[Row], list[str]]:
+    """Return the rows that have a file, and notes about those that have none, and about files that have no row.
+
+    `options` is a LayoutOptions. Raises SourceError where two rows give one file different labels.
     """
-    reader = _reader(read_one(tree, name))
-    columns = _columns(reader)
-    path = _needed(tree, name, columns, options.path_column, PATHS, "path_column")
-    label = _needed(tree, name, columns, options.label_column, LABELS, "label_column")
-    split = _column(columns, options.split_column, SPLIT_COLUMNS)
-    if options.split_column not in ("auto", "", split):
-        _needed(tree, name, columns, options.split_column, SPLIT_COLUMNS, "split_column")
-    group = options.group_by if options.group_by in columns else ""
-    if options.group_by and not group:
-        raise SourceError(f"{name} has no column {options.group_by!r} to group by; it has {', '.join(columns)}")
-    finder = _Finder(images, str(PurePosixPath(name).parent))
     rows: dict[str, Row] = {}
-    absent, several, unlabelled, twice = [], [], [], []
-    for record in _records(tree, name, reader):
-        text, value = (record[path] or "").strip(), (record[label] or "").strip()
-        location = finder.find(text)
-        if location is None:
-            several.append(text)
-        elif not location:
-            absent.append(text)
-        elif not value:
-            unlabelled.append(text)
-        elif location in rows and rows[location].label != value:
-            twice.append(text)
-        else:
-            rows[location] = Row(location, value, _cell(record, split), _cell(record, group))
-    if twice:
-        raise SourceError(f"{name} gives {len(twice)} files two different labels: {_few(twice)}; keep one row each")
+    lists: dict[str, list[str]] = {"absent": [], "several": [], "unlabelled": [], "twice": [], "resplit": []}
+    notes: list[str] = []
+    for table in tables:
+        found = _read_one_table(tree, table, images, options, rows, lists)
+        notes += [*table.notes, *found]
+    if lists["twice"]:
+        names = " and ".join(table.name for table in tables)
+        raise SourceError(f"{names} gives {len(lists['twice'])} files two different labels: {_few(lists['twice'])}; "
+                          "keep one row each")  # fmt: skip
     orphans = [image for image in images if image not in rows]
-    notes = [
-        f"{len(absent)} rows have no file: {_few(absent)}" if absent else "",
-        f"{len(several)} rows could mean several files: {_few(several)}" if several else "",
-        f"{len(unlabelled)} rows have no label: {_few(unlabelled)}" if unlabelled else "",
-        f"{len(orphans)} files have no row: {_few(orphans)}" if orphans else "",
+    counts = {"rows have no file": lists["absent"], "rows could mean several files": lists["several"],
+             "rows name a file again in another split, and the first counts": lists["resplit"],
+        "rows have no label": lists["unlabelled"], "files have no row": orphans}  # fmt: skip
+    notes += [f"{len(names)} {what}: {_few(names)}" for what, names in counts.items() if names]
+    return list(rows.values()), notes
+
+
+def _read_one_table(
+    tree: Tree, table: Table, images: list[str], options: Any, rows: dict[str, Row], lists: dict[str, list[str]]
+) -> list[str]:
+    """Add the rows of one table to `rows`, and those that give none to `lists`; return notes."""
+    splits = _splits(tree, table, options)
+    group = options.group_by if options.group_by in table.frame.columns else ""
+    if options.group_by and not group and "(" not in options.group_by:
+        shown = ", ".join(map(str, table.frame.columns))
+        raise SourceError(f"{table.name} has no column {options.group_by!r} to group by; it has {shown}")
+    groups = table.frame[group].tolist() if group else [""] * len(table.frame)
+    texts, labels = table.frame[table.path].tolist(), table.labels()
+    locations, notes = FileFinder(images, str(PurePosixPath(table.name).parent)).find_all(texts)
+    for text, label, split, its_group, location in zip(texts, labels, splits, groups, locations, strict=True):
+        if not location:
+            lists["several" if location is None else "absent"].append(text)
+        elif not label:
+            lists["unlabelled"].append(text)
+        elif location in rows and rows[location].label != label:
+            lists["twice"].append(text)
+        else:
+            row = rows.setdefault(location, Row(location, label, split, its_group))
+            if row.split != split:
+                lists["resplit"].append(text)
+    return notes + _note_several(table.name, table.label, labels)
+
+
+def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
+    """Return a note where cells look like several labels: `scab|rust`, or words that are labels of other rows."""
+    counts = Counter(labels)
+    known = set(counts)
+    doubtful = [
+        label
+        for label in counts
+        if len(parts := [part for part in SEVERAL.split(label) if part]) > 1
+        and ("|" in label or ";" in label or column.lower() == "labels" or known.issuperset(parts))
     ]
-    return list(rows.values()), [note for note in notes if note]
+    if not doubtful:
+        return []
+    return [f"{name}: {len(doubtful)} labels look like several in one cell ({_few(sorted(doubtful))}); each is taken "
+            "for a class of its own"]  # fmt: skip
 
 
-class _Finder:
-    """Files by what a table may call them: the path from the table or the root, its end, or the bare name; each also
-    without suffix."""
-
-    def __init__(self, images: list[str], folder: str) -> None:
-        self._exact = {_composed(image): image for image in images} | {image: image for image in images}
-        self._folder = "" if folder == "." else folder + "/"
-        self._stems: dict[str, str | None] = {}  # None: several
-        self._ends: dict[str, str | None] = {}  # the bare name, and the last folder with it
-        for image in images:
-            above, slash, name = _composed(image).rpartition("/")
-            stem, last = PurePosixPath(name).stem, above.rpartition("/")[2] + slash
-            keys = {(id(self._stems), above + slash + stem): self._stems}
-            for end in (name, stem, last + name, last + stem):
-                keys[id(self._ends), end] = self._ends
-            for (_, key), known in keys.items():
-                known[key] = image if known.get(key, image) == image else None
-
-    def find(self, text: str) -> str | None:
-        """The image's name; "" when there is none, None when several could be meant.
-
-        A bare name may lie in any folder. A path with folders may begin with some of another machine, or below one of
-        here, but the last folder that it names is the image's own.
-        """
-        text = text.replace("\\", "/")
-        text = text[2:] if text.startswith("./") else text
-        for name in (self._folder + text, text):
-            if name in self._exact:
-                return self._exact[name]
-        rest = text = _composed(text)
-        while rest:
-            for name in (_composed(self._folder) + rest, rest):
-                for known in (self._exact, self._stems):
-                    if name in known:
-                        return known[name]
-            rest = rest.partition("/")[2]
-        return self._ends.get("/".join(text.split("/")[-2:]), "")
+def _open(tree: Tree, name: str, options: Any) -> Table:
+    frame, notes = read_frame(name, read_one(tree, name))
+    table = Table(name, frame, notes=notes)
+    columns = list(map(str, frame.columns))
+    if columns and columns[0].lower().endswith(SUFFIXES):
+        table = _without_header(name, frame, notes)
+        columns = list(table.frame.columns)
+    table.path = column_of(columns, options.path_column, PATHS)
+    table.label = column_of(columns, options.label_column, LABELS)
+    others = [column for column in columns if column.lower() in LABELS and column not in (table.label, table.path)]
+    if others and table.label and options.label_column == "auto":
+        table.notes = [*table.notes, f"{name}: {table.label} is read as the label, and not {_few(others)}; "
+                       "`label_column` chooses another"]  # fmt: skip
+    if len(columns) == 2 and columns == ["column 1", "column 2"]:
+        table.path, table.label = table.path or columns[0], table.label or columns[1]
+    if table.path and not table.label and options.label_column == "auto":
+        table.one_hot = _one_hot(table)
+        if table.one_hot:
+            table.notes = [*table.notes, f"{name}: labels are the columns of zeros and ones: {_few(table.one_hot)}"]
+    return table
 
 
-def _composed(text: str) -> str:
-    """The text in Unicode's form NFC: macOS names files in another form than tables are written in."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def _without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
+    """Return a table whose first row is a file and its label, no header: columns are called column 1, column 2."""
+    import pandas as pd
+
+    columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
+    first = pd.DataFrame([list(map(str, frame.columns))], columns=columns)
+    whole = pd.concat([first, frame.set_axis(columns, axis=1)], ignore_index=True)
+    return Table(name, whole, notes=[*notes, f"{name} has no header: its first row names a file"])
 
 
-def _columns(reader: "csv.DictReader[str]") -> list[str]:
-    try:
-        return list(reader.fieldnames or [])
-    except csv.Error:
-        return []  # no table
+def _one_hot(table: Table) -> list[str]:
+    """Return the columns, two or more, that hold zeros and ones alone, where each row has exactly one 1; else []."""
+    others = [column for column in table.frame.columns if column != table.path]
+    lowered = table.frame[others].apply(lambda column: column.str.lower())
+    flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE]).all() and column.lower() not in FLAGS]
+    ones = lowered[flags].isin(TRUE)
+    return flags if len(flags) > 1 and len(ones) and bool((ones.sum(axis=1) == 1).all()) else []
 
 
-def _records(tree: Tree, name: str, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
-    """The rows. Raises SourceError where a quote that is never closed has swallowed the rest."""
-    try:
-        yield from reader
-    except csv.Error as error:
-        where = f"{tree.path}: {name}: line {reader.line_num}"
-        raise SourceError(f"{where}: {error}; close the quote in a row above") from error
+def _splits(tree: Tree, table: Table, options: Any) -> list[str]:
+    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
+    columns = list(map(str, table.frame.columns))
+    split = column_of(columns, options.split_column, SPLIT_COLUMNS)
+    if options.split_column not in ("auto", "", split):
+        raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
+                          f"it has {', '.join(columns)}")  # fmt: skip
+    if split:
+        return table.frame[split].tolist()
+    flags = [column for column in columns if column.lower() in FLAGS] if options.split_column == "auto" else []
+    for column in flags:
+        cells = table.frame[column].str.lower()
+        if cells.isin([*TRUE, *FALSE]).all():
+            other = "train" if "val" in FLAGS[column.lower()] else ""
+            table.notes.append(f"{table.name}: {column} is read as an official split")
+            return cells.isin(TRUE).map({True: FLAGS[column.lower()], False: other}).tolist()
+    return [table.part] * len(table.frame)
 
 
-def _reader(data: bytes) -> "csv.DictReader[str]":
-    text, delimiter = _without_preamble(_decoded(data))
-    delimiter = delimiter or max(",;\t|", key=text.split("\n", 1)[0].count)
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+def _chosen(tables: list[Table], images: list[str]) -> list[Table]:
+    """Return the one table that names images where the others name none, or all where they are parts of one."""
+    naming = [table for table in tables if not SUBMISSION.search(table.name) and _names_some(table, images)]
+    stems = {table.name: PurePosixPath(table.name).stem for table in naming}
+    if len(set(stems.values())) == 1:  # train/metadata.csv, test/metadata.csv
+        stems = {table.name: PurePosixPath(table.name).parent.name for table in naming}
+    splits = split_names(stems.values())
+    alike = len({(table.path, table.label, *table.one_hot) for table in naming}) == 1
+    if len(naming) > 1 and alike and splits.keys() == set(stems.values()) and len(set(splits.values())) == len(naming):
+        for table in naming:
+            table.part = splits[stems[table.name]]
+    unread = [table.name for table in tables if table not in naming]
+    if naming and unread:
+        naming[0].notes.append(f"not read for labels: {_few(unread)}")
+    return naming or tables
 
 
-def _decoded(data: bytes) -> str:
-    """Decode what spreadsheets write: UTF-16 with a byte order mark, UTF-8 with or without one, or Windows' cp1252."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+def _names_some(table: Table, images: list[str]) -> bool:
+    finder = FileFinder(images, str(PurePosixPath(table.name).parent))
+    return any(finder.find_all(table.frame[table.path].tolist())[0])
 
 
-def _without_preamble(text: str) -> tuple[str, str]:
-    """Drop blank lines, comments and Excel's `sep=;` before the header; also return the separator that it names.
-
-    A line that begins with # is a comment where it has no separator in it: `#id,label` is a header.
-    """
-    delimiter = ""
-    while text:
-        line, _, rest = text.partition("\n")
-        line = line.strip("\r")
-        if len(line) == 5 and line.lower().startswith("sep="):
-            delimiter = line[4]
-        elif line.strip() and not (line.startswith("#") and not any(mark in line for mark in ",;\t|")):
-            break
-        text = rest
-    return text, delimiter
-
-
-def _column(columns: Any, wanted: str, usual: tuple[str, ...]) -> str:
+def column_of(columns: list[str], wanted: str, usual: tuple[str, ...]) -> str:
+    """Return the column that is `wanted`, or for auto the first that has a usual name; "" where there is none."""
     if wanted != "auto":
-        return wanted if wanted in columns else ""
-    lower = {str(column).strip().lower(): column for column in columns}
+        return wanted.strip() if wanted.strip() in columns else ""
+    lower = {column.strip(" #").lower(): column for column in columns}
     return next((lower[name] for name in usual if name in lower), "")
 
 
-def _needed(tree: Tree, name: str, columns: list[str], wanted: str, usual: tuple[str, ...], key: str) -> str:
-    column = _column(columns, wanted, usual)
-    if not column:
-        raise SourceError(f"{tree.path}: {name} has no column for {key} ({wanted}); it has {', '.join(columns)}")
-    return column
-
-
-def _cell(record: dict[str, Any], column: str) -> str:
-    return (record.get(column) or "").strip() if column else ""
-
-
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return ", ".join(map(printable, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")

@@ -33,6 +33,7 @@ class Tar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
         self._places: dict[str, tuple[int, int]] = {}
         folders: set[str] = set()
         tools: set[str] = set()
@@ -59,6 +60,7 @@ class PackedTar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
 
     @cached_property
     def files(self) -> list[str]:

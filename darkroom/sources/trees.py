@@ -23,6 +23,7 @@ class Tree(Protocol):
     """What a folder and the archives have in common. Names are posix paths below the root, sorted."""
 
     path: Path
+    notes: list[str]  # what had to be guessed or left out in listing it
 
     @property
     def files(self) -> list[str]:
@@ -50,11 +51,11 @@ def open_tree(path: Path) -> Tree:
         return Folder(path)
     if not path.exists():
         raise SourceError(f"{path} does not exist; set `source` in params.yaml to a card, folder, .csv or archive")
-    if path.name.endswith(".zip"):
+    if path.name.lower().endswith(".zip"):
         return Zip(path)
-    if path.name.endswith((".tar",)):
+    if path.name.lower().endswith(".tar"):
         return Tar(path)
-    if path.name.endswith(ARCHIVES):
+    if path.name.lower().endswith(ARCHIVES):
         return PackedTar(path)
     raise SourceError(f"{path}: expected a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})")
 
@@ -76,6 +77,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
         self.files: list[str] = []
         self.empty_folders: list[str] = []
         self.tool_folders: Counter[str] = Counter()

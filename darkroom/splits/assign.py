@@ -7,7 +7,7 @@ that a new image moves a boundary by one at most, and ten new images hardly ever
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from darkroom.core.errors import SourceError
 
 SPLITS = ("train", "val", "test", "dropped", "excluded")
 TRAIN, VAL, TEST, DROPPED, EXCLUDED = range(len(SPLITS))
+MOST_NAMED = 40
 ANY = -1  # no official split
 OFFICIALS = (ANY, TEST, TRAIN, VAL)  # in the order of their names
 
@@ -98,8 +99,13 @@ def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, t
         part[groups.of[official == strict]] = strict
     fixed = part[groups.of] != ANY
     free = np.flatnonzero(part == ANY)
+    too_small = {}
     for label, ordered in by_label(samples, groups, free, seed, "split"):
-        part[ordered] = _cut(groups.sizes[ordered], val_share, test_share, samples.labels[label])
+        part[ordered] = _cut(groups.sizes[ordered], val_share, test_share)
+        if len(ordered) < 1 + (test_share > 0):
+            too_small[samples.labels[label]] = int(groups.sizes[ordered].sum())
+    if too_small:
+        raise SourceError(_too_small(too_small))
     split = part[groups.of]
     split[fixed & (official != ANY) & (official != split)] = DROPPED
     return split
@@ -116,7 +122,7 @@ def by_label(
     return list(zip(labels.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(labels) else []
 
 
-def _cut(sizes: np.ndarray, val_share: float, test_share: float, label: str) -> np.ndarray:
+def _cut(sizes: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
     """The split int8 (g,) of each group of a class, by its `sizes` in order of place: test, then val, then train."""
     shares, total = (1 - val_share - test_share, val_share, test_share), int(sizes.sum())
     _, val, test = seats(total, shares)
@@ -126,13 +132,17 @@ def _cut(sizes: np.ndarray, val_share: float, test_share: float, label: str) -> 
     for number, part in enumerate(wanted):  # a class of few images: one for each split, train first
         if part not in parts and len(parts) > number:
             parts[_spare(parts, wanted)] = part
-    if len(parts) < len([part for part in (TRAIN, TEST) if part in wanted]):
-        group = " in one group, which `group_by` or copies hold together," if total > 1 else " that could be divided,"
-        raise SourceError(
-            f"the class {label!r} has {total} image(s){group} and needs one to learn from and "
-            "another to be judged by; add images of it, or leave the class out with `exclude`"
-        )
     return parts
+
+
+def _too_small(totals: Mapping[str, int]) -> str:
+    """Return the message that names all classes that cannot be divided, with their number of images."""
+    shown = ", ".join(f"{label!r} has {total} image(s)" for label, total in list(totals.items())[:MOST_NAMED])
+    more = f", and {len(totals) - MOST_NAMED} classes more" if len(totals) > MOST_NAMED else ""
+    held = " in one group, which `group_by` or copies hold together" if max(totals.values()) > 1 else ""
+    needs = "the class needs" if len(totals) == 1 else f"each of these {len(totals)} classes needs"
+    return (f"the class {shown}{more}{held}; {needs} one image to learn from and another to be judged by, that can be "
+            "divided: add images, or leave it out with `exclude`")  # fmt: skip
 
 
 def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:

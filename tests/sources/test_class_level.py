@@ -197,3 +197,18 @@ def test_folders_of_annotations_and_notes_are_no_missing_classes(tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"x")
     assert names_of(read(tmp_path, "cat dog")) == ("cat dog", "none")
+
+
+def test_pictures_without_labels_in_one_split_alone_are_no_class(tmp_path):
+    labelled = read(tmp_path, "train/pos train/neg train/unsup*9 test/pos test/neg")
+    assert names_of(labelled) == ("neg pos", "test train")
+    assert labelled.notes[0].startswith("9 images lie in no class folder")
+
+
+@pytest.mark.parametrize(
+    "folders", ["images masks", "img ground_truth", "train/images train/masks val/images val/masks"]
+)
+def test_images_and_masks_are_no_classes_unless_that_is_said(tmp_path, folders):
+    with pytest.raises(SourceError, match=r"called like images and their annotations.*`class_level: [12]`"):
+        read(tmp_path, folders)
+    assert len(names_of(read(tmp_path, folders, class_level=folders.count("/") // 3 + 1))[0].split()) == 2

@@ -255,7 +255,7 @@ def test_a_split_column_without_any_known_split_is_refused_or_noted_or_unread(tm
 
 def test_a_quote_that_is_never_closed_is_named(tmp_path):
     text = 'id,label\n1,"cat\n' + "2,dog\n" * 30000
-    with pytest.raises(SourceError, match=r"t.csv: line \d+: field larger than .*; close the quote in a row above"):
+    with pytest.raises(SourceError, match=r"t.csv: the quote that opens in row 2 is never closed; close it"):
         found(tmp_path, "1.jpg", "2.jpg", options=LayoutOptions(layout="csv"), t__csv=text)
     (tmp_path / "t.csv").write_text('"' + text)
     for name in ("cat/1.jpg", "dog/2.jpg"):

@@ -144,8 +144,13 @@ def test_a_small_class_is_in_train_first_then_in_test_then_in_val(count):
 
 
 def test_a_class_with_one_image_is_refused_by_name():
-    with pytest.raises(SourceError, match=r"the class 'fox' has 1 image\(s\) .*`exclude`"):
+    with pytest.raises(SourceError, match=r"the class 'fox' has 1 image\(s\); .*`exclude`"):
         assigned([*many(50), sample(99, "fox")], 0, 0.15, 0.15)
+
+
+def test_all_classes_that_are_too_small_are_named_at_once():
+    with pytest.raises(SourceError, match=r"class 'fox' has 1 image\(s\), 'owl' has 1 .*each of these 2 classes needs"):
+        assigned([*many(50), sample(98, "owl"), sample(99, "fox")], 0, 0.15, 0.15)
 
 
 def test_folds_are_stratified_and_whole():

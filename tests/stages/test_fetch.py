@@ -164,6 +164,8 @@ def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
         ({"torchvision": "Imagnet"}, "Imagnet is not among the data sets that are read: CIFAR10"),
         ({"archive": "{url: 'https://x/y.zip', sha256: abc}"}, "sha256 is 'abc', expected 64 hex digits"),
         ({"archive": "{sha256: abc}"}, "archive has the keys url, sha256"),
+        ({"folder": "../.."}, r"folder is '\.\./\.\.', expected a folder below DARKROOM_DOWNLOADS"),
+        ({"folder": "/etc"}, "folder is '/etc', expected a folder below DARKROOM_DOWNLOADS"),
         ({"bundled": "digits", "read": "{layuot: csv}"}, "there is no `read: layuot`"),
     ],
 )
