@@ -72,8 +72,10 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
         write_features(features / split, splits[split], shown, made_by)
         done += len(splits[split]) * (1 + count)
     seconds = time.monotonic() - started
-    note(arithmetic=arithmetic["kind"], engine=engine_name(environment), images_per_second=round(done / seconds, 1))
-    why = f" ({arithmetic['why']})" if "why" in arithmetic else ""
+    reason = {"not_exact_because": arithmetic["why"]} if "why" in arithmetic else {}
+    note(arithmetic=arithmetic["kind"], **reason)
+    note(engine=engine_name(environment), images_per_second=round(done / seconds, 1))
+    why = f" ({arithmetic['why']})" if reason else ""
     return f"{name}: {resolved.facts['features']:,} {arithmetic['kind']} features{why} of each of {done:,} images"
 
 

@@ -163,7 +163,7 @@ def _counts(path: Path) -> dict[str, int]:
 
 def _rounded(found: agreement.Agreement) -> dict[str, Any]:
     # To six digits: beyond them the processor decides.
-    return asdict(found) | {"max_difference": round(found.max_difference, 6), "tolerance": agreement.TOLERANCE}
+    return asdict(found) | {"max_difference": round(found.max_difference, 6)}
 
 
 if __name__ == "__main__":

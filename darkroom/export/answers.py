@@ -9,7 +9,7 @@ import onnx
 from darkroom.core import runtime
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime
-from darkroom.export.agreement import Agreement, require
+from darkroom.export.agreement import SAME_FEATURES, TOLERANCE, Agreement, require
 from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
@@ -34,6 +34,7 @@ def check(
     Where the body is frozen, its half of the graph is the very file that gave embed the features, so that a new head
     need not cost a run of the network over the test set: every picture's features go through the other half, and
     WHOLE of the pictures, evenly spread, through the whole of it. All of them do where a GPU gave the features.
+    The two agree to SAME_FEATURES wherever the features are exact, and in the head's half always.
     """
     ids = test.ids()
     if not saved.frozen:
@@ -44,10 +45,11 @@ def check(
         return require(trained, exported_answers(path, test, machine), ids)
     head = open_session(after_body(model).SerializeToString(), machine.threads, spin=False)
     halves = [head.run(["probabilities"], {"features": batch[:, 0]})[0] for batch, _ in rows.batches(ROWS)]
-    found = require(trained, _joined(halves, saved), ids)
+    found = require(trained, _joined(halves, saved), ids, SAME_FEATURES)
     some = np.unique(np.linspace(0, len(test) - 1, min(WHOLE, len(test))).round().astype(np.int64))
     exported = exported_answers(path, test, machine, some)
-    return found.worse(require(trained[some], exported, [ids[place] for place in some]))
+    tolerance = SAME_FEATURES if rows.index["engine"] == EXACT else TOLERANCE
+    return found.worse(require(trained[some], exported, [ids[place] for place in some], tolerance))
 
 
 def _joined(parts: list[np.ndarray], saved: SavedClassifier) -> np.ndarray:

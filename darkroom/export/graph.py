@@ -24,6 +24,9 @@ PRODUCER = "darkroom"
 def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
     """The body followed by softmax(head(features) / temperature). Raises DarkroomError where they do not fit.
 
+    The head computes in float64, as training and evaluation do: from the same features it gives their probabilities to
+    float32's last bit, whatever the processor.
+
     `head` holds `0.weight` (D', D) and `0.bias` (D'), `1.weight` (D'', D') and so on, float32; a relu stands between
     two layers, as in darkroom/model/heads.py.
     """
@@ -40,28 +43,49 @@ def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: flo
         raise DarkroomError(
             f"the head reads {head['0.weight'].shape[1]} features, the body gives {width}; run `dvc repro -f embed`"
         )
-    layers = len(head) // 2
-    current = "features"
-    for layer in range(layers):
-        for part in ("weight", "bias"):
-            tensor = np.ascontiguousarray(head[f"{layer}.{part}"], np.float32)
-            graph.initializer.append(numpy_helper.from_array(tensor, f"head.{layer}.{part}"))
-        made = "logits" if layer == layers - 1 else f"head.{layer}.out"
-        weights = [f"head.{layer}.weight", f"head.{layer}.bias"]
-        graph.node.append(helper.make_node("Gemm", [current, *weights], [made], name=f"head.{layer}", transB=1))
-        current = made
-        if layer < layers - 1:
-            graph.node.append(helper.make_node("Relu", [made], [f"{made}.relu"], name=f"head.{layer}.relu"))
-            current = f"{made}.relu"
-    graph.initializer.append(numpy_helper.from_array(np.array(temperature, np.float32), "temperature"))
-    graph.node.append(helper.make_node("Div", ["logits", "temperature"], ["calibrated"], name="temperature"))
-    graph.node.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], name="softmax", axis=1))
-    classes = int(head[f"{layers - 1}.weight"].shape[0])
+    last = len(head) // 2 - 1
+    current = _cast(graph, "features", TensorProto.DOUBLE)
+    for layer in range(last + 1):
+        current = _layer(graph, f"head.{layer}", current, head)
+        if layer < last:
+            graph.node.append(helper.make_node("Relu", [current], [f"{current}.relu"], name=f"head.{layer}.relu"))
+            current = f"{current}.relu"
+    _softmax(graph, current, temperature)
+    classes = int(head[f"{last}.weight"].shape[0])
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes])
     kept = [output for name, output in outputs.items() if name == "maps"]
     del graph.output[:]
     graph.output.extend([probabilities, *kept])
     return tidy(model)
+
+
+def _layer(graph: onnx.GraphProto, name: str, values: str, head: Mapping[str, np.ndarray]) -> str:
+    """Append a dense layer in float64; return the name of its output. The file keeps the tensors as float32."""
+    factors = []
+    for part in ("weight", "bias"):
+        tensor = np.ascontiguousarray(head[f"{name.removeprefix('head.')}.{part}"], np.float32)
+        graph.initializer.append(numpy_helper.from_array(tensor, f"{name}.{part}"))
+        factors.append(_cast(graph, f"{name}.{part}", TensorProto.DOUBLE))
+    graph.node.append(helper.make_node("Gemm", [values, *factors], [f"{name}.out"], name=name, transB=1))
+    return f"{name}.out"
+
+
+def _softmax(graph: onnx.GraphProto, logits: str, temperature: float) -> None:
+    """Append `probabilities` of the float64 tensor `logits`, rounded to float32 first, as heads.logits rounds them."""
+    rounded = _cast(graph, _cast(graph, logits, TensorProto.FLOAT), TensorProto.DOUBLE)
+    graph.initializer.append(numpy_helper.from_array(np.array(temperature, np.float64), "temperature"))
+    graph.node.extend([
+        helper.make_node("Div", [rounded, "temperature"], ["calibrated"], name="temperature"),
+        helper.make_node("Softmax", ["calibrated"], ["softmax"], name="softmax", axis=1),
+        helper.make_node("Cast", ["softmax"], ["probabilities"], name="probabilities", to=TensorProto.FLOAT),
+    ])  # fmt: skip
+
+
+def _cast(graph: onnx.GraphProto, name: str, dtype: int) -> str:
+    """Append a conversion of the tensor `name` to `dtype`; return the name of its output."""
+    made = f"{name}.{TensorProto.DataType.Name(dtype).lower()}"
+    graph.node.append(helper.make_node("Cast", [name], [made], name=f"{made}.cast", to=dtype))
+    return made
 
 
 def after_body(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -18,7 +18,7 @@ CALIBRATION_IMAGES = 256
 CALIBRATION_BATCH = 16
 FASTER = 1.1  # at batch 32: less is within what two measurements of one model differ by
 SIGNIFICANT = 0.05
-# What has an 8-bit kernel. Normalisation, head and softmax stay in float32: 8 bits would cost accuracy for nothing.
+# What has an 8-bit kernel. Normalisation, head and softmax stay as they are: 8 bits would cost accuracy for nothing.
 QUANTIZED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 

@@ -142,11 +142,14 @@ class Scorer:
 
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
-    """The class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN."""
+    """The class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN.
+
+    In float32, as the exported model gives them: two classes that are nearer than its last bit are equal.
+    """
     answers = np.full(len(probabilities), -1, np.int64)
     if probabilities.size:
         for part in blocks(probabilities.shape):
-            rows = probabilities[part]
+            rows = probabilities[part].astype(np.float32)
             answers[part] = np.where(np.isfinite(rows).all(axis=1), rows.argmax(axis=1), -1)
     return answers
 

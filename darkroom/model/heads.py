@@ -79,11 +79,11 @@ def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray
     """
     out = np.full((len(features), len(values["1.bias" if "1.bias" in values else "0.bias"])), np.nan)
     finite = np.isfinite(features).all(axis=1)
-    with contextlib.suppress(OverflowError):
+    with contextlib.suppress(OverflowError), np.errstate(over="ignore", invalid="ignore"):
         found = exactmath.product(features[finite], values["0.weight"].T) + values["0.bias"]
         if "1.weight" in values:
             found = exactmath.product(np.maximum(found, 0), values["1.weight"].T) + values["1.bias"]
-        out[finite] = found
+        out[finite] = np.where(np.abs(found) <= np.finfo(np.float32).max, found, np.nan)
     return out.astype(np.float32)
 
 

@@ -2,6 +2,8 @@
 
 import math
 from decimal import Decimal, localcontext
+from fractions import Fraction
+from operator import mul
 
 import numpy as np
 import pytest
@@ -94,25 +96,31 @@ def test_softmax_sums_to_one_and_log_softmax_is_its_logarithm():
     np.testing.assert_allclose(np.log(found), exactmath.log_softmax(logits, 2.0), atol=1e-12)
 
 
-def test_a_product_is_the_true_one_of_the_rounded_factors():
+def test_a_product_of_factors_on_their_grids_is_the_true_one():
     random = np.random.default_rng(0)
-    left, right = random.normal(size=(20, 300)), random.normal(size=(300, 4))
-    columns = [[int(value) for value in line] for line in np.rint(right.T * 2.0**22)]
-    expected = []
-    for line in left:
-        bits = 20 - math.frexp(np.abs(line).max())[1]
-        row = [int(value) for value in np.rint(line * 2.0**bits)]
-        expected.append([sum(map(int.__mul__, row, column)) / 2 ** (bits + 22) for column in columns])
-    np.testing.assert_array_equal(exactmath.product(left, right), expected)
-    order = random.permutation(300)
-    np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), expected)
+    left, right = random.integers(0, 2**18, (20, 300)), random.integers(-(2**22), 2**22, (300, 4))
+    expected = np.array([[sum(map(int.__mul__, row, column)) for column in right.T.tolist()] for row in left.tolist()])
+    assert np.abs(expected).max() < 2**53
+    np.testing.assert_array_equal(exactmath.product(left / 2.0**9, right / 2.0**20), expected / 2.0**29)
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_a_product_is_near_to_the_true_one_and_no_order_changes_it(kind):
+    random = np.random.default_rng(0)
+    left, right = getattr(random, kind)(size=(20, 1300)), random.normal(size=(1300, 4))
+    found = exactmath.product(left, right)
+    true = [[float(sum(map(mul, map(Fraction, row), map(Fraction, column)))) for column in right.T] for row in left]
+    largest = np.abs(left).max() * np.abs(right).max()
+    np.testing.assert_allclose(found, true, rtol=0, atol=2.0**-36 * 1300**0.5 * largest)
+    order = random.permutation(1300)
+    np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), found)
 
 
 @pytest.mark.parametrize(("size", "weights"), [(1e-6, 1e4), (1e5, 1e-7), (1e-30, 1.0), (1.0, 1e-30)])
 def test_a_product_is_as_precise_whatever_the_size_of_its_factors(size, weights):
     random = np.random.default_rng(1)
     left, right = random.normal(size=(20, 300)) * size, random.normal(size=(300, 4)) * weights
-    np.testing.assert_allclose(exactmath.product(left, right), left @ right, atol=1e-4 * size * weights)
+    np.testing.assert_allclose(exactmath.product(left, right), left @ right, rtol=0, atol=1e-8 * size * weights)
 
 
 def test_a_row_of_a_product_does_not_depend_on_the_others():
@@ -124,18 +132,19 @@ def test_a_row_of_a_product_does_not_depend_on_the_others():
 
 def test_a_product_of_large_numbers_gives_up_bits_before_exactness():
     random = np.random.default_rng(0)
-    left, right = random.normal(size=(5, 2000)) * 100, random.normal(size=(2000, 3)) * 20
-    found = exactmath.product(left, right)
-    np.testing.assert_allclose(found, left @ right, rtol=1e-3, atol=1)
+    left, right = np.rint(random.normal(size=(5, 2000)) * 2.0**22), random.normal(size=(2000, 3)) * 20
+    found = exactmath.multiply(left, right)
+    np.testing.assert_allclose(found, left @ right, rtol=1e-3, atol=2.0**14)
     order = random.permutation(2000)
-    np.testing.assert_array_equal(exactmath.product(left[:, order], right[order]), found)
+    np.testing.assert_array_equal(exactmath.multiply(left[:, order], right[order]), found)
 
 
 def test_a_product_that_cannot_be_exact_is_an_error():
     with pytest.raises(OverflowError, match="bits are left, and 8 are needed"):
         exactmath.multiply(np.full((1, 10), 2.0**45), np.ones((10, 1)))
-    with pytest.raises(OverflowError, match="cannot be computed exactly"):
-        exactmath.product(np.ones((1, 10)), np.full((10, 1), np.inf))
+    for largest in (np.inf, np.nan):
+        with pytest.raises(OverflowError, match="cannot be computed exactly"):
+            exactmath.product(np.ones((1, 10)), np.full((10, 1), largest))
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.4, 1.0, 2.5])

@@ -58,7 +58,7 @@ def test_an_8_bit_graph_answers_nearly_the_same_and_has_the_same_bytes_every_tim
     assert made[0].SerializeToString(deterministic=True) == made[1].SerializeToString(deterministic=True)
     assert any(node.op_type == "QuantizeLinear" for node in made[0].graph.node)
     heads = [node for node in made[0].graph.node if node.name == "head.0"]
-    assert [list(node.input) for node in heads] == [["features", "head.0.weight", "head.0.bias"]]
+    assert [list(node.input) for node in heads] == [["features.double", "head.0.weight.double", "head.0.bias.double"]]
     write(model, tmp_path / "full.onnx")
     write(made[0], tmp_path / "int8.onnx")
     answers = [

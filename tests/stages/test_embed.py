@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom.core import files
+from darkroom.core import files, stage
 from darkroom.core.errors import DarkroomError
 from darkroom.images.shards import Shards
 from darkroom.model import builders, classifier, tensors
@@ -96,12 +96,14 @@ def test_the_number_of_threads_changes_no_bit_of_exact_features(project, monkeyp
     assert digests(Path("features")) | digests(Path("body")) == one
 
 
-def test_a_body_without_an_exact_form_is_computed_in_float32_and_says_why(project):
+def test_a_body_without_an_exact_form_is_computed_in_float32_and_says_why(project, monkeypatch):
+    monkeypatch.setattr(stage, "_noted", {})
     pytest.importorskip("timm", reason="needs the extra `timm`")
     vit = {"backbone": "timm/vit_tiny_patch16_224"}
     assert "float32 features (Erf, LayerNormalization and Softmax have no exact form) of each of 80 images" in run(
         **vit
     )
+    assert stage._facts()["not_exact_because"] == "Erf, LayerNormalization and Softmax have no exact form"  # run.json
     found = files.read_json(Path("body/body.json"))["arithmetic"]
     assert found == {"kind": "float32", "why": "Erf, LayerNormalization and Softmax have no exact form"}
     with pytest.raises(DarkroomError, match=r"arithmetic is exact, but timm/\S* has no exact form: Erf, .* float32"):
