@@ -9,6 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
     "race": ("darkroom.search.race", "find the backbone that suits these images"),
     "learning-curve": ("darkroom.search.learning_curve", "say what more images would bring"),
+    "review": ("darkroom.review.command", "look at doubtful images and correct their labels, in the browser"),
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
     "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }

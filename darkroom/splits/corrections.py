@@ -40,6 +40,11 @@ class Correction:
     line: int = 0
 
     @property
+    def key(self) -> str:
+        """What finds the image: its sha256, or its id where the row has no sha256."""
+        return self.sha256 or self.id
+
+    @property
     def outcome(self) -> tuple[str, str]:
         """What it comes to: two decisions of the same outcome do not contradict each other."""
         return (self.decision, self.becomes) if self.decision in ("relabel", "exclude") else ("keep", "")
@@ -87,7 +92,7 @@ def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correc
     """
     found: dict[str, Correction] = {}
     for correction in corrections:
-        key = correction.sha256 or correction.id
+        key = correction.key
         other = found.setdefault(key, correction)
         if other.outcome != correction.outcome:
             raise SourceError(
@@ -119,7 +124,7 @@ def apply(
         name = split.get(row["id"])
         decided = by_content.get(row["sha256"]) or by_content.get(row["id"])
         if decided is not None:
-            used.add(decided.sha256 or decided.id)
+            used.add(decided.key)
         if name not in changes or row["sha256"] in rejects:
             continue
         kind, becomes = decided.outcome if decided else ("keep", "")

@@ -1,0 +1,133 @@
+"""What the model says of each image of a run: probabilities by heads that have not seen it, and what is alike.
+
+With a network that was trained whole there are no cached features: then the run's answers to the test set are all there
+is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.core.errors import DarkroomError
+from darkroom.images.shards import Shards
+from darkroom.metrics.label_errors import label_errors, likely_label_errors, out_of_fold
+from darkroom.metrics.predictions import read_predictions
+from darkroom.reporting.runs import groups
+from darkroom.review.samples import SHARDS, Samples
+
+FEATURES, PREDICTIONS = Path("data/features"), Path("plots/predictions.csv")
+COMPONENTS = 128  # of the features, that nearness is measured in
+SAMPLED = 10_000  # images that components are computed from, and that an image is compared with to see how unlike it is
+NEAREST = 5  # images whose mean distance says how unlike the rest one is
+AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Answers and features of the samples with pixels.
+
+    `classes`: K names; `probabilities` float32 (n, K), NaN where there is no answer; `features` float32 (n, d), rows of
+    length 1, (0, 0) where none are cached; `unlikeness` float32 (n,), one minus the mean cosine to the nearest others.
+    """
+
+    classes: list[str]
+    probabilities: np.ndarray
+    features: np.ndarray
+    unlikeness: np.ndarray
+
+    def nearest(self, index: int, count: int) -> list[tuple[int, float]]:
+        """Return the `count` samples most like one, nearest first, with their cosines; [] without features."""
+        if index >= len(self.features):
+            return []
+        cosines = self.features @ self.features[index]
+        cosines[index] = -np.inf
+        near = np.argpartition(-cosines, min(count, len(cosines) - 1))[:count]
+        return [(int(at), float(cosines[at])) for at in near[np.argsort(-cosines[near], kind="stable")]]
+
+
+def gather(samples: Samples) -> Evidence:
+    """Compute the evidence about the samples of a run, under the labels that they have now. Raises DarkroomError."""
+    parts = [Shards(samples.root / FEATURES / split) for split in ("train", "val", "test")]
+    if sum(map(len, parts)) != samples.pictured:
+        return _of_test_set(samples)
+    classes, probabilities = _out_of_fold(samples)
+    features = unit_components(parts)
+    return Evidence(classes, probabilities, features, unlikeness(features))
+
+
+def suspects(evidence: Evidence, labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return samples in the order in which their labels are doubtful, int64, and how many are likely errors.
+
+    `labels` int64 (n,): indices in the evidence's classes, -1 for what has none. After the likely errors come those of
+    confident learning that may as well be the model's, then all others that it answers as another class, the surest
+    first.
+    """
+    known = np.flatnonzero((labels >= 0) & np.isfinite(evidence.probabilities).all(axis=1))
+    if not len(known):
+        return known, 0
+    probabilities, own = evidence.probabilities[known].astype(np.float64), labels[known]
+    likely, possible = likely_label_errors(own, probabilities), label_errors(own, probabilities)
+    possible = possible[~np.isin(possible, likely)]
+    lead = probabilities.max(axis=1) - probabilities[np.arange(len(known)), own]
+    others = np.setdiff1d(np.flatnonzero(lead > 0), np.concatenate([likely, possible]))
+    others = others[np.argsort(-lead[others], kind="stable")]
+    return known[np.concatenate([likely, possible, others])], len(likely)
+
+
+def unit_components(parts: list[Shards]) -> np.ndarray:
+    """Return the plain view of all features in at most COMPONENTS principal components, as unit rows: float32 (n, d).
+
+    Rows of 1,280 numbers say hardly more about what is near than 128 components, and take ten times the memory.
+    """
+    size = parts[0].row_shape[-1]
+    counts = [len(part) for part in parts]
+    step = max(1, sum(counts) // SAMPLED)
+    sampled = np.concatenate(
+        [part.rows(np.arange(0, count, step))[:, 0] for part, count in zip(parts, counts, strict=True) if count]
+    ).astype(np.float64)
+    mean = sampled.mean(axis=0)
+    sampled -= mean
+    axes = np.eye(size) if size <= COMPONENTS else np.linalg.eigh(sampled.T @ sampled)[1][:, -COMPONENTS:]
+    found = np.empty((sum(counts), axes.shape[1]), np.float32)
+    done = 0
+    for part in parts:
+        for rows, _ in part.batches(AT_ONCE):
+            found[done : done + len(rows)] = (rows[:, 0] - mean) @ axes
+            done += len(rows)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def unlikeness(features: np.ndarray) -> np.ndarray:
+    """Return one minus the mean cosine of each row (n, d) to its NEAREST others of a sample of rows: float32 (n,)."""
+    count = len(features)
+    others = np.arange(0, count, max(1, count // SAMPLED))
+    found = np.zeros(count, np.float32)
+    nearest = min(NEAREST, len(others) - 1)
+    for start in range(0, count if nearest > 0 else 0, AT_ONCE):
+        rows = np.arange(start, min(start + AT_ONCE, count))
+        cosines = features[rows] @ features[others].T
+        cosines[others[None, :] == rows[:, None]] = -np.inf
+        found[rows] = 1 - np.partition(cosines, -nearest, axis=1)[:, -nearest:].mean(axis=1)
+    return found
+
+
+def _out_of_fold(samples: Samples) -> tuple[list[str], np.ndarray]:
+    answers = out_of_fold(samples.root / SHARDS, samples.root / FEATURES, groups(samples.root))
+    found = np.full((samples.pictured, len(answers.classes)), np.nan, np.float32)
+    found[[samples.position[name] for name in answers.ids]] = answers.probabilities
+    return answers.classes, found
+
+
+def _of_test_set(samples: Samples) -> Evidence:
+    path = samples.root / PREDICTIONS
+    if not path.exists():
+        raise DarkroomError(f"{PREDICTIONS} is missing, and nothing is known of the images; run `dvc repro`")
+    with path.open(encoding="utf-8", newline="") as file:
+        answers = read_predictions(file, str(PREDICTIONS))
+    found = np.full((samples.pictured, len(answers.classes)), np.nan, np.float32)
+    rows = [(samples.position[name], at) for at, name in enumerate(answers.ids) if name in samples.position]
+    if rows:
+        to, at = np.array(rows).T
+        found[to] = answers.probabilities[at]
+    return Evidence(answers.classes, found, np.empty((0, 0), np.float32), np.empty(0, np.float32))

@@ -1,0 +1,245 @@
+"""A review of a run: its queues, what the page shows of an image, and the decisions that come from the page."""
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import say
+from darkroom.core.text import one_line
+from darkroom.review.decisions import DecisionLog
+from darkroom.review.evidence import Evidence, gather
+from darkroom.review.queues import Queue, of_the_data, of_the_model
+from darkroom.review.samples import Samples
+from darkroom.splits.corrections import DECISIONS, Correction
+
+NEIGHBOURS, ANSWERS = 8, 9
+WITHDRAWN = "none"
+SMALL = 64  # pixels of a side, up to which a picture is enlarged in blocks
+KINDS = ("relabel", "exclude", "keep", "unsure")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the page asks for: a decision about a sample, or `none` to withdraw it; `becomes` of relabel."""
+
+    id: str
+    decision: str
+    becomes: str = ""
+    queue: str = ""
+    note: str = ""
+
+
+class Review:
+    """The state of a review; all methods may be called from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.samples = Samples(root)
+        self.log = DecisionLog(root / self.samples.params["corrections"])
+        self.evidence: Evidence | None = None
+        self.queues = {queue.name: queue for queue in of_the_data(self.samples)}
+        self.problem = ""
+        self._seen, self._lock = 0, threading.Lock()
+        self._follow()
+
+    def analyse(self) -> None:
+        """Ask the model about every image, and add the queues that follow; what prevents it is kept as `problem`."""
+        try:
+            evidence = gather(self.samples)
+            queues = of_the_model(self.samples, evidence)
+        except DarkroomError as error:
+            self.problem = str(error)
+            say(f"review: {error}")
+            return
+        self.queues = {queue.name: queue for queue in [*queues, *self.queues.values()]}
+        self.evidence = evidence
+
+    def state(self) -> dict[str, Any]:
+        """Return queues, classes and counts of decisions: what the page shows beside the pictures."""
+        self._follow()
+        decided, counts = self.log.decided(), dict.fromkeys(KINDS, 0)
+        for correction in list(decided.values()):
+            counts[correction.decision] += 1
+        return {
+            "version": self._seen,
+            "source": str(self.samples.params["source"]),
+            "images": len(self.samples),
+            "analysed": self.evidence is not None or bool(self.problem),
+            "problem": self.problem,
+            "queues": [self._queue_facts(queue) for queue in self._all_queues()],
+            "classes": [{"name": name, "count": count, "learnt": learnt} for name, count, learnt in self._classes()],
+            "decisions": counts,
+            "corrections": self.log.path.name,
+        }
+
+    def version(self) -> int:
+        """Return a number that grows with each change of the decisions, whoever made it."""
+        self._follow()
+        return self._seen
+
+    def page(self, queue: str, start: int, count: int, is_open: bool) -> dict[str, Any]:
+        """Return `count` samples of a queue from `start` on; `is_open`: of those without a decision."""
+        found = self._queue(queue)
+        order = found.order
+        if is_open:
+            order = order[~self.samples.decided[order]]
+        shown = order[max(0, start) : max(0, start) + count].tolist()
+        items = [self.item(index) | {"why": found.why(index)} for index in shown]
+        return {"total": len(order), "start": max(0, start), "version": self._seen, "items": items}
+
+    def item(self, index: int) -> dict[str, Any]:
+        """Return what a tile shows of a sample."""
+        sample, decision = self.samples.all[index], self.log.decided().get(self.samples.all[index].key)
+        return {
+            "id": sample.id,
+            "location": sample.location,
+            "label": self.samples.label(index),
+            "was": sample.label,
+            "split": sample.split,
+            "decision": decision.decision if decision else "",
+            "proposal": self._proposal(index),
+            "pictured": index < self.samples.pictured,
+        }
+
+    def detail(self, name: str, queue: str) -> dict[str, Any]:
+        """Return all that is known of a sample. Raises DarkroomError where there is no such sample."""
+        index = self.index(name)
+        sample, evidence = self.samples.all[index], self.evidence
+        beside = self._queue(queue).beside(index) if queue in self.queues else -1
+        nearest = evidence.nearest(index, NEIGHBOURS) if evidence else []
+        decision = self.log.decided().get(sample.key)
+        return self.item(index) | {
+            "width": sample.width, "height": sample.height, "bytes": sample.bytes, "reason": sample.reason,
+            "answers": self._answers(index),
+            "beside": self.item(beside) if beside >= 0 else None,
+            "nearest": [self.item(at) | {"alike": round(cosine, 4)} for at, cosine in nearest],
+            "copies": [self.item(at) for at in self.samples.by_key[sample.key] if at != index],
+            "note": decision.note if decision else "",
+        }  # fmt: skip
+
+    def decide(self, changes: Sequence[Change]) -> dict[str, Any]:
+        """Write decisions; return what was decided before, as changes that undo them. Raises DarkroomError."""
+        wanted = {self.samples.all[index].key: self._correction(index, change)
+                  for change in changes for index in [self.index(change.id)]}  # fmt: skip
+        before = self.log.record(wanted)
+        self._follow(wanted)
+        undo = []
+        for key, old in before.items():
+            name = self.samples.all[self.samples.by_key[key][0]].id
+            undo.append({"id": name, "decision": old.decision if old else WITHDRAWN,
+                         "becomes": old.becomes if old else "", "note": old.note if old else ""})  # fmt: skip
+        return {"undo": undo, "version": self._seen}
+
+    def index(self, name: str) -> int:
+        """Return the index of the sample with this id. Raises DarkroomError."""
+        if name not in self.samples.position:
+            raise DarkroomError(f"{name[:100]!r} is not an image of this run; load the page again")
+        return self.samples.position[name]
+
+    def warnings(self) -> list[str]:
+        """Return what would stop the next run as things are: classes that are left without a training image."""
+        return [
+            f"{name} has {count:,} image{'s' if count > 1 else ''}, and none of them is learnt from: correct or add a "
+            "training image of it, or exclude it"
+            for name, count, learnt in self._classes()
+            if count and not learnt
+        ]  # fmt: skip
+
+    def _correction(self, index: int, change: Change) -> Correction | None:
+        if change.decision == WITHDRAWN:
+            return None
+        if change.decision not in DECISIONS:
+            raise DarkroomError(f"{change.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
+        becomes = " ".join(change.becomes.split()) if change.decision == "relabel" else ""
+        if change.decision == "relabel" and not (becomes and becomes.isprintable()):
+            raise DarkroomError("a new label needs at least one character, and no control characters")
+        sample, decision = self.samples.all[index], change.decision
+        given = {self.samples.given(copy) for copy in self.samples.by_key[sample.key]}
+        if decision == "keep" and len(given) > 1:  # the same bytes under two labels: this one is right
+            decision, becomes = "relabel", sample.label
+        elif becomes == sample.label and len(given) == 1:  # as the source has it
+            decision, becomes = "keep", ""
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        by = f"review: {change.queue}" if change.queue else "review"
+        return Correction(sample.sha256, sample.id, decision, sample.label, becomes, one_line(by)[:100], when,
+                          one_line(change.note)[:500])  # fmt: skip
+
+    def _follow(self, own: dict[str, Correction | None] | None = None) -> None:
+        """Take over what has changed in the file; `own`: what this process has just written."""
+        with self._lock:
+            version = self.log.refresh()
+            if version == self._seen:
+                return
+            if own is not None and version == self._seen + 1:
+                self.samples.change(own)
+            else:
+                self.samples.apply(dict(self.log.decided()))
+            self._seen = version
+
+    def _all_queues(self) -> list[Queue]:
+        decided = np.flatnonzero(self.samples.decided)
+        unsure = [index for index in decided.tolist()
+                  if self.log.decided()[self.samples.all[index].key].decision == "unsure"]  # fmt: skip
+        more = [
+            Queue("unsure", "Not sure", "Set aside for later, or for somebody else.", np.array(unsure, np.int64),
+                  len(unsure), lambda _: "set aside as not sure"),
+            Queue("decided", "Decided", "Every decision so far; each can be changed or withdrawn.", decided,
+                  len(decided), lambda _: ""),
+        ]  # fmt: skip
+        return [*self.queues.values(), *more]
+
+    def _queue(self, name: str) -> Queue:
+        if name.startswith("class:"):
+            return self._class_queue(name.removeprefix("class:"))
+        for queue in self._all_queues():
+            if queue.name == name:
+                return queue
+        raise DarkroomError(f"there is no list {name[:100]!r}; load the page again")
+
+    def _class_queue(self, label: str) -> Queue:
+        """All samples with pixels that have a label now, the least likely first."""
+        if label not in self.samples.classes:
+            raise DarkroomError(f"there is no class {label[:100]!r}; load the page again")
+        mine = np.flatnonzero(self.samples.labels[: self.samples.pictured] == self.samples.classes.index(label))
+        if self.evidence and label in self.evidence.classes:
+            own = self.evidence.probabilities[mine, self.evidence.classes.index(label)]
+            mine = mine[np.argsort(np.nan_to_num(own, nan=2.0), kind="stable")]
+        return Queue(f"class:{label}", label, "", mine, len(mine), lambda _: "")
+
+    def _queue_facts(self, queue: Queue) -> dict[str, Any]:
+        first = queue.order[: queue.count]
+        is_open = int((~self.samples.decided[first]).sum())
+        return {"name": queue.name, "title": queue.title, "about": queue.about, "count": queue.count,
+                "open": is_open, "total": len(queue.order)}  # fmt: skip
+
+    def _classes(self) -> list[tuple[str, int, int]]:
+        return sorted(row for row in self.samples.counts() if row[1])
+
+    def _answers(self, index: int) -> list[dict[str, Any]]:
+        """The most probable classes of a sample, and its own label's: [] where it has no answer."""
+        if self.evidence is None or index >= self.samples.pictured:
+            return []
+        row = self.evidence.probabilities[index]
+        if not np.isfinite(row).all():
+            return []
+        best = np.argsort(-row, kind="stable")[:ANSWERS].tolist()
+        own = self.samples.all[index].label
+        if own in self.evidence.classes and self.evidence.classes.index(own) not in best:
+            best.append(self.evidence.classes.index(own))
+        return [{"class": self.evidence.classes[at], "probability": round(float(row[at]), 5)} for at in best]
+
+    def _proposal(self, index: int) -> dict[str, Any] | None:
+        """The class that the model answers a sample with, where it is another than the label of the source."""
+        if self.evidence is None or index >= self.samples.pictured:
+            return None
+        row = self.evidence.probabilities[index]
+        best = int(np.nan_to_num(row, nan=-1.0).argmax())
+        if math.isnan(row[best]) or self.evidence.classes[best] == self.samples.all[index].label:
+            return None
+        return {"class": self.evidence.classes[best], "probability": round(float(row[best]), 4)}

@@ -1,0 +1,60 @@
+"""A run to review, a copy of it for each test, and a browser."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.review.run import make_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder of a run of 400 digits, and the true labels of the 12 of them that are labelled wrongly."""
+    root = tmp_path_factory.mktemp("digits")
+    return root, make_run(root)
+
+
+@pytest.fixture
+def run(digits, tmp_path: Path) -> Path:
+    """A copy of that run, which the test may change."""
+    return Path(shutil.copytree(digits[0], tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; the test skips where it is not installed."""
+    if not CHROMIUM:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Iterator[Any]:
+    """Opens a review's page; afterwards no script may have failed, and nothing may have been asked of elsewhere."""
+    contexts, faults = [], []
+
+    def open_page(url: str, path: str = "", **settings: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | settings))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30000)  # a busy machine
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+        page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else faults.append(asked.url))
+        page.goto(url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []

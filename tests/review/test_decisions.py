@@ -1,0 +1,150 @@
+"""The log of decisions: what is recorded is on the disk, whoever else writes the file meanwhile."""
+
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darkroom.core.errors import DarkroomError
+from darkroom.review.decisions import DecisionLog
+from darkroom.splits.corrections import Correction, read_corrections
+from tests.conftest import ROOT
+
+WHEN = "2026-11-28T05:00:00Z"
+
+
+def correction(number: int, decision: str = "exclude", becomes: str = "", note: str = "") -> Correction:
+    return Correction(f"{number:064x}", f"{number:064x}", decision, "ant", becomes, "a test", WHEN, note)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> DecisionLog:
+    return open_log(tmp_path)
+
+
+def open_log(folder: Path) -> DecisionLog:
+    return DecisionLog(folder / "corrections.csv", folder / ".darkroom/lock")
+
+
+def record(log: DecisionLog, *made: Correction) -> dict[str, Correction | None]:
+    return log.record({one.key: one for one in made})
+
+
+def kept(log: DecisionLog) -> list[tuple[str, str, str]]:
+    return [(row.key[-1], row.decision, row.becomes) for row in read_corrections(log.path)]
+
+
+def test_a_missing_file_is_begun_and_each_decision_is_one_line_more(log):
+    assert log.path.read_text() == "sha256,id,decision,was,becomes,by,when,note\n"
+    record(log, correction(1))
+    record(log, correction(2, "relabel", "bee", note='a "note", of two\tparts'))
+    assert kept(log) == [("1", "exclude", ""), ("2", "relabel", "bee")]
+    assert read_corrections(log.path)[1].note == 'a "note", of two\tparts'
+    assert len(log.path.read_text().splitlines()) == 3
+
+
+def test_another_decision_replaces_the_row_and_none_takes_it_away(log):
+    record(log, correction(1), correction(2), correction(3))
+    before = log.record({correction(2).key: correction(2, "keep"), correction(3).key: None})
+    assert [old.decision for old in before.values() if old] == ["exclude", "exclude"]
+    assert kept(log) == [("1", "exclude", ""), ("2", "keep", "")]
+    log.record({correction(9).key: None})  # nothing to withdraw
+    assert kept(log) == [("1", "exclude", ""), ("2", "keep", "")]
+
+
+def test_rows_that_somebody_else_wrote_meanwhile_stay(log, tmp_path):
+    record(log, correction(1))
+    other = open_log(tmp_path)
+    record(other, correction(2))
+    record(log, correction(1, "keep"), correction(3))
+    assert sorted(kept(other)) == [("1", "keep", ""), ("2", "exclude", ""), ("3", "exclude", "")]
+    version = other.version
+    assert other.refresh() > version
+    assert set(other.decided()) == {correction(number).key for number in (1, 2, 3)}
+
+
+def test_a_last_line_without_its_end_is_not_run_into(log):
+    record(log, correction(1))
+    log.path.write_text(log.path.read_text().rstrip("\n"))
+    record(log, correction(2))
+    assert kept(log) == [("1", "exclude", ""), ("2", "exclude", "")]
+
+
+def test_a_mistake_in_the_file_stops_the_decision_and_is_named(log):
+    text = log.path.read_text() + "abc,,exclude,ant,,me,now,\n"
+    log.path.write_text(text)
+    with pytest.raises(DarkroomError, match=r"corrections\.csv, line 2, column sha256: 'abc'"):
+        record(log, correction(1))
+    assert log.path.read_text() == text
+
+
+def test_contradictions_in_the_file_are_named(log):
+    lines = [f"{1:064x},,{kind},ant,,me,now,\n" for kind in ("exclude", "keep")]
+    log.path.write_text(log.path.read_text() + "".join(lines))
+    with pytest.raises(DarkroomError, match="lines 2 and 3 decide differently"):
+        log.refresh()
+
+
+def test_processes_that_write_at_once_lose_nothing(log, tmp_path):
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        pool.starmap(write_many, [(tmp_path, 100 * begin) for begin in range(3)])
+    assert {row.key for row in read_corrections(log.path)} == {
+        correction(100 * begin + number).key for begin in range(3) for number in range(20)
+    }
+
+
+def write_many(folder: Path, first: int) -> None:
+    """Twenty decisions, one at a time; every fifth is changed, which rewrites the file."""
+    log = open_log(folder)
+    for number in range(20):
+        record(log, correction(first + number))
+        if number % 5 == 0:
+            record(log, correction(first + number, "keep"))
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from tests.review.test_decisions import correction, limit_files_to, open_log, record
+from darkroom.core.errors import DarkroomError
+folder = Path(sys.argv[1])
+log = open_log(folder)
+record(log, correction(1))
+limit_files_to(log.path.stat().st_size + 40)
+for change in (correction(2), correction(1, "keep", note="x" * 400)):
+    try:
+        record(log, change)
+    except DarkroomError as error:
+        print(error)
+"""
+
+
+def limit_files_to(size: int) -> None:
+    """Let this process write no file beyond `size` bytes, as a full disk would."""
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_disk_without_room_leaves_the_file_as_it_was_and_says_so(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], env=environment, capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert all("the decision is not saved" in line for line in said)
+    assert kept(open_log(tmp_path)) == [("1", "exclude", "")]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_hundred_thousand_decisions_do_not_slow_the_next_one_down(log, monkeypatch):
+    record(log, *(correction(number) for number in range(100_000)))
+    monkeypatch.setattr("darkroom.review.decisions.read_corrections", lambda path: pytest.fail(f"{path} is read again"))
+    before = log.path.stat().st_size
+    record(log, correction(100_001))
+    assert log.path.stat().st_size - before == len(",".join(correction(100_001).row())) + 1
