@@ -70,7 +70,7 @@ def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, An
     if rare:
         found.append(f"Fewer than {FEW} test pictures, so little is known of: {_listed(rare)}.")
     if quantized:
-        found.append("Weights and activations have 8 bits; the metrics above are those of the float32 model.")
+        found.append("Weights and activations have 8 bits; the metrics above are measured with them.")
     return found
 
 
