@@ -22,11 +22,11 @@ PAGE = 100
 
 
 class CommentError(Exception):
-    """The report cannot be posted; str(error) says why."""
+    """Report that the comment cannot be posted; str(error) has the reason."""
 
 
 class Api:
-    """The part of GitHub's API that is needed."""
+    """Call the part of GitHub's API that is needed."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         try:
@@ -36,7 +36,7 @@ class Api:
         self.url = environment.get("GITHUB_API_URL", "https://api.github.com")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON that GitHub answers to a call below the repository. Raises CommentError with its message."""
+        """Return the JSON that GitHub answers to a call below the repository. Raises CommentError with its message."""
         request = urllib.request.Request(
             f"{self.url}/repos/{self.repository}/{path}",
             method=method,
@@ -82,7 +82,7 @@ def post(folder: Path, api: Api, head: str) -> str:
 
 
 def _known(api: Api, number: str) -> int | None:
-    """The id of the bot's own report among the comments."""
+    """Return the id of the bot's own report among the comments."""
     page = 1
     while True:
         comments = api.call("GET", f"issues/{number}/comments?per_page={PAGE}&page={page}")
@@ -95,7 +95,7 @@ def _known(api: Api, number: str) -> int | None:
 
 
 def main() -> int:
-    """0: posted; 1: not."""
+    """Return the exit status: 0 posted, 1 not."""
     try:
         head = os.environ.get("HEAD_SHA", "")
         if not head:

@@ -9,30 +9,30 @@ RUNS = "Running stage '"
 
 
 def check(root: Path) -> tuple[bool, str]:
-    """Whether dvc.lock is up to date, and what to say about it.
+    """Return whether dvc.lock is up to date, and what to report about it.
 
     DVC's exit status is not enough: after a change it is 0 where the data is there, so the text counts, too.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"], cwd=root, capture_output=True, text=True
     )
-    said = done.stdout + done.stderr
-    if done.returncode == 0 and CLEAN in said:
+    output = done.stdout + done.stderr
+    if done.returncode == 0 and CLEAN in output:
         return True, "lock-check: dvc.lock fits the code, the params and the data"
-    stale = [line.split(RUNS)[1].split("'")[0] for line in said.splitlines() if line.startswith(RUNS)]
+    stale = [line.split(RUNS)[1].split("'")[0] for line in output.splitlines() if line.startswith(RUNS)]
     if stale:
         return False, (
             f"lock-check: dvc.lock is older than the project: {', '.join(stale)} would run; "
             "run `dvc repro` and commit dvc.lock and metrics"
         )
-    last = [line for line in said.splitlines() if line.strip()]
+    last = [line for line in output.splitlines() if line.strip()]
     return False, "lock-check: " + (last[-1] if last else f"dvc repro ended with status {done.returncode}")
 
 
 def main() -> int:
-    """0: up to date; 1: not."""
-    fits, said = check(Path.cwd())
-    print(said)
+    """Return the exit status: 0 up to date, 1 not."""
+    fits, message = check(Path.cwd())
+    print(message)
     return 0 if fits else 1
 
 

@@ -27,7 +27,7 @@ SHOWN = 20
 
 
 def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> tuple[str, bool]:
-    """The Markdown, and whether the gate lets the change pass. What cannot be compared is said in it."""
+    """Return the Markdown, which names what cannot be compared, and whether the gate lets the change pass."""
     start, notes = fork(root, base)
     try:
         new = load_run(None, root)
@@ -41,9 +41,9 @@ def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> t
 
 
 def fork(root: Path, base: str) -> tuple[str, str]:
-    """The commit at which the change left `base`, and what to say where Git does not know it: then it is `base` itself.
+    """Return the commit at which the change left `base`, and a note where Git does not know that commit.
 
-    What has come to `base` since is none of the change's doing.
+    It is `base` itself then. What has come to `base` since is not part of the change.
     """
     tip = _commit(root, base)
     if not tip:
@@ -61,7 +61,7 @@ def fork(root: Path, base: str) -> tuple[str, str]:
 
 
 def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
-    """The run at `start`; run again in a temporary clone where its predictions are nowhere to be had."""
+    """Return the run at `start`; run again in a temporary clone where its predictions are nowhere to be had."""
     name = "" if start == base else f"{start[:7]}, where the change left {base[:12] if _is_sha(base) else base}"
     try:
         run = load_run(start, root)
@@ -71,7 +71,7 @@ def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
             raise
         commit = _commit(root, start)
         if not commit:
-            raise  # there is no such base: what was said of it first says so
+            raise  # there is no such base, as the first error already reports
     say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
     folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
     try:
@@ -83,7 +83,7 @@ def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
 
 
 def _commit(root: Path, name: str) -> str:
-    """The commit that Git knows by `name`; "" when it knows none."""
+    """Return the commit that Git knows by `name`; "" when it knows none."""
     try:
         return git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     except DarkroomError:
@@ -95,7 +95,7 @@ def _is_sha(text: str) -> bool:
 
 
 def curves(root: Path, base: str, start: str) -> str:
-    """The validation loss of the runs at `start` of `base` and here as a line of bars each, as far as it is known."""
+    """Return the validation loss of the runs at `start` of `base` and here as a line of bars each, where known."""
     lines = []
     for name, rev in ((base[:12] if _is_sha(base) else base, start), ("this change", None)):
         try:
@@ -109,7 +109,7 @@ def curves(root: Path, base: str, start: str) -> str:
 
 
 def sparkline(values: list[float], most: int = 60) -> str:
-    """The values as bars of eight heights, at most `most` of them."""
+    """Return the values as bars of eight heights, at most `most` of them."""
     step = -(-len(values) // most)
     shown = values[::step]
     low, high = min(shown), max(shown)
@@ -143,7 +143,7 @@ def _detail(line: str) -> bool:
 
 
 def _links() -> str:
-    """Where the figures are, when this runs in a GitHub workflow."""
+    """Return where the figures are, when this runs in a GitHub workflow."""
     known = [os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
     if not all(known):
         return "All figures: `make report`."

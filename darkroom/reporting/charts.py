@@ -28,7 +28,9 @@ GRAIN = 200  # points of a curve that are closer than 1 / GRAIN are drawn as one
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) in order. `faint` ones are background: thin, grey, not in the legend. `dots` marks each point.
+    """Hold one line: points (x, y) in order. `dots` marks each point.
+
+    `faint` ones are background: thin, grey, not in the legend.
 
     `low` and `high` (n,) are the ends of each point's interval; such points are not joined.
     """

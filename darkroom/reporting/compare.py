@@ -22,7 +22,7 @@ GATES = {
 
 
 def main(arguments: list[str]) -> int:
-    """0: done; 1: --fail-on says so; 2: the runs cannot be compared, and why is on standard error."""
+    """Return the exit status: 0 compared, 1 `--fail-on` applies, 2 not comparable (the reason is on standard error)."""
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
     try:
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 def render(found: Comparison, kind: str, show: int) -> str:
-    """The comparison as "text", "md" or "json"; at most `show` classes and images, JSON has all."""
+    """Return the comparison as "text", "md" or "json"; at most `show` classes and images, JSON has all."""
     if kind == "json":
         return json.dumps(found.as_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return as_markdown(found, show) if kind == "md" else as_text(found, show)
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share; 0.01 is one point of accuracy")
+        raise argparse.ArgumentTypeError(f"{text} is not a share; 0.01 is one point of accuracy")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Two runs on the same test images: what differs, by how much, and whether it is real."""
+"""Compare two runs on the same test images: what differs, by how much, and whether it is real."""
 
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -29,7 +29,7 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of both runs; the interval is that of the difference, new minus old. None: no such number."""
+    """Hold one metric of both runs; the interval is of the difference, new minus old. None: no such number."""
 
     name: str
     old: float | None
@@ -52,7 +52,10 @@ class Row:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class's images: how many only the new run gets right (fixed) or only the old (broken); Holm's p-value."""
+    """Count the images of one class that only the new run gets right (fixed) or only the old (broken).
+
+    `p_adjusted` is `p` by Holm's method, over all classes of the test set.
+    """
 
     name: str
     images: int
@@ -66,7 +69,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Flip:
-    """An image that one of the two runs gets right and the other does not."""
+    """Describe an image that one of the two runs gets right and the other does not."""
 
     id: str
     location: str
@@ -78,7 +81,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that `darkroom compare` says."""
+    """Hold everything that `darkroom compare` reports."""
 
     old: str
     new: str
@@ -99,7 +102,7 @@ class Comparison:
     flips: list[Flip]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for a program to read."""
+        """Return plain values, for a program to read."""
         return asdict(self) | {
             "params": [{"key": key, "old": old, "new": new} for key, old, new in self.params],
             "rows": [asdict(row) | {"verdict": row.says} for row in self.rows],
@@ -107,19 +110,19 @@ class Comparison:
 
     @property
     def accuracy(self) -> Row:
-        """The row of the metric that the verdict is about."""
+        """Return the row of the metric that the verdict is about."""
         return self.rows[0]
 
 
 def compare(
     old: Run,
     new: Run,
-    places: dict[str, str],
+    locations: dict[str, str],
     margin: float = 0.0,
     seed: int = 0,
     groups: dict[str, str] | None = None,
 ) -> Comparison:
-    """Compare two runs. `places`: where each image lies, by id. Raises CompareError unless the images are the same.
+    """Compare two runs. `locations`: of each image, by id. Raises CompareError unless both have the same images.
 
     `groups`: the group of each image, by id; images without one stand alone. Where a group has several test images,
     the p-value, the interval and the needed images of accuracy are those of groups that flip together.
@@ -162,12 +165,12 @@ def compare(
         params=differing(old.params, new.params),
         rows=rows,
         classes=class_rows(one, two),
-        flips=flips(one, two, places),
+        flips=flips(one, two, locations),
     )
 
 
 def judge(p: float, difference: float, low: float | None, high: float | None, margin: float) -> str:
-    """The verdict on accuracy: by the exact test without a margin, otherwise by the interval clearing the margin."""
+    """Return the verdict on accuracy: by the exact test without a margin, else by the interval clearing the margin."""
     if low is None or high is None or p > ALPHA:
         return UNCLEAR
     if margin == 0:
@@ -176,7 +179,7 @@ def judge(p: float, difference: float, low: float | None, high: float | None, ma
 
 
 def aligned(old: Run, new: Run) -> Predictions:
-    """The new run's predictions in the old one's order of images and classes. Raises CompareError."""
+    """Return the new run's predictions in the old one's order of images and classes. Raises CompareError."""
     one, two = old.predictions, new.predictions
     both = f"{old.name} and {new.name} were not tested on the same images"
     if not len(one) or not len(two):
@@ -192,8 +195,8 @@ def aligned(old: Run, new: Run) -> Predictions:
     if set(one.classes) != set(two.classes):
         differ = sorted(set(one.classes) ^ set(two.classes))
         raise CompareError(f"{both}: only one of them knows the classes {', '.join(differ[:5])}")
-    place = {sample: row for row, sample in enumerate(two.ids)}
-    order = np.array([place[sample] for sample in one.ids])
+    row_of = {sample: row for row, sample in enumerate(two.ids)}
+    order = np.array([row_of[sample] for sample in one.ids])
     to_old = np.array([one.classes.index(name) for name in two.classes] + [-1])
     columns = np.argsort(to_old[:-1])
     labels = to_old[two.labels[order]]
@@ -206,7 +209,7 @@ def aligned(old: Run, new: Run) -> Predictions:
 def metric_rows(
     one: Predictions, two: Predictions, seed: int, accuracy: tuple[float | None, float | None]
 ) -> list[Row]:
-    """Each compared metric of both runs, with the interval of its difference."""
+    """Return each compared metric of both runs, with the interval of its difference."""
     once = np.ones((1, len(one)))
     before, after = (run.scorer.plain(once) | run.scorer.ranked(once) for run in (one, two))
     shown = [metric for metric in registry.compared() if metric.key in before]
@@ -223,7 +226,7 @@ def metric_rows(
 
 
 def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
-    """Each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
+    """Return each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
     was, now = one.scorer.correct, two.scorer.correct
     present = np.unique(one.labels)
     counts = []
@@ -239,14 +242,14 @@ def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
     return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
 
 
-def flips(one: Predictions, two: Predictions, places: dict[str, str]) -> list[Flip]:
-    """The images that were fixed or broken; the broken ones first."""
+def flips(one: Predictions, two: Predictions, locations: dict[str, str]) -> list[Flip]:
+    """Return the images that were fixed or broken; the broken ones first."""
     was, now = one.scorer.correct, two.scorer.correct
     names = [*one.classes, "no answer"]
     return [
         Flip(
             one.ids[row],
-            places.get(one.ids[row], ""),
+            locations.get(one.ids[row], ""),
             names[one.labels[row]],
             names[one.predicted[row]],
             names[two.predicted[row]],
@@ -257,14 +260,14 @@ def flips(one: Predictions, two: Predictions, places: dict[str, str]) -> list[Fl
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The params whose values differ, by key; None where one run does not have it."""
+    """Return the params whose values differ, by key; None where one run does not have it."""
     return [
         (key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
     ]
 
 
 def points(share: float) -> str:
-    """0.0123 -> "+1.23 points": hundredths of the test set, signed."""
+    """Return a share in percentage points, signed, without the unit: 0.0123 -> "+1.23"."""
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
@@ -279,12 +282,12 @@ def _sentence(
     p: float,
 ) -> str:
     span = "" if low is None or high is None else f" (95 % interval {points(low)} to {points(high)}, p = {p:.2g})"
-    said = f"{verdict}: accuracy {points(difference)} points{span}"
+    sentence = f"{verdict}: accuracy {points(difference)} points{span}"
     if margin:
-        said += f", judged against a margin of {100 * margin:g} points"
+        sentence += f", judged against a margin of {100 * margin:g} points"
     if verdict != UNCLEAR:
-        return said
-    tell = f"these images would show {100 * least:.1f} points or more" if least < 1 else "these images are too few"
+        return sentence
+    power = f"these images would show {100 * least:.1f} points or more" if least < 1 else "these images are too few"
     if more is None:
-        return f"{said}; {tell} with a power of 80 %"
-    return f"{said}; about {more:,} more test images would tell, if the difference is as seen ({tell}; power 80 %)"
+        return f"{sentence}; {power} with a power of 80 %"
+    return f"{sentence}; about {more:,} more test images would tell, if the difference is as seen ({power}; power 80 %)"

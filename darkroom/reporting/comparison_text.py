@@ -13,7 +13,7 @@ PLOT = 33  # characters of an interval's drawing
 
 
 def as_text(found: Comparison, show: int) -> str:
-    """For a terminal."""
+    """Return the comparison for a terminal."""
     parts = [
         f"{found.old} → {found.new}, on the same {found.n:,} test images",
         f"{SIGNS[found.verdict]} {found.sentence}",
@@ -32,7 +32,7 @@ def as_text(found: Comparison, show: int) -> str:
 
 
 def as_markdown(found: Comparison, show: int) -> str:
-    """For a pull request: the verdict first, long tables folded away."""
+    """Return the comparison for a pull request: the verdict first, long tables folded away."""
     parts = [
         f"### {SIGNS[found.verdict]} {found.verdict.capitalize()}",
         f"{_escape(found.old)} → {_escape(found.new)}, on the same {found.n:,} test images: {_escape(found.sentence)}.",
@@ -57,7 +57,7 @@ def as_markdown(found: Comparison, show: int) -> str:
 
 
 def interval_plot(rows: Sequence[Row]) -> str:
-    """The intervals of all differences on one axis, to the right is better; plain text, so that any page shows it."""
+    """Draw the intervals of all differences on one axis, better to the right; as plain text, which any page shows."""
     shown = [row for row in rows if row.low is not None and row.high is not None and row.difference is not None]
     widest = max((max(abs(row.low or 0), abs(row.high or 0)) for row in shown), default=0)
     if not widest:
@@ -65,16 +65,16 @@ def interval_plot(rows: Sequence[Row]) -> str:
     width = max(len(label(row.name)) for row in shown)
     half = PLOT // 2
 
-    def place(value: float) -> int:
+    def column(value: float) -> int:
         return half + round(value / widest * half)
 
     lines = [f"{'':{width}}  {'worse ◂':>{half}}│{'▸ better':<{half}}"]
     for row in shown:
-        ends = sorted(place(row.direction * (value or 0)) for value in (row.low, row.high))
+        ends = sorted(column(row.direction * (value or 0)) for value in (row.low, row.high))
         cells = [" "] * PLOT
         cells[half] = "│"
         cells[ends[0] : ends[1] + 1] = "─" * (ends[1] - ends[0] + 1)
-        cells[place(row.direction * (row.difference or 0))] = "●"
+        cells[column(row.direction * (row.difference or 0))] = "●"
         lines.append(f"{label(row.name):{width}}  {''.join(cells)}".rstrip())
     lines.append(f"{'':{width}}  {f'{-widest:.3f}':<{half}}0{f'+{widest:.3f}':>{half}}")
     return "\n".join(lines)
@@ -145,7 +145,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
+    """Return a table of cells that are Markdown already."""
     numeric = [i > 0 and all(_is_number(row[i]) for row in rows) for i in range(len(head))]
     lines = ["|".join(["", *row, ""]) for row in (head, *rows)]
     lines.insert(1, "|".join(["", *("--:" if right else ":--" for right in numeric), ""]))
@@ -165,7 +165,7 @@ def _escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Text as a code span, in which nothing is markup but a fence such as its own, and a table's |."""
+    """Return text as a code span, in which nothing is markup but a fence such as its own, and a table's |."""
     text = one_line(text).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     # Markdown takes one blank off both ends, which a backtick at an end needs.

@@ -22,12 +22,12 @@ LOSSLESS = 64  # up to this side a picture is kept as it is: one sees the pixels
 UNCERTAIN = 12  # least certain answers that are shown large, with the wrong ones
 EXPLAINED = {"Grad-CAM": 300, "occlusion": 24}  # pictures with a heat map: occlusion takes 65 answers for one
 REFERENCES = 20_000  # training images at most among which neighbours are looked for
-TOP = 5  # classes whose probability is told
+TOP = 5  # classes whose probability is shown
 
 
 @dataclass
 class Album:
-    """Pictures as data URIs, with what is left of the bytes."""
+    """Hold pictures as data URIs, and the number of bytes still to spend."""
 
     left: int
     near: list[dict[str, Any]] = field(default_factory=list)
@@ -126,7 +126,7 @@ def _shot(material: Material, row: int, source: str, suspect: bool) -> dict[str,
     own = material.unseen.predictions
     shares = own.probabilities[row]
     top = np.argsort(-shares, kind="stable")[: TOP if np.isfinite(shares).all() else 0]
-    told = {
+    shot: dict[str, Any] = {
         "src": source,
         "l": int(own.labels[row]),
         "a": int(own.predicted[row]),
@@ -135,10 +135,10 @@ def _shot(material: Material, row: int, source: str, suspect: bool) -> dict[str,
         "f": material.unseen.locations[row],
     }
     if suspect:
-        told["s"] = 1
+        shot["s"] = 1
     if row < len(material.val.predictions):
-        told["v"] = 1
-    return told
+        shot["v"] = 1
+    return shot
 
 
 def _add_neighbours(made: Album, material: Material, rows: Sequence[int]) -> None:
@@ -153,16 +153,16 @@ def _add_neighbours(made: Album, material: Material, rows: Sequence[int]) -> Non
     for number in range(len(rows)):
         near = []
         for column in np.argsort(-alike[number], kind="stable")[:NEIGHBOURS]:
-            place = int(keep[column])
-            if place not in known:
-                data = encoded(images.rows(np.array([place]))[0], NEAR_SIDE, 50)
+            row = int(keep[column])
+            if row not in known:
+                data = encoded(images.rows(np.array([row]))[0], NEAR_SIDE, 50)
                 if len(data) <= room:
                     room -= len(data)
                     made.left -= len(data)
-                    known[place] = len(made.near)
-                    made.near.append({"src": data_uri(data), "l": int(images.labels[place])})
-            if place in known:
-                near.append(known[place])
+                    known[row] = len(made.near)
+                    made.near.append({"src": data_uri(data), "l": int(images.labels[row])})
+            if row in known:
+                near.append(known[row])
         made.shots[number]["n"] = near
 
 

@@ -10,10 +10,9 @@ EARLY = 100  # steps that exaggerate the attraction
 
 
 def project(features: np.ndarray) -> np.ndarray:
-    """Places (n, 2) float32, centred, of features (n, D): alike images lie together; distances between groups say
-    little.
+    """Return points (n, 2) float32, centred, of features (n, D): alike images lie together.
 
-    Starts from the two principal components, so that it depends on no seed.
+    Distances between groups mean little. Starts from the two principal components, so that it depends on no seed.
     """
     n = len(features)
     spread = features.astype(np.float64) - (features.mean(axis=0) if n else 0)
@@ -29,7 +28,7 @@ def project(features: np.ndarray) -> np.ndarray:
 
 
 def _affinities(points: np.ndarray, perplexity: float) -> np.ndarray:
-    """Symmetric neighbour probabilities (n, n) that sum to 1, each row's entropy log(perplexity)."""
+    """Return symmetric neighbour probabilities (n, n) that sum to 1, each row's entropy log(perplexity)."""
     norms = (points * points).sum(axis=1)
     distance = np.maximum(norms[:, None] + norms - 2 * points @ points.T, 0)
     np.fill_diagonal(distance, np.inf)

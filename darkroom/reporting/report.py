@@ -212,5 +212,5 @@ def _map(material: Material) -> tuple[str, list[list[Any]]]:
     if len(rows) < FEWEST_ON_MAP:
         return "", []
     points = project(material.test.features[rows])
-    told = [[int(own.labels[row]), int(own.predicted[row]), material.test.locations[row]] for row in rows]
-    return charts.map_chart(points, own.labels[rows], own.scorer.correct[rows], own.classes), told
+    facts = [[int(own.labels[row]), int(own.predicted[row]), material.test.locations[row]] for row in rows]
+    return charts.map_chart(points, own.labels[rows], own.scorer.correct[rows], own.classes), facts

@@ -20,12 +20,12 @@ INDEX, SPLIT = "data/index.csv", "data/split.csv"
 
 
 class CompareError(DarkroomError):
-    """Two runs cannot be compared: one is not there, or they answer different questions."""
+    """Report that two runs cannot be compared: one is missing, or they answer different questions."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked and what came out. `params` as the run used them, not as params.yaml has been edited since."""
+    """Hold a run's params (as the run used them, whatever params.yaml is now), metrics and predictions."""
 
     name: str
     params: dict[str, Any]
@@ -34,7 +34,7 @@ class Run:
 
 
 def load_run(rev: str | None, root: Path) -> Run:
-    """The run at a branch, tag, commit or DVC experiment; None is the workspace. Raises CompareError."""
+    """Return the run at a branch, tag, commit or DVC experiment; None is the workspace. Raises CompareError."""
     reader = Revision(rev, root)
     predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
     params = flatten(reader.mapping(PARAMS)) | used_params(reader.lock)
@@ -42,7 +42,7 @@ def load_run(rev: str | None, root: Path) -> Run:
 
 
 def used_params(lock: dict[str, Any]) -> dict[str, Any]:
-    """The params that dvc.lock says the stages ran with."""
+    """Return the params with which the stages ran, by dvc.lock."""
     found: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for values in stage.get("params", {}).values():
@@ -51,18 +51,18 @@ def used_params(lock: dict[str, Any]) -> dict[str, Any]:
 
 
 def locked_md5(lock: dict[str, Any], path: str) -> str | None:
-    """The MD5 that a dvc.lock has of an output; None where it has none."""
+    """Return the MD5 that a dvc.lock has of an output; None where it has none."""
     outs = [out for stage in (lock.get("stages") or {}).values() for out in stage.get("outs") or []]
     return next((out.get("md5") for out in outs if out["path"] == path), None)
 
 
 def md5(data: bytes) -> str:
-    """The hex MD5 of a file's bytes, as DVC takes it."""
+    """Return the hex MD5 of a file's bytes, as DVC takes it."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Return nested mappings as one, with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -70,7 +70,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def locations(root: Path) -> dict[str, str]:
-    """Where each test image lies, by id, as far as the workspace knows."""
+    """Return the location of each test image, by id, as far as the workspace knows."""
     path = root / SAMPLES
     return {row["id"]: row["location"] for row in files.read_csv(path)} if path.exists() else {}
 
@@ -98,7 +98,7 @@ class Revision:
         try:
             self.repo = Repo(str(root))
         except NotDvcRepoError as error:
-            raise CompareError(f"{root} is no DVC project; run from the project's root") from error
+            raise CompareError(f"{root} is not a DVC project; run from the project's root") from error
         except DvcException as error:
             raise CompareError(f"{root} cannot be read as a DVC project in Git: {_last_line(error)}") from error
         if Path(self.repo.root_dir).resolve() != root.resolve():
@@ -116,7 +116,7 @@ class Revision:
         # AttributeError: scmrepo's, of a tree or a file (main^{tree}); NotImplementedError: of core.no_scm
         except (DvcException, AttributeError, NotImplementedError) as error:
             raise CompareError(
-                f"{rev} is no branch, tag, commit or experiment here; `git branch -a` and `dvc exp list` name them,"
+                f"{rev} is not a branch, tag, commit or experiment here; `git branch -a` and `dvc exp list` name them,"
                 " `git fetch` and `dvc exp pull` get them"
             ) from error
         if not commit.startswith(rev):
@@ -124,7 +124,7 @@ class Revision:
         return commit
 
     def text(self, path: str) -> str:
-        """A file's text. Raises CompareError when it cannot be had, or in the workspace is not what dvc.lock says."""
+        """Return a file's text. Raises CompareError when it is missing, or in the workspace differs from dvc.lock."""
         from dvc.exceptions import DvcException
         from dvc.repo.brancher import switch
 
@@ -144,7 +144,7 @@ class Revision:
                 ) from error
 
     def _here(self, path: str) -> str:
-        """The text of a file of the workspace."""
+        """Return the text of a file of the workspace."""
         data = (self.root / path).read_bytes()
         # An output that `dvc checkout` has not brought along is the answer of another commit.
         wanted = None if path in IN_GIT else locked_md5(self.lock, path)
@@ -157,11 +157,11 @@ class Revision:
 
     @cached_property
     def lock(self) -> dict[str, Any]:
-        """dvc.lock's mapping; parsing it takes a while."""
+        """Return dvc.lock's mapping, which is slow to parse."""
         return self.mapping(LOCK)
 
     def metrics(self) -> dict[str, Any]:
-        """metrics/test.json; empty where there is none."""
+        """Return metrics/test.json; empty where there is none."""
         text = self.optional(METRICS)
         try:
             found = json.loads(text or "{}")
@@ -172,14 +172,14 @@ class Revision:
         return found if isinstance(found, dict) else {}
 
     def optional(self, path: str) -> str | None:
-        """A file's text, or None where there is none."""
+        """Return a file's text, or None where there is none."""
         try:
             return self.text(path)
         except CompareError:
             return None
 
     def mapping(self, path: str) -> dict[str, Any]:
-        """A YAML file's mapping; empty where there is none."""
+        """Return a YAML file's mapping; empty where there is none."""
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 

@@ -1,4 +1,4 @@
-"""What differs first along the pipeline between two runs: a param, code, data, a version or a setting.
+"""Find what differs first along the pipeline between two runs: a param, code, data, a version or a setting.
 
 An output that differs while every input of its stage is the same was made with other versions or on another machine:
 what metrics/run.json notes of the two tells which.
@@ -18,7 +18,7 @@ Stages = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same. `kind`: stage, command, param, code, input, output, version or setting."""
+    """Describe one thing that differs. `kind`: stage, command, param, code, input, output, version or setting."""
 
     stage: str
     kind: str
@@ -27,7 +27,7 @@ class Difference:
     other: Any
 
     def facts(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the difference as plain values, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Difference:
 
 
 def in_order(stages: Stages) -> list[str]:
-    """The names of dvc.lock's stages, each after those whose outputs it reads."""
+    """Return the names of dvc.lock's stages, each after those whose outputs it reads."""
     made = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     graph = {
         name: sorted({maker for dep in stages[name].get("deps", []) if (maker := _maker(dep["path"], made))} - {name})
@@ -46,12 +46,12 @@ def in_order(stages: Stages) -> list[str]:
 
 
 def inputs(reference: Stages, other: Stages) -> list[Difference]:
-    """Commands, params, code and data from outside that differ, in the order of the pipeline."""
+    """Return commands, params, code and data from outside that differ, in the order of the pipeline."""
     return [difference for name in _both(reference, other) for difference in _inputs(name, reference, other)]
 
 
 def outputs(reference: Stages, other: Stages) -> list[Difference]:
-    """Outputs whose hashes differ, in the order of the pipeline."""
+    """Return outputs whose hashes differ, in the order of the pipeline."""
     return [
         Difference(name, "output", path, one, two)
         for name in _both(reference, other)
@@ -62,7 +62,7 @@ def outputs(reference: Stages, other: Stages) -> list[Difference]:
 
 
 def ways(stage: str, reference: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
-    """How `stage` was run otherwise, by two metrics/run.json: versions, then settings, then the machine."""
+    """Return how two runs of `stage` differ, by their metrics/run.json: versions, then settings, then the machine."""
     one, two = (noted.get("stages", {}).get(stage, {}) for noted in (reference, other))
     if not one or not two:
         return []
@@ -81,7 +81,7 @@ def ways(stage: str, reference: Mapping[str, Any], other: Mapping[str, Any]) -> 
 
 
 def first(reference: Any, other: Any) -> list[Difference]:
-    """The first cause along the pipeline, and what stands beside it in the same stage; [] when nothing differs.
+    """Return the first cause along the pipeline and others of the same stage; [] when nothing differs.
 
     `reference` and `other` are Results. Where inputs differ, they are the cause; where an output differs alone, the
     versions and settings are; and where none of those is known to differ, the output itself is all there is to name.
@@ -143,7 +143,7 @@ def _unequal(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _of(noted: Mapping[str, Any], stage: str, what: str) -> Mapping[str, Any]:
-    """The machine or the versions of a stage: its own where it was run elsewhere than the last one."""
+    """Return the machine or the versions of a stage: its own where it was not run where the last one was."""
     return noted["stages"].get(stage, {}).get(what) or noted.get(what, {})
 
 

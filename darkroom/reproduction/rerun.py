@@ -15,7 +15,7 @@ LAST_LINES = 15
 
 
 def rerun(root: Path, sha: str, folder: Path) -> Path:
-    """Clone commit `sha` of the project at `root` into `folder` and reproduce what its lock holds; returns the clone.
+    """Clone commit `sha` of the project at `root` into `folder` and reproduce what its lock holds; return the clone.
 
     Data that Git does not hold (a folder of photos, a file of weights) is linked from `root`; downloads that `root`
     has are taken from there, and are verified as ever. Raises DarkroomError with the run's last lines when it fails.
@@ -30,7 +30,7 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {project / '.dvc/own-cache'}\n")
     _link_what_git_lacks(root, project)
     command = [sys.executable, "-m", "dvc", "repro", *sorted(read_yaml(project / LOCK)["stages"])]
-    said: list[str] = []
+    lines: list[str] = []
     with subprocess.Popen(
         command, cwd=project, env=_environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         encoding="utf-8", errors="replace",
@@ -38,19 +38,20 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", file=sys.stderr, flush=True)
-            said = [*said[1 - LAST_LINES :], line]
+            lines = [*lines[1 - LAST_LINES :], line]
     if process.returncode:
-        raise DarkroomError(f"`dvc repro` of {sha} failed with status {process.returncode}:\n{''.join(said).rstrip()}")
+        raise DarkroomError(f"`dvc repro` of {sha} failed with status {process.returncode}:\n{''.join(lines).rstrip()}")
     return project
 
 
 def _steps_up(root: Path, sha: str, prefix: str) -> int:
-    """How many folders above the repository the paths of the lock reach (`../photos`: 1): so deep the clone lies in its
-    folder, that they end in there and not beside it, where another project's may be."""
+    """Return how many folders above the repository the paths of the lock reach (`../photos`: 1).
+
+    The clone lies that deep in its folder, so that they stay inside it and never reach another project's files."""
     try:
         stages = stages_of(git(root, "show", f"{sha}:{prefix}{LOCK}"), sha)
     except DarkroomError:
-        return 0  # no lock, which is told next
+        return 0  # no lock, which is reported next
     paths = [Path(dep["path"]).parts for stage in stages.values() for dep in stage.get("deps", [])]
     return max([parts.count("..") - len(Path(prefix).parts) for parts in paths] + [0])
 
@@ -73,7 +74,7 @@ def _link_what_git_lacks(root: Path, project: Path) -> None:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """This one, without what could bring in parts of another run: checkpoints, and code from elsewhere."""
+    """Return the environment without what could bring in parts of another run: checkpoints, and other code."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DARKROOM_CHECKPOINTS", "PYTHONPATH")}
     if (root / "data/raw").is_dir():
         kept.setdefault("DARKROOM_DOWNLOADS", str((root / "data/raw").resolve()))

@@ -1,4 +1,4 @@
-"""What a run left behind: its dvc.lock, its metrics, its answers on the test set, and how it was run."""
+"""Read what a run left behind: its dvc.lock, its metrics, its answers on the test set, and how it was run."""
 
 import io
 import json
@@ -16,7 +16,7 @@ RUN = "metrics/run.json"
 
 @dataclass(frozen=True)
 class Results:
-    """One run. `stages`: dvc.lock's; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when
+    """Hold one run. `stages`: dvc.lock's; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when
     absent; `predictions`: None where the file is neither here nor in DVC's cache or remote; `absent`: why."""
 
     name: str
@@ -28,7 +28,7 @@ class Results:
 
 
 def of_folder(folder: Path, name: str) -> Results:
-    """The results that lie in the project at `folder`. Raises DarkroomError when there is no dvc.lock."""
+    """Return the results that lie in the project at `folder`. Raises DarkroomError when there is no dvc.lock."""
     if not (folder / LOCK).exists():
         raise DarkroomError(f"{folder / LOCK} does not exist; expected a project that was run with `dvc repro`")
     lock, metrics, run, answers = (_read(folder / path) for path in (LOCK, METRICS, RUN, PREDICTIONS))
@@ -37,7 +37,7 @@ def of_folder(folder: Path, name: str) -> Results:
 
 
 def of_revision(revision: str, root: Path) -> Results:
-    """The results that a commit of the repository at `root` holds, its predictions from DVC. Raises DarkroomError."""
+    """Return the results of a commit of the repository at `root`, predictions from DVC. Raises DarkroomError."""
     try:
         sha = git(root, "rev-parse", "--short", "--verify", "--quiet", f"{revision}^{{commit}}")
     except DarkroomError as error:
@@ -51,7 +51,7 @@ def of_revision(revision: str, root: Path) -> Results:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """What git says, without the last newline. Raises DarkroomError with git's reason."""
+    """Return git's output, without the last newline. Raises DarkroomError with git's reason."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DarkroomError(f"git {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
@@ -73,19 +73,21 @@ def _results(
 
 
 def stages_of(lock: str, name: str) -> dict[str, dict[str, Any]]:
-    """The stages in the text of a dvc.lock, that of `name`. Raises DarkroomError."""
+    """Return the stages in the text of the dvc.lock of `name`. Raises DarkroomError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe", pure=True).load(lock)["stages"]
     except (YAMLError, KeyError, TypeError) as error:
-        raise DarkroomError(f"{LOCK} of {name} is no DVC lock: {' '.join(str(error).split())}") from error
+        raise DarkroomError(f"{LOCK} of {name} is not a DVC lock: {' '.join(str(error).split())}") from error
 
 
 def _answers(reader: Revision, stages: dict[str, dict[str, Any]]) -> tuple[str | None, str]:
-    """predictions.csv of a commit: the workspace's when it is that very file, else from DVC's cache or remote; and
-    where it is in none of them, why."""
+    """Return predictions.csv of a commit, or None and the reason.
+
+    It is the workspace's when that is the same file, else from DVC's cache or remote.
+    """
     here = reader.root / PREDICTIONS
     if here.exists() and md5(here.read_bytes()) == locked_md5({"stages": stages}, PREDICTIONS):
         return _read(here), ""

@@ -1,4 +1,4 @@
-"""Whether two runs are the same: to the last bit, within a tolerance, or not, and where they part."""
+"""Judge whether two runs are the same: to the last bit, within a tolerance, or not, and where they part."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,8 @@ TOLERANCE = 0.01  # of a probability: what other vector units and thread counts 
 
 @dataclass(frozen=True)
 class Answers:
-    """Two runs' answers to the same images. `largest`: the largest difference of two probabilities; `flips`: images
-    that are called something else, of `n`."""
+    """Compare two runs' answers to the same images. `largest`: the largest difference of two probabilities; `flips`:
+    how many of the `n` images have another prediction."""
 
     n: int
     largest: float
@@ -25,8 +25,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a comparison. `outside`: metrics of the other run that are not inside the reference's interval, as
-    (value, low, high); `inside`: how many are; `causes`: what differs first; `changed`: outputs that differ."""
+    """Hold the result of a comparison.
+
+    `outside`: metrics of the other run that are not inside the reference's interval, as (value, low, high); `inside`:
+    how many are; `causes`: what differs first; `changed`: outputs that differ.
+    """
 
     word: str
     answers: Answers | None
@@ -38,7 +41,7 @@ class Verdict:
     outputs: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the verdict as plain values, for JSON."""
         return {
             "verdict": self.word,
             "outputs": self.outputs,
@@ -71,7 +74,7 @@ def judge(reference: Results, other: Results, tolerance: float = TOLERANCE) -> V
 
 
 def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tuple[Answers | None, str]:
-    """The difference of two runs' answers, or None and the reason why they cannot be compared."""
+    """Return the difference of two runs' answers, or None and the reason why they cannot be compared."""
     for predictions, name in zip((one, two), names, strict=True):
         if predictions is None:
             return None, f"the predictions of {name} are not at hand"
@@ -91,7 +94,7 @@ def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tu
 
 
 def metrics_inside(reference: dict[str, Any], other: dict[str, Any]) -> tuple[int, dict[str, tuple[Any, float, float]]]:
-    """How many of `other`'s metrics lie in `reference`'s intervals, and those that do not, by name.
+    """Return how many of `other`'s metrics lie in `reference`'s intervals, and those that do not, by name.
 
     An interval is taken to hold its own value: a bootstrap's need not, and a run is never outside of itself.
     """

@@ -23,7 +23,7 @@ Set DARKROOM_THREADS, DARKROOM_DEVICE and their like to run it another way than 
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 identical or within the tolerance, 1 different, 2 when it cannot be told."""
+    """Return the exit status: 0 identical or within the tolerance, 1 different, 2 not decidable."""
     parser = argparse.ArgumentParser(
         prog="darkroom verify", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -74,7 +74,7 @@ def _again(root: Path, sha: str, keep: Path | None) -> Results:
 
 
 def in_words(verdict: Verdict, other: str, tolerance: float) -> list[str]:
-    """The verdict, a line a finding."""
+    """Return the verdict, a line a finding."""
     same = verdict.outputs - len(verdict.changed)
     lines = [f"{verdict.word}: {same} of {verdict.outputs} outputs have the same hash"]
     if verdict.word != IDENTICAL:

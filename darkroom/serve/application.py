@@ -170,15 +170,15 @@ async def _read(request: Request, service: Service) -> list[Upload]:
 
 
 @asynccontextmanager
-async def _admitted(service: Service, places: int) -> AsyncIterator[None]:
-    """Hold places in the queue while a request is worked on, which has `timeout` seconds. Raises Problem, QueueFull.
+async def _admitted(service: Service, slots: int) -> AsyncIterator[None]:
+    """Hold slots in the queue while a request is worked on, which has `timeout` seconds. Raises Problem, QueueFull.
 
-    They are taken once its body is here: who sends slowly holds none.
+    They are taken once its body has arrived, so that a slow sender holds none.
     """
     batcher = service.batcher
-    if places > batcher.capacity:
-        raise Problem(413, f"{places} pictures in one request, and the queue has {batcher.capacity} places; send fewer")
-    batcher.reserve(places)
+    if slots > batcher.capacity:
+        raise Problem(413, f"{slots} pictures in one request, and the queue has {batcher.capacity} places; send fewer")
+    batcher.reserve(slots)
     try:
         async with asyncio.timeout(service.settings.timeout):
             yield
@@ -187,7 +187,7 @@ async def _admitted(service: Service, places: int) -> AsyncIterator[None]:
         reason = f"no answer within {service.settings.timeout:g} s; try again in {seconds} s"
         raise Problem(503, reason, {"retry-after": str(seconds)}) from None
     finally:
-        batcher.release(places)
+        batcher.release(slots)
 
 
 async def _queue_full(request: Request, error: Exception) -> Response:

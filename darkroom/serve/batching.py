@@ -13,7 +13,7 @@ from darkroom.core.errors import DarkroomError
 
 
 class QueueFull(DarkroomError):
-    """Report that the queue has no place left; `retry_after` is when it should have one, in whole seconds."""
+    """Report that the queue has no slot left; `retry_after` is when it should have one, in whole seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
@@ -22,7 +22,7 @@ class QueueFull(DarkroomError):
 
 @dataclass(frozen=True)
 class Speed:
-    """The batch that suits this machine, and the seconds that an image of it takes."""
+    """Hold the batch size that suits this machine, and the seconds that an image of it takes."""
 
     batch: int
     seconds: float
@@ -52,7 +52,7 @@ def measure_speed(predict: Callable[[np.ndarray], np.ndarray], size: int, larges
 
 @dataclass
 class Stats:
-    """What the queue has done since it was opened."""
+    """Count what the queue has done since it was opened."""
 
     batches: int = 0
     images: int = 0
@@ -73,7 +73,7 @@ class Batcher:
     Lives in one event loop; the model runs in one thread of its own. A batch starts as soon as the model is free and
     either it is full or its oldest picture has waited `wait` seconds.
 
-    An overload is rejected while it is still cheap: `reserve` hands out as many places as the model, at the speed that
+    An overload is rejected while it is still cheap: `reserve` hands out as many slots as the model, at the speed that
     was measured when the service started, answers within `patience` seconds, and never more than `capacity`. A longer
     queue would only make every answer late.
     """
@@ -88,7 +88,7 @@ class Batcher:
     ) -> None:
         self._predict, self.batch, self.wait = predict, batch, wait
         self.capacity, self.patience = capacity, patience
-        self.depth, self.seconds = capacity, 0.0  # places, and seconds an image
+        self.depth, self.seconds = capacity, 0.0  # slots, and seconds an image
         self._queue: deque[_Waiting] = deque()
         self._running = 0
         self._filled = asyncio.Event()
@@ -116,19 +116,19 @@ class Batcher:
             await asyncio.gather(self._worker, return_exceptions=True)
         self._thread.shutdown()
 
-    def check(self, places: int = 1) -> None:
-        """Raise QueueFull unless so many places are free; alone, a large request may have up to `capacity`."""
-        if self.reserved + places > (self.depth if self.reserved else self.capacity):
+    def check(self, slots: int = 1) -> None:
+        """Raise QueueFull unless so many slots are free; alone, a large request may have up to `capacity`."""
+        if self.reserved + slots > (self.depth if self.reserved else self.capacity):
             raise QueueFull(self.retry_after())
 
-    def reserve(self, places: int = 1) -> None:
-        """Take places in the queue; give them back with `release`. Raises QueueFull."""
-        self.check(places)
-        self.reserved += places
+    def reserve(self, slots: int = 1) -> None:
+        """Take slots in the queue; give them back with `release`. Raises QueueFull."""
+        self.check(slots)
+        self.reserved += slots
 
-    def release(self, places: int = 1) -> None:
-        """Give places back, once the request is answered."""
-        self.reserved -= places
+    def release(self, slots: int = 1) -> None:
+        """Give slots back, once the request is answered."""
+        self.reserved -= slots
 
     def retry_after(self) -> int:
         """Return in how many seconds the pictures under way should be answered; 1 to 60."""

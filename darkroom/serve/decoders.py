@@ -28,7 +28,7 @@ STREAM = 1 << 20  # bytes that are read ahead from a decoder
 
 
 class Decoders:
-    """`count` processes that turn the bytes of a file into (S, S, 3) uint8, each for at most `seconds` a picture."""
+    """Run `count` processes that turn the bytes of a file into (S, S, 3) uint8, each at most `seconds` a picture."""
 
     def __init__(self, framing: Framing, max_pixels: int, seconds: float, count: int) -> None:
         self.framing, self.max_pixels, self.seconds, self.count = framing, max_pixels, seconds, count
@@ -49,7 +49,7 @@ class Decoders:
         """Return the picture, framed for the model, or why there is none."""
         process = await self._idle.get()
         try:
-            # A place of which the process has ended is filled here, by the request that needs it.
+            # A slot whose process has ended gets a new one here, from the request that needs it.
             process = process or await self._start()
             async with asyncio.timeout(self.seconds):
                 answer = await self._ask(process, data)

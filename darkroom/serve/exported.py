@@ -20,7 +20,7 @@ SHOWN = 100  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported model's folder, checked: `config` is config.json as it stands, `version` names the model's bytes."""
+    """Hold an exported model, checked: `config` is config.json unchanged, `version` names the model's bytes."""
 
     folder: Path
     config: dict[str, Any]
@@ -28,22 +28,22 @@ class Exported:
 
     @property
     def classes(self) -> list[str]:
-        """The classes, in the order of the probabilities."""
+        """Return the classes, in the order of the probabilities."""
         return self.config["classes"]
 
     @property
     def framing(self) -> Framing:
-        """How a picture becomes the model's input."""
+        """Return how a picture becomes the model's input."""
         return Framing(**self.config["framing"])
 
     @property
     def version(self) -> str:
-        """The first characters of the digest of model.onnx."""
+        """Return the first characters of the digest of model.onnx."""
         return self.config["version"]
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what the model gives."""
+        """Return the names of the model's outputs."""
         return [output.name for output in self.session.get_outputs()]
 
 

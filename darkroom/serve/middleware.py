@@ -42,7 +42,7 @@ class Problem(DarkroomError):
 
 
 class Envelope:
-    """ASGI middleware around the whole application: the outermost layer."""
+    """Wrap the whole application as its outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: State) -> None:
         self.app, self.settings, self.metrics, self.state = app, settings, metrics, state
@@ -72,7 +72,7 @@ class Envelope:
 
 
 class Rejections:
-    """ASGI middleware that asks for the API key; an exception that gets here is logged and answered with 500."""
+    """Check the API key, as ASGI middleware; log an exception that gets here, and answer it with 500."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
@@ -118,7 +118,7 @@ class Rejections:
 
 
 class _Body:
-    """The request's body on its way in: counted, also when it is chunked and tells no length."""
+    """Count the request's body on its way in, also when it is chunked and announces no length."""
 
     def __init__(self, receive: Receive, headers: Headers, settings: Settings, state: State) -> None:
         self._receive, self._settings, self._state = receive, settings, state
@@ -147,7 +147,7 @@ class _Body:
         return message
 
     async def drop(self) -> None:
-        """Read what is still to come, and hold none of it: to close the connection over it would lose the answer."""
+        """Read the rest of the body and discard it: closing the connection before its end would lose the answer."""
         if self._declared > self._settings.max_body:
             return
         with suppress(TimeoutError):
@@ -166,7 +166,7 @@ class _Body:
 
 
 class _Answer:
-    """The response on its way out, with the headers that all responses have."""
+    """Add to the response, on its way out, the headers that all responses have."""
 
     def __init__(self, send: Send, request_id: str, state: State, body: _Body) -> None:
         self._send, self._request_id, self._state, self._body = send, request_id, state, body
@@ -194,7 +194,7 @@ def problem_response(problem: Problem, request_id: str) -> JSONResponse:
 
 
 class JsonLines(logging.Formatter):
-    """A log line as one JSON object: time (UTC), level, event, and the facts given as `extra={"facts": …}`."""
+    """Format a log line as one JSON object: time (UTC), level, event, and the facts given as `extra={"facts": …}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -209,5 +209,5 @@ class JsonLines(logging.Formatter):
 
 
 def _route(scope: Scope) -> str:
-    """The path of the route that was found: a path made up by the client must not become a label or a log line."""
+    """Return the path of the route that was found: one that a client made up must not become a label or log line."""
     return getattr(scope.get("route"), "path", "other")

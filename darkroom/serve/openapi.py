@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that FastAPI cannot read off the endpoints, which take the request as it comes."""
+"""Describe in OpenAPI what FastAPI cannot derive from the endpoints, which take the request unparsed."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ SCHEMA = {
 
 
 def class_parameter(classes: list[str]) -> dict[str, Any]:
-    """The query parameter `class` of /explain."""
+    """Return the query parameter `class` of /explain."""
     text = "Where it looks for this class, instead of the most probable one"
     return {"name": "class", "in": "query", "required": False, "description": text, "schema": _class_schema(classes)}
 
@@ -33,7 +33,7 @@ def _class_schema(classes: list[str]) -> dict[str, Any]:
 
 
 def upload_body(several: bool) -> dict[str, Any]:
-    """A request body: a form with one or several files, or the raw bytes of one."""
+    """Return a request body: a form with one or several files, or the raw bytes of one."""
     binary = {"type": "string", "format": "binary"}
     files: dict[str, Any] = {"type": "array", "items": binary, "minItems": 1} if several else binary
     form = {"type": "object", "required": [FIELD], "properties": {FIELD: files}}
@@ -44,12 +44,12 @@ def upload_body(several: bool) -> dict[str, Any]:
 
 
 def content(description: str, media: str) -> dict[int | str, dict[str, Any]]:
-    """A 200 with a body of one media type."""
+    """Return a 200 with a body of one media type."""
     return {200: {"description": description, "content": {media: {}}}}
 
 
 def predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
-    """The 200 of /predict."""
+    """Return the 200 of /predict."""
     text, probability = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
     label = _class_schema(classes)
     best = {"class": label, "probability": probability}

@@ -24,7 +24,7 @@ LONGEST = 180  # bytes of a name: file systems take 255, and its temporary file'
 
 
 class Pictures:
-    """Writes into `folder`, one JPEG a picture, named after its file; two files of one name get two pictures."""
+    """Write into `folder`, one JPEG a picture, named after its file; two files of one name get two pictures."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Pictures:
 
 
 def open_upright(data: bytes) -> Image.Image:
-    """RGB, upright, at most SIDE on its longer side and, enlarged in blocks, at least LEAST on its shorter one.
+    """Return RGB, upright, at most SIDE on its longer side and, enlarged in blocks, at least LEAST on its shorter one.
 
     Decoded as the model's input is, so that whatever could be classified can be drawn.
     """
@@ -67,7 +67,7 @@ def open_upright(data: bytes) -> Image.Image:
 
 
 def draw(image: Image.Image, text: str) -> Image.Image:
-    """`image` with `text` in a bar under it: what is in the picture stays visible."""
+    """Return `image` with `text` in a bar under it: what is in the picture stays visible."""
     from PIL import ImageDraw, ImageFont  # fonts take 20 ms to import, and few calls draw
 
     size = max(14, min(image.width // 14, 40))
@@ -117,7 +117,7 @@ def _of_array(array: np.ndarray) -> Image.Image:
 
 
 def _encoded(image: Image.Image) -> bytes:
-    """As a lossless file with its EXIF orientation: so that every picture takes the one way through the decoder."""
+    """Return a lossless file with its EXIF orientation, so that every picture goes through the same decoder."""
     if 0 in image.size:
         raise BadImage(
             f"a Pillow image of {image.width} x {image.height} pixels is not a picture; expected at least one"

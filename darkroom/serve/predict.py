@@ -25,7 +25,7 @@ MAGIC = frozenset("*?[")
 
 
 def main(arguments: list[str]) -> int:
-    """Print a line a picture; 1 at the end when any of them was bad."""
+    """Print a line a picture; return 1 when any of them was bad, else 0."""
     options = _parser().parse_args(arguments)
     # Threads that wait busily would take the processors from those that decode.
     predictor = Predictor(options.model, spin=False)
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def names(arguments: Iterable[str]) -> Iterator[str]:
-    """The files that IMAGE, FOLDER, GLOB and - stand for: folders from top to bottom, in the order of their names."""
+    """Yield the files that IMAGE, FOLDER, GLOB and - stand for: folders from top to bottom, in order of names."""
     for argument in arguments:
         if argument == STDIN:
             yield STDIN
@@ -62,12 +62,12 @@ def names(arguments: Iterable[str]) -> Iterator[str]:
         elif os.path.exists(argument) or not MAGIC & set(argument):  # noqa: PTH110
             yield argument
         else:
-            found = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+            found = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob rejects absolute patterns
             yield from [name for name in found if os.path.isfile(name)] or [argument]  # noqa: PTH113
 
 
 def shown(name: str) -> str:
-    """A file's name as text: bytes of it that are no UTF-8 as \\x…"""
+    """Return a file's name as text: bytes of it that are not UTF-8 as \\x…"""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -95,13 +95,13 @@ def _may_be_a_file(entry: "os.DirEntry[str]") -> bool:
 
 
 class _File:
-    """A file to classify, or standard input for `-`; an OSError becomes this picture's line."""
+    """Read a file to classify, or standard input for `-`; an OSError becomes this picture's line."""
 
     def __init__(self, name: str) -> None:
         self.name, self.data = name, b""
 
     def read(self) -> bytes:
-        """Its bytes. Raises BadImage for a large file that is no picture (a film among photos), before it is read."""
+        """Return its bytes. Raises BadImage for a large file that is not a picture (a video), before it is read."""
         if self.name == STDIN:
             return _stdin()
         with Path(self.name).open("rb") as file:
@@ -113,7 +113,7 @@ class _File:
             return file.read()
 
     def keep(self) -> bytes:
-        """The same, kept for the drawing: a pipe can be read once."""
+        """Return its bytes and keep them for the drawing: a pipe can be read only once."""
         self.data = self.read()
         return self.data
 
@@ -194,5 +194,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)

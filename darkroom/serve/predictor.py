@@ -30,23 +30,23 @@ BATCH = 8  # larger ones fall out of the processor's caches: mobilenet_v2 takes 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`."""
+    """Hold the answer to one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`."""
 
     classes: list[str]
     probabilities: np.ndarray
 
     @property
     def label(self) -> str:
-        """The most probable class."""
+        """Return the most probable class."""
         return self.classes[int(self.probabilities.argmax())]
 
     @property
     def probability(self) -> float:
-        """The probability of that class, 0..1."""
+        """Return the probability of that class, 0..1."""
         return float(self.probabilities.max())
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes with their probabilities, best first."""
+        """Return the `count` most probable classes with their probabilities, best first."""
         best = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.classes[index], float(self.probabilities[index])) for index in best]
 
@@ -60,9 +60,10 @@ def answer_facts(answer: Prediction | BadImage, top: int) -> dict[str, Any]:
 
 
 class Predictor:
-    """The exported model in `folder`. Safe to call from several threads; each call may use `threads` (0: one a core).
+    """Classify pictures with the exported model in `folder`.
 
-    `config` is config.json as it stands; `version` names the model's bytes.
+    Safe to call from several threads; each call may use `threads` (0: one a core).
+    `config` is config.json unchanged; `version` names the model's bytes.
     """
 
     def __init__(self, folder: str | Path = "models/export", threads: int = 0, spin: bool = True) -> None:
@@ -74,34 +75,34 @@ class Predictor:
     def __call__(self, image: Any) -> Prediction:
         """Classify one picture: a path, the bytes of a file, a Pillow image or a uint8 array (h, w, 3).
 
-        Raises BadImage with the reason where it is none.
+        Raises BadImage with the reason where it is not one.
         """
         return Prediction(self.classes, self.predict(self.pixels(image)[None])[0])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (n, K) float32 of framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
+        """Return probabilities (n, K) float32 of framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
         return self._session.run(["probabilities"], {"images": images})[0]
 
     @property
     def has_maps(self) -> bool:
-        """Whether the model hands out its last feature map."""
+        """Return whether the model also outputs its last feature map."""
         return "maps" in self._outputs
 
     def predict_with_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Probabilities (n, K), and the last feature map (n, C, h, w) where the model hands one out."""
+        """Return probabilities (n, K), and the last feature map (n, C, h, w) where the model outputs one."""
         if not self.has_maps:
             return self.predict(images), None
         probabilities, maps = self._session.run(["probabilities", "maps"], {"images": images})
         return probabilities, maps
 
     def pixels(self, image: Any) -> np.ndarray:
-        """A picture as the model wants it: (S, S, 3) uint8. Raises BadImage."""
+        """Return a picture as the model's input: (S, S, 3) uint8. Raises BadImage."""
         return decode(picture_bytes(image), self.framing)
 
     def stream(
         self, items: Iterable[T], read: Callable[[T], Any] = lambda item: item, batch: int = BATCH
     ) -> Iterator[tuple[T, Prediction | BadImage]]:
-        """Classify `read(item)` of every item, in order, in batches; a bad one yields its BadImage in its place.
+        """Classify `read(item)` of every item, in order, in batches; a bad one yields its BadImage instead.
 
         Threads decode the next pictures while the model works on these; memory holds three batches, however many
         items there are.
@@ -150,6 +151,6 @@ class Predictor:
 
     @cached_property
     def head(self) -> dict[str, np.ndarray]:
-        """The head's tensors, float32, under the names of darkroom/model/heads.py; read at the first call."""
+        """Return the head's tensors, float32, under the names of darkroom/model/heads.py; read at the first call."""
         values = tensors.load(self.folder / "model.safetensors")
         return {name[5:]: value for name, value in values.items() if name.startswith("head.")}

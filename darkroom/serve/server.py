@@ -50,7 +50,7 @@ def make_server(app: Any, settings: "Settings") -> Any:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Protocol(H11Protocol):
-        """HTTP/1.1 with a limit on connections, and on the time in which a request must arrive and be read."""
+        """Speak HTTP/1.1, with limits on connections and on the time in which a request must arrive and be read."""
 
         _late: asyncio.TimerHandle | None = None
         _unread: asyncio.TimerHandle | None = None
@@ -110,7 +110,7 @@ def make_server(app: Any, settings: "Settings") -> Any:
                 self._late = None
 
     class Server(uvicorn.Server):
-        """Stops in order: takes no new connection, answers what was sent on the open ones, then closes them."""
+        """Stop in order: take no new connection, answer what was sent on the open ones, then close them."""
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.state.service.state.stopping = True

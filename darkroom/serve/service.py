@@ -24,14 +24,14 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass
 class State:
-    """What all requests of one service share: bytes of bodies held now, and whether it is stopping."""
+    """Hold what all requests of one service share: bytes of bodies held now, and whether it is stopping."""
 
     held: int = 0
     stopping: bool = False
 
 
 class Service:
-    """The model, its queue and its decoders, for the endpoints."""
+    """Run the model, its queue and its decoders, for the endpoints."""
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.predictor, self.settings, self.state = predictor, settings, State()
@@ -68,12 +68,12 @@ class Service:
         return [item if isinstance(item, BadImage) else Prediction(classes, next(answers)) for item in decoded]
 
     async def decode(self, files: list[bytes]) -> list[np.ndarray | BadImage]:
-        """Return each file's picture as the model wants it, or why it cannot be."""
+        """Return each file's picture as the model's input, or why it cannot be decoded."""
         return await asyncio.gather(*(self.decoders.decode(data) for data in files))
 
     @property
     def explain_cost(self) -> int:
-        """Return the places that a heat map takes: as many as the pictures that go through the model for it."""
+        """Return the slots of the queue that a heat map takes: one for each picture that it runs through the model."""
         return min(1 if self.predictor.has_maps else 1 + GRID * GRID, self.settings.queue)
 
     async def explain(self, pixels: np.ndarray, label: int | None) -> bytes:
@@ -89,7 +89,7 @@ class Service:
 
 
 class Metrics:
-    """Counters of one service for Prometheus, in a registry of their own."""
+    """Count what one service does, for Prometheus, in a registry of their own."""
 
     def __init__(self, version: str, backbone: str, waiting: Callable[[], int], held: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
@@ -123,7 +123,7 @@ class Metrics:
         self._batches.observe(size)
 
     def text(self) -> bytes:
-        """Return all of it, in Prometheus's text format."""
+        """Return all counters, in Prometheus's text format."""
         return generate(self.registry)
 
     def _counter(self, name: str, doc: str, *labels: str) -> Counter:

@@ -12,7 +12,7 @@ SHORTEST_KEY = 16
 
 
 class Settings(BaseModel):
-    """Limits of one service; each field is an option of `darkroom serve`, or follows from one."""
+    """Hold the limits of one service; each field is an option of `darkroom serve`, or follows from one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call this service")
 
     def accepts(self, key: str) -> bool:
-        """Whether `key` is one of the keys; takes the same time for every wrong one."""
+        """Return whether `key` is one of the keys; takes the same time for every wrong one."""
         digest = _digest(key)
         return sum(hmac.compare_digest(digest, known) for known in self.keys) > 0  # compares with every one
 

@@ -19,7 +19,7 @@ UNKNOWN = "not an image of a known format"
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it came: the name its sender gave it, if any, and its bytes."""
+    """Hold a file as it came: the name its sender gave it, if any, and its bytes."""
 
     name: str | None
     data: bytes
@@ -30,7 +30,7 @@ class _Parser(MultiPartParser):
     spool_max_size = 1 << 40
 
     def on_headers_finished(self) -> None:
-        """A part named `file` is a file, also when its sender gave it no name (`curl -F 'file=<photo.jpg'`)."""
+        """Treat a part named `file` as a file, also when its sender gave it no name (`curl -F 'file=<photo.jpg'`)."""
         _, options = parse_options_header(self._current_part.content_disposition)
         if options.get(b"name") == FIELD.encode() and b"filename" not in options:
             self._current_part.content_disposition = (self._current_part.content_disposition or b"") + b'; filename=""'

@@ -74,10 +74,10 @@ def test_an_edited_params_file_is_not_taken_for_the_run_that_was_made(inside, ca
 @pytest.mark.parametrize(
     ("revs", "message"),
     [
-        (["nowhere"], "nowhere is no branch, tag, commit or experiment here"),
+        (["nowhere"], "nowhere is not a branch, tag, commit or experiment here"),
         (["before"], "has no plots/predictions.csv: it holds no finished run of this pipeline"),
-        (["main^{tree}"], "main^{tree} is no branch, tag, commit or experiment here"),
-        (["main:params.yaml"], "main:params.yaml is no branch, tag, commit or experiment here"),
+        (["main^{tree}"], "main^{tree} is not a branch, tag, commit or experiment here"),
+        (["main:params.yaml"], "main:params.yaml is not a branch, tag, commit or experiment here"),
         (["main", "other-images"], "not tested on the same images: 0 in both, 400 only in main"),
     ],
 )
@@ -129,7 +129,7 @@ def test_predictions_that_are_kept_in_git_are_read_from_git(inside, tmp_path, mo
 def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, _, err = asked(capsys, "main")
-    assert (status, "is no DVC project; run from the project's root" in err) == (2, True)
+    assert (status, "is not a DVC project; run from the project's root" in err) == (2, True)
 
 
 @pytest.fixture

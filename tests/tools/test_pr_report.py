@@ -118,7 +118,7 @@ def test_a_shallow_clone_says_that_it_compares_with_the_bases_tip(project, tmp_p
 def test_an_unknown_base_is_one_good_line_also_when_it_would_be_run(project, monkeypatch):
     monkeypatch.chdir(project)
     text, _ = pr_report.report(project, "nowhere", True, "never", 0.0)
-    assert text.startswith("### ⚪ Not compared\n\nnowhere is no branch, tag, commit or experiment here")
+    assert text.startswith("### ⚪ Not compared\n\nnowhere is not a branch, tag, commit or experiment here")
     assert "fatal" not in text
 
 
