@@ -15,11 +15,10 @@ import numpy as np
 from benchmarks.heads import SPLITS, divide
 from darkroom.core.params import load
 from darkroom.images.shards import Shards
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.training import calibrate
 from darkroom.training.linear import train_head
-from darkroom.training.recipe import Recipe
-from darkroom.training.settling import enough_epochs, rate_factor
+from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
 
 
 def main() -> None:
@@ -43,11 +42,11 @@ def measure(parts: list[Shards], split: int, images: int) -> tuple[float, ...]:
     """Return the number of validation images, and the log loss on test by each way, of one division."""
     train, val, test = divide(parts, split, images)
     recipe = enough_epochs(load(Recipe), len(train))
-    head = heads.initial(recipe.head_facts, train.row_shape[-1], len(train.classes), recipe.seed)
+    head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(train.classes), recipe.seed)
     zeros = {name: np.zeros_like(value) for name, value in head.items()}
     trained = train_head(train, val, zeros, recipe, lambda _rows: None, (), rate_factor(train, recipe.optimizer))
     samples = np.arange(len(test))
-    logits = heads.logits(test.features(samples, np.zeros(len(test), np.int64)), trained.head).astype(np.float64)
+    logits = classifier.logits(test.features(samples, np.zeros(len(test), np.int64)), trained.head).astype(np.float64)
     known = trained.logits.astype(np.float64)
     temperatures = (
         1.0,

@@ -26,7 +26,7 @@ from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import builders, freezing, heads
+from darkroom.model import builders, classifier, freezing
 from darkroom.model.network import Body, Network
 from darkroom.training import torch_optimizers, torch_training
 from darkroom.training.data import ImageInputs
@@ -107,8 +107,8 @@ def network(backbone: str, device: torch.device) -> Network:
     """Body and head for two classes, weights of the seed, channels last."""
     net = builders.build(backbone, SIZE, seed=0)
     features = builders.features_of(net, SIZE)
-    linear = heads.Head("linear", 1, 0.0)
-    head = heads.build(linear, heads.initial(linear, features, 2, seed=0))
+    linear = classifier.Head("linear", 1, 0.0)
+    head = classifier.build(linear, classifier.initial(linear, features, 2, seed=0))
     built = Network(Body(net, MEAN, STD), head, freezing.NOTHING)
     return built.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -20,11 +20,10 @@ from darkroom.core.exactmath import log_softmax
 from darkroom.core.params import load
 from darkroom.images.batches import Table
 from darkroom.images.shards import Shards
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.linear import train_head
-from darkroom.training.recipe import Recipe
-from darkroom.training.settling import enough_epochs, rate_factor
+from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
 
 SPLITS = ("train", "val", "test")
 # Whether the rate is fitted to the features and the weights start from zero; changes of params.yaml.
@@ -69,14 +68,14 @@ def measure(
     for seed in (0, 1):
         recipe = dataclasses.replace(load(Recipe), **changes, train_seed=seed)
         recipe = enough_epochs(recipe, len(train))
-        head = heads.initial(recipe.head_facts, train.row_shape[-1], len(train.classes), seed)
+        head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(train.classes), seed)
         if fitted:
             head = {name: np.zeros_like(value) for name, value in head.items()}
         rate = rate_factor(train, recipe.optimizer) if fitted else 1.0
         trained = train_head(train, val, head, recipe, lambda _rows: None, (), rate)
         temperature = fit_temperature(trained.logits, val.labels)
         everything = np.arange(len(test))
-        logits = heads.logits(test.features(everything, np.zeros(len(test), np.int64)), trained.head)
+        logits = classifier.logits(test.features(everything, np.zeros(len(test), np.int64)), trained.head)
         losses.append(-log_softmax(logits, temperature)[everything, test.labels].mean())
         answers.append(logits.argmax(axis=1))
     seconds = (time.process_time() - started) / 2

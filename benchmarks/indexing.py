@@ -20,15 +20,14 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.runtime import from_environment
-from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
+from darkroom.images.shard_writer import write_splits
 from darkroom.sources.arrays import png
 from darkroom.sources.index import write_index
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import read_layout
-from darkroom.sources.locations import Locations
-from darkroom.sources.trees import open_tree
+from darkroom.sources.trees import Locations, open_tree
 from darkroom.splits.columns import read_columns
 from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 

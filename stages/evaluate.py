@@ -8,10 +8,9 @@ from typing import Any
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
-from darkroom.metrics.answers import Answerer
+from darkroom.metrics.answers import VIEWS, Answerer
 from darkroom.metrics.predictions import write_predictions
 from darkroom.metrics.summary import headline, scores_block, summarise
-from darkroom.metrics.tta import VIEWS
 from darkroom.reporting.evaluation import Material, draw_all
 from darkroom.reporting.findings import warnings
 

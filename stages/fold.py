@@ -13,8 +13,8 @@ from darkroom.core.runtime import Runtime, from_environment, torch_device
 from darkroom.core.stage import note, run
 from darkroom.metrics import registry
 from darkroom.metrics.predictions import Predictions, write_predictions
+from darkroom.model import classifier
 from darkroom.model import classifier as classifiers
-from darkroom.model import heads
 from darkroom.training.checkpoint import discard
 from darkroom.training.folds import Held, open_fold
 from darkroom.training.history import HistoryFile
@@ -58,7 +58,7 @@ def logits(trained: Trained, held: Held, runtime: Runtime) -> np.ndarray:
     """Return the logits (n, K) float32 of the held-out samples, before the temperature."""
     samples = np.arange(len(held.ids))
     if trained.facts["frozen"] and held.features is not None:
-        return heads.logits(held.features.features(samples, np.zeros(len(samples), np.int64)), trained.head)
+        return classifier.logits(held.features.features(samples, np.zeros(len(samples), np.int64)), trained.head)
     import torch
 
     from darkroom.model.network import load_network, pixels

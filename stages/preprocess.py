@@ -8,11 +8,11 @@ from darkroom.core.params import load, param
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
-from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
+from darkroom.images.shard_writer import write_splits
 from darkroom.reporting.overview import draw_duplicates, summary
-from darkroom.sources.locations import FACTS, Locations
+from darkroom.sources.trees import FACTS, Locations
 
 
 @dataclass(frozen=True)

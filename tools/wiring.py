@@ -4,7 +4,7 @@ Every stage of `dvc.yaml` has one code dep, the folder `stages/code/<stage>`: a 
 own modules that its script reaches by imports, named by the module. DVC hashes what a link points at, so an edit of a
 module runs exactly the stages that use it, in `dvc repro`, in `-s STAGE` and in `make lock-check` alike. Only the set
 of links can be out of date, after a new import: a test compares it with the imports, and a stage reports what it used
-without a link (`darkroom.core.code`). docs/decisions/code-links.md has the alternatives.
+without a link (`darkroom.core.stage`). docs/decisions/code-links.md has the alternatives.
 """
 
 import ast

@@ -12,10 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from darkroom.core import code, runtime
+from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError, is_out_of_memory
 
 INTERRUPTED = 130
+REASONS = {
+    errno.ENOSPC: "the disk is full; free some space, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
+    errno.EACCES: "no permission; check the owner and mode of this path",
+    errno.EPERM: "not permitted; check the owner and mode of this path",
+    errno.EROFS: "the file system is read-only; work in a folder that can be written",
+    errno.ENOENT: "no such file or folder; run `dvc repro`, which makes what is missing",
+    errno.EISDIR: "is a folder, expected a file",
+    errno.ENOTDIR: "is a file, expected a folder",
+    errno.EMFILE: "too many open files; raise `ulimit -n`",
+    errno.EIO: "the disk gave an input/output error; check it before going on",
+}
+_noted: dict[str, Any] = {}
+CODE = Path("stages/code")
+PACKAGES = ("darkroom", "stages")
 
 
 def run(main: Callable[..., str]) -> None:
@@ -54,28 +69,11 @@ def run(main: Callable[..., str]) -> None:
     gc.freeze()
 
 
-REASONS = {
-    errno.ENOSPC: "the disk is full; free some space, then run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
-    errno.EACCES: "no permission; check the owner and mode of this path",
-    errno.EPERM: "not permitted; check the owner and mode of this path",
-    errno.EROFS: "the file system is read-only; work in a folder that can be written",
-    errno.ENOENT: "no such file or folder; run `dvc repro`, which makes what is missing",
-    errno.EISDIR: "is a folder, expected a file",
-    errno.ENOTDIR: "is a file, expected a folder",
-    errno.EMFILE: "too many open files; raise `ulimit -n`",
-    errno.EIO: "the disk gave an input/output error; check it before going on",
-}
-
-
 def _arguments(name: str, main: Callable[..., str]) -> list[Path]:
     wanted = list(inspect.signature(main).parameters)
     if len(sys.argv) - 1 != len(wanted):
         _fail(f"usage: stages/run {name} {' '.join(wanted).upper()}\n{inspect.getdoc(main) or ''}", 2)
     return [Path(argument) for argument in sys.argv[1:]]
-
-
-_noted: dict[str, Any] = {}
 
 
 def note(**facts: Any) -> None:
@@ -84,7 +82,7 @@ def note(**facts: Any) -> None:
 
 
 def _report_unlinked(name: str) -> None:
-    missing = code.unlinked(name)
+    missing = unlinked(name)
     if missing:
         print(f"{name}: note: DVC does not know that this stage ran {', '.join(missing)}; run `make wire`", flush=True)
 
@@ -105,3 +103,16 @@ def _fail(message: str, status: int = 1) -> None:
     print(message, file=sys.stderr, flush=True)
     # Workers and libraries may hold threads that would keep a plain exit waiting.
     os._exit(status) if status == INTERRUPTED else sys.exit(status)
+
+
+def unlinked(stage: str, root: Path = Path()) -> list[str]:
+    """Return the project's own modules that this process has imported and that `stages/code/<stage>` does not link.
+
+    Empty where the folder does not exist: a script that is run outside of a project has no deps.
+    """
+    folder = root / CODE / stage
+    if not folder.is_dir():
+        return []
+    linked = {path.name for path in folder.iterdir()}
+    used = [name for name, module in sys.modules.items() if not hasattr(module, "__path__")]
+    return sorted(name for name in used if name.partition(".")[0] in PACKAGES and name not in linked)

@@ -28,7 +28,7 @@ def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: flo
     float32's last bit, whatever the processor.
 
     `head` holds `0.weight` (D', D) and `0.bias` (D'), `1.weight` (D'', D') and so on, float32; a relu stands between
-    two layers, as in darkroom/model/heads.py.
+    two layers, as in darkroom/model/classifier.py.
     """
     model = onnx.ModelProto()
     model.CopyFrom(body)

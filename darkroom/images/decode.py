@@ -14,7 +14,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from darkroom.core.errors import BadImage, NoMemory
-from darkroom.images.colour import eight_bits, without_alpha
+from darkroom.images.colour import eight_bits, embedded_profile, to_srgb, without_alpha
 from darkroom.images.formats import (
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
@@ -25,6 +25,7 @@ from darkroom.images.formats import (
     WIDE,
     open_picture,
     quiet,
+    what_is_wrong,
 )
 from darkroom.images.framing import Framing
 from darkroom.images.headers import (
@@ -37,8 +38,6 @@ from darkroom.images.headers import (
     upright,
 )
 from darkroom.images.levels import Levels
-from darkroom.images.profiles import embedded_profile, to_srgb
-from darkroom.sources.diagnosis import what_is_wrong
 
 TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
 # libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result

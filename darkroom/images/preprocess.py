@@ -21,7 +21,7 @@ from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
-from darkroom.sources.locations import Locations
+from darkroom.sources.trees import Locations
 
 SPLITS = ("train", "val", "test")
 REJECT_COLUMNS = ("location", "sha256", "reason")

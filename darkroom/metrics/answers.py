@@ -1,4 +1,8 @@
-"""The trained classifier's answers to a split, from cached features where the body is frozen, otherwise from pixels."""
+"""Answer a split with the trained classifier: from cached features where the body is frozen, otherwise from pixels.
+
+Also what the answers are compared with: the mean over several views of each image (test-time augmentation), always the
+commonest class, and the nearest class mean before any training.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.core import files, spill
+from darkroom.core import exactmath, files
+from darkroom.core.errors import ParamsError
 from darkroom.core.exactmath import softmax
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime, torch_device
 from darkroom.images.shards import Shards, open_split
-from darkroom.metrics import baselines
+from darkroom.metrics.intervals import wilson
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
-from darkroom.metrics.tta import views
-from darkroom.model import heads
+from darkroom.metrics.summary import rounded
+from darkroom.model import classifier
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import (
     BodyRunner,
@@ -29,6 +34,10 @@ from darkroom.model.runner import (
     features_of,
     in_batches,
 )
+
+CROP = 0.875
+VIEWS = ("none", "flip", "crops", "flip_crops")
+MEAN_IMAGES = 1000  # images whose features make the class means, and that test them, when none are cached
 
 
 @dataclass(frozen=True)
@@ -74,9 +83,9 @@ class Answerer:
         kept = cached_features(open_split(self.cached, split, self.shards)) if self.saved.frozen else None
         features = kept[0] if kept else features_of(self.body, self._batches(images, split))
         classes = self.saved.classes
-        logits = spill.table((len(images), len(classes)), np.float32)
-        for part in spill.blocks(logits.shape):
-            logits[part] = heads.logits(features[part], self.saved.head)
+        logits = files.table((len(images), len(classes)), np.float32)
+        for part in files.blocks(logits.shape):
+            logits[part] = classifier.logits(features[part], self.saved.head)
         probabilities = _probabilities(logits, self.saved.temperature)
         predictions = Predictions.of(images.ids(), classes, images.labels, probabilities)
         return Answers(images, features, logits, predictions)
@@ -85,22 +94,22 @@ class Answerer:
         """Majority class, and nearest class mean on the body before training."""
         train = open_split(self.shards, "train")
         classes = self.saved.classes
-        found = {"majority": baselines.majority(train.index["class_counts"], classes, test.predictions.labels)}
-        places = baselines.balanced_places(train.labels, len(classes))
+        found = {"majority": majority(train.index["class_counts"], classes, test.predictions.labels)}
+        places = balanced_places(train.labels, len(classes))
         if self.saved.frozen:
             # the cached features of train, read where they are needed alone
             features, labels = open_split(self.cached, "train", self.shards).rows(places)[:, 0], train.labels[places]
             tested, truth = test.features, test.predictions.labels
         else:
             body, size = self._untouched(), batch_size(train)
-            chosen = baselines.balanced_places(test.predictions.labels, len(classes))
+            chosen = balanced_places(test.predictions.labels, len(classes))
             features, labels = features_of(body, map(train.rows, in_batches(places, size))), train.labels[places]
             tested, truth = (
                 features_of(body, map(test.shards.rows, in_batches(chosen, size))),
                 test.predictions.labels[chosen],
             )
         if len(truth):
-            found["nearest_class_mean"] = baselines.nearest_mean(features, labels, tested, truth)
+            found["nearest_class_mean"] = nearest_mean(features, labels, tested, truth)
         return found
 
     def with_tta(self, test: Answers, kind: str) -> Predictions:
@@ -129,7 +138,79 @@ class Answerer:
 
 def _probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """The softmax of a table of logits (n, K), block by block: float64 (n, K)."""
-    found = spill.table(logits.shape)
-    for part in spill.blocks(found.shape):
+    found = files.table(logits.shape)
+    for part in files.blocks(found.shape):
         found[part] = softmax(logits[part], temperature)
     return found
+
+
+def views(images: np.ndarray, kind: str, flips: bool) -> Iterator[np.ndarray]:
+    """The views of images (n, S, S, 3) uint8, each of the same shape: the image, its mirror image, five crops.
+
+    The crops are the four corners and the centre, 7/8 of the side, enlarged again. Raises ParamsError when a mirrored
+    image of this data set would be another one.
+    """
+    if "flip" in kind and not flips:
+        raise ParamsError(
+            f"params.yaml: tta is {kind!r}, but the images of this source must not be mirrored; use crops"
+        )
+    chosen = [images, *(_crops(images) if "crops" in kind else ())]
+    for view in chosen:
+        yield view
+        if "flip" in kind:
+            yield np.ascontiguousarray(view[:, :, ::-1])
+
+
+def _crops(images: np.ndarray) -> Iterator[np.ndarray]:
+    from PIL import Image
+
+    size = images.shape[1]
+    side = max(1, round(size * CROP))
+    end = size - side
+    for top, left in ((0, 0), (0, end), (end, 0), (end, end), (end // 2, end // 2)):
+        box = (left, top, left + side, top + side)
+        yield np.stack(
+            [
+                np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box))
+                for image in images
+            ]
+        )
+
+
+def share_right(right: np.ndarray) -> dict[str, Any]:
+    """Accuracy with Wilson's interval and n, of bool (n,)."""
+    low, high = wilson(int(right.sum()), len(right))
+    accuracy = rounded(float(right.mean())) if len(right) else None
+    return {"accuracy": accuracy, "accuracy_low": rounded(low), "accuracy_high": rounded(high), "n": len(right)}
+
+
+def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarray) -> dict[str, Any]:
+    """Answering always with the training set's commonest class, the first of equals."""
+    counts = [train_counts.get(name, 0) for name in classes]
+    place = int(np.argmax(counts))
+    return {"class": classes[place]} | share_right(labels == place)
+
+
+def balanced_places(labels: np.ndarray, classes: int, most: int = MEAN_IMAGES) -> np.ndarray:
+    """At most `most` rows, as many of each class as there are, the first ones of each: int64, ascending.
+
+    Rows are ordered by content, so the first ones are no special ones. Of more classes than `most`, every so many.
+    """
+    share = max(1, most // max(1, classes))
+    found = np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)])
+    if len(found) > most:
+        found = found[np.linspace(0, len(found) - 1, most).astype(int)]
+    return np.sort(found)
+
+
+def nearest_mean(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+) -> dict[str, Any]:
+    """Answering with the class whose mean training feature is nearest: features (m, D), (n, D), labels (m,), (n,)."""
+    present = np.unique(train_labels)
+    sums = np.stack([exactmath.total(train[train_labels == place], axis=0) for place in present])
+    means = sums / np.array([[np.count_nonzero(train_labels == place)] for place in present])
+    known = np.isfinite(test).all(axis=1)  # a network that diverged gives features that are not
+    # |x - m|² = |x|² - 2 x·m + |m|², and |x|² is the same for every class
+    distance = exactmath.total(means * means) - 2 * exactmath.product(np.where(known[:, None], test, 0), means.T)
+    return {"images": len(train)} | share_right(known & (present[distance.argmin(axis=1)] == test_labels))

@@ -14,7 +14,7 @@ import numpy as np
 
 from darkroom.core import exactmath
 from darkroom.core.errors import DarkroomError
-from darkroom.core.spill import blocks
+from darkroom.core.files import blocks
 from darkroom.images.shards import open_split
 
 FALSE = 0.5  # share of the list that may be errors of the model: each entry is more likely the label's than not

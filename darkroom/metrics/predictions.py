@@ -9,7 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
-from darkroom.core import files, spill
+from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.metrics.scores import Scorer, most_probable
 
@@ -36,8 +36,8 @@ class Predictions:
         cls, ids: Sequence[str], classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray
     ) -> "Predictions":
         """The answers that the probabilities give; a row with a NaN in it has none."""
-        whole = spill.table(probabilities.shape)
-        for part in spill.blocks(whole.shape):
+        whole = files.table(probabilities.shape)
+        for part in files.blocks(whole.shape):
             rows = probabilities[part].astype(np.float64)
             rows[~np.isfinite(rows).all(axis=1)] = np.nan
             whole[part] = rows
@@ -82,7 +82,7 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     place = {label: number for number, label in enumerate(classes)} | {"": -1}
     ids: list[str] = []
     answers: list[tuple[int, int]] = []
-    probabilities = spill.table((most, len(classes)))
+    probabilities = files.table((most, len(classes)))
     for number, row in enumerate(rows, start=2):
         try:
             answers.append((place[row[1]], place[row[2]]))

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from darkroom.core import exactmath
-from darkroom.core.spill import blocks
+from darkroom.core.files import blocks
 
 ECE_BINS = 15
 FINER = 2.0**20  # times the grid of exactmath.multiply, which coarsens it as far as so many images need

@@ -2,22 +2,35 @@
 
 - `model.json`: backbone, classes, image_size, framing, mean, std, head {kind, hidden, dropout}, features, frozen,
   freeze, temperature, parameters {total, trainable, frozen}, flips, weights, and what else train notes.
-- `head.safetensors`: the head's tensors (darkroom.model.heads).
+- `head.safetensors`: the head's tensors. `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
+  (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 - `body.safetensors`: the body's tensors, with the facts that make the file good as another run's `weights`.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import contextlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from darkroom.core import exactmath
+from darkroom.core.randomness import generator
+from darkroom.model import tensors
+from darkroom.model.tensors import Tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.exactmath import softmax
-from darkroom.model import heads, tensors
 
 BODY_FACTS = ("backbone", "image_size", "mean", "std")
+KINDS = ("linear", "mlp")
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class SavedClassifier:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """(n, D) features -> (n, K) float64 calibrated probabilities; rows sum to one."""
-        return softmax(heads.logits(features, self.head), self.temperature)
+        return softmax(logits(features, self.head), self.temperature)
 
 
 def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tensors.Tensors) -> None:
@@ -64,3 +77,91 @@ def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tenso
         files.write_json(temporary / "model.json", facts)
         tensors.save(temporary / "head.safetensors", head)
         tensors.save(temporary / "body.safetensors", body, own)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a head is: `kind` linear or mlp; `hidden` units and `dropout` 0..1 are the mlp's alone."""
+
+    kind: str
+    hidden: int
+    dropout: float
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON, for model.json."""
+        return asdict(self)
+
+
+def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
+    """The tensors to start from, from `features` to `classes`: weights uniform within 1/sqrt(inputs), biases zero.
+
+    A function of `seed` alone, the same for numpy and torch.
+    """
+    widths = [features, classes] if head.kind == "linear" else [features, head.hidden, classes]
+    values: Tensors = {}
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        bound = inputs**-0.5
+        drawn = generator(seed, "head", layer).uniform(-bound, bound, (outputs, inputs))
+        values |= {f"{layer}.weight": drawn.astype(np.float32), f"{layer}.bias": np.zeros(outputs, np.float32)}
+    return values
+
+
+def build(head: Head, values: Mapping[str, np.ndarray]) -> "nn.Sequential":
+    """The torch head that holds `values`."""
+    from collections import OrderedDict
+
+    from torch import nn
+
+    outputs, inputs = values["0.weight"].shape
+    layers: OrderedDict[str, nn.Module] = OrderedDict({"0": nn.Linear(inputs, outputs)})
+    if head.kind == "mlp":
+        last = nn.Linear(outputs, len(values["1.bias"]))
+        layers |= {"relu": nn.ReLU(), "dropout": nn.Dropout(head.dropout), "1": last}
+    network = nn.Sequential(layers)
+    tensors.fill(network, values)
+    return network
+
+
+def arrays(network: "nn.Module") -> dict[str, np.ndarray]:
+    """The tensors of a torch head as float32 arrays."""
+    return {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the float32 logits (n, K) of features (n, D) by the head whose tensors are `values`.
+
+    Products are exact, so the bits are the same on every processor. Rows whose features are not finite give NaN, as
+    does a head whose weights are too large or not finite.
+    """
+    out = np.full((len(features), len(values["1.bias" if "1.bias" in values else "0.bias"])), np.nan)
+    finite = np.isfinite(features).all(axis=1)
+    with contextlib.suppress(OverflowError), np.errstate(over="ignore", invalid="ignore"):
+        found = exactmath.product(features[finite], values["0.weight"].T) + values["0.bias"]
+        if "1.weight" in values:
+            found = exactmath.product(np.maximum(found, 0), values["1.weight"].T) + values["1.bias"]
+        out[finite] = np.where(np.abs(found) <= np.finfo(np.float32).max, found, np.nan)
+    return out.astype(np.float32)
+
+
+def keep_known_rows(
+    values: Tensors, classes: Sequence[str], known: Mapping[str, np.ndarray], known_classes: Sequence[str]
+) -> list[str]:
+    """Start the head `values` from another run's: copy the hidden layer, and the row of each class that it knew.
+
+    Returns the classes that were known; nothing is copied, and it is empty, when the other head has another shape.
+    """
+    if set(values) != set(known):
+        return []
+    last = "1" if "1.weight" in values else "0"
+    first_fits = last == "0" or values["0.weight"].shape == known["0.weight"].shape
+    if not first_fits or values[f"{last}.weight"].shape[1] != known[f"{last}.weight"].shape[1]:
+        return []
+    if last == "1":
+        values |= {name: np.array(known[name]) for name in ("0.weight", "0.bias")}
+    place = {name: row for row, name in enumerate(known_classes)}
+    kept = [name for name in classes if name in place]
+    for row, name in enumerate(classes):
+        if name in place:
+            values[f"{last}.weight"][row] = known[f"{last}.weight"][place[name]]
+            values[f"{last}.bias"][row] = known[f"{last}.bias"][place[name]]
+    return kept

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from darkroom.core import files
 from darkroom.images.batches import on_device
-from darkroom.model import builders, freezing, heads, tensors
+from darkroom.model import builders, classifier, freezing, tensors
 from darkroom.model.classifier import SavedClassifier
 
 
@@ -129,7 +129,7 @@ def load_network(folder: Path) -> Network:
     """The whole network of a run's models/classifier, in eval mode and with every parameter frozen."""
     saved = SavedClassifier.load(folder)
     body = _body(folder / "body.safetensors", saved.facts)
-    head = heads.build(heads.Head(**saved.facts["head"]), saved.head)
+    head = classifier.build(classifier.Head(**saved.facts["head"]), saved.head)
     return Network(body, head, freezing.EVERYTHING).eval()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from darkroom.core import spill
+from darkroom.core import files
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.figures import GRID, INK, drawn_names, new_figure
 
@@ -48,7 +48,7 @@ def similarity(predictions: Predictions) -> np.ndarray:
     """Return how much of its probability each class gives to each other, both ways: int64 (K, K), symmetric."""
     size = len(predictions.classes)
     found = np.zeros((size, size), np.int64)
-    for part in spill.blocks(predictions.probabilities.shape):
+    for part in files.blocks(predictions.probabilities.shape):
         shares = np.nan_to_num(predictions.probabilities[part])
         np.add.at(found, predictions.labels[part], np.rint(shares * GRAIN).astype(np.int64))
     np.fill_diagonal(found, 0)

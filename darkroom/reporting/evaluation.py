@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkroom.core import files, spill
+from darkroom.core import files
 from darkroom.metrics import curves
 from darkroom.metrics.answers import Answerer, Answers
 from darkroom.metrics.label_errors import likely_label_errors
@@ -50,7 +50,7 @@ class Material:
     def unseen(self) -> Photos:
         """Validation and test answers together: what the classifier has not been trained on."""
         val, test = self.val.predictions, self.test.predictions
-        probabilities = spill.table((len(val) + len(test), len(test.classes)))
+        probabilities = files.table((len(val) + len(test), len(test.classes)))
         probabilities[: len(val)] = val.probabilities
         probabilities[len(val) :] = test.probabilities
         both = Predictions(

@@ -40,8 +40,12 @@ def drawn_names(names: Sequence[str], most: int) -> list[str]:
     1 on as the lines of labels.txt, and what can be drawn of it. No other font is looked for: the bytes of a figure
     must not depend on the machine's fonts.
     """
-    drawn = [name if drawable(name) else _numbered(number, name) for number, name in enumerate(names, 1)]
-    return [name.replace("$", r"\$") for name in text.shortened(drawn, most)]
+    return [name.replace("$", r"\$") for name in text.shortened(caption_names(names), most)]
+
+
+def caption_names(names: Sequence[str]) -> list[str]:
+    """Return each name in full as a contact sheet can write it; see `drawn_names`."""
+    return [name if drawable(name) else _numbered(number, name) for number, name in enumerate(names, 1)]
 
 
 def drawable(name: str) -> bool:

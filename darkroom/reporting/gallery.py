@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from darkroom.model.classifier import SavedClassifier
 from darkroom.model.heatmaps import class_activation, lit, occlusion
 from darkroom.model.runner import BodyRunner
 from darkroom.reporting.confusion import pairs
+from darkroom.reporting.figures import caption_names
 from darkroom.reporting.sheets import INK, PALE, RIGHT, WRONG, Group, Tile, draw_sheet
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ class Photos:
     locations: list[str]
     read: Callable[[np.ndarray], np.ndarray]
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Return the classes' names as a sheet can write them."""
+        return caption_names(self.predictions.classes)
+
     def image(self, row: int) -> np.ndarray:
         """Return the picture (S, S, 3) uint8 of a row."""
         return self.read(np.array([row]))[0]
@@ -39,13 +46,13 @@ class Photos:
         own = self.predictions
         label, answer = int(own.labels[row]), int(own.predicted[row])
         right = label == answer
-        sure = f"{own.classes[answer]} ({percent(own.probabilities[row, answer])})"
+        sure = f"{self.names[answer]} ({percent(own.probabilities[row, answer])})"
         said = sure if answer >= 0 else "no answer"
         lines = [(said, RIGHT if right else WRONG)]
         if not right:
             known = f" ({percent(own.probabilities[row, label])})" if answer >= 0 else ""
-            lines.append((f"truth: {own.classes[label]}{known}", INK))
-        return Tile([self.image(row), *more], [*lines, (self.locations[row], PALE)])
+            lines.append((f"truth: {self.names[label]}{known}", INK))
+        return Tile([self.image(row), *more], [*lines, (caption_names([self.locations[row]])[0], PALE)])
 
 
 def percent(share: float) -> str:
@@ -87,7 +94,7 @@ def confused_pairs(photos: Photos) -> "Image":
         one, two = pair.actual, pair.answer
         mine = ((own.labels == one) & (own.predicted == two)) | ((own.labels == two) & (own.predicted == one))
         rows = [row for row in worst_order(own) if mine[row]][: PAIR_EXAMPLES + 1]
-        a, b = own.classes[one], own.classes[two]
+        a, b = photos.names[one], photos.names[two]
         heading = f"{a} called {b}: {counts[one, two]}×, {b} called {a}: {counts[two, one]}×"
         groups.append(Group([photos.tile(row) for row in rows], heading))
     return draw_sheet("Most confused pairs", groups, nothing="No class is taken for another.")
@@ -100,9 +107,9 @@ def suspects(photos: Photos, order: np.ndarray) -> "Image":
         own, tile = photos.predictions, photos.tile(row)
         label, answer = own.labels[row], own.predicted[row]
         lines = [
-            (f"label: {own.classes[label]}", WRONG),
-            (f"rather: {own.classes[answer]} ({percent(own.probabilities[row, answer])})", INK),
-            (photos.locations[row], PALE),
+            (f"label: {photos.names[label]}", WRONG),
+            (f"rather: {photos.names[answer]} ({percent(own.probabilities[row, answer])})", INK),
+            tile.lines[-1],
         ]
         tiles.append(Tile(tile.images, lines))
     title = f"Likely label errors: {len(order):,} of {len(photos.predictions):,} validation and test images"

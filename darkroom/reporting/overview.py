@@ -11,10 +11,11 @@ from darkroom.core.errors import BadImage
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import SPLITS, Prepared
-from darkroom.reporting.data_figures import SIDE, Pair, save_pairs
-from darkroom.sources.locations import Locations
+from darkroom.reporting.figures import caption_names
+from darkroom.reporting.sheets import INK, PALE, SMALL_SIDE, WRONG, Group, Tile, draw_sheet, save_png
+from darkroom.sources.trees import Locations
 
-PAIRS_SHOWN = 24
+PAIRS_SHOWN, PAIRS_A_ROW = 24, 4
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -54,52 +55,50 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
     }
 
 
-def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, places: Locations, path: Path) -> None:
-    """Pairs of copies side by side: label conflicts first, then those that differ most."""
+def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, locations: Locations, path: Path) -> None:
+    """Draw pairs of copies side by side: label conflicts first, then those that differ most."""
     by_id = {row["id"]: row for row in index}
     pairs = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
     pairs.sort(key=lambda pair: (pair[0]["label"] == pair[1]["label"], -_bits(pair), pair[0]["id"]))
     shown = pairs[:PAIRS_SHOWN]
     bad = {by_id[name]["sha256"] for name in prepared.rejects}
-    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, bad, places)
+    thumbnails = _thumbnails({row["location"]: row for pair in shown for row in pair}, bad, locations)
     conflicts = sum(one["label"] != other["label"] for one, other in pairs)
-    drawn = [
-        Pair(
-            (thumbnails[one["location"]], thumbnails[other["location"]]),
-            (one["location"], other["location"]),
-            _relation(one, other),
-            one["label"] != other["label"],
-        )
-        for one, other in shown
-    ]
+    tiles = []
+    for pair in shown:
+        colour = INK if pair[0]["label"] == pair[1]["label"] else WRONG
+        names = caption_names([row["location"] for row in pair])
+        lines = [(_relation(*pair), colour), *((name, PALE) for name in names)]
+        tiles.append(Tile([thumbnails[row["location"]] for row in pair], lines))
     title = "No copies found"
     if pairs:
         more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
         title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"
-    save_pairs(path, title, drawn)
+    sheet = draw_sheet(title, [Group(tiles)], 2 * PAIRS_A_ROW, "No two pictures show the same.", SMALL_SIDE)
+    save_png(path, sheet)
 
 
 def _thumbnails(
-    rows: Mapping[str, Mapping[str, str]], bad: Collection[str], places: Locations
+    rows: Mapping[str, Mapping[str, str]], bad: Collection[str], locations: Locations
 ) -> dict[str, np.ndarray]:
-    """The whole picture of each row on white, (SIDE, SIDE, 3) uint8, by location; grey where there is none.
+    """Return the whole picture of each row on white, by location: squares of SMALL_SIDE, uint8; grey for none.
 
     What is in `bad` by sha256, or was never seen as a picture, is not decoded: it may have killed a worker.
     """
     found = {}
-    for location, extent in places.extents(rows):
-        square = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for location, extent in locations.extents(rows):
+        square = np.full((SMALL_SIDE, SMALL_SIDE, 3), 255, np.uint8)
         width, height = int(rows[location]["width"]) or 1, int(rows[location]["height"]) or 1
-        scale = SIDE / max(width, height)
+        scale = SMALL_SIDE / max(width, height)
         across, down = max(round(width * scale), 1), max(round(height * scale), 1)
         part = (
-            slice((SIDE - down) // 2, (SIDE - down) // 2 + down),
-            slice((SIDE - across) // 2, (SIDE - across) // 2 + across),
+            slice((SMALL_SIDE - down) // 2, (SMALL_SIDE - down) // 2 + down),
+            slice((SMALL_SIDE - across) // 2, (SMALL_SIDE - across) // 2 + across),
         )
         try:
             if rows[location]["sha256"] in bad or rows[location]["width"] == "0":
                 raise BadImage("not to be decoded again")
-            square[part] = decode(extent.read(), Framing(SIDE, "pad", SIDE))[part]
+            square[part] = decode(extent.read(), Framing(SMALL_SIDE, "pad", SMALL_SIDE))[part]
         except BadImage:
             square[part] = 200
         found[location] = square
@@ -107,7 +106,7 @@ def _thumbnails(
 
 
 def _bits(pair: tuple[Mapping[str, str], Mapping[str, str]]) -> int:
-    """How many bits of the perceptual hashes differ; 0 where one is missing, as for exact copies of broken files."""
+    """Count the bits of the perceptual hashes that differ; 0 where one is missing, as for copies of broken files."""
     one, other = (row["phash"] for row in pair)
     return (int(one, 16) ^ int(other, 16)).bit_count() if one and other else 0
 

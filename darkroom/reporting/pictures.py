@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.images.shards import Shards
-from darkroom.metrics.baselines import balanced_places
+from darkroom.metrics.answers import balanced_places
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.gallery import heat_maker, worst_order

@@ -16,8 +16,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
-from darkroom.metrics.answers import Answerer
-from darkroom.metrics.baselines import balanced_places
+from darkroom.metrics.answers import Answerer, balanced_places
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.reporting import charts, findings, pictures

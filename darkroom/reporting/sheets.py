@@ -1,4 +1,4 @@
-"""Contact sheets: rows of captioned images as one PNG. Drawn by Pillow, in a fraction of what a plot would take."""
+"""Draw contact sheets: rows of captioned images as one PNG, by Pillow, in a fraction of what a plot would take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-SIDE = 176  # of an image on a sheet, pixels
+SIDE, SMALL_SIDE = 176, 96  # of an image on a sheet of few pictures, and of many, in pixels
 GAP = 16
 LINE = 21
-SMALL = 64  # smaller images are enlarged in blocks, so that one sees the pixels that the model saw
+ENLARGED = 64  # smaller images are enlarged in blocks, so that one sees the pixels that the model saw
 INK, PALE, RIGHT, WRONG, PAPER = (24, 24, 27), (113, 113, 122), (21, 128, 61), (190, 18, 60), (255, 255, 255)
 
 
@@ -38,15 +38,17 @@ class Group:
     heading: str = ""
 
 
-def draw_sheet(title: str, groups: Sequence[Group], columns: int = 6, nothing: str = "Nothing to show.") -> "Image":
-    """The sheet of all groups, `columns` images wide; with the words `nothing` where there is no tile."""
+def draw_sheet(
+    title: str, groups: Sequence[Group], columns: int = 6, nothing: str = "Nothing to show.", side: int = SIDE
+) -> "Image":
+    """Draw all groups, `columns` images of `side` pixels wide; the words `nothing` where there is no tile."""
     from PIL import Image, ImageDraw
 
     groups = [group for group in groups if group.tiles]
-    width = GAP + columns * (SIDE + GAP)
+    width = GAP + columns * (side + GAP)
     heads = _wrapped(title, _font(20, bold=True), width - 2 * GAP)
     top = GAP + len(heads) * 26 + 8
-    height = top + sum(_height(group, columns) for group in groups) + (0 if groups else LINE + GAP)
+    height = top + sum(_height(group, columns, side) for group in groups) + (0 if groups else LINE + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(heads):
@@ -62,9 +64,9 @@ def draw_sheet(title: str, groups: Sequence[Group], columns: int = 6, nothing: s
         for row in _rows(group.tiles, columns):
             left = GAP
             for tile in row:
-                _draw_tile(sheet, tile, left, top)
-                left += len(tile.images) * (SIDE + GAP)
-            top += _row_height(row)
+                _draw_tile(sheet, tile, left, top, side)
+                left += len(tile.images) * (side + GAP)
+            top += _row_height(row, side)
         top += GAP
     return sheet
 
@@ -75,17 +77,17 @@ def save_png(path: Path, image: "Image") -> None:
         image.save(temporary, "PNG", compress_level=4)
 
 
-def _draw_tile(sheet: "Image", tile: Tile, left: int, top: int) -> None:
+def _draw_tile(sheet: "Image", tile: Tile, left: int, top: int, side: int) -> None:
     from PIL import Image, ImageDraw
 
     pen = ImageDraw.Draw(sheet)
     for number, pixels in enumerate(tile.images):
-        how = Image.Resampling.NEAREST if len(pixels) <= SMALL else Image.Resampling.LANCZOS
-        sheet.paste(Image.fromarray(pixels).resize((SIDE, SIDE), how), (left + number * (SIDE + GAP), top))
-    room = len(tile.images) * (SIDE + GAP) - GAP
+        how = Image.Resampling.NEAREST if len(pixels) <= ENLARGED else Image.Resampling.LANCZOS
+        sheet.paste(Image.fromarray(pixels).resize((side, side), how), (left + number * (side + GAP), top))
+    room = len(tile.images) * (side + GAP) - GAP
     for number, (text, colour) in enumerate(tile.lines):
-        font = _font(15)
-        pen.text((left, top + SIDE + 6 + number * LINE), _fitted(text, font, room), colour, font)
+        font = _font(15 if side == SIDE else 12)
+        pen.text((left, top + side + 6 + number * LINE), _fitted(text, font, room), colour, font)
 
 
 def _rows(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
@@ -100,13 +102,13 @@ def _rows(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
     return rows
 
 
-def _row_height(row: Sequence[Tile]) -> int:
-    return SIDE + 6 + max(len(tile.lines) for tile in row) * LINE + GAP
+def _row_height(row: Sequence[Tile], side: int) -> int:
+    return side + 6 + max(len(tile.lines) for tile in row) * LINE + GAP
 
 
-def _height(group: Group, columns: int) -> int:
+def _height(group: Group, columns: int, side: int) -> int:
     rows = _rows(group.tiles, columns)
-    return sum(_row_height(row) for row in rows) + GAP + (28 if group.heading else 0)
+    return sum(_row_height(row, side) for row in rows) + GAP + (28 if group.heading else 0)
 
 
 @cache
@@ -122,7 +124,7 @@ def _font(size: int, bold: bool = False) -> "FreeTypeFont":
 
 
 def _fitted(text: str, font: "FreeTypeFont", room: int) -> str:
-    """The text in one line, shortened in its middle until it fits: the ends of names and paths tell them apart."""
+    """Return the text in one line, cut in its middle until it fits: the ends of names and paths tell them apart."""
     text = " ".join(text.split())  # a name may hold any line end, and Pillow refuses some of them
     if font.getlength(text) <= room:
         return text

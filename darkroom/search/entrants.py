@@ -14,17 +14,16 @@ from pydantic import Field, ValidationError, field_validator
 from darkroom.core import files
 from darkroom.core.params import read_yaml
 from darkroom.core.runtime import Runtime
-from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
-from darkroom.images.shard_writer import write_shards
+from darkroom.images.shard_writer import write_shards, write_splits
 from darkroom.images.shards import Shards
 from darkroom.model import onnx_export, packaged, tensors, timm_models, weights
 from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
 from darkroom.model.runner import OnnxBody
 from darkroom.search.space import Strict, SweepError, reason
-from darkroom.sources.locations import Locations
+from darkroom.sources.trees import Locations
 
 PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "MIT")
 UNKNOWN = "not stated"

@@ -18,7 +18,7 @@ from darkroom.core.params import load
 from darkroom.core.progress import progress
 from darkroom.core.runtime import from_environment, torch_device
 from darkroom.images.batches import order, steps
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.reporting import figures
 from darkroom.training.data import open_data
 from darkroom.training.fit import Fit
@@ -65,7 +65,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
     body = Path("models/body")
     data = open_data(Path("data/shards"), Path("data/features"))
     first = initial_head(recipe, files.read_json(body / "body.json")["features"], data.classes, body)
-    head = heads.build(recipe.head_facts, first).to(device)
+    head = classifier.build(recipe.head_facts, first).to(device)
     phases, _ = make_phases(data, body, recipe, head, device, choose_dtype(recipe.precision, device), runtime.threads)
     fit = Fit(phases, recipe, device)
     fit.begin(len(phases) - 1)

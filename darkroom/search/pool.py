@@ -14,7 +14,7 @@ from darkroom.core.exactmath import softmax
 from darkroom.core.randomness import generator
 from darkroom.images.batches import Table
 from darkroom.images.shards import Shards
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.training import linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.recipe import Recipe
@@ -94,10 +94,10 @@ class Pool:
     def _answers(self, recipe: Recipe, learn: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return the probabilities (m, K) of the `held` samples by a head that learns from `learn`."""
         train, val, answered = self.table(learn & ~self.chooses), self.table(learn & self.chooses), self.table(held)
-        head = heads.initial(recipe.head_facts, train.row_shape[-1], len(self.classes), recipe.seed)
+        head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(self.classes), recipe.seed)
         trained = linear.train_head(train, val, head, recipe, lambda _rows: None)
         temperature = fit_temperature(trained.logits.astype(np.float64), val.labels) if len(val) else 1.0
-        logits = [heads.logits(part, trained.head) for part in _plain_views(answered)]
+        logits = [classifier.logits(part, trained.head) for part in _plain_views(answered)]
         return softmax(np.concatenate(logits), temperature)
 
 

@@ -30,7 +30,7 @@ from darkroom.search.entrants import PERMISSIVE, Entrant, Entry, RaceFile, disca
 from darkroom.search.experiment import Experiment, dvc, read, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
-from darkroom.sources.locations import FACTS, Locations
+from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.corrections import apply, read_corrections
 from darkroom.training.recipe import Recipe
 

@@ -151,6 +151,6 @@ class Predictor:
 
     @cached_property
     def head(self) -> dict[str, np.ndarray]:
-        """Return the head's tensors, float32, under the names of darkroom/model/heads.py; read at the first call."""
+        """Return the head's tensors, float32, named as in darkroom/model/classifier.py; read at the first call."""
         values = tensors.load(self.folder / "model.safetensors")
         return {name[5:]: value for name, value in values.items() if name.startswith("head.")}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.diagnosis import what_is_wrong
+from darkroom.images.formats import what_is_wrong
 from darkroom.sources.encodings import guess
 from darkroom.sources.extents import MAX_BYTES, Extent
 

@@ -22,8 +22,7 @@ from darkroom.images.formats import SUFFIXES
 from darkroom.sources.arrays import idx, unpickled
 from darkroom.sources.download import Remote
 from darkroom.sources.labels import Sample
-from darkroom.sources.locations import MEMBER, RAW
-from darkroom.sources.trees import open_tree
+from darkroom.sources.trees import MEMBER, RAW, open_tree
 
 Pictures = Iterable[tuple[str, np.ndarray]]  # (split/class/number, pixels (h, w) or (h, w, 3) uint8)
 Files = Mapping[str, Path]

@@ -20,7 +20,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.progress import progress_bytes, say
-from darkroom.sources.diagnosis import describe_file
+from darkroom.images.formats import describe_file
 
 CHUNK = 1 << 20
 ATTEMPTS = 5  # without a byte of progress

@@ -11,14 +11,14 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
-from darkroom.images.fingerprints import fingerprints
+from darkroom.images.formats import what_is_wrong
+from darkroom.images.hashes import fingerprints
 from darkroom.images.headers import upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
-from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
-from darkroom.sources.locations import Locations
+from darkroom.sources.trees import Locations
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake

@@ -7,9 +7,8 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import BadImage, SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import SUFFIXES, what_is_wrong
 from darkroom.sources.class_level import possible_readings, split_names
-from darkroom.sources.diagnosis import what_is_wrong
 from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import (

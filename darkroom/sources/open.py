@@ -16,8 +16,7 @@ from darkroom.sources.download import obtain, obtain_all, put_in
 from darkroom.sources.frames import TABLES
 from darkroom.sources.labels import Labelled, LayoutOptions, Sample, with_clean_labels
 from darkroom.sources.layouts import read_layout
-from darkroom.sources.locations import DOWNLOADS, FACTS, MEMBER, RAW, Locations, is_card
-from darkroom.sources.trees import Folder, open_tree
+from darkroom.sources.trees import DOWNLOADS, FACTS, MEMBER, RAW, Folder, Locations, is_card, open_tree
 
 CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
 

@@ -20,15 +20,14 @@ from darkroom.core import exactmath
 from darkroom.core.errors import TrainingError
 from darkroom.core.randomness import generator
 from darkroom.images.batches import Table, balanced_order, order, steps, views
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.model.tensors import Tensors
 from darkroom.training import losses
 from darkroom.training.history import AfterEpoch, Monitor, Row, Watcher, report_epoch
 from darkroom.training.numpy_optimizers import RULES
-from darkroom.training.recipe import Recipe
+from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
 from darkroom.training.schedules import Plateau, ema_decay, factor
-from darkroom.training.settling import rate_factor
 
 MOST_STEPS = 100_000
 MOST_PRODUCTS = 1e11  # multiplications: some ten seconds of one thread
@@ -60,7 +59,7 @@ def train_head(
 ) -> Trained:
     """The head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
 
-    `rate`: what `lr` is multiplied by, see darkroom.training.settling.
+    `rate`: what `lr` is multiplied by, see darkroom.training.recipe.
     Raises TrainingError when there is nothing to learn from, or the loss runs away.
     """
     if not len(train):
@@ -196,7 +195,7 @@ class _Training:
         """Return loss, accuracy and logits (n, K) of the validation samples, each as its view 0; None without any."""
         samples = np.arange(len(self.val))
         parts = [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)]
-        rows = [heads.logits(self.val.features(part, np.zeros(len(part), np.int64)), head) for part in parts]
+        rows = [classifier.logits(self.val.features(part, np.zeros(len(part), np.int64)), head) for part in parts]
         if not rows:
             return None, None, np.empty((0, self.classes), np.float32)
         logits, labels = np.concatenate(rows), self.val.labels

@@ -13,7 +13,7 @@ from darkroom.core import files
 from darkroom.core.errors import ParamsError
 from darkroom.core.runtime import Runtime, machine, torch_device, versions
 from darkroom.images.augment import STRENGTHS
-from darkroom.model import freezing, heads
+from darkroom.model import classifier, freezing
 from darkroom.model.network import Network, load_body
 from darkroom.model.tensors import Tensors
 from darkroom.training.checkpoint import Checkpoint, code_digest
@@ -21,9 +21,8 @@ from darkroom.training.data import Data, FeatureInputs, ImageInputs
 from darkroom.training.distributed import Group
 from darkroom.training.fit import Fit, Phase
 from darkroom.training.history import AfterEpoch, Watcher
-from darkroom.training.recipe import Recipe
+from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
-from darkroom.training.settling import rate_factor
 
 # Products of a step of a head that one thread does sooner than several can agree on; other programs disturb it less.
 ONE_THREAD = 4_000_000
@@ -47,7 +46,7 @@ def train_in_torch(
     """
     device = torch_device(runtime)
     dtype = choose_dtype(recipe.precision, device)
-    module = heads.build(recipe.head_facts, head).to(device)
+    module = classifier.build(recipe.head_facts, head).to(device)
     phases, network = make_phases(data, body, recipe, module, device, dtype, runtime.threads)
     key = _checkpoint_key(data, body, recipe, runtime, device, dtype, group.size)
     checkpoint = make_checkpoint(runtime.checkpoints, key, runtime.checkpoint_seconds)
@@ -67,7 +66,7 @@ def train_in_torch(
         "processes": group.size,
     }
     return Trained(
-        head=heads.arrays(module),
+        head=classifier.arrays(module),
         body=trained_body,
         trainable=sum(each.numel() for each in (network or module).parameters() if each.requires_grad),
         logits=fit.logits.numpy(),

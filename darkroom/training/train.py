@@ -11,16 +11,15 @@ from darkroom.core import files
 from darkroom.core.errors import ParamsError
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime
-from darkroom.model import heads, tensors
+from darkroom.model import classifier, tensors
 from darkroom.training import history, linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.data import Data, open_data
 from darkroom.training.distributed import Group
 from darkroom.training.history import AfterEpoch, Watcher
-from darkroom.training.recipe import Recipe
+from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
 from darkroom.training.result import Trained
-from darkroom.training.settling import enough_epochs, rate_factor
 
 Paths = tuple[Path, Path, Path]  # shards, features, body
 
@@ -90,12 +89,14 @@ def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) 
 
     A linear head alone starts from zero: its loss is convex, and random weights would only make two seeds differ.
     """
-    head = heads.initial(recipe.head_facts, features, len(classes), recipe.training_seed)
+    head = classifier.initial(recipe.head_facts, features, len(classes), recipe.training_seed)
     if recipe.only_head and recipe.head == "linear":
         head["0.weight"] = np.zeros_like(head["0.weight"])
     if (body / "head.safetensors").exists():  # the weights came with a head, from another run of this pipeline
         known = tensors.facts(body / "head.safetensors") or {}
-        kept = heads.keep_known_rows(head, classes, tensors.load(body / "head.safetensors"), known.get("classes", []))
+        kept = classifier.keep_known_rows(
+            head, classes, tensors.load(body / "head.safetensors"), known.get("classes", [])
+        )
         if kept:
             say(f"train: the head keeps the weights of {len(kept)} of {len(classes)} classes")
     return head

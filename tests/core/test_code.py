@@ -1,20 +1,20 @@
 """Code that a stage runs without a link is reported: nothing that shapes a result stays unseen by DVC."""
 
-from darkroom.core import code
+from darkroom.core import stage
 from tests.core.test_stage import start
 
 
 def test_a_script_outside_of_a_project_reports_nothing(tmp_path):
-    assert code.unlinked("develop", tmp_path) == []
+    assert stage.unlinked("develop", tmp_path) == []
 
 
 def test_an_imported_module_without_a_link_is_named(tmp_path):
     folder = tmp_path / "stages/code/develop"
     folder.mkdir(parents=True)
-    missing = code.unlinked("develop", tmp_path)
-    assert "darkroom.core.code" in missing
-    (folder / "darkroom.core.code").symlink_to(code.__file__)
-    assert code.unlinked("develop", tmp_path) == [name for name in missing if name != "darkroom.core.code"]
+    missing = stage.unlinked("develop", tmp_path)
+    assert "darkroom.core.stage" in missing
+    (folder / "darkroom.core.stage").symlink_to(stage.__file__)
+    assert stage.unlinked("develop", tmp_path) == [name for name in missing if name != "darkroom.core.stage"]
 
 
 def test_a_stage_says_what_it_ran_without_a_link(tmp_path):
@@ -22,5 +22,5 @@ def test_a_stage_says_what_it_ran_without_a_link(tmp_path):
     process = start(tmp_path, "def main(out: Path) -> str:\n    return 'made it'\n", "out")
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "note: DVC does not know that this stage ran darkroom.core.code, " in said
+    assert "note: DVC does not know that this stage ran darkroom.core.errors, " in said
     assert said.rstrip().splitlines()[-1].startswith("develop: made it in ")

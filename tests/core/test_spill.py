@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkroom.core import spill
+from darkroom.core import files
 from darkroom.metrics.label_errors import label_errors
 from darkroom.metrics.predictions import Predictions, read_predictions, write_predictions
 from darkroom.metrics.summary import summarise
@@ -43,8 +43,8 @@ def everything(predictions: Predictions, folder: Path) -> tuple[object, ...]:
 
 def test_a_table_in_a_file_gives_the_same_numbers(tmp_path, monkeypatch):
     in_memory = everything(answers(), tmp_path)
-    monkeypatch.setattr(spill, "SMALL", 4 * 8 * 12 * 7)  # blocks of seven rows
-    assert len(list(spill.blocks((500, 12)))) == 72
+    monkeypatch.setattr(files, "SMALL", 4 * 8 * 12 * 7)  # blocks of seven rows
+    assert len(list(files.blocks((500, 12)))) == 72
     assert isinstance(answers().probabilities.base, np.memmap)
     assert everything(answers(), tmp_path) == in_memory
 
@@ -52,8 +52,8 @@ def test_a_table_in_a_file_gives_the_same_numbers(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_large_table_takes_no_memory_of_the_process():
     before = anonymous()
-    table = spill.table((200_000, 100))
-    for part in spill.blocks(table.shape):
+    table = files.table((200_000, 100))
+    for part in files.blocks(table.shape):
         table[part] = 1.5
     assert table.sum() == 1.5 * 200_000 * 100
     assert anonymous() - before < 40_000_000 < table.nbytes
@@ -61,6 +61,6 @@ def test_a_large_table_takes_no_memory_of_the_process():
 
 def test_blocks_are_all_rows_once():
     for shape in ((0, 5), (1, 1), (10, 10_000_000), (3_000_000, 10)):
-        parts = list(spill.blocks(shape))
+        parts = list(files.blocks(shape))
         assert [part.start for part in parts] == [0, *(part.stop for part in parts)][: len(parts)]
         assert (parts[-1].stop if parts else 0) == shape[0]

@@ -7,7 +7,7 @@ import pytest
 from darkroom.core.errors import DarkroomError
 from darkroom.core.exactmath import softmax
 from darkroom.export.graph import after_body, join, parse, read, write
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.model.session import open_session, probabilities
 from tests.export import small
 
@@ -25,7 +25,7 @@ def test_a_joined_graph_computes_body_head_temperature_and_softmax(hidden, tmp_p
     session = open_session(tmp_path / "model.onnx", 1)
     for batch in (1, 5):
         answers = session.run(["probabilities"], {"images": images(5)[:batch]})[0]
-        np.testing.assert_allclose(answers, softmax(heads.logits(features[:batch], head), 0.7), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(answers, softmax(classifier.logits(features[:batch], head), 0.7), rtol=0, atol=1e-6)
     parts = probabilities(session, iter([images(5)[:2], images(5)[2:]]), 4)
     assert parts.shape == (5, 4)
     assert probabilities(session, iter([]), 4).shape == (0, 4)
@@ -37,7 +37,7 @@ def test_the_part_after_the_body_answers_from_features_and_holds_nothing_else(hi
     part = after_body(join(small.body(), head, 0.7))
     features = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     answers = open_session(part.SerializeToString(), 1).run(["probabilities"], {"features": features})[0]
-    np.testing.assert_allclose(answers, softmax(heads.logits(features, head), 0.7), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(answers, softmax(classifier.logits(features, head), 0.7), rtol=0, atol=1e-6)
     assert {tensor.name for tensor in part.graph.initializer} == {*(f"head.{name}" for name in head), "temperature"}
 
 

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from darkroom.core.errors import BadImage
+from darkroom.images.colour import embedded_profile
 from darkroom.images.decode import decode, decode_whole
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.framing import Framing
 from darkroom.images.headers import upright_size
-from darkroom.images.profiles import embedded_profile
 from tests.images.pictures import SIDE, encoded, photos
 from tests.stages import pipeline
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import ParamsError
-from darkroom.metrics.baselines import balanced_places, majority, nearest_mean
-from darkroom.metrics.tta import views
+from darkroom.metrics.answers import balanced_places, majority, nearest_mean, views
 
 
 @pytest.mark.parametrize(("kind", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)])

@@ -7,7 +7,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from darkroom.images.shard_writer import write_shards
-from darkroom.model import builders, heads
+from darkroom.model import builders, classifier
 from darkroom.model.backbones import IMAGENET_MEAN, IMAGENET_STD
 from darkroom.model.network import Body, Network
 
@@ -42,8 +42,8 @@ def photo_images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 def network(backbone: str, size: int) -> Network:
     """Body and head of two classes with the weights of a seed, as train makes them."""
     body = Body(builders.build(backbone, size, seed=0), IMAGENET_MEAN, IMAGENET_STD)
-    linear = heads.Head("linear", 1, 0)
-    head = heads.build(linear, heads.initial(linear, builders.features_of(body.net, size), 2, seed=0))
+    linear = classifier.Head("linear", 1, 0)
+    head = classifier.build(linear, classifier.initial(linear, builders.features_of(body.net, size), 2, seed=0))
     return Network(body, head, "none")
 
 

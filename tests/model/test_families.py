@@ -11,7 +11,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.exactmath import softmax
 from darkroom.export import agreement
 from darkroom.export.graph import join, parse, write
-from darkroom.model import backbones, builders, heads, onnx_export
+from darkroom.model import backbones, builders, classifier, onnx_export
 from darkroom.model.network import Body, pixels
 from darkroom.model.runner import OnnxBody
 from darkroom.model.session import open_session
@@ -86,7 +86,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     # The whole exported model agrees too. Random weights give features of any scale: this head makes logits of them.
     weight = np.random.default_rng(0).normal(0, 2 / np.linalg.norm(expected, axis=1).mean(), (4, expected.shape[1]))
     head = {"0.weight": weight.astype(np.float32), "0.bias": np.arange(4, dtype=np.float32)}
-    trained = softmax(heads.logits(expected, head), 0.8)
+    trained = softmax(classifier.logits(expected, head), 0.8)
     write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")
     exported = open_session(tmp_path / "model.onnx", 1).run(["probabilities"], {"images": images})[0]
     agreement.require(trained, exported, ["a", "b", "c"])

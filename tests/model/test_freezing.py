@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from darkroom.core.errors import DarkroomError
-from darkroom.model import builders, freezing, heads
+from darkroom.model import builders, classifier, freezing
 from darkroom.model.network import Body, Network
 from tests.model.samples import empty_backbone
 
 
 def network(backbone="small_cnn", size=28, freeze="backbone", frozen_statistics=False):
     body = Body(builders.build(backbone, size, seed=0), [0.5] * 3, [0.25] * 3)
-    linear = heads.Head("linear", 0, 0)
-    first = heads.initial(linear, builders.features_of(body.net, size), 3, seed=0)
-    return Network(body, heads.build(linear, first), freeze, frozen_statistics)
+    linear = classifier.Head("linear", 0, 0)
+    first = classifier.initial(linear, builders.features_of(body.net, size), 3, seed=0)
+    return Network(body, classifier.build(linear, first), freeze, frozen_statistics)
 
 
 def one_step(network, size=28):

@@ -14,7 +14,7 @@ from darkroom.images.batches import Table
 from darkroom.images.shards import Shards
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import load_network, pixels
-from darkroom.training.settling import rate_factor
+from darkroom.training.recipe import rate_factor
 from stages import embed, train
 from tests.model.samples import digit_images, write_splits
 

@@ -10,9 +10,9 @@ from sklearn.datasets import load_sample_images
 from torchvision import models
 
 from darkroom.core.errors import WeightsError
+from darkroom.images.colour import to_srgb
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
-from darkroom.images.profiles import to_srgb
 from darkroom.model import timm_models
 from darkroom.model.preprocessing import framing
 

@@ -16,7 +16,7 @@ from torchvision import models
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError, WeightsError
-from darkroom.model import backbones, builders, classifier, heads, tensors, weights
+from darkroom.model import backbones, builders, classifier, tensors, weights
 from darkroom.model.network import Body, load_network
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.2, 0.3]
@@ -28,12 +28,12 @@ def resolve(backbone, source, size=64):
 
 def save_run(folder: Path, backbone="small_cnn", size=28, classes=("ant", "bee")) -> Path:
     net = builders.build(backbone, size, seed=5)
-    head = heads.Head("linear", 1, 0.0)
+    head = classifier.Head("linear", 1, 0.0)
     facts = {"backbone": backbone, "image_size": size, "mean": MEAN, "std": STD, "classes": list(classes),
              "framing": {"size": size, "resize": "crop", "short_side": 32}, "head": head.facts(), "frozen": True,
              "features": builders.features_of(net, size), "temperature": 1.5}  # fmt: skip
     classifier.save(
-        folder, facts, heads.initial(head, facts["features"], len(classes), seed=5), Body(net, MEAN, STD).arrays()
+        folder, facts, classifier.initial(head, facts["features"], len(classes), seed=5), Body(net, MEAN, STD).arrays()
     )
     return folder
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from darkroom.core import files
 from darkroom.images.shard_writer import SAMPLE_COLUMNS, write_shards
-from darkroom.model import classifier, heads
+from darkroom.model import classifier
 from darkroom.model.runner import OnnxBody
 from darkroom.training.calibrate import fit_temperature
 
@@ -102,7 +102,8 @@ def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int,
         "backbone": "conv", "classes": names, "image_size": SIZE, "mean": [0.0] * 3, "std": [1.0] * 3,
         "framing": {"size": SIZE, "resize": "crop", "short_side": SIZE},
         "head": {"kind": "linear", "hidden": 0, "dropout": 0.0}, "features": CHANNELS, "frozen": True,
-        "freeze": "backbone", "temperature": fit_temperature(heads.logits(val, head), labels[counts[0] : bounds[2]]),
+        "freeze": "backbone",
+        "temperature": fit_temperature(classifier.logits(val, head), labels[counts[0] : bounds[2]]),
         "parameters": {"total": 1, "trainable": 1, "frozen": 0}, "flips": False, "weights": "none",
     }  # fmt: skip
     classifier.save(root / "models/classifier", facts, head, {"filters": np.zeros(1, np.float32)})

@@ -4,7 +4,7 @@ import pytest
 
 from darkroom.reproduction.differences import in_order
 from darkroom.reproduction.results import Results
-from darkroom.reproduction.verdict import judge
+from darkroom.reproduction.verify import judge
 
 STAGES = {
     "evaluate": {

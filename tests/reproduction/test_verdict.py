@@ -5,7 +5,7 @@ import pytest
 
 from darkroom.metrics.predictions import Predictions
 from darkroom.reproduction.results import Results
-from darkroom.reproduction.verdict import compare, judge, metrics_inside
+from darkroom.reproduction.verify import compare, judge, metrics_inside
 
 LABELS = np.array([0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.501, 0.499]])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from darkroom.app import Predictor
-from darkroom.model import heads, heatmaps
+from darkroom.model import classifier, heatmaps
 from darkroom.serve.service import Service
 from darkroom.serve.settings import Settings
 from tests.export import small
@@ -24,7 +24,7 @@ def test_class_activation_is_the_gradient_of_the_logit_by_each_place_of_the_map(
             out = np.maximum(out, 0) @ head["1.weight"].T + head["1.bias"]
         return float(out[0, 1])
 
-    assert logit(maps) == pytest.approx(float(heads.logits(maps.mean((1, 2))[None], head)[0, 1]), abs=1e-4)
+    assert logit(maps) == pytest.approx(float(classifier.logits(maps.mean((1, 2))[None], head)[0, 1]), abs=1e-4)
     gradient = np.empty(8)
     for channel in range(8):
         moved = maps.copy()

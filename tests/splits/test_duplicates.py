@@ -7,7 +7,6 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 
-from darkroom.images.fingerprints import fingerprints, perceptual_hash
 from darkroom.images.hashes import (
     FREQUENCIES,
     GRID,
@@ -15,8 +14,10 @@ from darkroom.images.hashes import (
     WINDOWS,
     as_text,
     crop_pairs,
+    fingerprints,
     from_text,
     hash_of,
+    perceptual_hash,
     window_hashes,
 )
 from darkroom.sources.arrays import digits, png

@@ -14,7 +14,7 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.params import read_yaml
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import builders, classifier, heads, tensors
+from darkroom.model import builders, classifier, tensors
 from darkroom.model.network import Body, load_body, load_network, pixels
 from darkroom.model.runner import TorchBody
 from stages import evaluate
@@ -160,7 +160,7 @@ def tuned(tmp_path_factory) -> Run:
     files.write_json(
         run.root / "models/body/body.json", {k: facts[k] for k in ("backbone", "image_size", "mean", "std")}
     )
-    head = heads.initial(heads.Head("linear", 0, 0.0), size, 10, seed=0)
+    head = classifier.initial(classifier.Head("linear", 0, 0.0), size, 10, seed=0)
     facts["head"] = {"kind": "linear", "hidden": 0, "dropout": 0.0}
     classifier.save(run.root / "models/classifier", facts, head, bodies[1].arrays())
     (run.root / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")

@@ -200,14 +200,14 @@ def test_a_model_that_was_there_before_survives_a_failed_export(root, monkeypatc
 
 
 def test_a_fine_tuned_network_is_exported_and_compared_with_torch(root, monkeypatch):
-    from darkroom.model import builders, heads
+    from darkroom.model import builders, classifier
     from darkroom.model.network import Body, Network, pixels
 
     folder = root / "models/classifier"
     body = Body(builders.build("small_cnn", SIZE, seed=3), [0.2] * 3, [0.3] * 3)
     features = builders.features_of(body.net, SIZE)
-    linear = heads.Head("linear", 1, 0.0)
-    head = heads.initial(linear, features, len(CLASSES), seed=4)
+    linear = classifier.Head("linear", 1, 0.0)
+    head = classifier.initial(linear, features, len(CLASSES), seed=4)
     facts = files.read_json(folder / "model.json") | {
         "backbone": "small_cnn", "frozen": False, "freeze": "none", "features": features, "mean": [0.2] * 3,
         "std": [0.3] * 3, "head": {"kind": "linear", "hidden": 1, "dropout": 0.0},
@@ -217,7 +217,7 @@ def test_a_fine_tuned_network_is_exported_and_compared_with_torch(root, monkeypa
     run(root, monkeypatch)
     images, _ = pictures()
     answers = open_session(root / "models/export/model.onnx", 1).run(["probabilities"], {"images": images[400:]})[0]
-    logits = Network(body, heads.build(linear, head), "none").eval()(pixels(images[400:])).detach().numpy()
+    logits = Network(body, classifier.build(linear, head), "none").eval()(pixels(images[400:])).detach().numpy()
     np.testing.assert_allclose(answers, classifier.softmax(logits, 1.25), atol=1e-4)
 
 

@@ -15,7 +15,7 @@ from darkroom.core.exactmath import softmax
 from darkroom.images.batches import Table
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.training import linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.recipe import Recipe
@@ -44,7 +44,7 @@ def hash_of_trainings(folder: Path) -> str:
     for name, changes in SETTINGS.items():
         values: dict[str, Any] = RECIPE | {"epochs": 6, "batch_size": 16} | changes
         recipe = Recipe(**values)
-        head = heads.initial(recipe.head_facts, FEATURES, len(CLASSES), recipe.seed)
+        head = classifier.initial(recipe.head_facts, FEATURES, len(CLASSES), recipe.seed)
         trained = linear.train_head(train, val, head, recipe, lambda _rows: None)
         temperature = fit_temperature(trained.logits, val.labels)
         found.update(json.dumps([name, trained.history, trained.best_epoch, temperature]).encode())

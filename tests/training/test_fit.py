@@ -12,7 +12,7 @@ from darkroom.core.errors import ParamsError, TrainingError
 from darkroom.images.batches import Table
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import builders, heads
+from darkroom.model import builders, classifier
 from darkroom.model.network import Body, Network, pixels
 from darkroom.training import losses
 from darkroom.training.data import FeatureInputs, ImageInputs
@@ -282,8 +282,8 @@ def test_a_head_learns_the_same_from_features_as_through_the_network(data, tmp_p
     def parts() -> tuple[Body, nn.Module]:
         body = Body(builders.build(backbone, SIZE, seed=3), [0.3] * 3, [0.35] * 3)
         features = builders.features_of(body.net, SIZE)
-        linear = heads.Head("linear", 1, 0.0)
-        return body, heads.build(linear, heads.initial(linear, features, 10, seed=3))
+        linear = classifier.Head("linear", 1, 0.0)
+        return body, classifier.build(linear, classifier.initial(linear, features, 10, seed=3))
 
     body, head = parts()
     cached = {}

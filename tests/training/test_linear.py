@@ -14,7 +14,7 @@ from darkroom.core.errors import TrainingError
 from darkroom.images.batches import Table
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import heads
+from darkroom.model import classifier
 from darkroom.training import linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import FeatureInputs
@@ -54,7 +54,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def first(chosen: Recipe) -> dict[str, np.ndarray]:
-    return heads.initial(chosen.head_facts, FEATURES, len(CLASSES), chosen.seed)
+    return classifier.initial(chosen.head_facts, FEATURES, len(CLASSES), chosen.seed)
 
 
 def in_numpy(folder: Path, chosen: Recipe, val: str = "val", **options: Any):
@@ -64,7 +64,7 @@ def in_numpy(folder: Path, chosen: Recipe, val: str = "val", **options: Any):
 
 def in_torch(folder: Path, chosen: Recipe):
     cpu = torch.device("cpu")
-    head = heads.build(chosen.head_facts, first(chosen))
+    head = classifier.build(chosen.head_facts, first(chosen))
     train, val = (FeatureInputs(table(folder, split), cpu, chosen.seed) for split in ("train", "val"))
     phase = Phase(head, [list(head.parameters())], train, val, 0, chosen.epochs, chosen.lr)
     fitted = Fit([phase], chosen, cpu).run()

@@ -7,8 +7,7 @@ import pytest
 from darkroom.images.batches import Table
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.training.recipe import Recipe
-from darkroom.training.settling import enough_epochs, rate_factor
+from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
 from tests.training.recipes import RECIPE
 
 
