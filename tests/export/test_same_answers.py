@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from darkroom.core.exactmath import softmax
 from darkroom.export.graph import join, parse, write
 from darkroom.metrics.scores import most_probable
-from darkroom.model import backbones, builders, exact_body, heads, tensors, weights
+from darkroom.model import backbones, builders, classifier, exact_body, tensors, weights
 from darkroom.model.network import Body
 from darkroom.model.runner import OnnxBody
 from darkroom.model.session import open_session
@@ -56,7 +56,7 @@ def trained(features: np.ndarray, labels: np.ndarray, hidden: int) -> dict[str, 
     """A head of as many classes as there are labels, fitted to them, or with a random layer of `hidden` before it."""
     values: dict[str, np.ndarray] = {}
     if hidden:
-        values = heads.initial(heads.Head("mlp", hidden, 0.0), features.shape[1], len(np.unique(labels)), 0)
+        values = classifier.initial(classifier.Head("mlp", hidden, 0.0), features.shape[1], len(np.unique(labels)), 0)
         features = np.maximum(features @ values["0.weight"].T, 0)
     mean, spread = features.mean(0), features.std()
     fitted = LogisticRegression(C=100, max_iter=300).fit((features - mean) / spread, labels)
@@ -75,7 +75,7 @@ def export(
     made = exact_body.exact_body(body, images[: len(images) // 2]).model
     features = OnnxBody(made.SerializeToString(), 2).features(images)
     head = trained(features, labels, hidden)
-    predicted = softmax(heads.logits(features, head), temperature)
+    predicted = softmax(classifier.logits(features, head), temperature)
     assert predicted.max() > 0.9
     write(join(parse(made.SerializeToString(), "body"), head, temperature), folder / "model.onnx")
     return predicted
