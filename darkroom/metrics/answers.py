@@ -52,7 +52,9 @@ class Answers:
     @cached_property
     def locations(self) -> list[str]:
         """Where each image's file lies in the source."""
-        return [row["location"] for row in files.read_csv(self.shards.folder / "samples.csv")]
+        # By id: the file also lists images that a correction excludes.
+        found = {row["id"]: row["location"] for row in files.read_csv(self.shards.folder / "samples.csv")}
+        return [found[name] for name in self.shards.ids()]
 
     @cached_property
     def uncalibrated(self) -> Scorer:
