@@ -1,36 +1,23 @@
 """The level of a folder tree whose names are classes, found by comparing the tree's branches."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-Folders = tuple[str, ...]
+from darkroom.sources.folder_names import (
+    SPLITS,
+    classes_with_splits,
+    is_container,
+    is_mask,
+    is_unlabelled,
+    may_be_unlabelled,
+    names_no_class,
+    split_names,
+    strict_split,
+)
 
-SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_FILLER = r"(?:[ _.-]?(?:set|data|dataset|images?|imgs?|pictures?|photos?|folder|samples?|\d+))*"
-_SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))}){_FILLER}", re.IGNORECASE)
-_PREFIXED = re.compile(rf"[a-z0-9]+[_.-]({'|'.join(sorted(SPLITS, key=len, reverse=True))}){_FILLER}", re.IGNORECASE)
-# Folders of images that have no label, where they lie beside class folders or splits.
-_UNLABELLED = re.compile(
-    r"(test|val|eval)[ _.-].*|(.*[_.-])?(unlab|unsup|pred|submission|holdout|samples?$).*", re.IGNORECASE
-)
-_NO_LABEL = re.compile("unlab|unsup", re.IGNORECASE)
-# Folders of pictures of labels, beside those of the images.
-_MASKS = re.compile(
-    r"(gt|ground[ _-]?truths?|(.*[ _-])?(masks?|segmentations?|annotations?|labels?|heat ?maps|depth|bbox(es)?))",
-    re.IGNORECASE,
-)
-# Folders above the classes that say where pictures come from or what was done to them.
-_CONTAINER = re.compile(
-    r"images?|imgs?|photos?|pictures?|pics|data|datasets?|raw|originals?|augment\w*|processed|crop(s|ped)|resized|jpe?g|png"
-    r"|\d+ ?x|(cam|camera|patient|subject|session|day|fold|batch|part|site|scanner|device|lens)[ _.-]?\w{0,4}",
-    re.IGNORECASE,
-)
+Folders = tuple[str, ...]
+STRAY = 10  # pictures beside folders that hold so many times as many are strays
 
 
 @dataclass
@@ -45,27 +32,39 @@ class Node:
         return self.images + sum(child.total() for child in self.children.values())
 
 
+Branches = dict[Folders, Node]
+
+
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the folders: those whose children are classes, and names of children that are none."""
+    """One way to read the folders: those whose children are classes, and what the names of some children mean."""
 
     parents: frozenset[Folders]
-    unlabelled: frozenset[str] = frozenset()
+    unlabelled: frozenset[str] = frozenset()  # names of children that are no class
+    renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # `cat_train`: the class and the split
     splits_below: bool = False  # whether each class folder holds folders of splits
+    copies: tuple[str, ...] = ()  # folders that hold the class folders beside them once more
     shared: int = 0  # the leading folders that all images share: `train/` around everything is no split
+    splits: Mapping[Folders, str] = field(default_factory=dict)  # all folders that are official splits
+    masks: frozenset[Folders] = frozenset()  # folders of pictures of labels, which are left out
 
     @property
     def level(self) -> int:
         """The level of the class folders below the source; 1 is directly in it."""
-        return max(map(len, self.parents)) + 1
+        return min(map(len, self.parents)) + 1
 
     def label_and_split(self, folders: Folders) -> tuple[str, str]:
         """Return the class and the official split of the images in `folders`; the class is "" where there is none."""
+        if self.masks and any(folders[:depth] in self.masks for depth in range(1, len(folders) + 1)):
+            return "", ""
         for depth in range(len(folders) - 1, -1, -1):
             if folders[:depth] in self.parents:
-                label, around = folders[depth], folders[self.shared : depth]
-                around += folders[depth + 1 : depth + 2] if self.splits_below else ()
-                return ("" if label in self.unlabelled else label), _official_split(around)
+                label, split = self.renamed.get(folders[depth], (folders[depth], ""))
+                if label in self.unlabelled:
+                    return "", ""
+                last = depth + 2 if self.splits_below else depth
+                above = (folders[:end] for end in range(self.shared + 1, last + 1) if end != depth + 1)
+                return label, split or next((self.splits[path] for path in above if path in self.splits), "")
         return "", ""
 
     def classes(self, counts: Counter[Folders]) -> Counter[str]:
@@ -78,27 +77,10 @@ class Reading:
         return classes
 
 
-def split_names(names: Iterable[str]) -> dict[str, str]:
-    """Return those folder names that are official splits, and which.
-
-    `train`, `training_set` and `test1` are splits anywhere; `seg_train` is one only beside a `seg_test` or the like,
-    because `steam_train` may be a class.
-    """
-    found, prefixed = {}, {}
-    for name in names:
-        match, with_prefix = _SPLIT.fullmatch(name), _PREFIXED.fullmatch(name)
-        if match:
-            found[name] = SPLITS[match[1].lower()]
-        elif with_prefix:
-            prefixed[name] = SPLITS[with_prefix[1].lower()]
-    kinds = {*found.values(), *prefixed.values()}
-    return found | prefixed if "train" in kinds and len(kinds) > 1 else found
-
-
 def at_level(counts: Counter[Folders], level: int) -> Reading:
     """Return the reading in which the folders at `level` are the classes; 1 is directly in the source."""
     parents = {folders[: level - 1] for folders in counts if len(folders) >= level}
-    return Reading(frozenset(parents), shared=_shared(counts))
+    return Reading(frozenset(parents), shared=_shared(counts), splits=_split_folders(_tree(counts)))
 
 
 def possible_readings(counts: Counter[Folders]) -> list[Reading]:
@@ -106,20 +88,23 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
 
     `counts` has the number of images in each folder, written from the source down.
     """
+    root = _tree(counts)
+    masks = frozenset(_mask_folders(root, ()))
+    pruned = _tree(Counter({folders: count for folders, count in counts.items()
+                            if not any(folders[:depth] in masks for depth in range(1, len(folders) + 1))}))  # fmt: skip
+    readings = [replace(reading, masks=masks) for reading in _read({(): pruned})] if masks else []
+    facts = {"shared": _shared(counts), "splits": _split_folders(root)}
+    return [replace(reading, **facts) for reading in readings or _read({(): root})]  # type: ignore[arg-type]
+
+
+def _tree(counts: Counter[Folders]) -> Node:
     root = Node()
     for folders, count in counts.items():
         node = root
         for name in folders:
             node = node.children.setdefault(name, Node())
         node.images += count
-    return [replace(reading, shared=_shared(counts)) for reading in _read({(): root})]
-
-
-def are_images_and_masks(labels: Iterable[str]) -> bool:
-    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are no classes."""
-    masks = [label for label in labels if _MASKS.fullmatch(label)]
-    others = [label for label in labels if label not in masks]
-    return bool(masks) and bool(others) and all(_CONTAINER.fullmatch(label) for label in others)
+    return root
 
 
 def _shared(counts: Counter[Folders]) -> int:
@@ -128,57 +113,113 @@ def _shared(counts: Counter[Folders]) -> int:
     return next(differ, min(len(first), len(last)))
 
 
-def _read(branches: dict[Folders, Node]) -> list[Reading]:
+def _split_folders(node: Node, path: Folders = ()) -> dict[Folders, str]:
+    """Return the folders at any depth that are official splits by their names and those beside them."""
+    found = {(*path, name): split for name, split in split_names(node.children).items()}
+    for name, child in node.children.items():
+        found |= _split_folders(child, (*path, name))
+    return found
+
+
+def _mask_folders(node: Node, path: Folders) -> list[Folders]:
+    """Return the folders called like masks that lie beside one called like images."""
+    masks = {name for name in node.children if is_mask(name)}
+    if not any(is_container(name) for name in node.children if name not in masks):
+        masks = set()
+    below = [found for name, child in node.children.items() for found in _mask_folders(child, (*path, name))]
+    return [(*path, name) for name in masks] + below
+
+
+def _read(branches: Branches) -> list[Reading]:
     """Compare the folders in `branches`: are they classes, or are the classes below them?"""
     branches = dict(_unwrapped(path, node, len(branches) > 1) for path, node in branches.items())
-    children = {(*path, name): child for path, node in branches.items() for name, child in node.children.items()}
+    branches, copies = _with_copies(branches)
+    children = {
+        (*path, name): child
+        for path, node in branches.items()
+        for name, child in node.children.items()
+        if (*path, name) not in branches
+    }
     if not children:
         return []
     names = {path[-1] for path in children}
     splits = split_names(names)
-    everywhere = names.intersection(*(node.children for node in branches.values()))
     here = Reading(
-        frozenset(branches), frozenset(_unlabelled(names, splits, everywhere if len(branches) > 1 else None))
+        frozenset(branches), _unlabelled(branches, names, splits), copies=tuple("/".join(path) for path in copies)
     )
+    if renamed := classes_with_splits(names - here.unlabelled):
+        return [replace(here, renamed=renamed)]
     deep = {path: child for path, child in children.items() if child.children}
     if not deep:
         return [here] if names - here.unlabelled else []
-    above = {path: child for path, child in deep.items() if path[-1] in splits or _CONTAINER.fullmatch(path[-1])}
-    flat = names - {path[-1] for path in deep}
-    below = {name for child in deep.values() for name in child.children}
+    above = {path: child for path, child in deep.items() if path[-1] in splits or is_container(path[-1])}
     if above:
-        return _read_below(here, children, above, deep)
-    if any(child.images for child in deep.values()) or all(len(child.children) < 2 for child in deep.values()):
-        return [here]  # folders in folders of images, or each class in one more folder
-    if len(split_names(below)) == len(below):
+        readings = _read_below(here, children, above, deep, splits)
+        return [replace(reading, copies=reading.copies + here.copies) for reading in readings]
+    return _read_groups(here, children, deep, splits)
+
+
+def _with_copies(branches: Branches) -> tuple[Branches, list[Folders]]:
+    """Add to `branches` the folders in them that hold folders called like those beside them: the same once more."""
+    names = {name for node in branches.values() for name in node.children}
+    copies = {}
+    for path, node in branches.items():
+        for name, child in node.children.items():
+            again = _unwrapped((*path, name), child, True)[1].children.keys()
+            if len(again) > 1 and again <= names - {name}:
+                copies[(*path, name)] = child
+    return branches | copies, list(copies)
+
+
+def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict[str, str]) -> list[Reading]:
+    """Read folders of which some hold folders again, and none is called like a split or a container."""
+    unwrapped = {path: _unwrapped(path, child, False) for path, child in deep.items()}
+    wide = [child for _, child in unwrapped.values() if child.children]
+    if not wide:
+        return [here]  # each class in one more folder
+    if all(len(split_names(child.children)) == len(child.children) for child in deep.values()):
         return [replace(here, splits_below=True)]
-    if all(_CONTAINER.fullmatch(name) for name in below):
-        return [here]  # cameras and the like within a class
-    if flat and all(_UNLABELLED.fullmatch(name) or name in splits for name in flat):
+    below = Counter(name for child in wide for name in child.children)
+    repeated = any(count > 1 for name, count in below.items() if not is_container(name))
+    inside = sum(child.total() - child.images for child in deep.values())
+    if any(child.images for child in deep.values()) and not (
+        repeated and inside > STRAY * sum(child.images for child in deep.values())
+    ):
+        return [here]  # folders in folders of images
+    flat = {path[-1] for path in children} - {path[-1] for path in deep}
+    if all(is_container(name) for name in below):  # cameras and the like within a class
+        return [replace(here, unlabelled=here.unlabelled | {name for name in flat if may_be_unlabelled(name)})]
+    if flat and all(may_be_unlabelled(name) or name in splits for name in flat):
         return _read(deep)
-    if all(any(sign.isdigit() for sign in name) for name in below):
+    if not repeated and all(any(sign.isdigit() for sign in name) for name in below):
         return [here]  # numbered series, days, persons
-    return [here, *_read(deep)]
+    opened = (found if found[1].children else (path, deep[path]) for path, found in unwrapped.items())
+    return [here, *_read(dict(opened))]
 
 
 def _read_below(
-    here: Reading, children: dict[Folders, Node], above: dict[Folders, Node], deep: dict[Folders, Node]
+    here: Reading, children: Branches, above: Branches, deep: Branches, splits: dict[str, str]
 ) -> list[Reading]:
     """Read below the folders `above` that are splits or containers, and below those that hold folders of the same
-    names. Where this leaves out most of the images, the names `here` may be classes, too."""
-    shared = {name for path, node in above.items() for name in _unwrapped(path, node, True)[1].children}
+    names. Where this leaves out most of the images, or nothing is the same below two containers, the names `here` may
+    be classes, too."""
+    opened = {path: _unwrapped(path, node, True)[1].children for path, node in above.items()}
+    names = Counter(name for folders in opened.values() for name in folders)
     taken = {
         path: node
         for path, node in deep.items()
-        if path in above or shared & _unwrapped(path, node, True)[1].children.keys()
+        if path in above or names.keys() & _unwrapped(path, node, True)[1].children.keys()
     }
     left_out = sum(
         node.total()
         for path, node in children.items()
-        if path not in taken and path[-1] not in here.unlabelled and not _UNLABELLED.fullmatch(path[-1])
+        if path not in taken and path[-1] not in here.unlabelled and not may_be_unlabelled(path[-1])
     )
     readings = _read(taken)
-    return [here, *readings] if left_out > sum(node.total() for node in taken.values()) else readings
+    others = [node for path, node in deep.items() if path not in taken and len(node.children) > 1]
+    different = others or (len(above) > 1 and max(names.values(), default=2) < 2)
+    apart = different and not any(path[-1] in splits for path in above)
+    return [here, *readings] if apart or left_out > sum(node.total() for node in taken.values()) else readings
 
 
 def _unwrapped(path: Folders, node: Node, beside_others: bool) -> tuple[Folders, Node]:
@@ -186,28 +227,29 @@ def _unwrapped(path: Folders, node: Node, beside_others: bool) -> tuple[Folders,
     called like a container, a split or the folder around it."""
     while not node.images and len(node.children) == 1:
         (name, child), *_ = node.children.items()
-        known = _CONTAINER.fullmatch(name) or _SPLIT.fullmatch(name) or (path and name.lower() == path[-1].lower())
+        known = is_container(name) or strict_split(name) or (path and name.lower() == path[-1].lower())
         if beside_others and not known:
             break
         path, node = (*path, name), child
     return path, node
 
 
-def _unlabelled(names: set[str], splits: dict[str, str], everywhere: set[str] | None) -> set[str]:
+def _unlabelled(branches: Branches, names: set[str], splits: dict[str, str]) -> frozenset[str]:
     """Return the names of folders of images that are splits without class folders, and so have no label.
 
-    `everywhere` are the names that each of several branches has, None where there is one branch.
     One folder called `train` beside two others or more is a class: a set of vehicles has trains.
     """
-    if everywhere is not None:  # `train/unsup` without a `test/unsup`
-        return {name for name in names - everywhere if _NO_LABEL.match(name)}
+    if len(branches) > 1:
+        counts = Counter(name for node in branches.values() for name in node.children)
+        alone = {name for node in branches.values() if len(node.children) == 1 for name in node.children}
+        return frozenset(
+            name
+            for name, count in counts.items()
+            if (count < len(branches) and is_unlabelled(name))  # `train/unsup` without a `test/unsup`
+            or (count == 1 and name in alone and names_no_class(name))  # `test/unknown`
+        )
     others = names - splits.keys()
     trains = {name for name in splits if name.lower() in SPLITS and splits[name] == "train"}
-    unlabelled = {name for name in names if name in splits or _NO_LABEL.match(name)}
-    return unlabelled - trains if len(trains) == 1 and len(others) > 1 and unlabelled == trains else unlabelled
-
-
-def _official_split(around: Folders) -> str:
-    """Return the split that the first folder called like one names, "" where none is."""
-    matches = (_SPLIT.fullmatch(name) or _PREFIXED.fullmatch(name) for name in around)
-    return next((SPLITS[match[1].lower()] for match in matches if match), "")
+    unlabelled = {name for name in names if name in splits or is_unlabelled(name)}
+    is_class = len(trains) == 1 and len(others) > 1 and unlabelled == trains
+    return frozenset(unlabelled - trains if is_class else unlabelled)

@@ -8,16 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.class_level import (
-    SPLITS,
-    Folders,
-    Reading,
-    are_images_and_masks,
-    at_level,
-    possible_readings,
-    split_names,
-)
+from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings
 from darkroom.sources.encodings import printable
+from darkroom.sources.folder_names import SPLITS, are_images_and_masks, may_be_unlabelled, split_names
 from darkroom.sources.tables import find_tables, read_tables
 from darkroom.sources.trees import Tree
 
@@ -82,7 +75,8 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
         else:
             loose.append(name)
     notes = [*_note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
-    called = sorted({label for label, _ in found.values() if label.lower() in SPLITS})
+    notes += [f"{folder} holds the class folders beside it once more: both are read" for folder in reading.copies]
+    called = sorted({label for label, _ in found.values() if label.lower() in SPLITS or may_be_unlabelled(label)})
     notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
               "if it is no class, `exclude` it" for label in called]  # fmt: skip
     return Labelled("folders", samples, notes)

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import re
 import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.images.formats import SUFFIXES, what_is_wrong
-from darkroom.sources.class_level import possible_readings, split_names
+from darkroom.sources.class_level import possible_readings
 from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
+from darkroom.sources.folder_names import are_parts, masked_stem, split_names
 from darkroom.sources.labels import (
     READERS,
     SHOWN,
@@ -29,12 +31,16 @@ from darkroom.sources.tables import describe_unread, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
 
 LOOKED_AT = 20
+COPY = re.compile(r" (copy|copie|kopie|copia|\(\d\))$")  # what file managers put behind a second folder of a name
+NUMBER = re.compile(r"\d+(\.0+)?")
 
 
 def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     """The labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
     images = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
     others = len(tree.files) - len(images)
+    masks = _masks(images)
+    images = [name for name in images if name not in masks] if masks else images
     unwritable = _unwritable(images)
     images = [name for name in images if name not in unwritable] if unwritable else images
     name, unread_table = (options.layout, "") if options.layout != "auto" else _detect(tree, images, options)
@@ -50,6 +56,10 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
         unread = others
         if unread:
             found.notes.append(f"{unread} files are no images by their names and are left out")
+    if masks:
+        found.notes.append(
+            f"{len(masks)} images are called like masks of others and are left out: {few_of(sorted(masks))}"
+        )
     if unwritable:
         why = "images have names that are not UTF-8 and are left out"
         found.notes.append(f"{len(unwritable)} {why}: {few_of(sorted(unwritable))}; rename them")
@@ -62,6 +72,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     _note_tool_folders(tree, found)
     _note_empty(tree, found)
     _note_spellings(found)
+    _check_official_splits(tree, found)
     labels = {sample.label for sample in found.samples}
     if len(labels) < 2:
         raise SourceError(f"{tree.path}: layout {name} finds one class only, {labels.pop()!r}, and a classifier needs "
@@ -108,6 +119,9 @@ def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions)
     table = describe_unread(tree, options)
     table = f" The table {table}." if table else ""
     alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
+    if parts := _parts(images):
+        alone = (f" The folders {few_of(parts)} are called like parts of one set and not like classes; if they are "
+                 "classes, set their `class_level`.")  # fmt: skip
     raise SourceError(
         f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
@@ -139,7 +153,15 @@ def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, 
 def _class_folders(images: list[str]) -> bool:
     """Whether all images lie in folders, and some of these are classes."""
     counts, shared = folder_counts(images), shared_depth(images)
-    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts))
+    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts)) and not _parts(images)
+
+
+def _parts(images: list[str]) -> list[str]:
+    """Return the names of the folders where they are parts of one set (`part1`, `part2`) and not classes, else []."""
+    counts = folder_counts(images)
+    readings = possible_readings(counts)
+    labels = sorted(readings[0].classes(counts)) if len(readings) == 1 else []
+    return labels if len(labels) > 1 and are_parts(labels) else []
 
 
 def _splits_apart(images: list[str]) -> bool:
@@ -185,11 +207,37 @@ def _note_empty(tree: Tree, found: Labelled) -> None:
         found.notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")
 
 
+def _masks(images: list[str]) -> set[str]:
+    """Return the images that are masks of others beside them by their names: `12_mask.png` beside `12.png`."""
+    stems = {name.rpartition(".")[0] for name in images}
+    return {name for name in images if masked_stem(name.rpartition(".")[0]) in stems}
+
+
+def _check_official_splits(tree: Tree, found: Labelled) -> None:
+    """Note classes without an image to learn from. Raises SourceError where train and another split share none."""
+    classes: dict[str, set[str]] = {}
+    for sample in found.samples:
+        classes.setdefault(sample.split, set()).add(sample.label)
+    learnt = classes.get("train", set())
+    for split in ("val", "test"):
+        if learnt and len(classes.get(split, ())) > 1 and not learnt & classes[split]:
+            raise SourceError(
+                f"{tree.path}: train holds the classes {few_of(sorted(learnt))} and {split} holds "
+                f"{few_of(sorted(classes[split]))}, no class in common; name them alike, or set `source` to one of them"
+            )
+    unseen = sorted(set().union(*classes.values()) - learnt - classes.get("", set())) if learnt else []
+    if unseen:
+        found.notes.append(f"{few_of(unseen)} has no image in train" if len(unseen) == 1 else
+                           f"{len(unseen)} classes have no image in train: {few_of(unseen)}")  # fmt: skip
+
+
 def _note_spellings(found: Labelled) -> None:
     spellings: dict[str, set[str]] = {}
     for label in {sample.label for sample in found.samples}:
         alike = unicodedata.normalize("NFC", label.lower())  # é may be one sign or two
-        spellings.setdefault(" ".join(alike.replace("_", " ").split()), set()).add(label)
+        alike = COPY.sub("", " ".join(alike.replace("_", " ").replace("-", " ").split()))
+        alike = f"{float(alike):g}" if NUMBER.fullmatch(alike) else alike  # 1, 1.0 and 01
+        spellings.setdefault(alike, set()).add(label)
     for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
         same = len({unicodedata.normalize("NFC", name) for name in several}) < len(several)
         shown = ", ".join(map(ascii, several) if same else several)

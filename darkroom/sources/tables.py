@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
-from darkroom.sources.class_level import split_names
 from darkroom.sources.encodings import printable
+from darkroom.sources.folder_names import split_names
 from darkroom.sources.frames import TABLES, read_frame
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree, read_one
@@ -267,8 +267,13 @@ def column_of(columns: list[str], wanted: str, usual: tuple[str, ...]) -> str:
     """Return the column that is `wanted`, or for auto the first that has a usual name; "" where there is none."""
     if wanted != "auto":
         return wanted.strip() if wanted.strip() in columns else ""
-    lower = {column.strip(" #").lower(): column for column in columns}
-    return next((lower[name] for name in usual if name in lower), "")
+    plain = {plain_name(column): column for column in reversed(columns)}
+    return next((plain[name] for name in usual if name in plain), "")
+
+
+def plain_name(column: str) -> str:
+    """Return a column's name as PATHS and LABELS have them: `Image Name`, `image-name` and `#Image_Name` are one."""
+    return re.sub(r"[ .\-/]+", "_", column.strip(" #").lower())
 
 
 def _few(names: list[str]) -> str:

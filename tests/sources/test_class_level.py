@@ -3,7 +3,7 @@
 import pytest
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.class_level import split_names
+from darkroom.sources.folder_names import split_names
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree

@@ -1,0 +1,189 @@
+"""What the names of folders say: official splits, parts of a set, pictures of labels. No folder is looked into here."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SPLITS = {
+    "train": "train", "training": "train", "trn": "train", "trainval": "train", "训练": "train", "训练集": "train",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "eval": "val",
+    "evaluation": "val", "验证": "val", "验证集": "val",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test", "测试": "test", "测试集": "test",
+}  # fmt: skip
+# Words around a split's name that say nothing about a class: `training_set`, `aug_train`, `train_images_small`.
+_IMAGES = frozenset((
+    "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "png",
+    "rgb", "data", "dataset", "datasets", "raw", "original", "originals", "orig", "aug", "augment", "augmented",
+    "augmentation", "processed", "preprocessed", "crop", "crops", "cropped", "resized", "color", "colour", "grey",
+    "gray", "greyscale", "grayscale", "segmented", "dcim",
+))  # fmt: skip
+_FILLERS = _IMAGES | {
+    "set", "sets", "folder", "folders", "dir", "sample", "samples", "file", "files", "split", "subset", "part", "of",
+    "small", "large", "full", "clean", "cleaned", "new", "final", "public", "private", "my", "all", "v",
+}  # fmt: skip
+# Words that, with a number or a letter behind them, name a part of a set; and those that name whom it shows or where.
+_PARTS = frozenset((
+    "part", "batch", "fold", "chunk", "shard", "folder", "dir", "disc", "disk", "volume", "vol", "cam", "camera",
+    "split", "set", "subset", "cv",
+))  # fmt: skip
+_GROUPS = _PARTS | {
+    "patient", "subject", "person", "participant", "case", "user", "session", "day", "week", "month", "year", "site",
+    "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "clip",
+    "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location", "phone",
+}  # fmt: skip
+_MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
+_CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON
+# Folders of images that have no label, where they lie beside class folders or splits.
+_UNLABELLED = re.compile(
+    r"(test|val|eval)[ _.-].*|(.*[_.-])?(unlab|unsup|pred|submission|holdout|samples?$).*", re.IGNORECASE
+)
+_NO_LABEL = re.compile("unlab|unsup", re.IGNORECASE)
+_NO_NAME = re.compile(r"unlab.*|unsup.*|unknown|unclassified|no[ _-]?labels?|all|mixed|none", re.IGNORECASE)
+# Folders of pictures of labels, beside those of the images; and such pictures beside the image itself.
+_MASKS = re.compile(
+    r"(gt|ground[ _-]?truths?|(.*[ _-])?(masks?|segmentations?|annotations?|labels?|heat ?maps|depth|bbox(es)?))",
+    re.IGNORECASE,
+)
+_MASK_FILE = re.compile(
+    r"[ _-](mask|gt|seg|segmentation|annotation|label|trimap|depth|heatmap)[ _-]?\d*$", re.IGNORECASE
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A name that holds a split's: `cat_train` is `label` cat, `split` train."""
+
+    label: str
+    split: str
+
+
+def strict_split(name: str) -> str:
+    """Return the split that a folder's name says by itself (`train`, `Training_Set`, `01_val`, `test1`), else ""."""
+    words = [word for word in _words(name) if not (word.isdigit() or word in _FILLERS)]
+    if "".join(words) in SPLITS:  # `hold-out`, `train_val`
+        return SPLITS["".join(words)]
+    return _glued(words[0]) if len(words) == 1 else ""
+
+
+def split_names(names: Iterable[str]) -> dict[str, str]:
+    """Return those folder names that are official splits, and which.
+
+    `train`, `training_set` and `test1` are splits anywhere; `seg_train` is one only beside a `seg_test` or the like,
+    because `steam_train` may be a class.
+    """
+    found, marked = {}, {}
+    for name in names:
+        if split := strict_split(name):
+            found[name] = split
+        elif mark := _marked(name):
+            marked[name] = mark
+    for label in {mark.label.casefold() for mark in marked.values()}:
+        alike = {name: mark.split for name, mark in marked.items() if mark.label.casefold() == label}
+        kinds = {*alike.values(), *found.values()}
+        if len({mark.label.casefold() for mark in marked.values()}) == 1 and "train" in kinds and len(kinds) > 1:
+            found |= alike
+    return found
+
+
+def classes_with_splits(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the class and the split of each name where all say both (`cat_train`, `dog_test`; `trainA`, `testB`).
+
+    Names without a split may stand beside them where they are the class of one (`cat`, `cat_val`). Otherwise {}.
+    """
+    marked = {name: mark for name in names if (mark := _marked(name))}
+    labels, kinds = {mark.label for mark in marked.values()}, {mark.split for mark in marked.values()}
+    plain = {name for name in names if name not in marked}
+    paired = len(marked) > len(labels - plain) and len(kinds) + bool(plain) > 1
+    if len(labels) < 2 or not paired or not plain <= labels:
+        return {}
+    return {name: (mark.label, mark.split) for name, mark in marked.items()} | {name: (name, "") for name in plain}
+
+
+def is_container(name: str) -> bool:
+    """Whether a folder of this name may lie above class folders: `images`, `augmented`, `40X`, `cam1`, `fold_2`."""
+    words = _words(name)
+    images = {word for word in words if not word.isdigit()}
+    numbered = len(words) > 1 and words[0] in _GROUPS and all(word.isdigit() or len(word) == 1 for word in words[1:])
+    whole = bool(images) and images <= _IMAGES
+    return whole or numbered or bool(_MAGNIFICATION.fullmatch(name) or _CAMERA_FOLDER.fullmatch(name))
+
+
+def are_parts(names: Iterable[str]) -> bool:
+    """Whether names differ as parts of a set do, not as classes: `part1` and `part2`, `images` and `images_small`."""
+    rests = set()
+    for name in names:
+        words = _words(name)
+        known = _IMAGES.intersection(words) or (_PARTS.intersection(words) and len(words) > 1)
+        if not known and not _CAMERA_FOLDER.fullmatch(name):
+            return False
+        rests.add(() if not known else tuple(word for word in words if not _says_nothing(word)))
+    return len(rests) == 1
+
+
+def is_mask(name: str) -> bool:
+    """Whether a folder's name says that it holds pictures of labels."""
+    return bool(_MASKS.fullmatch(name))
+
+
+def masked_stem(stem: str) -> str:
+    """Return the stem of the image whose mask a file is by its name (`12_mask` is that of `12`), "" for another."""
+    match = _MASK_FILE.search(stem)
+    return stem[: match.start()] if match else ""
+
+
+def may_be_unlabelled(name: str) -> bool:
+    """Whether a folder beside class folders or splits may hold images without a label by its name."""
+    return bool(_UNLABELLED.fullmatch(name))
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a folder's name says that its images have no label."""
+    return bool(_NO_LABEL.match(name))
+
+
+def names_no_class(name: str) -> bool:
+    """Whether a folder that is alone in a split's has no class's name: `test/unknown`, `test/images`."""
+    return bool(_NO_NAME.fullmatch(name)) or is_container(name) or bool(strict_split(name))
+
+
+def are_images_and_masks(labels: Iterable[str]) -> bool:
+    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are no classes."""
+    masks = [label for label in labels if is_mask(label)]
+    others = [label for label in labels if label not in masks]
+    return bool(masks) and bool(others) and all(is_container(label) for label in others)
+
+
+def _says_nothing(word: str) -> bool:
+    """Whether a word of a part's name does not name the set: numbers, single letters, `images`, `part`."""
+    return word.isdigit() or len(word) == 1 or word in _FILLERS | _PARTS
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def _glued(word: str) -> str:
+    """Return the split of `train`, `trainset`, `testdata`; "" of another word."""
+    if word in SPLITS:
+        return SPLITS[word]
+    return next(
+        (split for start, split in SPLITS.items() if word.startswith(start) and word[len(start) :] in _FILLERS), ""
+    )
+
+
+def _marked(name: str) -> _Marked | None:
+    """Return the rest and the split of a name that begins or ends with a split's; None for another."""
+    words = list(_WORD.finditer(name))
+    found = [number for number, word in enumerate(words) if _glued(word[0].lower())]
+    if len(found) != 1:
+        return None
+    number, split = found[0], _glued(words[found[0]][0].lower())
+    before, after = words[:number], words[number + 1 :]
+
+    empty = [all(word[0].isdigit() or word[0].lower() in _FILLERS for word in some) for some in (before, after)]
+    if empty == [False, True]:
+        return _Marked(name[: words[number].start()].rstrip(" _.-"), split)
+    if empty == [True, False]:
+        return _Marked(name[words[number].end() :].lstrip(" _.-"), split)
+    return None
