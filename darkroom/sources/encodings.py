@@ -54,6 +54,11 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
+def few_of(names: list[str], shown: int = 5) -> str:
+    """Return the first of `names`, for a message."""
+    return ", ".join(map(printable, names[:shown])) + (", …" if len(names) > shown else "")
+
+
 def printable(name: str) -> str:
     """Return `name` as it can stand in a line of a message: bytes that are not text, line ends and control characters
     as escapes, 100 characters at most."""

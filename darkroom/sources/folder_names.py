@@ -37,7 +37,7 @@ _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANO
 _UNLABELLED = re.compile(
     r"(test|val|eval)[ _.-].*|(.*[_.-])?(unlab|unsup|pred|submission|holdout|samples?$).*", re.IGNORECASE
 )
-_NO_LABEL = re.compile("unlab|unsup", re.IGNORECASE)
+_NO_LABEL = re.compile(r"unlab|unsup|(.*[ _-])?(pred|preds|predictions?|submissions?)$", re.IGNORECASE)
 _NO_NAME = re.compile(r"unlab.*|unsup.*|unknown|unclassified|no[ _-]?labels?|all|mixed|none", re.IGNORECASE)
 # Folders of pictures of labels, beside those of the images; and such pictures beside the image itself.
 _MASKS = re.compile(
@@ -47,6 +47,7 @@ _MASKS = re.compile(
 _MASK_FILE = re.compile(
     r"[ _-](mask|gt|seg|segmentation|annotation|label|trimap|depth|heatmap)[ _-]?\d*$", re.IGNORECASE
 )
+_SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 
@@ -98,6 +99,16 @@ def classes_with_splits(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     if len(labels) < 2 or not paired or not plain <= labels:
         return {}
     return {name: (mark.label, mark.split) for name, mark in marked.items()} | {name: (name, "") for name in plain}
+
+
+def split_in(name: str) -> str:
+    """Return the split that one of a name's words says (`trainLabels`, `my_test_list`), "" without one."""
+    return next((split for word in _words(name) if (split := _glued(word))), "")
+
+
+def is_submission(name: str) -> bool:
+    """Whether a table is an example of answers by its name, and so holds no labels."""
+    return bool(_SUBMISSION.search(name.rpartition("/")[2]))
 
 
 def is_container(name: str) -> bool:

@@ -1,80 +1,95 @@
-"""Table files as pandas frames of text: CSV as spreadsheets and tools write it, Excel, JSON lines and Parquet.
+"""Table files as pandas frames of text: CSV, lists, Excel, JSON and Parquet.
 
 Every cell stays the text that it is (`007`, `1e5`, `nan`, `null`); an absent one is "".
 """
 
-import csv
+import gzip
 import io
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
+from darkroom.sources.columns import is_header
+from darkroom.sources.delimited import read_grid
 from darkroom.sources.encodings import decode
+from darkroom.sources.extents import MAX_BYTES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx", ".parquet")
-DELIMITERS = ",;\t|"
+PACKED = ".gz"
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+LISTS = (".txt", ".lst")  # tables where their lines name images, otherwise texts
+UNREAD = {
+    ".xls": "save it as .xlsx or .csv", ".ods": "save it as .xlsx or .csv", ".numbers": "save it as .xlsx or .csv",
+    ".mat": "write its labels into a .csv", ".arrow": "write it as Parquet, with `to_parquet`",
+    ".tfrecord": "write its images into folders", ".npz": "write its images into folders",
+    ".npy": "write its images into folders", ".h5": "write its images into folders",
+    ".pkl": "write its labels into a .csv", ".rar": "unpack it", ".7z": "unpack it",
+}  # fmt: skip
+TITLES = 20  # rows in which the header is looked for
 
 
 def read_frame(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     """Return the rows of a table file as text, and what had to be guessed. Raises SourceError.
 
-    The first row is the header; its names are stripped. pandas is imported here: an experiment without a table does
-    not wait for it.
+    The header is the first row, or the first below a title; its names are stripped. pandas is imported here: an
+    experiment without a table does not wait for it.
     """
-    suffix = next(suffix for suffix in TABLES if name.lower().endswith(suffix))
+    lowered = name.lower()
     try:
+        if lowered.endswith(PACKED):
+            data, lowered = _unpacked(name, data), lowered.removesuffix(PACKED)
+        suffix = next(suffix for suffix in READERS if lowered.endswith(suffix))
         return READERS[suffix](name, data)
     except SourceError:
         raise
     except Exception as error:  # each format's library has its own kinds
+        suffix = "." + name.rpartition(".")[2]
         reason = " ".join(str(error).split())[:100]
         raise SourceError(f"{name}: not a {suffix} file that can be read ({reason}); export it again") from error
 
 
-def _csv(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    import pandas as pd
+def _unpacked(name: str, data: bytes) -> bytes:
+    with gzip.open(io.BytesIO(data)) as file:
+        whole = file.read(MAX_BYTES + 1)
+    if len(whole) > MAX_BYTES:
+        raise SourceError(f"{name} unpacks to more than {MAX_BYTES:,} bytes; unpack it, and divide it")
+    return whole
 
+
+def _delimited(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     text, guessed = decode(data)
-    text, delimiter = without_preamble(text)
-    delimiter = delimiter or delimiter_of(text)
-    header = _header(text, delimiter)
-    try:
-        frame = pd.read_csv(io.StringIO(text), sep=delimiter, header=None, names=range(len(header) + 1), dtype=str,
-                            na_filter=False, skipinitialspace=delimiter != "\t", index_col=False)  # fmt: skip
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame(), []
-    except pd.errors.ParserError as error:
-        raise SourceError(f"{name}: {_why(str(error), len(header))}") from error
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    beyond = frame[frame[len(header)] != ""]
-    if len(beyond):
-        raise SourceError(f"{name}: row {beyond.index[0] + 1} has more cells than the header's {len(header)}, such as "
-                          f"{beyond.iloc[0, -1][:100]!r}; put cells with {delimiter!r} in quotes")  # fmt: skip
     notes = [f"{name} is not UTF-8 and is read as {guessed}; save it as UTF-8 if names look wrong"] if guessed else []
-    return _headed(frame.drop(columns=len(header))), notes
+    grid, cells = read_grid(name, text)
+    frame, header = _headed(grid)
+    width = cells[header] if cells else 0
+    for column in frame.columns[width:]:
+        beyond = frame[frame[column] != ""]
+        if len(beyond):
+            row, cell = beyond.index[0] + header + 2, beyond[column].iloc[0][:100]
+            what = f"row {row} has more cells than the header's {width}, such as {cell!r}"
+            raise SourceError(f"{name}: {what}; put cells with the separator in quotes")
+    return frame.iloc[:, :width], notes
 
 
-def _why(error: str, cells: int) -> str:
-    """Return pandas' reason in the words of the file."""
-    if quote := re.search(r"EOF inside string starting at row (\d+)", error):
-        return f"the quote that opens in row {int(quote[1]) + 1} is never closed; close it"
-    if long := re.search(r"Expected \d+ fields in line (\d+), saw (\d+)", error):
-        return f"row {long[1]} has {long[2]} cells and the header {cells}; put cells with the separator in quotes"
-    return f"not a table that can be read ({' '.join(error.split())[:100]})"
+def _headed(grid: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
+    """Return the rows below the header with its names as columns, and the header's row.
 
-
-def _headed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the frame with its first row as the names of its columns."""
-    if not len(frame):
-        return frame
-    body = frame.iloc[1:].reset_index(drop=True)
-    body.columns = _distinct(frame.iloc[0].tolist())
-    return body
+    The header is the first row that names columns of paths and labels, otherwise the first that is no title: a title
+    fills one cell where the rows below it fill more.
+    """
+    if not len(grid):
+        return grid, 0
+    first = grid.head(TITLES)
+    filled = (first != "").sum(axis=1).tolist()
+    known = [number for number, cells in enumerate(first.to_numpy().tolist()) if is_header(cells)]
+    titles = next((number for number, count in enumerate(filled) if count > 1), 0)
+    header = known[0] if known else titles
+    body = grid.iloc[header + 1 :].reset_index(drop=True)
+    body.columns = _distinct(grid.iloc[header].tolist())
+    return body, header
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -87,68 +102,34 @@ def _distinct(names: list[str]) -> list[str]:
     return found
 
 
-def _header(text: str, delimiter: str) -> list[str]:
-    try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True), [])
-    except csv.Error:
-        return [""]  # a quote that is never closed: pandas says where
-
-
-def delimiter_of(text: str) -> str:
-    """Return the separator that stands most often in the header, outside of quotes."""
-    line = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
-    return max(DELIMITERS, key=line.count)
-
-
-def without_preamble(text: str) -> tuple[str, str]:
-    """Drop blank lines, comments and Excel's `sep=;` before the header; also return the separator that it names.
-
-    A line that begins with # is a comment where a line below it has other cells: `#id,label` is a header.
-    """
-    delimiter = ""
-    while text:
-        line, _, rest = text.partition("\n")
-        line = line.strip("\r")
-        if len(line) == 5 and line.lower().startswith("sep="):
-            delimiter = line[4]
-        elif line.strip(f" {DELIMITERS}") and not _is_comment(line, rest):
-            break
-        text = rest
-    return text, delimiter
-
-
-def _is_comment(line: str, rest: str) -> bool:
-    if not line.startswith("#"):
-        return False
-    following = next((other for other in rest.split("\n", 20) if other.strip()), "")
-    mark = delimiter_of(following)
-    # A header has as many cells as the row below it, and no words after the # like "exported by a tool, on Monday".
-    words = len(line.split()) > 2 * (line.count(mark) + 1)
-    words = len(line.split()) > 2 * (line.count(mark) + 1)
-    return line.count(mark) != following.count(mark) or (line.startswith("# ") and words)
-
-
 def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
+    """Read the first sheet with a known header, or the first that is filled; merged cells hold their text in each."""
+    import openpyxl  # type: ignore[import-untyped]
     import pandas as pd
 
-    sheets = pd.read_excel(io.BytesIO(data), sheet_name=None, header=None, dtype=str, na_filter=False)
-    filled = {title: sheet for title, sheet in sheets.items() if len(sheet)}
-    if not filled:
+    sheets = {}
+    for sheet in openpyxl.load_workbook(io.BytesIO(data), data_only=True).worksheets:
+        rows = [["" if value is None else str(value).strip() for value in row] for row in sheet.values]
+        for merged in sheet.merged_cells.ranges:
+            whole = range(merged.min_row - 1, merged.max_row) if merged.min_col == merged.max_col else ()
+            for row in whole:  # a label for several rows; a title across columns stays in one cell
+                rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
+        filled = [row for row in rows if any(row)]
+        if filled:
+            sheets[sheet.title] = filled
+    if not sheets:
         return pd.DataFrame(), []
-    title, sheet = next(iter(filled.items()))
-    sheet = sheet.fillna("").apply(lambda column: column.astype(str).str.strip())
-    sheet = sheet[(sheet != "").any(axis=1)].reset_index(drop=True)
-    notes = [f"{name} has {len(filled)} sheets; {title} is read"] if len(filled) > 1 else []
-    return _headed(sheet), notes
+    known = (title for title, rows in sheets.items() if any(map(is_header, rows[:TITLES])))
+    title = next(known, next(iter(sheets)))
+    notes = [f"{name} has {len(sheets)} sheets; {title} is read"] if len(sheets) > 1 else []
+    return _headed(pd.DataFrame(sheets[title]))[0], notes
 
 
 def _json_lines(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    import pandas as pd
-
-    return pd.DataFrame(list(_records(name, decode(data)[0])), dtype=str).fillna(""), []
+    return _of_records(_lines(name, decode(data)[0])), []
 
 
-def _records(name: str, text: str) -> Iterator[dict[str, str]]:
+def _lines(name: str, text: str) -> Iterator[Any]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
@@ -160,7 +141,36 @@ def _records(name: str, text: str) -> Iterator[dict[str, str]]:
             if not isinstance(record, dict):
                 raise SourceError(f"{name}: line {number} is {line[:100]!r}, expected an object such as "
                                   '{"file_name": "1.jpg", "label": "cat"}')  # fmt: skip
-            yield {key.strip(): _text(value) for key, value in record.items()}
+            yield record
+
+
+def _json(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
+    """Read a list of records, columns by name, labels by file name, or COCO's lists; nothing of any other JSON."""
+    import pandas as pd
+
+    found = json.loads(decode(data)[0], parse_int=str, parse_float=str)
+    if isinstance(found, list):
+        return _of_records(record for record in found if isinstance(record, dict)), []
+    if not isinstance(found, dict):
+        return pd.DataFrame(), []
+    if all(isinstance(found.get(key), list) for key in ("images", "annotations")):
+        return _of_records(_coco(found)), []
+    values = list(found.values())
+    if values and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
+        return pd.DataFrame({key: list(map(_text, value)) for key, value in found.items()}, dtype=str), []
+    if values and all(isinstance(value, dict) for value in values):
+        return _of_records({"path": key} | value for key, value in found.items()), []
+    if values and not any(isinstance(value, list | dict) for value in values):
+        return _of_records({"path": key, "label": value} for key, value in found.items()), []
+    return pd.DataFrame(), []
+
+
+def _coco(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    names = {category.get("id"): category.get("name") for category in found.get("categories", [])}
+    files = {image.get("id"): image.get("file_name") for image in found["images"]}
+    for annotation in found["annotations"]:
+        kind = annotation.get("category_id")
+        yield {"path": files.get(annotation.get("image_id")), "label": names.get(kind, kind)}
 
 
 def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
@@ -172,20 +182,32 @@ def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     return pd.DataFrame(cells, dtype=str), []
 
 
+def _of_records(records: Iterator[dict[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [{str(key).strip(): _text(value) for key, value in record.items()} for record in records]
+    return pd.DataFrame(rows, dtype=str).fillna("")
+
+
 def _text(value: Any) -> str:
-    """Return a cell of JSON or Parquet as text."""
+    """Return a cell of JSON or Parquet as text; a list of one as what it holds."""
     if value is None:
         return ""
+    if isinstance(value, list) and len(value) == 1:
+        return _text(value[0])
     if isinstance(value, list | dict | bool):
         return json.dumps(value, ensure_ascii=False, default=repr)
     return str(value).strip()
 
 
 READERS: dict[str, Callable[[str, bytes], tuple["pd.DataFrame", list[str]]]] = {
-    ".csv": _csv,
-    ".tsv": _csv,
+    ".csv": _delimited,
+    ".tsv": _delimited,
+    ".txt": _delimited,
+    ".lst": _delimited,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
+    ".json": _json,
     ".xlsx": _excel,
     ".parquet": _parquet,
 }

@@ -9,25 +9,24 @@ from pathlib import PurePosixPath
 
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.images.formats import SUFFIXES, what_is_wrong
-from darkroom.sources.class_level import possible_readings
-from darkroom.sources.encodings import printable
+from darkroom.sources.class_folders import has_class_folders, parts, read_folders
+from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.extents import Extent
-from darkroom.sources.folder_names import are_parts, masked_stem, split_names
+from darkroom.sources.file_names import names_are_labels, read_names
+from darkroom.sources.folder_names import masked_stem, strict_split
+from darkroom.sources.frames import UNREAD
 from darkroom.sources.labels import (
-    READERS,
     SHOWN,
     Labelled,
     LayoutOptions,
     Sample,
     compiled,
-    few_of,
-    first_part,
-    folder_counts,
-    read_csv,
     shared_depth,
     with_clean_labels,
 )
-from darkroom.sources.tables import describe_unread, find_tables
+from darkroom.sources.rows import read_tables
+from darkroom.sources.split_lists import with_split_lists
+from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
 
 LOOKED_AT = 20
@@ -43,8 +42,8 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     images = [name for name in images if name not in masks] if masks else images
     unwritable = _unwritable(images)
     images = [name for name in images if name not in unwritable] if unwritable else images
-    name, unread_table = (options.layout, "") if options.layout != "auto" else _detect(tree, images, options)
-    found = READERS[name](tree, images, options)
+    found, unread_table = _read(tree, images, options)
+    name = found.layout
     if not found.samples:
         why = "".join(f"; {note}" for note in found.notes)
         raise SourceError(f"{tree.path}: layout {name} finds no labelled image{why}; {_seen(tree, images)}")
@@ -80,22 +79,53 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     return found
 
 
-def _detect(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[str, str]:
-    """The layout, and a note about a table that looks like labels and is not read."""
-    tables, note = find_tables(tree, images, options), ""
-    if tables and images:
-        labelled = read_csv(tree, images, options).samples
-        named = len(labelled)
-        if named * 2 >= len(images) or (named and not _class_folders(images)):
-            return "csv", _note_folders_differ(tree, images, options, labelled)
-        shown = ", ".join(table.name for table in tables)
-        note = f"{shown} is not read for labels: it names {named} of {len(images)} images"
-    elif unread := describe_unread(tree, options):
-        note = f"not read for labels: {unread}"
-    return _detect_without_table(tree, images, options), note
+def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labelled, str]:
+    """Return the labelled files by the layout that is set or found, and a note about a table that is not read."""
+    if options.layout == "csv":
+        return read_csv(tree, find_tables(tree, images, options, must=True), images, options), ""
+    if options.layout != "auto":
+        return with_split_lists(tree, images, READERS[options.layout](tree, images, options)), ""
+    found, note = find_tables(tree, images, options), ""
+    if found.tables and images:
+        labelled = read_csv(tree, found, images, options)
+        named = len(labelled.samples)
+        if named * 2 >= len(images) or (named and not has_class_folders(images)):
+            differ = _note_folders_differ(tree, images, options, labelled.samples)
+            return labelled, differ
+        shown = ", ".join(table.name for table in found.tables)
+        note = (
+            ""
+            if found.quiet and not named
+            else f"{shown} is not read for labels: it names {named} of {len(images)} images"
+        )
+    elif found.why:
+        note = f"not read for labels: {found.why}"
+    name = _layout_without_table(tree, images, options, found.why)
+    return with_split_lists(tree, images, READERS[name](tree, images, options)), note
 
 
-def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions) -> str:
+def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOptions) -> Labelled:
+    """The label stands in a table beside the images. Raises SourceError."""
+    table = " and ".join(one.name for one in found.tables)
+    rows, notes = read_tables(tree, found.tables, images, options)
+    samples = [Sample(row.location, row.label, strict_split(row.split), row.group) for row in rows]
+    unknown = Counter(row.split for row in rows if row.split and not strict_split(row.split))
+    if unknown:
+        values = ", ".join(f"{value} {count}" for value, count in unknown.most_common(SHOWN))
+        values += ", …" if len(unknown) > SHOWN else ""
+        if options.split_column != "auto" and not any(sample.split for sample in samples):
+            raise SourceError(f"{table}: the column {options.split_column} names no split that is known, but {values}; "
+                              "write train, val, test, or set `split_column: \"\"`")  # fmt: skip
+        notes.append(f"{unknown.total()} rows name a split that is not known, and are divided like rows without one: "
+                     f"{values}")  # fmt: skip
+    return Labelled("csv", samples, notes)
+
+
+READERS = {"folders": read_folders, "names": read_names}
+
+
+def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions, table: str) -> str:
+    """Return folders or names. Raises SourceError where it can be neither; `table` is why no table is read."""
     if options.label_pattern:
         return "names"
     archives = [name for name in tree.files if name.lower().endswith(ARCHIVES)]
@@ -104,34 +134,35 @@ def _detect_without_table(tree: Tree, images: list[str], options: LayoutOptions)
                           "or set `source` to one of them")  # fmt: skip
     if not images:
         raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}")
-    shared = shared_depth(images)
-    if options.class_level != "auto" or _class_folders(images):
+    if options.class_level != "auto" or has_class_folders(images):
         return "folders"
-    labels = Counter(first_part(PurePosixPath(name).name) for name in images)
-    numbered = [label for label in labels if label.isdigit()]
-    if numbered and _splits_apart(images):  # test1/7.jpg beside train/cat.7.jpg: without labels
-        for label in numbered:
-            del labels[label]
-        numbered = []
-    if 2 <= len(labels) <= max(2, labels.total() // 4) and not numbered:
+    if names_are_labels(images):
         return "names"
-    folder = str(PurePosixPath(images[0]).parent)
-    table = describe_unread(tree, options)
-    table = f" The table {table}." if table else ""
-    alone = f" All lie in {folder}: if that is a class, a second one is missing." if shared else ""
-    if parts := _parts(images):
-        alone = (f" The folders {few_of(parts)} are called like parts of one set and not like classes; if they are "
-                 "classes, set their `class_level`.")  # fmt: skip
+    hints = [f" The table {table}." if table else "", _hint_of_folders(images), *_hints_of_unread(tree)]
     raise SourceError(
         f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
-        f"first group is the label), or `layout: csv` (a table beside them).{table}{alone}"
+        f"first group is the label), or `layout: csv` (a table beside them).{''.join(hints)}"
     )
+
+
+def _hint_of_folders(images: list[str]) -> str:
+    if folders := parts(images):
+        return (f" The folders {few_of(folders)} are called like parts of one set and not like classes; if they are "
+                "classes, set their `class_level`.")  # fmt: skip
+    folder = str(PurePosixPath(images[0]).parent)
+    return f" All lie in {folder}: if that is a class, a second one is missing." if shared_depth(images) else ""
+
+
+def _hints_of_unread(tree: Tree) -> list[str]:
+    """Return what to do about files that may hold labels or images and are not read."""
+    unread = {name: UNREAD[suffix] for name in tree.files if (suffix := PurePosixPath(name).suffix.lower()) in UNREAD}
+    return [f" {printable(name)} is not read: {advice}." for name, advice in sorted(unread.items())[:3]]
 
 
 def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, labelled: list[Sample]) -> str:
     """Return a note where the table's labels are not those of the class folders that the images lie in."""
-    if not _class_folders(images):
+    if not has_class_folders(images):
         return ""
     try:
         by_folder = {sample.location: sample.label for sample in READERS["folders"](tree, images, options).samples}
@@ -148,27 +179,6 @@ def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, 
     one, other = first[by_folder[differing[0].location]], differing[0]
     return (f"the labels of the table are taken, which divide the class folders otherwise: {one.location} is "
             f"{one.label}, {other.location} is {other.label}; `layout: folders` takes the folders")  # fmt: skip
-
-
-def _class_folders(images: list[str]) -> bool:
-    """Whether all images lie in folders, and some of these are classes."""
-    counts, shared = folder_counts(images), shared_depth(images)
-    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts)) and not _parts(images)
-
-
-def _parts(images: list[str]) -> list[str]:
-    """Return the names of the folders where they are parts of one set (`part1`, `part2`) and not classes, else []."""
-    counts = folder_counts(images)
-    readings = possible_readings(counts)
-    labels = sorted(readings[0].classes(counts)) if len(readings) == 1 else []
-    return labels if len(labels) > 1 and are_parts(labels) else []
-
-
-def _splits_apart(images: list[str]) -> bool:
-    """Whether the folders of numbered images hold no other ones, and a folder called like a split holds the others."""
-    numbered = {name.rpartition("/")[0] for name in images if first_part(PurePosixPath(name).name).isdigit()}
-    others = {name.rpartition("/")[0] for name in images} - numbered
-    return bool(others) and all(split_names(folder.split("/")) for folder in others)
 
 
 def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:

@@ -1,9 +1,12 @@
 """Files by what a table may call them: a path of another machine, an id, a name in other case or without its zeros."""
 
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
+
+WHOLE = re.compile(r"\d+\.0")
 
 
 class FileFinder:
@@ -31,7 +34,9 @@ class FileFinder:
         here, but the last folder that it names is the image's own.
         """
         found = self._find(text)
-        return self._find(unquote(text)) if found == "" and "%" in text else found
+        if found == "" and "%" in text:
+            found = self._find(unquote(text))
+        return self._find(text.partition("?")[0]) if found == "" and "?" in text else found
 
     def _find(self, text: str) -> str | None:
         text = text.replace("\\", "/")
@@ -54,6 +59,10 @@ class FileFinder:
         found = [self.find(text) for text in texts]
         if any(found):
             return found, []
+        if texts and all(WHOLE.fullmatch(text) for text in texts):  # a column of numbers that had an empty cell
+            found = [self.find(text.partition(".")[0]) for text in texts]
+            if any(found):
+                return found, []
         lowered = self._renamed(str.casefold, [text.casefold() for text in texts])
         if lowered:
             return lowered, ["paths in the table and on disk differ in upper and lower case, and are taken as equal"]

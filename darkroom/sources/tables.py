@@ -1,43 +1,35 @@
-"""Tables of labels beside the images: what their columns mean, and which row belongs to which file."""
+"""Tables of labels beside the images: which files of a tree are such tables, and what their columns mean."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
-from darkroom.sources.encodings import printable
-from darkroom.sources.folder_names import split_names
-from darkroom.sources.frames import TABLES, read_frame
+from darkroom.sources.columns import (
+    ABSENT,
+    FALSE,
+    FLAGS,
+    LABELS,
+    PATHS,
+    SPLIT_COLUMNS,
+    TRUE,
+    column_of,
+    plain_name,
+    usual_columns,
+)
+from darkroom.sources.encodings import decode, few_of, printable
+from darkroom.sources.folder_names import is_submission, split_in, split_names
+from darkroom.sources.frames import LISTS, TABLES, read_frame
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree, read_one
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What the exports of labelling tools and competitions call these columns; compared in lower case.
-PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name",
-         "image_id", "img", "img_path", "id", "name")  # fmt: skip
-LABELS = ("label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y",
-          "labels")  # fmt: skip
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name")
-FLAGS = {"is_valid": "val", "is_val": "val", "is_test": "test"}  # columns of true and false
-TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
-SUBMISSION = re.compile("sample.?submission", re.IGNORECASE)
-SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
-SHOWN, MOST_TABLES = 5, 50
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row that has a file."""
-
-    location: str
-    label: str
-    split: str
-    group: str
+SHOWN, MOST_TABLES, TRIED = 5, 50, 50
+QUIET = (*LISTS, ".json")  # texts and settings, of which nothing is said where they name no image
 
 
 @dataclass
@@ -57,150 +49,170 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing is to be said about it where it names no image."""
+        return self.name.lower().endswith(QUIET)
+
+    @property
     def fits(self) -> bool:
         """Whether it has paths and labels."""
         return bool(self.path and (self.label or self.one_hot))
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(map(str, self.frame.columns))
+
+    @property
+    def folder(self) -> str:
+        """The folder that it lies in."""
+        return str(PurePosixPath(self.name).parent)
+
     def labels(self) -> list[str]:
-        """Return the label of each row."""
+        """Return the label of each row, "" where it has none."""
         if self.label:
             return self.frame[self.label].tolist()
         ones = self.frame[self.one_hot].apply(lambda column: column.str.lower().isin(TRUE))
-        return ones.idxmax(axis=1).tolist() if len(ones) else []
+        return ones.idxmax(axis=1).where(ones.any(axis=1), "").tolist() if len(ones) else []
 
 
-def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> list[Table]:
+@dataclass
+class TableSet:
+    """The one table of a tree, or its parts; or none, and why: what is to be said about those that there are."""
+
+    tables: list[Table] = field(default_factory=list)
+    why: str = ""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is to be said about the tables where they name no image."""
+        return all(table.quiet for table in self.tables)
+
+
+class Finders:
+    """Finds a tree's images by what tables in its folders call them; a finder is made once a folder."""
+
+    def __init__(self, images: list[str]) -> None:
+        self.images = images
+        self.within = cache(lambda folder: FileFinder(images, folder))
+
+    def any_of(self, table: Table, column: str) -> bool:
+        """Whether cells of `column` name images."""
+        return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
+
+
+def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> TableSet:
     """Return the tree's one table with a path and a label column, or the parts of one (`train.csv` and `val.csv`).
 
-    `options` is a LayoutOptions. Without such a table: [], or SourceError where there `must` be one.
+    `options` is a LayoutOptions. Raises SourceError where there `must` be one and is none.
     """
-    names = [name for name in tree.files if name.lower().endswith(TABLES)]
+    finders = Finders(images)
+    names = [name for name in tree.files if name.lower().endswith(TABLES) or _is_list(tree, name)][:MOST_TABLES]
+    meant = [name for name in names if not is_submission(name)]
     tables, unread = [], ""
-    for name in names[:MOST_TABLES]:
+    for name in meant or (names if must else []):
         try:
-            tables.append(_open(tree, name, options))
+            tables.append(_open(tree, name, options, finders))
         except SourceError as error:
-            unread = unread or str(error)
+            unread = unread or ("" if name.lower().endswith(QUIET) else str(error))
     fitting = [table for table in tables if table.fits]
-    if len(fitting) > 1:
-        fitting = _chosen(fitting, images)
-    if len(fitting) == 1 or (fitting and all(table.part for table in fitting)):
-        return fitting
-    if not must:
-        return []
+    naming = [table for table in fitting if finders.any_of(table, table.path)] if len(fitting) > 1 else fitting
+    chosen = _chosen(naming or fitting, finders)
+    if chosen:
+        _note_unread(chosen, [name for name in names if name not in {table.name for table in chosen}], fitting)
+        return TableSet(chosen)
+    why = unread
     if fitting:
-        shown = ", ".join(table.name for table in fitting)
-        raise SourceError(f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that .csv")
-    if not names:
-        raise SourceError(f"{tree.path} holds no .csv; layout csv needs a table with a path and a label a row")
-    raise SourceError(f"{tree.path}: {unread or describe(tables[0], options)}")
+        shown = ", ".join(table.name for table in naming or fitting)
+        why = f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that file"
+    elif described := [table for table in tables if not table.name.lower().endswith(QUIET) and len(table.frame)]:
+        why = describe(described[0], options)
+    if must:
+        none = "holds no .csv; layout csv needs a table with a path and a label a row"
+        raise SourceError(why if fitting else f"{tree.path}: {why}" if why else f"{tree.path} {none}")
+    if not why:
+        lists = [table for table in tables if table.name.lower().endswith(LISTS)]
+        why = describe(lists[0], options) if lists else ""
+    return TableSet(why=why)
 
 
 def describe(table: Table, options: Any) -> str:
     """Return what a table without known columns holds, and the params that name them."""
     rows = "; ".join(", ".join(printable(cell)[:30] for cell in row) for row in table.frame.head(3).to_numpy().tolist())
-    columns = ", ".join(map(str, table.frame.columns)) or "(none)"
+    columns = ", ".join(table.columns) or "(none)"
     return (f"{table.name} has the columns {columns}; name the right ones in params.yaml: path_column (now "
             f"{options.path_column}), label_column (now {options.label_column}); first rows: {rows}")  # fmt: skip
 
 
-def describe_unread(tree: Tree, options: Any) -> str:
-    """Return a description of the tree's first table that has rows and no known columns, "" where there is none."""
-    for name in [name for name in tree.files if name.lower().endswith(TABLES)][:SHOWN]:
-        try:
-            table = _open(tree, name, options)
-        except SourceError as error:
-            return str(error)
-        if not table.fits and len(table.frame):
-            return describe(table, options)
-    return ""
+def _is_list(tree: Tree, name: str) -> bool:
+    """Whether the first lines of a text file name images."""
+    if not name.lower().endswith(LISTS):
+        return False
+    try:
+        text, _ = decode(read_one(tree, name)[:4096])
+    except SourceError:
+        return False
+    lines = [line for line in text.splitlines()[:TRIED] if line.strip()][:-1] or [text]
+    return sum(
+        any(cell.lower().endswith(SUFFIXES) for cell in line.replace(",", " ").split()) for line in lines
+    ) * 2 >= len(lines)
 
 
-def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any) -> tuple[list[Row], list[str]]:
-    """Return the rows that have a file, and notes about those that have none, and about files that have no row.
-
-    `options` is a LayoutOptions. Raises SourceError where two rows give one file different labels.
-    """
-    rows: dict[str, Row] = {}
-    lists: dict[str, list[str]] = {"absent": [], "several": [], "unlabelled": [], "twice": [], "resplit": []}
-    notes: list[str] = []
-    for table in tables:
-        found = _read_one_table(tree, table, images, options, rows, lists)
-        notes += [*table.notes, *found]
-    if lists["twice"]:
-        names = " and ".join(table.name for table in tables)
-        raise SourceError(f"{names} gives {len(lists['twice'])} files two different labels: {_few(lists['twice'])}; "
-                          "keep one row each")  # fmt: skip
-    orphans = [image for image in images if image not in rows]
-    counts = {"rows have no file": lists["absent"], "rows could mean several files": lists["several"],
-             "rows name a file again in another split, and the first counts": lists["resplit"],
-        "rows have no label": lists["unlabelled"], "files have no row": orphans}  # fmt: skip
-    notes += [f"{len(names)} {what}: {_few(names)}" for what, names in counts.items() if names]
-    return list(rows.values()), notes
-
-
-def _read_one_table(
-    tree: Tree, table: Table, images: list[str], options: Any, rows: dict[str, Row], lists: dict[str, list[str]]
-) -> list[str]:
-    """Add the rows of one table to `rows`, and those that give none to `lists`; return notes."""
-    splits = _splits(tree, table, options)
-    group = options.group_by if options.group_by in table.frame.columns else ""
-    if options.group_by and not group and "(" not in options.group_by:
-        shown = ", ".join(map(str, table.frame.columns))
-        raise SourceError(f"{table.name} has no column {options.group_by!r} to group by; it has {shown}")
-    groups = table.frame[group].tolist() if group else [""] * len(table.frame)
-    texts, labels = table.frame[table.path].tolist(), table.labels()
-    locations, notes = FileFinder(images, str(PurePosixPath(table.name).parent)).find_all(texts)
-    for text, label, split, its_group, location in zip(texts, labels, splits, groups, locations, strict=True):
-        if not location:
-            lists["several" if location is None else "absent"].append(text)
-        elif not label:
-            lists["unlabelled"].append(text)
-        elif location in rows and rows[location].label != label:
-            lists["twice"].append(text)
-        else:
-            row = rows.setdefault(location, Row(location, label, split, its_group))
-            if row.split != split:
-                lists["resplit"].append(text)
-    return notes + _note_several(table.name, table.label, labels)
-
-
-def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
-    """Return a note where cells look like several labels: `scab|rust`, or words that are labels of other rows."""
-    counts = Counter(labels)
-    known = set(counts)
-    doubtful = [
-        label
-        for label in counts
-        if len(parts := [part for part in SEVERAL.split(label) if part]) > 1
-        and ("|" in label or ";" in label or column.lower() == "labels" or known.issuperset(parts))
-    ]
-    if not doubtful:
-        return []
-    return [f"{name}: {len(doubtful)} labels look like several in one cell ({_few(sorted(doubtful))}); each is taken "
-            "for a class of its own"]  # fmt: skip
-
-
-def _open(tree: Tree, name: str, options: Any) -> Table:
+def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
+    """Read a table and recognise its columns."""
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
-    columns = list(map(str, frame.columns))
-    if columns and columns[0].lower().endswith(SUFFIXES):
+    if any(column.lower().endswith(SUFFIXES) for column in table.columns):
         table = _without_header(name, frame, notes)
-        columns = list(table.frame.columns)
-    table.path = column_of(columns, options.path_column, PATHS)
-    table.label = column_of(columns, options.label_column, LABELS)
-    others = [column for column in columns if column.lower() in LABELS and column not in (table.label, table.path)]
-    if others and table.label and options.label_column == "auto":
-        table.notes = [*table.notes, f"{name}: {table.label} is read as the label, and not {_few(others)}; "
-                       "`label_column` chooses another"]  # fmt: skip
-    if len(columns) == 2 and columns == ["column 1", "column 2"]:
-        table.path, table.label = table.path or columns[0], table.label or columns[1]
+    table.path = _path_column(table, options, finders)
+    table.label = column_of(table.columns, options.label_column, LABELS)
+    if table.label == table.path:
+        table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
+    _note_other_labels(table, options)
+    if table.columns == ["column 1", "column 2"] and table.path:
+        _take_other_column(table)
     if table.path and not table.label and options.label_column == "auto":
         table.one_hot = _one_hot(table)
         if table.one_hot:
-            table.notes = [*table.notes, f"{name}: labels are the columns of zeros and ones: {_few(table.one_hot)}"]
+            table.notes = [*table.notes, f"{name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}"]
     return table
+
+
+def _path_column(table: Table, options: Any, finders: Finders) -> str:
+    """Return the column of paths or ids: of those with a usual name the first that names images, else any that does."""
+    if options.path_column != "auto":
+        return column_of(table.columns, options.path_column, PATHS)
+    usual = usual_columns(table.columns, PATHS)
+    tried = Table(table.name, table.frame.head(TRIED))
+    if len(usual) == 1 or not finders.images:
+        return usual[0] if usual else ""
+    for column in usual:
+        if finders.any_of(tried, column):
+            if column != usual[0]:
+                table.notes = [*table.notes, f"{table.name}: {column} names the images, and {usual[0]} does not"]
+            return column
+    if usual or not usual_columns(table.columns, LABELS):
+        named = [column for column in table.columns if column.startswith("column ")]
+        endings = [column for column in named if tried.frame[column].str.lower().str.endswith(SUFFIXES).any()]
+        return usual[0] if usual else next(iter(endings), "")
+    found = next((column for column in table.columns if finders.any_of(tried, column)), "")
+    if found:
+        table.notes = [*table.notes, f"{table.name}: {found} is read as the path, since it names images"]
+    return found
+
+
+def _take_other_column(table: Table) -> None:
+    """Take the column beside the paths for labels in a table of two columns without header, unless all differ."""
+    other = next(column for column in table.columns if column != table.path)
+    if len(table.frame) < 4 or table.frame[other].nunique() <= len(table.frame) / 2:
+        table.label = table.label or other
+
+
+def _note_other_labels(table: Table, options: Any) -> None:
+    others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
+    if others and table.label and options.label_column == "auto":
+        table.notes = [*table.notes, f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
+                       "`label_column` chooses another"]  # fmt: skip
 
 
 def _without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
@@ -214,67 +226,83 @@ def _without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table
 
 
 def _one_hot(table: Table) -> list[str]:
-    """Return the columns, two or more, that hold zeros and ones alone, where each row has exactly one 1; else []."""
-    others = [column for column in table.frame.columns if column != table.path]
+    """Return the columns, two or more, that hold zeros and ones alone, of which each row has exactly one 1; else [].
+
+    A row whose cells are all blank has no label.
+    """
+    others = [column for column in table.columns if plain_name(column) not in PATHS and column != table.path]
     lowered = table.frame[others].apply(lambda column: column.str.lower())
-    flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE]).all() and column.lower() not in FLAGS]
-    ones = lowered[flags].isin(TRUE)
-    return flags if len(flags) > 1 and len(ones) and bool((ones.sum(axis=1) == 1).all()) else []
+    flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE, *ABSENT]).all()
+             and plain_name(column) not in FLAGS and lowered[column].isin(TRUE).any()]  # fmt: skip
+    known = lowered[flags][~lowered[flags].isin(ABSENT).all(axis=1)]
+    return flags if len(flags) > 1 and len(known) and bool((known.isin(TRUE).sum(axis=1) == 1).all()) else []
 
 
-def _splits(tree: Tree, table: Table, options: Any) -> list[str]:
+def splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
     """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
-    columns = list(map(str, table.frame.columns))
-    split = column_of(columns, options.split_column, SPLIT_COLUMNS)
+    split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
     if options.split_column not in ("auto", "", split):
         raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
-                          f"it has {', '.join(columns)}")  # fmt: skip
+                          f"it has {', '.join(table.columns)}")  # fmt: skip
     if split:
         return table.frame[split].tolist()
-    flags = [column for column in columns if column.lower() in FLAGS] if options.split_column == "auto" else []
+    flags = (
+        [column for column in table.columns if plain_name(column) in FLAGS] if options.split_column == "auto" else []
+    )
     for column in flags:
         cells = table.frame[column].str.lower()
         if cells.isin([*TRUE, *FALSE]).all():
-            other = "train" if "val" in FLAGS[column.lower()] else ""
+            kind = FLAGS[plain_name(column)]
             table.notes.append(f"{table.name}: {column} is read as an official split")
-            return cells.isin(TRUE).map({True: FLAGS[column.lower()], False: other}).tolist()
+            return cells.isin(TRUE).map({True: kind, False: "train" if kind == "val" else ""}).tolist()
     return [table.part] * len(table.frame)
 
 
-def _chosen(tables: list[Table], images: list[str]) -> list[Table]:
-    """Return the one table that names images where the others name none, or all where they are parts of one."""
-    naming = [table for table in tables if not SUBMISSION.search(table.name) and _names_some(table, images)]
-    stems = {table.name: PurePosixPath(table.name).stem for table in naming}
-    if len(set(stems.values())) == 1:  # train/metadata.csv, test/metadata.csv
-        stems = {table.name: PurePosixPath(table.name).parent.name for table in naming}
-    splits = split_names(stems.values())
-    alike = len({(table.path, table.label, *table.one_hot) for table in naming}) == 1
-    if len(naming) > 1 and alike and splits.keys() == set(stems.values()) and len(set(splits.values())) == len(naming):
-        for table in naming:
-            table.part = splits[stems[table.name]]
-    unread = [table.name for table in tables if table not in naming]
-    if naming and unread:
-        naming[0].notes.append(f"not read for labels: {_few(unread)}")
-    return naming or tables
+def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
+    """Return the one table, one of equals, or all parts of one; [] where a person must choose."""
+    if len(tables) < 2:
+        return tables
+    splits = _parts_by_name(tables)
+    alike = [table for table in tables if (table.path, table.label, table.one_hot) ==
+             (tables[0].path, tables[0].label, tables[0].one_hot)]  # fmt: skip
+    named = [table for table in tables if table.name in splits and table in alike]
+    if len({splits[table.name] for table in named}) > 1 or (len(named) == len(tables)):
+        parts = named
+    else:
+        parts = alike if len(alike) == len(tables) else []
+    contents = [dict(zip(finders.within(table.folder).find_all(table.frame[table.path].tolist())[0], table.labels(),
+                         strict=True)) for table in parts or tables]  # fmt: skip
+    if all(content == contents[0] for content in contents):
+        return (parts or tables)[:1]
+    apart = sum(map(len, contents)) == len({image for content in contents for image in content})
+    if not parts or not (apart or len({splits.get(table.name) for table in parts}) == len(parts)):
+        return []
+    for table in parts:
+        table.part = splits.get(table.name, "")
+    return parts
 
 
-def _names_some(table: Table, images: list[str]) -> bool:
-    finder = FileFinder(images, str(PurePosixPath(table.name).parent))
-    return any(finder.find_all(table.frame[table.path].tolist())[0])
+def _parts_by_name(tables: list[Table]) -> dict[str, str]:
+    """Return the split of each table that its name, or that of its folder, says."""
+    paths = {table.name: PurePosixPath(table.name) for table in tables}
+    for part_of in (
+        lambda path: path.name.partition(".")[0],
+        lambda path: path.parent.name,
+        lambda path: path.parent.parent.name,
+    ):
+        stems = {name: part_of(path) for name, path in paths.items()}
+        found = split_names(stems.values())
+        if found:
+            return {name: found[stem] for name, stem in stems.items() if stem in found}
+    return {}
 
 
-def column_of(columns: list[str], wanted: str, usual: tuple[str, ...]) -> str:
-    """Return the column that is `wanted`, or for auto the first that has a usual name; "" where there is none."""
-    if wanted != "auto":
-        return wanted.strip() if wanted.strip() in columns else ""
-    plain = {plain_name(column): column for column in reversed(columns)}
-    return next((plain[name] for name in usual if name in plain), "")
+def _note_unread(chosen: list[Table], others: list[str], fitting: list[Table]) -> None:
+    unread = [name for name in others if is_submission(name) or name in {table.name for table in fitting}]
+    if unread:
+        chosen[0].notes = [*chosen[0].notes, f"not read for labels: {few_of(unread)}"]
 
 
-def plain_name(column: str) -> str:
-    """Return a column's name as PATHS and LABELS have them: `Image Name`, `image-name` and `#Image_Name` are one."""
-    return re.sub(r"[ .\-/]+", "_", column.strip(" #").lower())
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(map(printable, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
+def split_of_ids(table: Table) -> str:
+    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
+    return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"

@@ -20,7 +20,7 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
     "{}set".format,
 )  # fmt: skip
 WRAPPERS = ("data", "images", "archive", "v1", "set-master", "Dataset", "photos 2019")
-ABOVE = (("original", "augmented"), ("cam1", "cam2"), ("fold1", "fold2", "fold3"), ("40X", "100X"), 
+ABOVE = (("original", "augmented"), ("cam1", "cam2"), ("fold1", "fold2", "fold3"), ("40X", "100X"),
          ("color", "grayscale"), ("patient_01", "patient_02"), ("part_1", "part_2"), ("1", "2", "3"),
          ("left", "right"), ("2019", "2020"))  # fmt: skip
 BELOW = (("40X", "100X"), ("cam1", "cam2"), ("images",), ("original", "cropped"), ("session1", "session2"))

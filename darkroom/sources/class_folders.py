@@ -1,0 +1,116 @@
+"""Labels from class folders: the level whose names are classes, and what lies beside them."""
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from darkroom.core.errors import SourceError
+from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings
+from darkroom.sources.encodings import few_of, printable
+from darkroom.sources.folder_names import SPLITS, are_images_and_masks, are_parts, may_be_unlabelled
+from darkroom.sources.labels import (
+    SHOWN,
+    Labelled,
+    LayoutOptions,
+    Sample,
+    folder_counts,
+    note_loose,
+    path_parts,
+    shared_depth,
+)
+from darkroom.sources.trees import Tree
+
+NO_PICTURES = (".md", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml")  # files that come with data, in no class
+NO_CLASSES = ("annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src")
+LOOK_ALIKES = {
+    ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
+    ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
+    ".htm": "HTML, a page", ".json": "JSON, data",
+}  # fmt: skip
+
+
+def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    """The label is the name of the class folder, at the level that `class_level` says or that the branches show.
+
+    Raises SourceError where several levels could be meant.
+    """
+    reading = class_reading(tree, images, options)
+    found = {folders: reading.label_and_split(folders) for folders in folder_counts(images)}
+    samples, loose = [], []
+    for name in images:
+        label, split = found[path_parts(name)[:-1]]
+        if label:
+            samples.append(Sample(name, label, split))
+        else:
+            loose.append(name)
+    notes = [*note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
+    notes += [f"{folder} holds the class folders beside it once more: both are read" for folder in reading.copies]
+    called = sorted({label for label, _ in found.values() if label.lower() in SPLITS or may_be_unlabelled(label)})
+    notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
+              "if it is no class, `exclude` it" for label in called]  # fmt: skip
+    return Labelled("folders", samples, notes)
+
+
+def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Reading:
+    """Where the class folders are. Raises SourceError where several levels could be meant."""
+    counts = folder_counts(images)
+    if isinstance(options.class_level, int):
+        return at_level(counts, options.class_level)
+    readings = possible_readings(counts)
+    if len(readings) > 1:
+        shown = " or ".join(_described(reading, counts) for reading in readings)
+        raise SourceError(f"{tree.path}: the folders can be read in {len(readings)} ways: {shown}; choose one by its "
+                          "`class_level` in params.yaml")  # fmt: skip
+    reading = readings[0] if readings else Reading(frozenset())
+    classes = sorted(reading.classes(counts))
+    if are_images_and_masks(classes):
+        raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like images and their annotations, "
+                          f"and not like classes; set `source` to one of them, or `class_level: {reading.level}` in "
+                          "params.yaml if they are classes")  # fmt: skip
+    return reading
+
+
+def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
+    """A note about class folders that hold files, and no image. Raises SourceError unless they are to be dropped."""
+    known, suffixes = set(images), dict[str, Counter[str]]()
+    labels = set(reading.classes(folder_counts(images)))
+    for name in tree.files:
+        if name not in known and not name.lower().endswith(NO_PICTURES):
+            label, _ = reading.label_and_split(path_parts(name)[:-1])
+            if label and label not in labels and label.lower() not in NO_CLASSES:
+                suffixes.setdefault(label, Counter())[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+    if not suffixes:
+        return []
+    shown = "; ".join(f"{printable(label)}: {_kinds(found)}" for label, found in sorted(suffixes.items())[:SHOWN])
+    what = f"{len(suffixes)} class folders hold no file whose suffix is read: {shown}"
+    if options.missing_classes == "stop":
+        raise SourceError(f"{tree.path}: {what}; convert them to images, or leave these classes out by "
+                          "`missing_classes: drop` in params.yaml")  # fmt: skip
+    return [what]
+
+
+def _kinds(suffixes: Counter[str]) -> str:
+    return ", ".join(
+        f"{count} {suffix}" + (f" ({LOOK_ALIKES[suffix]})" if suffix in LOOK_ALIKES else "")
+        for suffix, count in suffixes.most_common(SHOWN)
+    )
+
+
+def _described(reading: Reading, counts: Counter[Folders]) -> str:
+    classes = reading.classes(counts)
+    shown = ", ".join(f"{printable(label)} {count:,}" for label, count in sorted(classes.items())[:SHOWN])
+    more = ", …" if len(classes) > SHOWN else ""
+    return f"`class_level: {reading.level}` takes {classes.total():,} images of {len(classes)} classes ({shown}{more})"
+
+
+def has_class_folders(images: list[str]) -> bool:
+    """Whether all images lie in folders, and some of these are classes."""
+    counts, shared = folder_counts(images), shared_depth(images)
+    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts)) and not parts(images)
+
+
+def parts(images: list[str]) -> list[str]:
+    """Return the names of the folders where they are parts of one set (`part1`, `part2`) and not classes, else []."""
+    counts = folder_counts(images)
+    readings = possible_readings(counts)
+    labels = sorted(readings[0].classes(counts)) if len(readings) == 1 else []
+    return labels if len(labels) > 1 and are_parts(labels) else []

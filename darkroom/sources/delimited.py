@@ -1,0 +1,104 @@
+"""Delimited text as spreadsheets and tools write it: separators, comments and titles, read into a grid of text."""
+
+import csv
+import io
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from darkroom.core.errors import SourceError
+from darkroom.sources.columns import is_header
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITERS = ",;\t|"
+SPACES = r"\s+"
+LOOKED_AT = 20  # lines
+
+
+def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
+    """Return all rows as text, the header among them, and the number of cells of the first ones. Raises SourceError."""
+    import pandas as pd
+
+    text, delimiter = without_preamble(text.replace("\r\n", "\n").replace("\r", "\n"))
+    delimiter = delimiter or delimiter_of(text)
+    cells = [len(row) for row in _first_rows(text, delimiter)]
+    names = range(max(cells, default=0) + 1)
+    try:
+        grid = pd.read_csv(io.StringIO(text), sep=delimiter, header=None, names=names, dtype=str, na_filter=False,
+                           skipinitialspace=delimiter != "\t", index_col=False)  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(), []
+    except pd.errors.ParserError as error:
+        raise SourceError(f"{name}: {_why(str(error), max(cells))}") from error
+    return grid.fillna("").apply(lambda column: _unquoted(column.str.strip())), cells
+
+
+def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":
+    """Return the cells without single quotes, where all cells below the header have them."""
+    body = column.iloc[1:]
+    body = body[body != ""]
+    quoted = len(body) and body.str.fullmatch("'[^']*'").all()
+    return column.str.replace("^'(.*)'$", r"\1", regex=True) if quoted else column
+
+
+def _why(error: str, cells: int) -> str:
+    """Return pandas' reason in the words of the file."""
+    if quote := re.search(r"EOF inside string starting at row (\d+)", error):
+        return f"the quote that opens in row {int(quote[1]) + 1} is never closed; close it"
+    if long := re.search(r"Expected \d+ fields in line (\d+), saw (\d+)", error):
+        return f"row {long[1]} has {long[2]} cells and the header {cells}; put cells with the separator in quotes"
+    return f"not a table that can be read ({' '.join(error.split())[:100]})"
+
+
+def _first_rows(text: str, delimiter: str) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    if delimiter == SPACES:
+        return [line.split() for line, _ in zip(filter(str.strip, lines), range(LOOKED_AT), strict=False)]
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    with suppress(csv.Error):  # a quote that is never closed: pandas says where
+        return [row for row, _ in zip(filter(None, reader), range(LOOKED_AT), strict=False)]
+    return [[""]]
+
+
+def delimiter_of(text: str) -> str:
+    """Return the separator by which a line names columns of paths and labels; else the one that stands most often in
+    the first line with any, outside of quotes; spaces where no line has any, and all have as many cells."""
+    lines = [re.sub(r'"[^"]*"', "", line) for line in text.split("\n", LOOKED_AT)[:LOOKED_AT] if line.strip()]
+    raw = [line for line in text.split("\n", LOOKED_AT)[:LOOKED_AT] if line.strip()]
+    for line in raw:
+        for mark in DELIMITERS:
+            if mark in line and is_header(next(csv.reader([line], delimiter=mark, skipinitialspace=True))):
+                return mark
+    for line in lines:
+        if any(mark in line for mark in DELIMITERS):
+            return max(DELIMITERS, key=line.count)
+    counts = {len(line.split()) for line in raw}
+    return SPACES if len(counts) == 1 and counts.pop() > 1 else ","
+
+
+def without_preamble(text: str) -> tuple[str, str]:
+    """Drop blank lines, comments and Excel's `sep=;` before the header; also return the separator that it names.
+
+    A line that begins with # is a comment where a line below it has other cells: `#id,label` is a header.
+    """
+    delimiter = ""
+    while text:
+        line, _, rest = text.partition("\n")
+        if len(line) == 5 and line.lower().startswith("sep="):
+            delimiter = line[4]
+        elif line.strip(f" {DELIMITERS}") and not _is_comment(line, rest):
+            break
+        text = rest
+    return text, delimiter
+
+
+def _is_comment(line: str, rest: str) -> bool:
+    if not line.startswith("#"):
+        return False
+    following = next((other for other in rest.split("\n", LOOKED_AT) if other.strip()), "")
+    mark = max(DELIMITERS, key=following.count)
+    # A header has as many cells as the row below it, and no words after the # like "exported by a tool, on Monday".
+    words = len(line.split()) > 2 * (line.count(mark) + 1)
+    return line.count(mark) != following.count(mark) or (line.startswith("# ") and words)

@@ -1,0 +1,113 @@
+"""Labels from file names: what stands before the number, or what a pattern finds."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from darkroom.core.errors import SourceError
+from darkroom.sources.encodings import printable
+from darkroom.sources.folder_names import split_names, strict_split
+from darkroom.sources.labels import (
+    SHOWN,
+    Labelled,
+    LayoutOptions,
+    Sample,
+    compiled,
+    folder_counts,
+    note_loose,
+    path_parts,
+    shared_depth,
+)
+from darkroom.sources.trees import Tree
+
+SEPARATOR = re.compile(r"[._\-\s]")
+FIRST_WORD, BEFORE_NUMBER = r"^([^._\-\s]+)", r"^(.*?)[._\-\s(]*\d+\)?\.[^.]*$"  # as a `label_pattern`
+BEFORE_DIGITS = r"^([^\W\d_]+)\d+\.[^.]*$"  # `cat12.jpg`
+# What cameras, phones and programs put before the number of a picture.
+CAMERAS = frozenset((
+    "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "gopr", "whatsapp", "screenshot", "image", "images", "photo",
+    "picture", "pic", "frame", "scan", "untitled", "download", "im", "vid",
+))  # fmt: skip
+FEWEST = 4  # images a class on the average, for words to be labels
+
+
+def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
+    """The label is in the file's name: up to the first separator, or what `label_pattern` finds.
+
+    Raises SourceError where the names can be read in several ways.
+    """
+    label_of = _label_by(options.label_pattern or _pattern(tree, images))
+    samples, loose = [], []
+    shared = shared_depth(images)
+    labels = {name: label_of(name) for name in images}
+    counters = not options.label_pattern and not all(label.isdigit() for label in labels.values())
+    splits = split_names({part for folders in folder_counts(images) for part in folders[shared:]})
+    for name in images:
+        label = labels[name]
+        if label and not (counters and label.isdigit()):  # `1.jpg` beside `cat.1.jpg` has a number, no label
+            split = next((splits[part] for part in path_parts(name, shared)[:-1] if part in splits), "")
+            samples.append(Sample(name, label, split))
+        else:
+            loose.append(name)
+    if not any(sample.split == "train" for sample in samples):
+        samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is no split
+    return Labelled("names", samples, note_loose(loose, "have no label in their name"))
+
+
+def names_are_labels(images: list[str]) -> bool:
+    """Whether the files' names hold labels, as far as can be told without a person."""
+    return bool(_readings(images)) and not _numbered_together(images)
+
+
+def _pattern(tree: Tree, images: list[str]) -> str:
+    """Return the pattern of the labels in names. Raises SourceError where two divide the images differently."""
+    readings = _readings(images)
+    if len(readings) > 1:
+        shown = " or ".join(f"`label_pattern: '{pattern}'` takes {labels.total():,} images of {len(labels)} classes "
+                            f"({_few_counts(labels)})" for pattern, labels in readings.items())  # fmt: skip
+        raise SourceError(f"{tree.path}: the names can be read in 2 ways: {shown}; choose one in params.yaml")
+    return next(iter(readings), FIRST_WORD)
+
+
+def _readings(images: list[str]) -> dict[str, Counter[str]]:
+    """Return the patterns that may find the labels, one of each division of the images, and the labels' counts."""
+    found: dict[str, Counter[str]] = {}
+    for pattern in (FIRST_WORD, BEFORE_NUMBER, BEFORE_DIGITS):
+        labels = Counter(map(_label_by(pattern), images))
+        whole = pattern == FIRST_WORD or labels[""] == 0
+        for label in [label for label in labels if label.isdigit() or not label]:
+            del labels[label]  # test1/7.jpg beside train/cat.7.jpg
+        few = 2 <= len(labels) <= max(2, labels.total() // FEWEST)
+        known = any(label.lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
+        if whole and few and not known and not any(len(labels) == len(other) for other in found.values()):
+            found[pattern] = labels
+    return found
+
+
+def _numbered_together(images: list[str]) -> bool:
+    """Whether some names begin with a number, and lie where others do, or in no split of their own."""
+    numbered = {name.rpartition("/")[0] for name in images if first_part(PurePosixPath(name).name).isdigit()}
+    others = {name.rpartition("/")[0] for name in images} - numbered
+    return bool(numbered) and not (others and all(split_names(folder.split("/")) for folder in others))
+
+
+def first_part(name: str) -> str:
+    """Return a file's name up to its first separator."""
+    return SEPARATOR.split(name, maxsplit=1)[0]
+
+
+def _few_counts(labels: Counter[str]) -> str:
+    shown = ", ".join(f"{printable(label)} {count:,}" for label, count in sorted(labels.items())[:SHOWN])
+    return shown + (", …" if len(labels) > SHOWN else "")
+
+
+def _label_by(pattern: str) -> Callable[[str], str]:
+    expression = compiled(pattern, "label_pattern")
+    whole_path = "/" in pattern
+
+    def label(location: str) -> str:
+        match = expression.search(location if whole_path else location.rpartition("/")[2])
+        return (match.group(1) or "").strip() if match else ""
+
+    return label

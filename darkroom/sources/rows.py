@@ -1,0 +1,133 @@
+"""The rows of tables, and the images that they name: who has which label, split and group, and who has none."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkroom.core.errors import SourceError
+from darkroom.sources.encodings import few_of
+from darkroom.sources.folder_names import strict_split
+from darkroom.sources.matching import FileFinder
+from darkroom.sources.tables import Table, split_of_ids, splits_of
+from darkroom.sources.trees import Tree
+
+SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row that has a file."""
+
+    location: str
+    label: str
+    split: str
+    group: str
+
+
+@dataclass
+class _Read:
+    """The rows that have a file, by location, and the texts of those that have none, by reason."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    resplit: list[str] = field(default_factory=list)
+
+
+def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any) -> tuple[list[Row], list[str]]:
+    """Return the rows that have a file, and notes about those that have none, and about files that have no row.
+
+    `options` is a LayoutOptions. Raises SourceError where two rows give one file different labels.
+    """
+    read = _Read()
+    notes: list[str] = []
+    for table in tables:
+        found = _read_one_table(tree, table, images, options, read)
+        notes += [*table.notes, *found]
+    if read.twice:
+        names = " and ".join(table.name for table in tables)
+        raise SourceError(f"{names} gives {len(read.twice)} files two different labels: {few_of(read.twice)}; "
+                          "keep one row each")  # fmt: skip
+    orphans = [image for image in images if image not in read.rows]
+    counts = {"rows have no file": read.absent, "rows could mean several files": read.several,
+              "rows name a file again in another split, and the first counts": read.resplit,
+              "rows have no label": read.unlabelled, "files have no row": orphans}  # fmt: skip
+    notes += [f"{len(names)} {what}: {few_of(names)}" for what, names in counts.items() if names]
+    rows = list(read.rows.values())
+    if options.split_column == "auto" and not any(row.split for row in rows):
+        return _with_splits_of_folders(rows, notes)
+    return rows, notes
+
+
+def _read_one_table(tree: Tree, table: Table, images: list[str], options: Any, read: _Read) -> list[str]:
+    """Add the rows of one table to `read`; return notes."""
+    splits = splits_of(tree, table, options)
+    group = options.group_by if options.group_by in table.columns else ""
+    if options.group_by and not group and "(" not in options.group_by:
+        shown = ", ".join(table.columns)
+        raise SourceError(f"{table.name} has no column {options.group_by!r} to group by; it has {shown}")
+    groups = table.frame[group].tolist() if group else [""] * len(table.frame)
+    texts, labels = table.frame[table.path].tolist(), table.labels()
+    locations, notes = _located(table, texts, images)
+    for text, label, split, its_group, location in zip(texts, labels, splits, groups, locations, strict=True):
+        if not location:
+            (read.several if location is None else read.absent).append(text)
+        elif not label:
+            read.unlabelled.append(text)
+        elif location in read.rows and read.rows[location].label != label:
+            read.twice.append(text)
+        else:
+            row = read.rows.setdefault(location, Row(location, label, split, its_group))
+            if row.split != split:
+                read.resplit.append(text)
+    return notes + _note_several(table.name, table.label, labels)
+
+
+def _located(table: Table, texts: list[str], images: list[str]) -> tuple[list[str | None], list[str]]:
+    """Return the image of each text ("" where there is none, None for several), and notes.
+
+    An id that lies in the folders of several splits is that of the split that the table's name says, or of train.
+    """
+    locations, notes = FileFinder(images, table.folder).find_all(texts)
+    if None not in locations:
+        return locations, notes
+    split = split_of_ids(table)
+    within = [image for image in images if split in map(strict_split, image.split("/")[:-1])]
+    finder = FileFinder(within, table.folder)
+    chosen = [
+        finder.find(text) if location is None else location for text, location in zip(texts, locations, strict=True)
+    ]
+    if not within or None in chosen or "" in [new for new, old in zip(chosen, locations, strict=True) if old is None]:
+        return locations, notes
+    count = locations.count(None)
+    return chosen, [*notes, f"{table.name}: {count} ids lie in several folders, and are taken for those of {split}"]
+
+
+def _with_splits_of_folders(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]]:
+    """Give rows the official splits of the folders that their images lie in, where all lie in one."""
+    splits = {row.location: next(filter(None, map(strict_split, row.location.split("/")[:-1])), "") for row in rows}
+    kinds = set(splits.values())
+    if "" in kinds or "train" not in kinds or len(kinds) < 2:
+        return rows, notes
+    shown = ", ".join(f"{split} {count}" for split, count in sorted(Counter(splits.values()).items()))
+    found = [Row(row.location, row.label, splits[row.location], row.group) for row in rows]
+    return found, [*notes, f'official splits are those of the images\' folders: {shown}; `split_column: ""` takes none']
+
+
+def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
+    """Return a note where cells look like several labels: `scab|rust`, or words that are labels of other rows."""
+    counts = Counter(labels)
+    known = set(counts)
+    doubtful = [
+        label
+        for label in counts
+        if len(parts := [part for part in SEVERAL.split(label) if part]) > 1
+        and ("|" in label or ";" in label or column.lower() == "labels" or known.issuperset(parts))
+    ]
+    if not doubtful:
+        return []
+    return [f"{name}: {len(doubtful)} labels look like several in one cell ({few_of(sorted(doubtful))}); each is taken "
+            "for a class of its own"]  # fmt: skip

@@ -1,0 +1,247 @@
+"""Tables beside images as people, tools and competitions write them: which image has which label, or why none has."""
+
+import gzip
+import io
+
+import openpyxl  # type: ignore[import-untyped]
+import pytest
+
+from darkroom.core.errors import SourceError
+from tests.sources.planting import plant, read, summary
+
+FOUR = "images/{1..4}.jpg"
+TWO_TWO = "cat 2, dog 2"
+UNKNOWN = "!has the columns .* name the right ones in params.yaml: path_column"
+
+
+def four(header, row="{n},{label}"):
+    """Return a table of a header and four rows: two cats and two dogs."""
+    labels = enumerate(("cat", "cat", "dog", "dog"), 1)
+    return header + "".join(row.format(n=n, label=label) + "\n" for n, label in labels)
+
+
+# what it is: (the tree, the tables by name, "class images, …" or "!reason", a part of a note)
+TABLES = {
+    "ids without suffix": (FOUR, {"annotations.csv": four("image_id,label\n")}, TWO_TWO, ""),
+    "semicolons and decimal commas": (
+        FOUR, {"labels.csv": "\ufeffimage;label;score\n1.jpg;cat;0,5\n2.jpg;cat;0,25\n3.jpg;dog;1,0\n4.jpg;dog;0,1\n"},
+        TWO_TWO, ""),
+    "spaces between cells": (FOUR, {"labels.csv": four("image label\n", "{n}.jpg {label}")}, TWO_TWO, ""),
+    "a title above the header": (
+        FOUR, {"labels.csv": four("Survey of 2023\n\nimage,label\n", "{n}.jpg,{label}")}, TWO_TWO, ""),
+    "a title with commas": (
+        FOUR, {"labels.csv": four("Survey of 2023,,\nimage,label,by\n", "{n}.jpg,{label},x")},
+        TWO_TWO, ""),
+    "one-hot with blanks": (FOUR, {"t.csv": "image,cat,dog\n1,1,\n2,1,\n3,,1\n4,,1\n"}, TWO_TWO, "zeros and ones"),
+    "one-hot with nan": (FOUR, {"t.csv": "image,cat,dog\n1,1,NaN\n2,1,NaN\n3,NaN,1\n4,nan,1\n"}, TWO_TWO,
+        "zeros and ones"),
+    "one-hot with a blank row": (
+        FOUR, {"t.csv": "image,cat,dog\n1,1,0\n2,1,0\n3,0,1\n4,,\n"}, "cat 2, dog 1", "1 rows have no label"),
+    "one-hot with age": (
+        FOUR, {"t.csv": "image,age,cat,dog\n1,31,1,0\n2,0,1,0\n3,52,0,1\n4,12,0,1\n"}, TWO_TWO, "zeros and ones"),
+    "one-hot of roboflow": (
+        "{train,valid}/{1..4}.jpg",
+        {f"{split}/_classes.csv": "filename, cat, dog\n1.jpg, 1, 0\n2.jpg, 1, 0\n3.jpg, 0, 1\n4.jpg, 0, 1\n"
+         for split in ("train", "valid")}, "cat 4, dog 4 | train 4, val 4", "zeros and ones"),
+    "attributes": (FOUR, {"list_attr.csv": "image_id,Smiling,Young\n1.jpg,1,-1\n2.jpg,-1,1\n3.jpg,1,1\n4.jpg,-1,-1\n"},
+                   UNKNOWN, ""),
+    "attributes as text": (
+        FOUR, {"list_attr.txt": "4\nSmiling Young\n1.jpg 1 -1\n2.jpg -1 1\n3.jpg 1 1\n4.jpg -1 -1\n"},
+        "!list_attr.txt", ""),
+    "a list in text": (FOUR, {"labels.txt": four("", "{n}.jpg {label}")}, TWO_TWO, "has no header"),
+    "a list in text, tabs": (FOUR, {"list.txt": four("", "images/{n}.jpg\t{label}")},
+                             TWO_TWO, "has no header"),
+    "a list in text, commas": (FOUR, {"list.txt": four("", "{n}.jpg,{label}")}, TWO_TWO, "has no header"),
+    "lists of train and test": (
+        "images/{1..8}.jpg",
+        {"train.txt": "1.jpg 0\n2.jpg 1\n3.jpg 0\n4.jpg 1\n", "test.txt": "5.jpg 0\n6.jpg 1\n7.jpg 0\n8.jpg 1\n"},
+        "0 4, 1 4 | test 4, train 4", ""),
+    "lists of train_list and test_list": (
+        "images/{1..8}.jpg",
+        {"train_list.txt": "images/1.jpg 0\nimages/2.jpg 1\nimages/3.jpg 0\nimages/4.jpg 1\n",
+         "test_list.txt": "images/5.jpg 0\nimages/6.jpg 1\nimages/7.jpg 0\nimages/8.jpg 1\n"},
+        "0 4, 1 4 | test 4, train 4", ""),
+    "a list of class names": (
+        "{a,b}/{1..2}.jpg", {"labels.txt": "a\nb\n", "classes.txt": "0 a\n1 b\n"}, "a 2, b 2", ""),
+    "cub": ("images/001.Auk/{1,2}.jpg images/002.Owl/{3,4}.jpg",
+            {"images.txt": "1 001.Auk/1.jpg\n2 001.Auk/2.jpg\n3 002.Owl/3.jpg\n4 002.Owl/4.jpg\n",
+             "image_class_labels.txt": "1 1\n2 1\n3 2\n4 2\n", "classes.txt": "1 001.Auk\n2 002.Owl\n"},
+            "001.Auk 2, 002.Owl 2", ""),
+    "food-101": ("images/{pie,soup}/{1..4}.jpg",
+                 {"meta/train.txt": "pie/1\npie/2\nsoup/1\nsoup/2\n",
+        "meta/test.txt": "pie/3\npie/4\nsoup/3\nsoup/4\n"},
+                 "pie 4, soup 4 | test 4, train 4", "official splits are those of meta/test.txt and meta/train.txt"),
+    "kaggle cifar": ("train/{1..8}.png test/{1..8}.png",
+                     {"trainLabels.csv": "id,label\n1,cat\n2,cat\n3,dog\n4,dog\n5,cat\n6,dog\n7,cat\n8,dog\n",
+                      "sampleSubmission.csv": "id,label\n1,cat\n2,cat\n3,cat\n"}, "cat 4, dog 4",
+        "8 files have no row"),
+    "plant seedlings": ("train/{beet,maize}/{1..3}.png test/{01..20}.png",
+                        {"sample_submission.csv": "file,species\n" + "".join(f"{n:02},beet\n" for n in range(1, 21))},
+                        "beet 3, maize 3 | train 6", "20 images lie in no class folder"),
+    "a submission alone": (FOUR, {"sample_submission.csv": four("id,label\n")},
+                           "!cannot tell where the labels are", ""),
+    "gtsrb": ("Train/{0,1}/{a,b}.png Test/{1..4}.png Meta/{0,1}.png",
+              {"Train.csv": "ClassId,Path\n0,Train/0/a.png\n0,Train/0/b.png\n1,Train/1/a.png\n1,Train/1/b.png\n",
+               "Test.csv": "ClassId,Path\n0,Test/1.png\n1,Test/2.png\n0,Test/3.png\n1,Test/4.png\n",
+               "Meta.csv": "Path,ClassId,Shape\nMeta/0.png,0,1\nMeta/1.png,1,1\n"},
+              "0 4, 1 4 | test 4, train 4", "not read for labels: Meta.csv"),
+    "two copies of a table": (
+        FOUR, dict.fromkeys(["labels.csv", "labels_backup.csv"], four("id,label\n")),
+        TWO_TWO, "not read for labels: labels_backup.csv"),
+    "two tables that differ": (
+        FOUR, {"labels.csv": four("id,label\n"), "old.csv": "id,label\n1,dog\n2,cat\n3,dog\n4,dog\n"},
+        "!several tables of labels", ""),
+    "two tables that differ beside class folders": (
+        "a/{1,2}.jpg b/{3,4}.jpg",
+        {"labels.csv": four("id,label\n"), "old.csv": "id,label\n1,dog\n2,cat\n3,dog\n4,dog\n"},
+        "a 2, b 2", "several tables of labels"),
+    "a table a class": (FOUR, {"cats.csv": "id,label\n1,cat\n2,cat\n", "dogs.csv": "id,label\n3,dog\n4,dog\n"},
+        TWO_TWO, ""),
+    "splits by folder": ("{train,test}/{1..4}.jpg",
+                         {"labels.csv": "path,label\n" + "".join(f"{split}/{n}.jpg,{'cat' if n < 3 else 'dog'}\n"
+                                                                 for split in ("train", "test") for n in range(1, 5))},
+                         "cat 4, dog 4 | test 4, train 4", "folders"),
+    "names with capitals and spaces": (FOUR, {"t.csv": four("Image Name,Class Name\n", "{n}.jpg,{label}")},
+                                       TWO_TWO, ""),
+    "ids with a point zero": (FOUR, {"t.csv": four("id,label\n", "{n}.0,{label}")}, TWO_TWO, ""),
+    "urls with a question": (
+        FOUR, {"t.csv": "image,label\nhttps://h.org/images/1.jpg?w=5,cat\nhttps://h.org/images/2.jpg?w=5,cat\n"
+                        "https://h.org/images/3.jpg?w=5,dog\nhttps://h.org/images/4.jpg?w=5,dog\n"}, TWO_TWO, ""),
+    "an index and a file name": (
+        FOUR, {"t.csv": "id,filename,label\n100,1.jpg,cat\n101,2.jpg,cat\n102,3.jpg,dog\n103,4.jpg,dog\n"}, TWO_TWO,
+        ""),
+    "another usual column names the files": (
+        FOUR, {"t.csv": "image,id,label\nfirst,1,cat\nsecond,2,cat\nthird,3,dog\nfourth,4,dog\n"}, TWO_TWO, "id"),
+    "labels as numbers of two spellings": (FOUR, {"t.csv": "id,label\n1,0\n2,0.0\n3,1\n4,1\n"}, "0 1, 0.0 1, 1 2",
+        "spellings"),
+    "carriage returns alone": (FOUR, {"t.csv": "id,label\r1,cat\r2,cat\r3,dog\r4,dog\r"}, TWO_TWO, ""),
+    "a dictionary in json": (
+        FOUR, {"labels.json": '{"1.jpg": "cat", "2.jpg": "cat", "3.jpg": "dog", "4.jpg": "dog"}'}, TWO_TWO, ""),
+    "records in json": (
+        FOUR, {"labels.json": '[{"image": "1.jpg", "label": "cat"}, {"image": "2.jpg", "label": "cat"},'
+                              ' {"image": "3.jpg", "label": "dog"}, {"image": "4.jpg", "label": "dog"}]'}, TWO_TWO, ""),
+    "coco": (FOUR, {"annotations.json": '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"},'
+                    '{"id": 3, "file_name": "3.jpg"}, {"id": 4, "file_name": "4.jpg"}],'
+                    '"annotations": [{"image_id": 1, "category_id": 7}, {"image_id": 2, "category_id": 7},'
+                    '{"image_id": 3, "category_id": 8}, {"image_id": 4, "category_id": 8}],'
+                    '"categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}]}'}, TWO_TWO, ""),
+    "a json of settings": ("{a,b}/{1..2}.jpg", {"config.json": '{"lr": 0.1}', "classes.json": '{"0": "a"}'},
+        "a 2, b 2", ""),
+    "lists of one label": (
+        FOUR, {"metadata.jsonl": "".join(f'{{"file_name": "images/{n}.jpg", "labels": ["{label}"]}}\n'
+                                         for n, label in enumerate(["cat", "cat", "dog", "dog"], 1))}, TWO_TWO, ""),
+    "captions alone": ("{a,b}/{1..2}.jpg", {"metadata.csv": "file_name,text\na/1.jpg,x\na/2.jpg,y\n"}, "a 2, b 2",
+                       "not read for labels: metadata.csv has the columns file_name, text"),
+    "unknown columns": (FOUR, {"t.csv": four("foto,sorte\n", "{n}.jpg,{label}")}, UNKNOWN, ""),
+    "finding labels of x-rays": (
+        FOUR,
+        {"Data_Entry.csv": "Image Index,Finding Labels,Age\n1.jpg,Mass,3\n2.jpg,Mass|Nodule,4\n3.jpg,No Finding,5\n"},
+        UNKNOWN, ""),
+    "a header alone": (FOUR, {"t.csv": "id,label\n"}, "!cannot tell where the labels are", ""),
+    "an empty table": (FOUR, {"t.csv": ""}, "!cannot tell where the labels are", ""),
+    "boxes of two classes in one image": (
+        FOUR,
+        {"_annotations.csv": "filename,class,xmin\n1.jpg,cat,1\n1.jpg,dog,5\n2.jpg,cat,1\n3.jpg,dog,1\n4.jpg,dog,1\n"},
+        "!1 files two different labels: 1.jpg", ""),
+    "splits spelt otherwise in a column": (
+        FOUR, {"t.csv": "id,label,split\n1,cat,Training\n2,cat,TEST\n3,dog,train_set\n4,dog,Testing\n"},
+        "cat 2, dog 2 | test 2, train 2", ""),
+    "a column of folds": (FOUR, {"t.csv": "id,label,fold\n1,cat,0\n2,cat,1\n3,dog,0\n4,dog,1\n"}, TWO_TWO, ""),
+    "rows for images elsewhere": ("images/{1,2}.jpg", {"t.csv": "id,label\n1,cat\n2,dog\n3,dog\n4,dog\n"},
+        "cat 1, dog 1", "2 rows have no file"),
+    "quoted in single quotes": (FOUR, {"t.csv": four("id,label\n", "'{n}','{label}'")}, TWO_TWO, ""),
+    "a compressed table": (FOUR, {"t.csv.gz": four("id,label\n")}, TWO_TWO, ""),
+    "an old excel file": (FOUR, {"t.xls": "x"}, "!t.xls", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "tables", "expected", "note"), TABLES.values(), ids=TABLES)
+def test_a_table_is_read_as_it_was_meant_or_the_reason_is_given(tmp_path, tree, tables, expected, note):
+    plant(tmp_path, tree)
+    for name, text in tables.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    if expected.startswith("!"):
+        with pytest.raises(SourceError, match=expected[1:]) as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+        return
+    found = read(tmp_path)
+    assert summary(found) == expected
+    assert note in " ".join(found.notes)
+
+
+NAMES = {
+    "name and number": ("{cat,dog}.{1..4}.jpg", "cat 4, dog 4", ""),
+    "numbers without a separator": ("{cat,dog}{1..4}.jpg", "cat 4, dog 4", ""),
+    "numbers in brackets": ("{cat,dog}~({1..4}).jpg", "cat 4, dog 4", ""),
+    "oxford pets": ("images/{Abyssinian,american_bulldog,american_pit_bull,Birman}_{1..4}.jpg",
+        "!names can be read in 2 ways", ""),
+    "words of one class": ("{polar_bear,sun_bear,dog}_{1..4}.jpg", "dog 4, polar 4, sun 4", ""),
+    "the same by both": ("{cat,dog}_{1..4}.jpg", "cat 4, dog 4", ""),
+    "camera names": ("IMG_{0001..0004}.jpg DSC_{0001..0004}.jpg", "!cannot tell where the labels are", ""),
+    "phone names": ("{PXL,MVIMG}_2020{0101..0104}.jpg", "!cannot tell where the labels are", ""),
+    "splits in names": ("{train,test}_{cat,dog}_{1..3}.jpg", "!cannot tell where the labels are", ""),
+    "numbers first": ("{1..4}_cat.jpg {5..8}_dog.jpg", "!cannot tell where the labels are", ""),
+    "capitals": ("{CAT,DOG}.{1..4}.JPG", "CAT 4, DOG 4", ""),
+    "in split folders": ("{train,test}/{cat,dog}_{1..4}.jpg", "cat 8, dog 8 | test 8, train 8", ""),
+    "dates": ("2020-01-{01..08}.jpg", "!cannot tell where the labels are", ""),
+    "hashes": ("{a3f,b4c,c5d,d6e}{1..2}9ab.jpg", "!cannot tell where the labels are", ""),
+    "a word behind the number": ("{cat,dog}_{1..4}_small.jpg", "cat 4, dog 4", ""),
+    "masks beside": ("{cat,dog}_{1..4}.jpg {cat,dog}_{1..4}_mask.png", "cat 4, dog 4",
+        "8 images are called like masks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "expected", "note"), NAMES.values(), ids=NAMES)
+def test_labels_in_names_are_read_or_the_reason_is_given(tmp_path, tree, expected, note):
+    plant(tmp_path, tree)
+    if expected.startswith("!"):
+        with pytest.raises(SourceError, match=expected[1:]):
+            read(tmp_path)
+        return
+    found = read(tmp_path)
+    assert (found.layout, summary(found)) == ("names", expected)
+    assert note in " ".join(found.notes)
+
+
+def workbook(root, rows, merged=(), before=(), sheets=()):
+    """Save an Excel file: `before` rows of a title, `merged` ranges, and further `sheets` in front."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (*before, *rows):
+        sheet.append(row)
+    for cells in merged:
+        sheet.merge_cells(cells)
+    for title in sheets:
+        book.create_sheet(title, 0).append(["about", "this set"])
+    data = io.BytesIO()
+    book.save(data)
+    (root / "labels.xlsx").write_bytes(data.getvalue())
+
+
+ROWS = [["image", "label"], ["1.jpg", "cat"], ["2.jpg", "cat"], ["3.jpg", "dog"], ["4.jpg", "dog"]]
+
+
+@pytest.mark.parametrize("facts", [
+    {"before": [["Survey 2023"], []]}, {"before": [["Survey", None, None]]}, {"sheets": ["about"]},
+    {"before": [["Survey 2023", None]], "merged": ["A1:B1"]},
+], ids=["title", "title in a wide sheet", "sheet in front", "merged title"])  # fmt: skip
+def test_excel_with_titles_and_sheets(tmp_path, facts):
+    plant(tmp_path, FOUR)
+    workbook(tmp_path, ROWS, **facts)
+    assert summary(read(tmp_path)) == TWO_TWO
+
+
+def test_merged_cells_of_excel_hold_their_label_in_each_row(tmp_path):
+    plant(tmp_path, FOUR)
+    rows = [["image", "label"], ["1.jpg", "cat"], ["2.jpg", None], ["3.jpg", "dog"], ["4.jpg", None]]
+    workbook(tmp_path, rows, merged=["B2:B3", "B4:B5"])
+    assert summary(read(tmp_path)) == TWO_TWO
+
+
+def test_numbers_of_excel_stay_as_they_are_shown(tmp_path):
+    plant(tmp_path, FOUR)
+    workbook(tmp_path, [["id", "label"], [1, 0], [2, 0], [3, 1], [4, 1]])
+    assert summary(read(tmp_path)) == "0 2, 1 2"
