@@ -20,6 +20,8 @@ TOOL_FOLDERS = frozenset((
     "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", ".thumbnails",
     "__pycache__", "node_modules",
 ))  # fmt: skip
+NESTED = (".zip", ".tar", ".parquet")  # are copied and not read whole
+MAX_NESTED = 1 << 40
 MAX_MEMBERS = 20_000_000
 DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
@@ -59,8 +61,8 @@ def check_name(path: Path, name: str, mode: int) -> None:
 
 
 def check_size(path: Path, name: str, size: int) -> None:
-    """Raise SourceError when a member of so many bytes is more than a picture can be."""
-    if size > MAX_BYTES:
+    """Raise SourceError when a member of so many bytes is more than a picture can be, or an archive in the archive."""
+    if size > (MAX_NESTED if name.lower().endswith(NESTED) else MAX_BYTES):
         raise SourceError(f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read of one file")
 
 

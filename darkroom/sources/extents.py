@@ -6,10 +6,12 @@ import os
 import stat
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from darkroom.core.errors import BadImage
 
 MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
+PIECE = 1 << 20
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then refused
 NO_FILE = "a pipe, socket or device, no file"
@@ -47,6 +49,26 @@ class Extent:
         if self.crc >= 0 and zlib.crc32(data) != self.crc:
             raise BadImage("damaged in the archive (its CRC does not match)")
         return data
+
+    def copy(self, target: Path) -> None:
+        """Write the bytes to a file, piece by piece: also more than fit in memory. Raises BadImage as `read` does."""
+        with target.open("wb") as out:
+            if self.data is not None or self.size < 0:
+                out.write(self.read())
+                return
+            reader = zlib.decompressobj(-zlib.MAX_WBITS) if self.unpacked >= 0 else None
+            crc, left = 0, self.size
+            with _opened(self.path) as file:
+                file.seek(self.start)
+                while left and (packed := file.read(min(left, PIECE))):
+                    left -= len(packed)
+                    piece = reader.decompress(packed) if reader else packed
+                    crc = zlib.crc32(piece, crc)
+                    out.write(piece)
+                    if self.unpacked >= 0 and out.tell() > self.unpacked:
+                        break
+            if out.tell() != max(self.size if not reader else 0, self.unpacked) or (self.crc >= 0 and crc != self.crc):
+                raise BadImage("damaged in the archive (its size or its CRC does not match)")
 
 
 def _opened(path: str) -> io.FileIO:

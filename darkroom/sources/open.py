@@ -12,10 +12,12 @@ from darkroom.images.levels import Levels
 from darkroom.sources.arrays import digits, write_pictures
 from darkroom.sources.cards import Card, archive_remote, load_card
 from darkroom.sources.catalog import ARRAYS, IMAGES
+from darkroom.sources.containers import Mounted, is_nested, mounted, unpack_containers
 from darkroom.sources.download import obtain, obtain_all, put_in
 from darkroom.sources.frames import TABLES
 from darkroom.sources.labels import Labelled, LayoutOptions, Sample, with_clean_labels
 from darkroom.sources.layouts import read_layout
+from darkroom.sources.parquet import holds_images
 from darkroom.sources.trees import DOWNLOADS, FACTS, MEMBER, RAW, Folder, Locations, is_card, open_tree
 
 CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
@@ -47,14 +49,34 @@ def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
     if is_card(source):
         return _open_card(load_card(source), source, raw, options, runtime)
     places = Locations(source, raw, runtime.downloads)
-    if source.suffix.lower() in TABLES and source.is_file():
+    if source.name.lower().endswith(TABLES) and source.is_file() and not _holds_images(source):
         found = _read_table(source, replace(options, layout="csv"))
         return Opened(found.samples, places, found.layout, found.notes)
-    tree = open_tree(source)
+    found = _read_tree(source, raw, options, places, "" if source.is_dir() else source.name + MEMBER)
+    return Opened(found.samples, places, found.layout, found.notes)
+
+
+def _holds_images(source: Path) -> bool:
+    return source.suffix.lower() == ".parquet" and holds_images(source)
+
+
+def _read_tree(path: Path, raw: Path, options: LayoutOptions, places: Locations, prefix: str) -> Labelled:
+    """Read the labels of a folder or archive, whose locations get `prefix`; also of archives in it."""
+    tree = open_tree(path)
+    inside = unpack_containers(tree, raw)
+    if inside is not None:
+        tree, prefix = inside, RAW
+    tree = mounted(tree)
+    if isinstance(tree, Mounted):
+        for container in tree.trees():
+            places.know(container)
+        found = read_layout(tree, options)
+        found.samples = [replace(sample, location=prefix + tree.location(sample.location)) for sample in found.samples]
+        return found
     places.know(tree)
     found = read_layout(tree, options)
-    prefix = "" if source.is_dir() else source.name + MEMBER
-    return Opened(_prefixed(found.samples, prefix), places, found.layout, found.notes)
+    found.samples = _prefixed(found.samples, prefix)
+    return found
 
 
 def _read_table(source: Path, options: LayoutOptions) -> Labelled:
@@ -121,20 +143,23 @@ def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, pl
     return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, places)
 
 
-def _folder(card: Card, _raw: Path, options: LayoutOptions, runtime: Runtime, _places: Locations) -> Found:
+def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
     if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
         where = (
             f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
         )
         raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy in a "
                           f"folder named {card.origin}, and set DARKROOM_DOWNLOADS to the folder above it")  # fmt: skip
-    found = read_layout(open_tree(runtime.downloads / card.origin), options)
-    return _prefixed(found.samples, f"{DOWNLOADS}{card.origin}/"), found.layout, found.notes
+    found = _read_tree(runtime.downloads / card.origin, raw, options, places, f"{DOWNLOADS}{card.origin}/")
+    return found.samples, found.layout, found.notes
 
 
 def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Locations) -> Found:
     """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
+    if is_nested(tree):
+        found = _read_tree(path, raw, options, places, "")
+        return found.samples, found.layout, found.notes
     found = read_layout(tree, options)
     if path.parent != raw:
         tree.path = put_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away

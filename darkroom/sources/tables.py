@@ -23,6 +23,7 @@ from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_in, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
 from darkroom.sources.matching import FileFinder
+from darkroom.sources.sidecars import RECORD, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Table:
     @property
     def quiet(self) -> bool:
         """Whether nothing is to be said about it where it names no image."""
-        return self.name.lower().endswith(QUIET)
+        return self.name.lower().endswith(QUIET) and not self.name.startswith("*")  # those beside images
 
     @property
     def fits(self) -> bool:
@@ -107,7 +108,10 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
     `options` is a LayoutOptions. Raises SourceError where there `must` be one and is none.
     """
     finders = Finders(images)
-    names = [name for name in tree.files if name.lower().endswith(TABLES) or _is_list(tree, name)][:MOST_TABLES]
+    beside = sidecar_frame(tree, images)
+    texts = [name for name in tree.files if name.lower().endswith((*TABLES, *LISTS)) and not (
+             beside and name.lower().endswith(RECORD))]  # fmt: skip
+    names = [name for name in texts[:MOST_TABLES] if name.lower().endswith(TABLES) or _is_list(tree, name)]
     meant = [name for name in names if not is_submission(name)]
     tables, unread = [], ""
     for name in meant or (names if must else []):
@@ -116,6 +120,9 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         except SourceError as error:
             unread = unread or ("" if name.lower().endswith(QUIET) else str(error))
     fitting = [table for table in tables if table.fits]
+    if beside and not fitting:
+        tables = [_recognised(Table(*beside), options, finders)]
+        fitting = [table for table in tables if table.fits]
     naming = [table for table in fitting if finders.any_of(table, table.path)] if len(fitting) > 1 else fitting
     chosen = _chosen(naming or fitting, finders)
     if chosen:
@@ -125,7 +132,7 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
     if fitting:
         shown = ", ".join(table.name for table in naming or fitting)
         why = f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that file"
-    elif described := [table for table in tables if not table.name.lower().endswith(QUIET) and len(table.frame)]:
+    elif described := [table for table in tables if not table.quiet and len(table.frame)]:
         why = describe(described[0], options)
     if must:
         none = "holds no .csv; layout csv needs a table with a path and a label a row"
@@ -159,11 +166,15 @@ def _is_list(tree: Tree, name: str) -> bool:
 
 
 def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
-    """Read a table and recognise its columns."""
+    """Read a table and recognise its columns. Raises SourceError when it is damaged."""
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
     if any(column.lower().endswith(SUFFIXES) for column in table.columns):
         table = _without_header(name, frame, notes)
+    return _recognised(table, options, finders)
+
+
+def _recognised(table: Table, options: Any, finders: Finders) -> Table:
     table.path = _path_column(table, options, finders)
     table.label = column_of(table.columns, options.label_column, LABELS)
     if table.label == table.path:
@@ -174,7 +185,10 @@ def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
     if table.path and not table.label and options.label_column == "auto":
         table.one_hot = _one_hot(table)
         if table.one_hot:
-            table.notes = [*table.notes, f"{name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}"]
+            table.notes = [
+                *table.notes,
+                f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}",
+            ]
     return table
 
 

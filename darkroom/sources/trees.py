@@ -4,7 +4,7 @@ Every tree answers with the same two things: the names in it, and where the byte
 worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
 
 A *location*, as `data/index.csv` has it, is a name below the source (or beside it, when the source is a table);
-`train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are; `downloads:…` below the folder
+`train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are, and what an archive of archives held; `downloads:…` below the folder
 that DARKROOM_DOWNLOADS names. What a location may begin with depends on the source, since a user's folders and files
 may be called `raw:x` and `a::b.jpg`.
 """
@@ -19,9 +19,11 @@ from typing import Protocol
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.sources.archives import Zip, is_junk, is_tool_folder
 from darkroom.sources.extents import Extent
+from darkroom.sources.parquet import Parquet
 from darkroom.sources.tars import PackedTar, Tar
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+CONTAINERS = (*ARCHIVES, ".parquet")  # files that may hold images
 RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
 FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
@@ -64,6 +66,8 @@ def open_tree(path: Path) -> Tree:
         return Tar(path)
     if path.name.lower().endswith(ARCHIVES):
         return PackedTar(path)
+    if path.name.lower().endswith(".parquet"):
+        return Parquet(path)
     raise SourceError(f"{path}: expected a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})")
 
 
@@ -135,6 +139,7 @@ class Locations:
         self._archive = source.name + MEMBER if source.is_file() and source.name.lower().endswith(ARCHIVES) else ""
         self._bases = {RAW: str(raw)} | ({DOWNLOADS: str(downloads)} if downloads else {})
         self._trees: dict[Path, Tree] = {}
+        self._known: dict[str, bool] = {}
 
     def know(self, tree: Tree) -> None:
         """Keep an archive that was opened already, so that it is not listed twice."""
@@ -159,12 +164,21 @@ class Locations:
 
     def _container(self, location: str) -> str:
         """The archive that a location lies in, with the MEMBER that ends it; "" where it lies in none."""
-        if self._card and location.startswith(RAW):
-            return "".join(location.partition(MEMBER)[:2])
-        return self._archive
+        if self._archive and location.startswith(self._archive):
+            return self._archive
+        path, member, _ = location.partition(MEMBER)
+        if member and path.lower().endswith(CONTAINERS) and self._is_file(path):
+            return path + member
+        return ""
+
+    def _is_file(self, path: str) -> bool:
+        """Whether a container is there; asked once for each, and not for what a user's folder calls `a.zip::b.jpg`."""
+        if path not in self._known:
+            self._known[path] = Path(self._path(path)).is_file()
+        return self._known[path]
 
     def _path(self, location: str) -> str:
-        if self._card:
+        if self._card or (self._archive and location + MEMBER != self._archive):
             for prefix, base in self._bases.items():
                 if location.startswith(prefix):
                     return f"{base}/{location.removeprefix(prefix)}"
