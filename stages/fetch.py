@@ -53,7 +53,7 @@ def main(raw: Path, index: Path) -> str:
         try:
             opened = open_source(source, folder, params.options(), runtime)
             _say_what_was_found(source, opened)
-            count, ranges = write_index(opened.samples, opened.places, index, runtime)
+            count, ranges = write_index(opened.samples, opened.places, index, runtime, missing=opened.missing_classes)
             opened.levels, notes = common_levels(ranges)
             _say_notes(notes)
             opened.notes += notes

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.params import load, param
-from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
 from darkroom.images.shard_writer import write_splits
 from darkroom.reporting.overview import draw_duplicates, summary
+from darkroom.sources.index import report_lost
 from darkroom.sources.trees import FACTS, Locations
 
 
@@ -36,8 +36,8 @@ def main(
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
     with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)
-        for name in prepared.lost_classes():
-            say(f"note: no image of the class {name} can be decoded; it is left out")
+        if lost := prepared.lost_classes():
+            report_lost(lost, facts.get("missing_classes", "stop"))
         more = {"flips": facts["flips"], "card": facts["card"]}
         write_splits(prepared, scratch, shape, shards, more, runtime.workers)
     files.write_json(metrics, summary(indexed, divided, prepared, facts))

@@ -45,9 +45,13 @@ class Prepared:
         """Return the labels of which there is a picture."""
         return sorted({row["label"] for split in self.rows for row in self.kept(split)})
 
-    def lost_classes(self) -> list[str]:
-        """Return the labels of which no picture could be decoded."""
-        return sorted({row["label"] for rows in self.rows.values() for row in rows} - set(self.classes()))
+    def lost_classes(self) -> dict[str, list[tuple[str, str]]]:
+        """Return the location and the reason of each file of the labels of which no picture could be decoded."""
+        lost: dict[str, list[tuple[str, str]]] = {}
+        for row in (row for rows in self.rows.values() for row in rows):
+            lost.setdefault(row["label"], []).append((row["location"], self.rejects.get(row["id"], "")))
+        kept = set(self.classes())
+        return {label: files for label, files in lost.items() if label not in kept}
 
 
 def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:

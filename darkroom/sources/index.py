@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from darkroom.images.hashes import fingerprints
 from darkroom.images.headers import upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
+from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
 from darkroom.sources.trees import Locations
@@ -23,18 +24,21 @@ from darkroom.sources.trees import Locations
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
 Facts = tuple[int, str, str, str, int, int, Range | None, str]
+SHOWN = 5
 UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
 def write_index(
-    samples: list[Sample], places: Locations, path: Path, environment: Runtime, hashing: bool = True
-) -> tuple[int, list[Range]]:
+    samples: list[Sample], places: Locations, path: Path, environment: Runtime, hashing: bool = True,
+    missing: str = "stop",
+) -> tuple[int, list[Range]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
 
     Returns the number of rows, and the range of values of each picture of more than 8 bits.
 
     `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
-    share a mistake that no image survives, such as pointers of Git LFS.
+    share a mistake that no image survives, such as pointers of Git LFS, and when no file of a class is a picture and
+    `missing` is not drop.
     """
     facts: dict[str, Facts] = {}
     tasks = places.extents([sample.location for sample in samples])
@@ -49,6 +53,7 @@ def write_index(
     for task, fact in run(partial(describe, looking=False), killers, environment):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
+    _check_classes(samples, facts, missing)
     ranges = [fact[-2] for _, fact in sorted(facts.items()) if fact[-2] is not None]
     return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges
 
@@ -77,6 +82,32 @@ def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
             which = "all" if count == len(samples) else f"{count} of"
             raise SourceError(f"{which} {len(samples)} files that should be images are no such thing, but: {mistake}")
         say(f"note: {count} files are no images, but: {mistake}; preprocess sets them aside")
+
+
+def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str) -> None:
+    """Name the classes of which no file is a picture. Raises SourceError unless they are to be dropped."""
+    unread: dict[str, list[tuple[str, str]]] = {}
+    for sample in samples:
+        mistake, width = facts[sample.location][-1], facts[sample.location][4]
+        unread.setdefault(sample.label, []).append((sample.location, "" if width else mistake or "no readable picture"))
+    lost = {label: found for label, found in unread.items() if all(reason for _, reason in found)}
+    if lost:
+        report_lost(lost, missing)
+
+
+def report_lost(lost: Mapping[str, Iterable[tuple[str, str]]], missing: str) -> None:
+    """Say which classes have no picture: (location, reason) of their files by label. Raises SourceError unless
+    `missing` is drop."""
+    shown = []
+    for label, found in sorted(lost.items())[:SHOWN]:
+        kinds = Counter((Path(location).suffix.lower() or "no suffix", reason) for location, reason in found)
+        shown.append(
+            f"{printable(label)}: " + ", ".join(f"{n} {suffix} ({reason})" for (suffix, reason), n in kinds.items())
+        )
+    what = f"no file of {len(lost)} classes is a picture that can be read: {'; '.join(shown)}"
+    if missing != "drop":
+        raise SourceError(f"{what}; mend them, or leave these classes out by `missing_classes: drop` in params.yaml")
+    say(f"note: {what}; they are left out")
 
 
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:

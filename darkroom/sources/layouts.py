@@ -25,7 +25,7 @@ from darkroom.sources.labels import (
     with_clean_labels,
 )
 from darkroom.sources.rows import read_tables
-from darkroom.sources.split_lists import with_split_lists
+from darkroom.sources.sidecars import with_split_lists
 from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
 

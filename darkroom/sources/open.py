@@ -36,18 +36,30 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     flips: bool = True
     card: dict[str, str] = field(default_factory=dict)
+    missing_classes: str = "stop"  # or drop: what becomes of classes without a picture
     levels: Levels = field(default_factory=dict)  # of its pictures of more than 8 bits, once they are indexed
 
     def facts(self) -> dict[str, Any]:
         """What later stages need to know about the source beside its index."""
         found: dict[str, Any] = {"levels": self.levels} if self.levels else {}
+        found |= {"missing_classes": self.missing_classes} if self.missing_classes != "stop" else {}
         return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes} | found
 
 
 def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
     """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
     if is_card(source):
-        return _open_card(load_card(source), source, raw, options, runtime)
+        card = load_card(source)
+        options = card.options(options)
+        opened = _open_card(card, source, raw, options, runtime)
+    else:
+        opened = _open_files(source, raw, options, runtime)
+    opened.missing_classes = options.missing_classes
+    return opened
+
+
+def _open_files(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
+    """Read the labels of the user's own folder, archive or table."""
     places = Locations(source, raw, runtime.downloads)
     if source.name.lower().endswith(TABLES) and source.is_file() and not _holds_images(source):
         found = _read_table(source, replace(options, layout="csv"))
@@ -100,7 +112,7 @@ def write_facts(opened: Opened, raw: Path) -> None:
 
 def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
     places = Locations(source, raw, runtime.downloads)
-    samples, layout, notes = KINDS[card.kind](card, raw, card.options(options), runtime, places)
+    samples, layout, notes = KINDS[card.kind](card, raw, options, runtime, places)
     if card.class_names:
         names = card.class_names
         unknown = sorted(set(names) - {sample.label for sample in samples})

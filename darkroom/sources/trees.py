@@ -4,9 +4,9 @@ Every tree answers with the same two things: the names in it, and where the byte
 worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
 
 A *location*, as `data/index.csv` has it, is a name below the source (or beside it, when the source is a table);
-`train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are, and what an archive of archives held; `downloads:…` below the folder
-that DARKROOM_DOWNLOADS names. What a location may begin with depends on the source, since a user's folders and files
-may be called `raw:x` and `a::b.jpg`.
+`train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are, and what an archive of archives
+held; `downloads:…` below the folder that DARKROOM_DOWNLOADS names. What a location may begin with depends on the
+source, since a user's folders and files may be called `raw:x` and `a::b.jpg`.
 """
 
 import errno
