@@ -23,8 +23,8 @@ LONGEST = 4096  # bytes of such a file: a picture's annotation is larger
 
 
 def sidecar_frame(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | None:
-    """Return a name for the files `0001.cls` or `0001.json` beside `0001.jpg`, and their contents as a table with `path` and `label`, or
-    with `path` and the keys of the JSON; None where most images have none."""
+    """Return a name for the files `0001.cls` or `0001.json` beside `0001.jpg`, and their contents as a table with `path`
+    and `label`, or with `path` and the keys of the JSON; None where most images have none."""
     known = set(tree.files)
     keys = {image: image[: image.rfind("/") + 1] + image.rpartition("/")[2].partition(".")[0] for image in images}
     for suffix in (CLASS, RECORD):
@@ -51,7 +51,7 @@ def _record(text: str) -> dict[str, object] | None:
 
 
 def with_split_lists(tree: Tree, images: list[str], found: Labelled) -> Labelled:
-    """Return the labelled files with the splits of `train.txt`, `test.txt`: one list of paths a split, where there is no split yet."""
+    """Return the labelled files with the splits of `train.txt` and `test.txt`, lists of paths, where they have none."""
     names = {name: strict_split(PurePosixPath(name).stem) for name in tree.files if name.lower().endswith(LISTS)}
     names = {name: split for name, split in names.items() if split}
     kinds = set(names.values())
