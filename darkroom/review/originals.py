@@ -19,7 +19,7 @@ from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.core.runtime import from_environment
 from darkroom.images.decode import decode_whole
 from darkroom.review.samples import Sample
-from darkroom.sources.locations import Locations
+from darkroom.sources.trees import Locations
 
 RAW = Path("data/raw")
 SHOWN_BY_BROWSERS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}

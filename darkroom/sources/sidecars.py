@@ -23,7 +23,7 @@ LONGEST = 4096  # bytes of such a file: a picture's annotation is larger
 
 
 def sidecar_frame(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | None:
-    """Return a name for the files `0001.cls` or `0001.json` beside `0001.jpg`, and their contents as a table with `path`
+    """Return a name for the files `1.cls` or `1.json` beside `1.jpg`, and their contents as a table with `path`
     and `label`, or with `path` and the keys of the JSON; None where most images have none."""
     known = set(tree.files)
     keys = {image: image[: image.rfind("/") + 1] + image.rpartition("/")[2].partition(".")[0] for image in images}
