@@ -31,8 +31,9 @@ def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> t
     start, notes = fork(root, base)
     try:
         new = load_run(None, root)
-        old, note = _base(root, base, start, run_base)
-        found = compare(old, new, locations(root), margin, groups=groups(root))
+        with contextlib.ExitStack() as clones:
+            old, note = _base(root, base, start, run_base, clones)
+            found = compare(old, new, locations(root), margin, groups=groups(root))
         parts, passes = [as_markdown(found, SHOWN), notes, note], not GATES[gate](found)
     except DarkroomError as error:
         parts, passes = [f"### ⚪ Not compared\n\n{error}", notes], gate == "never"
@@ -60,8 +61,11 @@ def fork(root: Path, base: str) -> tuple[str, str]:
     return (base if start == tip else start), ""
 
 
-def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
-    """Return the run at `start`; run again in a temporary clone where its predictions are nowhere to be had."""
+def _base(root: Path, base: str, start: str, run_base: bool, clones: contextlib.ExitStack) -> tuple[Run, str]:
+    """Return the run at `start`; run again in a temporary clone where its predictions are nowhere to be had.
+
+    `clones` removes that clone when it ends.
+    """
     name = "" if start == base else f"{start[:7]}, where the change left {base[:12] if _is_sha(base) else base}"
     try:
         run = load_run(start, root)
@@ -74,12 +78,10 @@ def _base(root: Path, base: str, start: str, run_base: bool) -> tuple[Run, str]:
             raise  # there is no such base, as the first error already reports
     say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
     folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
-    try:
-        run = load_run(None, rerun(root, commit, folder / "clone"))
-        note = "The base was run again on this machine: its predictions cannot be had from a cache or remote."
-        return replace(run, name=name or f"{base} ({commit[:7]})"), note
-    finally:
-        remove(folder)
+    clones.callback(remove, folder)
+    run = load_run(None, rerun(root, commit, folder / "clone"))
+    note = "The base was run again on this machine: its predictions cannot be had from a cache or remote."
+    return replace(run, name=name or f"{base} ({commit[:7]})"), note
 
 
 def _commit(root: Path, name: str) -> str:

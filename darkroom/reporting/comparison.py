@@ -22,7 +22,9 @@ from darkroom.metrics.significance import (
     sign_flip_test,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
-from darkroom.reporting.runs import CompareError, Run
+from darkroom.reporting.data_change import told
+from darkroom.reporting.pairing import Pairing, pair
+from darkroom.reporting.runs import Run
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
@@ -100,6 +102,8 @@ class Comparison:
     rows: list[Row]
     classes: list[ClassRow]
     flips: list[Flip]
+    tested: str = ""
+    data: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for a program to read."""
@@ -122,12 +126,15 @@ def compare(
     seed: int = 0,
     groups: dict[str, str] | None = None,
 ) -> Comparison:
-    """Compare two runs. `locations`: of each image, by id. Raises CompareError unless both have the same images.
+    """Compare two runs on the test images of both, under the new one's labels. Raises CompareError where too few are.
+
+    `locations`: of each image, by id.
 
     `groups`: the group of each image, by id; images without one stand alone. Where a group has several test images,
     the p-value, the interval and the needed images of accuracy are those of groups that flip together.
     """
-    one, two = old.predictions, aligned(old, new)
+    paired = pair(old, new)
+    one, two = paired.old, paired.new
     n = len(one)
     was, now = one.scorer.correct, two.scorer.correct
     fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
@@ -166,6 +173,8 @@ def compare(
         rows=rows,
         classes=class_rows(one, two),
         flips=flips(one, two, locations),
+        tested=_tested(paired, old.name, new.name),
+        data=told(old.reader, new.reader),
     )
 
 
@@ -176,34 +185,6 @@ def judge(p: float, difference: float, low: float | None, high: float | None, ma
     if margin == 0:
         return BETTER if difference > 0 else WORSE
     return BETTER if low > margin else WORSE if high < -margin else UNCLEAR
-
-
-def aligned(old: Run, new: Run) -> Predictions:
-    """Return the new run's predictions in the old one's order of images and classes. Raises CompareError."""
-    one, two = old.predictions, new.predictions
-    both = f"{old.name} and {new.name} were not tested on the same images"
-    if not len(one) or not len(two):
-        raise CompareError(f"{old.name if not len(one) else new.name} has no test image; nothing can be compared")
-    here, there = set(one.ids), set(two.ids)
-    if here != there:
-        raise CompareError(
-            f"{both}: {len(here & there):,} in both, {len(here - there):,} only in {old.name}, {len(there - here):,}"
-            f" only in {new.name}; run one of them again with the other's source, seed and split"
-        )
-    if len(here) != len(one.ids) or len(there) != len(two.ids):
-        raise CompareError(f"{both}: an id stands in more than one row")
-    if set(one.classes) != set(two.classes):
-        differ = sorted(set(one.classes) ^ set(two.classes))
-        raise CompareError(f"{both}: only one of them knows the classes {', '.join(differ[:5])}")
-    row_of = {sample: row for row, sample in enumerate(two.ids)}
-    order = np.array([row_of[sample] for sample in one.ids])
-    to_old = np.array([one.classes.index(name) for name in two.classes] + [-1])
-    columns = np.argsort(to_old[:-1])
-    labels = to_old[two.labels[order]]
-    relabelled = int((labels != one.labels).sum())
-    if relabelled:
-        raise CompareError(f"{both} under the same labels: {relabelled:,} of them have another label now")
-    return Predictions(one.ids, one.classes, labels, to_old[two.predicted[order]], two.probabilities[order][:, columns])
 
 
 def metric_rows(
@@ -269,6 +250,20 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, 
 def points(share: float) -> str:
     """Return a share in percentage points, signed, without the unit: 0.0123 -> "+1.23"."""
     return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _tested(paired: Pairing, old: str, new: str) -> str:
+    """Say what else the test sets differ in, and what corrected labels do to both runs; "" where they are the same."""
+    parts = []
+    if paired.only_old or paired.only_new:
+        parts.append(f"left out: {paired.only_old:,} test images of {old} alone, {paired.only_new:,} of {new} alone")
+    if paired.relabelled:
+        was, now = paired.accuracy_under_old_labels()
+        parts.append(
+            f"{paired.relabelled:,} of these images {'has' if paired.relabelled == 1 else 'have'} another label now; "
+            f"under the labels before, accuracy is {was:.4f} → {now:.4f}, and the verdict is under those of now"
+        )
+    return "; ".join(parts)
 
 
 def _sentence(

@@ -1,7 +1,7 @@
 """A comparison in words and tables: for a terminal, and as Markdown for a pull request."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from darkroom.core.text import escape, one_line
@@ -17,6 +17,7 @@ def as_text(found: Comparison, show: int) -> str:
     parts = [
         f"{found.old} → {found.new}, on the same {found.n:,} test images",
         f"{SIGNS[found.verdict]} {found.sentence}",
+        *_about_data(found, lambda text: text),
     ]
     if found.params:
         parts.append(_table(("param", "old", "new"), [(k, _value(a), _value(b)) for k, a, b in found.params]))
@@ -36,6 +37,7 @@ def as_markdown(found: Comparison, show: int) -> str:
     parts = [
         f"### {SIGNS[found.verdict]} {found.verdict.capitalize()}",
         f"{_escape(found.old)} → {_escape(found.new)}, on the same {found.n:,} test images: {_escape(found.sentence)}.",
+        *_about_data(found, _escape),
     ]
     if found.params:
         rows = [(_code(k), _code(_value(a)), _code(_value(b))) for k, a, b in found.params]
@@ -54,6 +56,12 @@ def as_markdown(found: Comparison, show: int) -> str:
         table = _markdown(FLIP_HEAD, _escaped(map(_flip, found.flips[:show]))) + _more(found.flips, show)
         parts.append(_folded(f"Images that flipped ({len(found.flips)})", table))
     return "\n\n".join(parts)
+
+
+def _about_data(found: Comparison, escaped: Callable[[str], str]) -> list[str]:
+    """What changed in the data and in the test set, a sentence each."""
+    parts = (("Data: ", found.data), ("Test set: ", found.tested))
+    return [f"{what}{escaped(text)}." for what, text in parts if text]
 
 
 def interval_plot(rows: Sequence[Row]) -> str:

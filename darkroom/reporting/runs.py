@@ -4,7 +4,7 @@ remote."""
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ class CompareError(DarkroomError):
 
 @dataclass(frozen=True)
 class Run:
-    """Hold a run's params (as the run used them, whatever params.yaml is now), metrics and predictions."""
+    """Hold a run's params (as the run used them, whatever params.yaml is now), metrics and predictions; `reader` reads
+    its other files."""
 
     name: str
     params: dict[str, Any]
     metrics: dict[str, Any]
     predictions: Predictions
+    reader: "Revision | None" = field(default=None, compare=False, repr=False)
 
 
 def load_run(rev: str | None, root: Path) -> Run:
@@ -38,7 +40,7 @@ def load_run(rev: str | None, root: Path) -> Run:
     reader = Revision(rev, root)
     predictions = read_predictions(io.StringIO(reader.text(PREDICTIONS)), f"{PREDICTIONS} of {reader.name}")
     params = flatten(reader.mapping(PARAMS)) | used_params(reader.lock)
-    return Run(reader.name, params, reader.metrics(), predictions)
+    return Run(reader.name, params, reader.metrics(), predictions, reader)
 
 
 def used_params(lock: dict[str, Any]) -> dict[str, Any]:

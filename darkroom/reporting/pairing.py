@@ -1,0 +1,78 @@
+"""Bring the answers of two runs together: the test images that both have, under one set of labels.
+
+A change of the data may correct test labels, exclude a test image, add a class, or move a few images between splits.
+What is compared then is what both were tested on, and labels are those of the new run; too much of such, and the two
+were asked different questions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.metrics.predictions import Predictions
+from darkroom.reporting.runs import CompareError, Run
+
+ENOUGH = 0.8  # share of each run's test images that both must have, under the same label
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Answers of both runs to the same images in the same order, with the same classes and the new run's labels.
+
+    `old_labels` int64 (n,): indices in `classes` of the labels that the old run was measured with; `only_old`,
+    `only_new`: how many test images one of the runs alone has.
+    """
+
+    old: Predictions
+    new: Predictions
+    old_labels: np.ndarray
+    only_old: int
+    only_new: int
+
+    @property
+    def relabelled(self) -> int:
+        """How many of the images have another label in the new run."""
+        return int((self.old_labels != self.new.labels).sum())
+
+    def accuracy_under_old_labels(self) -> tuple[float, float]:
+        """Return the accuracy of both runs under the labels that the old run was measured with."""
+        return tuple(float((run.predicted == self.old_labels).mean()) for run in (self.old, self.new))  # type: ignore[return-value]
+
+
+def pair(old: Run, new: Run) -> Pairing:
+    """Return the answers of two runs to the images of both. Raises CompareError where these are too few."""
+    one, two = old.predictions, new.predictions
+    both = f"{old.name} and {new.name} were not tested on the same images"
+    if not len(one) or not len(two):
+        raise CompareError(f"{old.name if not len(one) else new.name} has no test image; nothing can be compared")
+    here, there = set(one.ids), set(two.ids)
+    if len(here & there) < ENOUGH * max(len(here), len(there)):
+        raise CompareError(
+            f"{both}: {len(here & there):,} in both, {len(here - there):,} only in {old.name}, {len(there - here):,}"
+            f" only in {new.name}; run one of them again with the other's source, seed and split"
+        )
+    if len(here) != len(one.ids) or len(there) != len(two.ids):
+        raise CompareError(f"{both}: an id stands in more than one row")
+    shared = [row for row, sample in enumerate(one.ids) if sample in there]
+    place = {sample: row for row, sample in enumerate(two.ids)}
+    classes = [*one.classes, *sorted(set(two.classes) - set(one.classes))]
+    before = _rearranged(one, shared, classes)
+    after = _rearranged(two, [place[one.ids[row]] for row in shared], classes)
+    relabelled = int((before.labels != after.labels).sum())
+    if relabelled > (1 - ENOUGH) * len(shared):
+        raise CompareError(
+            f"{both} under the same labels: {relabelled:,} of {len(shared):,} have another label now, too many to be "
+            "corrections; run one of them again with the other's source and corrections"
+        )
+    renamed = Predictions(before.ids, classes, after.labels, before.predicted, before.probabilities)
+    return Pairing(renamed, after, before.labels, len(here - there), len(there - here))
+
+
+def _rearranged(found: Predictions, rows: Sequence[int], classes: list[str]) -> Predictions:
+    """Return the answers at `rows`, with the columns of `classes`; a class that the run does not know has 0."""
+    to = np.array([*(classes.index(name) for name in found.classes), -1])
+    probabilities = np.zeros((len(rows), len(classes)))
+    probabilities[:, to[:-1]] = found.probabilities[rows]
+    ids = [found.ids[row] for row in rows]
+    return Predictions(ids, classes, to[found.labels[rows]], to[found.predicted[rows]], probabilities)

@@ -1,0 +1,101 @@
+"""The whole loop: a run with planted wrong labels, a review by keyboard in Chromium, a second run, and the verdict."""
+
+import csv
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.project import Project
+from tests.review.run import decisions, reviewing, write_digits
+from tests.review.test_page import correct_by_keyboard, wait_for_errors, wait_until_saved
+
+SHOWN = 0.15  # share of all images that a person looks at
+WRONG = 30
+CATS_AND_DOGS = 500  # of the 1,000: the loop takes a minute then
+
+
+def photos(kind: str, shared: Path) -> list[tuple[Path, str]]:
+    """The photos of a real data set with their labels."""
+    if kind == "hymenoptera":
+        return [(path, path.parent.name) for path in sorted((shared / "data/hymenoptera").rglob("*.jpg"))]
+    return [(path, path.name.partition(".")[0])
+            for path in sorted((shared / "data/dogs-vs-cats").rglob("*.jpg"))][:: 1000 // CATS_AND_DOGS]  # fmt: skip
+
+
+def write_source(folder: Path, found: list[tuple[Path, str]], seed: int) -> dict[str, str]:
+    """Write photos and labels.csv: 100 photos to learn from and 40 to tune, WRONG of these mislabelled, the rest test.
+
+    Returns the true label of each photo that is labelled wrongly.
+    """
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(found))
+    splits = dict(zip(order.tolist(), ["train"] * 100 + ["val"] * 40 + ["test"] * (len(found) - 140), strict=True))
+    wrong = set(random.permutation(order[:140])[:WRONG].tolist())
+    classes, planted = sorted({label for _, label in found}), {}
+    with (folder / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "label", "split"))
+        for number, (path, label) in enumerate(found):
+            name = f"{number:04d}.jpg"
+            shutil.copy(path, folder / name)
+            given = classes[1 - classes.index(label)] if number in wrong else label
+            table.writerow((name, given, splits[number]))
+            if number in wrong:
+                planted[name] = label
+    return planted
+
+
+def review_and_run_again(project: Project, planted: dict[str, str], images: int, open_page) -> str:
+    """Run, review by keyboard, run again; return what `darkroom compare` says. Checks what was found."""
+    project.dvc("repro")
+    project.commit("A run with wrong labels")
+    with reviewing(project.folder) as review:
+        page = open_page(review.url)
+        wait_for_errors(page)
+        started = time.monotonic()
+        shown, keys = correct_by_keyboard(page, planted, most=int(SHOWN * images))
+        rate = shown / (time.monotonic() - started) * 60
+        wait_until_saved(page, shown)
+    made = decisions(project.folder)
+    found = [name for name, label in planted.items() if made.get(name) == ("relabel", label)]
+    print(f"{len(found)} of {len(planted)} found in {shown} of {images} pictures; {keys} keys, {rate:.0f} a minute")
+    assert len(found) >= 0.8 * len(planted)
+    assert keys == shown  # one key a decision
+    again = project.dvc("repro").stdout
+    assert "Stage 'preprocess' didn't change, skipping" in again
+    assert "Stage 'embed' didn't change, skipping" in again
+    return project.run(sys.executable, "-m", "darkroom.cli", "compare", "HEAD").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hymenoptera", "dogs-vs-cats"])
+def test_thirty_wrong_labels_of_real_photos_are_found_and_the_verdict_finds_the_gain(kind, shared, tmp_path, open_page):
+    project = Project(tmp_path)
+    found = photos(kind, shared)
+    planted = write_source(tmp_path / "photos", found, seed=0)
+    weights = shared / "weights/mobilenet_v2.pth"
+    project.set(source="photos/labels.csv", backbone="mobilenet_v2", weights=weights, augment="none")
+    said = review_and_run_again(project, planted, len(found), open_page)
+    print(said[:800])
+    assert "🟢 better: accuracy +" in said
+    assert re.search(r"Data: \d+ relabelled \(\d+ train, \d+ val\)", said)
+    assert "Test set:" not in said  # no label of it was changed
+
+
+@pytest.mark.slow
+def test_thirty_wrong_labels_of_digits_are_found_and_both_labels_figures_are_told(tmp_path, open_page):
+    project = Project(tmp_path)
+    planted = write_digits(tmp_path / "photos", 600, WRONG)
+    project.set(source="photos", views=0, augment="none")
+    said = review_and_run_again(project, planted, 600, open_page)
+    assert re.search(r"Data: \d+ relabelled \(\d+ train, \d+ val, \d+ test\)", said)
+    old, new = map(float, re.search(r"under the labels before, accuracy is ([\d.]+) → ([\d.]+)", said).groups())
+    right = re.search(r"^accuracy +([\d.]+) +([\d.]+)", said, re.MULTILINE)
+    assert float(right[2]) > new  # corrected labels agree with the answers better than wrong ones
+    assert float(right[1]) > old
