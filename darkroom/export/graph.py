@@ -71,7 +71,7 @@ def _layer(graph: onnx.GraphProto, name: str, values: str, head: Mapping[str, np
 
 
 def _softmax(graph: onnx.GraphProto, logits: str, temperature: float) -> None:
-    """Append `probabilities` of the float64 `logits`, rounded to float32 first, as classifier.logits rounds them."""
+    """Append `probabilities` of the float64 `logits`, rounded to float32 first, as classifier.logits does."""
     rounded = _cast(graph, _cast(graph, logits, TensorProto.FLOAT), TensorProto.DOUBLE)
     graph.initializer.append(numpy_helper.from_array(np.array(temperature, np.float64), "temperature"))
     graph.node.extend([
