@@ -77,3 +77,16 @@ def test_files_that_are_no_graph_are_named(tmp_path):
         read(tmp_path / "absent.onnx")
     with pytest.raises(DarkroomError, match="thing is not an ONNX file"):
         parse(b"\xff\xff\xff", "thing")
+
+
+@pytest.mark.parametrize("hidden", [0, 64])
+def test_the_head_of_a_wide_body_answers_as_precisely(hidden):
+    random = np.random.default_rng(0)
+    features = random.uniform(0, 4, (64, 1280)).astype(np.float32)
+    values = heads.initial(heads.Head("mlp" if hidden else "linear", hidden, 0.0), 1280, 50, 0)
+    head = {name: value * 8 if name.endswith("weight") else value for name, value in values.items()}
+    wide = join(small.body(channels=1280), head, 1.7)
+    answers = open_session(after_body(wide).SerializeToString(), 2).run(["probabilities"], {"features": features})[0]
+    expected = softmax(heads.logits(features, head), 1.7)
+    assert expected.max() > 0.5
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-7)
