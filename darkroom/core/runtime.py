@@ -28,9 +28,10 @@ class Runtime:
     """What the environment says.
 
     `device`: auto, cpu, cuda or cuda:N (DARKROOM_DEVICE). `threads`: threads of one process (DARKROOM_THREADS);
-    another number gives other bits. `workers`: processes that decode images (DARKROOM_WORKERS); any number gives the
-    same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`: a folder of files
-    that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files (DARKROOM_TENSORBOARD).
+    another number gives other bits where torch trains. `workers`: processes that decode images (DARKROOM_WORKERS); any
+    number gives the same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`:
+    a folder of files that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files
+    (DARKROOM_TENSORBOARD).
     `dvclive`: a folder for DVCLive's (DARKROOM_DVCLIVE). `checkpoint_seconds`: training time that an interruption may
     cost (DARKROOM_CHECKPOINT_SECONDS). `ray`: the address of a Ray cluster that fetch, preprocess, embed, train and
     `darkroom sweep` use (DARKROOM_RAY: auto, host:port, or local). `processes`: that train one network together

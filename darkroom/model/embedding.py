@@ -1,7 +1,7 @@
 """The features of images by a frozen body: in this process, or batch by batch on the nodes of a Ray cluster.
 
 Where an exact body's features are computed does not change a bit. In float32 it does not as long as the processors are
-of one kind: batches are cut in the same way, and each goes through the body as a whole with the same number of threads.
+of one kind: batches are cut in the same way, whatever the number of threads.
 """
 
 import dataclasses

@@ -83,10 +83,10 @@ def test_files_that_are_no_graph_are_named(tmp_path):
 def test_the_head_of_a_wide_body_answers_as_precisely(hidden):
     random = np.random.default_rng(0)
     features = random.uniform(0, 4, (64, 1280)).astype(np.float32)
-    values = heads.initial(heads.Head("mlp" if hidden else "linear", hidden, 0.0), 1280, 50, 0)
+    values = classifier.initial(classifier.Head("mlp" if hidden else "linear", hidden, 0.0), 1280, 50, 0)
     head = {name: value * 8 if name.endswith("weight") else value for name, value in values.items()}
     wide = join(small.body(channels=1280), head, 1.7)
     answers = open_session(after_body(wide).SerializeToString(), 2).run(["probabilities"], {"features": features})[0]
-    expected = softmax(heads.logits(features, head), 1.7)
+    expected = softmax(classifier.logits(features, head), 1.7)
     assert expected.max() > 0.5
     np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-7)
