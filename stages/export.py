@@ -13,7 +13,7 @@ from darkroom.core.stage import note, run
 from darkroom.export import agreement, answers, cost, provenance, quantize, standalone
 from darkroom.export.graph import describe, join, parse, read, write
 from darkroom.images.shards import Shards, open_split
-from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.predictions import Predictions, group_codes
 from darkroom.metrics.summary import summarise
 from darkroom.model import tensors
 from darkroom.model.classifier import SavedClassifier
@@ -122,7 +122,8 @@ def _try_int8(
     full, small = (answers.exported_answers(each, val, machine) for each in (whole, path))
     costs = [cost.measure(each, val.index["image_size"], machine.threads) for each in (whole, path)]
     sizes = whole.stat().st_size, path.stat().st_size
-    decision = quantize.decide(val.labels, full, small, sizes, (costs[0], costs[1]))
+    group = group_codes([row.get("group", "") for row in val.samples()])
+    decision = quantize.decide(val.labels, full, small, sizes, (costs[0], costs[1]), group)
     path.replace(whole) if decision.kept else path.unlink()
     return {"kept": decision.kept, "reason": decision.reason, "figures": decision.figures}
 
@@ -130,7 +131,8 @@ def _try_int8(
 def _measured_again(model: Path, test: Shards, machine: runtime.Runtime) -> dict[str, Any]:
     """Return the scores of the file that ships, where it is not the model that evaluate measured."""
     probabilities = answers.exported_answers(model, test, machine)
-    return summarise(Predictions.of(test.ids(), test.classes, test.labels, probabilities), seed=0)
+    groups = [row.get("group", "") for row in test.samples()]
+    return summarise(Predictions.of(test.ids(), test.classes, test.labels, probabilities, groups), seed=0)
 
 
 def _describe(

@@ -41,7 +41,7 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
         trained = train(data, body, params, runtime, curve.write)
         curve.close()
         probabilities = softmax(logits(trained, held, runtime), trained.facts["temperature"])
-        predictions = Predictions.of(held.ids, data.classes, held.labels, probabilities)
+        predictions = Predictions.of(held.ids, data.classes, held.labels, probabilities, held.groups)
         write_predictions(folder / "predictions.csv", predictions)
         scores = predictions.scorer.plain(np.ones((1, len(predictions))))
         facts = {"fold": number, "n": len(predictions), "learnt_from": len(data.train_images)}

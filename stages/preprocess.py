@@ -13,6 +13,7 @@ from darkroom.images.shard_writer import write_splits
 from darkroom.reporting.overview import draw_duplicates, summary
 from darkroom.sources.index import report_lost
 from darkroom.sources.trees import FACTS, Locations
+from darkroom.splits.groups import groups_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def main(
         if lost := prepared.lost_classes():
             report_lost(lost, facts.get("missing_classes", "stop"))
         more = {"flips": facts["flips"], "card": facts["card"]}
-        write_splits(prepared, scratch, shape, shards, more, runtime.workers)
+        write_splits(prepared, scratch, shape, shards, more, runtime.workers, groups_of(indexed, divided))
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
     draw_duplicates(indexed, divided, prepared, places, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}

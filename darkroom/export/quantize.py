@@ -12,6 +12,7 @@ import onnx
 
 from darkroom.export.cost import Cost
 from darkroom.export.graph import tidy
+from darkroom.metrics.intervals import design_effect
 from darkroom.metrics.significance import largest_loss
 
 CALIBRATION_IMAGES = 256
@@ -72,18 +73,24 @@ class Decision:
 
 
 def decide(
-    labels: np.ndarray, full: np.ndarray, small: np.ndarray, sizes: tuple[int, int], costs: tuple[Cost, Cost]
-) -> Decision:
+    labels: np.ndarray, full: np.ndarray, small: np.ndarray, sizes: tuple[int, int], costs: tuple[Cost, Cost],
+    group: np.ndarray | None = None,
+) -> Decision:  # fmt: skip
     """Keep the 8-bit model only if it is smaller, and faster, and surely loses less accuracy than MARGIN.
 
     `labels` (n,) of the validation pictures and the probabilities (n, K) of the full and the 8-bit model; bytes and
-    costs in the same order. A test of non-inferiority: not whether a loss is proven, but whether the upper end of its
-    95 % interval is below the margin, so that few pictures speak against it, not for it.
+    costs in the same order; `group` (n,) of each picture, where some belong together. A test of non-inferiority: not
+    whether a loss is proven, but whether the upper end of its 95 % interval is below the margin, so that few pictures
+    speak against it, not for it.
     """
     right_full, right_small = full.argmax(1) == labels, small.argmax(1) == labels
     lost, won = int((right_full & ~right_small).sum()), int((right_small & ~right_full).sum())
-    n = len(labels)
-    largest = largest_loss(lost, won, n) if n else 1.0
+    n, effect = len(labels), 1.0
+    if group is not None:
+        sizes_of_groups, lose = np.bincount(group), right_full.astype(np.int64) - right_small
+        effect = design_effect(np.bincount(group, lose).astype(np.int64), sizes_of_groups)
+    draws = n / effect  # as many pictures that have no company
+    largest = largest_loss(lost / effect, won / effect, draws) if n else 1.0
     speedup = costs[0].latency_ms["32"] / costs[1].latency_ms["32"]
     figures = {
         "images": n,
@@ -103,8 +110,9 @@ def decide(
     if speedup < FASTER:
         return Decision(False, f"int8 is not faster here by a factor of {FASTER} at batch 32", figures)
     points = f"{100 * MARGIN:g} point"
-    if n < FEWEST:
-        why = f"int8 is not kept: {n} validation pictures cannot show a loss of less than {points}, {FEWEST} might"
+    if draws < FEWEST:
+        few = f"{draws:.0f} validation pictures cannot show a loss of less than {points}"
+        why = f"int8 is not kept: {few}, {FEWEST} might"
         return Decision(False, why, figures)
     if largest >= MARGIN:
         why = f"int8 is not surely as good: it may lose {100 * largest:.1f} points on validation, {points} is allowed"

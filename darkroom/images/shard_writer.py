@@ -99,9 +99,13 @@ def file_name(number: int) -> str:
 
 
 def write_splits(
-    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int
-) -> None:
-    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index."""
+    prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int,
+    groups: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index.
+
+    `groups`: the group of each image that belongs to one, by id; a column of samples.csv where there is any.
+    """
     classes = prepared.classes()
     if len(classes) < 2:
         total = sum(map(len, prepared.rows.values()))
@@ -122,8 +126,12 @@ def write_splits(
         with write_shards(folder / split, "images", classes) as writer:
             copy_pictures(writer, scratch, framing.size, ranks, labels, ids, workers)
             writer.close(image_size=framing.size, framing=framing.facts(), **colours, **facts)
-            samples = ([row[column] for column in SAMPLE_COLUMNS] for row in rows)
-            files.write_csv(writer.folder / "samples.csv", SAMPLE_COLUMNS, samples)
+            samples = ([*(row[column] for column in SAMPLE_COLUMNS), *_group(row, groups)] for row in rows)
+            files.write_csv(writer.folder / "samples.csv", [*SAMPLE_COLUMNS, *(["group"] if groups else [])], samples)
+
+
+def _group(row: Mapping[str, str], groups: Mapping[str, str] | None) -> list[str]:
+    return [groups.get(row["id"], "")] if groups else []
 
 
 def _mean_and_std(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:

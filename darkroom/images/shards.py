@@ -6,7 +6,8 @@ A folder of shards holds
   or `features` float32 (n, views, D); `labels` int64 (n,), the class's index in `classes`; `ids` uint8 (n, ID_WIDTH),
   the sample's id in ASCII, padded with zeros.
 - `index.json`: the facts: classes, count, the shards with their counts and sha256, and whatever the writer adds.
-- `samples.csv`: id, label, location, width, height of each row, for people and figures.
+- `samples.csv`: id, label, location, width, height of each row, for people and figures, and its `group` where images
+  of the data set belong together.
 """
 
 import functools
@@ -134,6 +135,11 @@ class Shards:
         parts = (_mapped(self.folder / shard["file"]) for shard in self.index["shards"])
         every = [name for part in parts for name in _decode(part["ids"])]
         return every if self._kept is None else [every[at] for at in self._kept]
+
+    def samples(self) -> list[dict[str, str]]:
+        """Return the row of samples.csv of each row, in order."""
+        rows = list(files.read_csv(self.folder / "samples.csv"))
+        return rows if self._kept is None else [rows[at] for at in self._kept]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield all rows in order, as (rows (b, …), labels (b,)) with b <= size."""

@@ -52,9 +52,7 @@ class Answers:
     @cached_property
     def locations(self) -> list[str]:
         """Where each image's file lies in the source."""
-        # By id: the file also lists images that a correction excludes.
-        found = {row["id"]: row["location"] for row in files.read_csv(self.shards.folder / "samples.csv")}
-        return [found[name] for name in self.shards.ids()]
+        return [row["location"] for row in self.shards.samples()]
 
     @cached_property
     def uncalibrated(self) -> Scorer:
@@ -89,7 +87,8 @@ class Answerer:
         for part in files.blocks(logits.shape):
             logits[part] = classifier.logits(features[part], self.saved.head)
         probabilities = _probabilities(logits, self.saved.temperature)
-        predictions = Predictions.of(images.ids(), classes, images.labels, probabilities)
+        groups = [row.get("group", "") for row in images.samples()]
+        predictions = Predictions.of(images.ids(), classes, images.labels, probabilities, groups)
         return Answers(images, features, logits, predictions)
 
     def baselines(self, test: Answers) -> dict[str, Any]:
@@ -124,7 +123,7 @@ class Answerer:
             sums[done : done + len(images)] = np.mean(parts, axis=0)
             done += len(images)
         own = test.predictions
-        return Predictions.of(own.ids, own.classes, own.labels, sums)
+        return Predictions.of(own.ids, own.classes, own.labels, sums, own.groups)
 
     def _batches(self, shards: Shards, what: str) -> Iterator[np.ndarray]:
         size = batch_size(shards)

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
@@ -14,6 +14,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.metrics.scores import Scorer, most_probable
 
 KEYS = ("id", "label", "predicted")
+GROUP = "group"  # a fourth column, where images belong together
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Predictions:
 
     `ids` sha256 of each file; `classes` K names; `labels` and `predicted` int64 (n,), places in `classes`,
     predicted -1 where there is no answer; `probabilities` float64 (n, K), calibrated, NaN where there is no
-    answer.
+    answer. `groups` n names, "" of an image that stands alone; empty where all do.
     """
 
     ids: list[str]
@@ -30,10 +31,16 @@ class Predictions:
     labels: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
+    groups: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, ids: Sequence[str], classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray
+        cls,
+        ids: Sequence[str],
+        classes: Sequence[str],
+        labels: np.ndarray,
+        probabilities: np.ndarray,
+        groups: Sequence[str] = (),
     ) -> "Predictions":
         """The answers that the probabilities give; a row with a NaN in it has none."""
         whole = files.table(probabilities.shape)
@@ -41,10 +48,15 @@ class Predictions:
             rows = probabilities[part].astype(np.float64)
             rows[~np.isfinite(rows).all(axis=1)] = np.nan
             whole[part] = rows
-        return cls(list(ids), list(classes), labels, most_probable(whole), whole)
+        return cls(list(ids), list(classes), labels, most_probable(whole), whole, list(groups))
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def group(self) -> np.ndarray | None:
+        """The number of each image's group: int64 (n,), from 0; None where every image is a group of its own."""
+        return group_codes(self.groups)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -52,19 +64,32 @@ class Predictions:
         return Scorer(self.labels, self.probabilities, self.predicted)
 
 
+def group_codes(groups: Sequence[str]) -> np.ndarray | None:
+    """Return the number of each image's group, int64 (n,) from 0, "" being alone; None where no two are together."""
+    if not any(groups):
+        return None
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(group or f"\0{row}", len(numbers)) for row, group in enumerate(groups)]
+    return np.array(codes, np.int64) if len(numbers) < len(codes) else None
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write `id,label,predicted,` and one probability column a class, to six significant digits; no answer is
-    empty."""
+    """Write `id,label,predicted,` and one probability column a class, to six significant digits; no answer is empty.
+
+    Before the classes stands `group` where images belong together, or where the first class has that very name.
+    """
     names = np.array([*predictions.classes, ""], dtype=object)
     with files.atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*KEYS, *predictions.classes])
+        grouped = predictions.group is not None or predictions.classes[:1] == [GROUP]
+        groups = predictions.groups or [""] * len(predictions)
+        writer.writerow([*KEYS, *([GROUP] if grouped else []), *predictions.classes])
         known = predictions.predicted >= 0
         for place, sample in enumerate(predictions.ids):
             row = predictions.probabilities[place].tolist()
             cells = [f"{p:.6g}" for p in row] if known[place] else [""] * len(row)
             label, answer = names[predictions.labels[place]], names[predictions.predicted[place]]
-            writer.writerow([sample, label, answer, *cells])
+            writer.writerow([sample, label, answer, *([groups[place]] if grouped else []), *cells])
 
 
 def read_predictions(file: TextIO, name: str) -> Predictions:
@@ -78,20 +103,23 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     file.seek(0)
     rows = csv.reader(file)
     next(rows)
-    classes = header[3:]
+    first = 4 if header[3] == GROUP else 3
+    classes = header[first:]
     place = {label: number for number, label in enumerate(classes)} | {"": -1}
     ids: list[str] = []
+    groups: list[str] = []
     answers: list[tuple[int, int]] = []
     probabilities = files.table((most, len(classes)))
     for number, row in enumerate(rows, start=2):
         try:
             answers.append((place[row[1]], place[row[2]]))
-            values = [float(cell) if cell else np.nan for cell in row[3:]]
+            values = [float(cell) if cell else np.nan for cell in row[first:]]
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} cells")
             probabilities[len(ids)] = values
         except (ValueError, KeyError, IndexError) as error:
             raise DarkroomError(f"{name}, line {number}: {error} does not fit the header; make it again") from error
         ids.append(row[0])
+        groups += row[3:first]
     both = np.array(answers, np.int64).reshape(len(ids), 2)
-    return Predictions(ids, classes, both[:, 0], both[:, 1], probabilities[: len(ids)])
+    return Predictions(ids, classes, both[:, 0], both[:, 1], probabilities[: len(ids)], groups)

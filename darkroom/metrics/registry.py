@@ -15,10 +15,11 @@ LAST = 99  # after the rows that have a position on the model card
 class Interval(StrEnum):
     """How the 95 % interval of a score is found."""
 
-    WILSON = "wilson"  # of a share of the images
-    BOOTSTRAP = "bootstrap"
-    BOOTSTRAP_WITHOUT_BIAS = "bootstrap without bias"  # of what a resample can only raise
-    NONE = "none"
+    SHARE = "share"  # of the images: Wilson's
+    COUNTS = "counts"  # of the confusion matrix: the delta method
+    MEAN = "mean"  # of one number an image
+    AREA = "area"  # under a curve: a bootstrap
+    CALIBRATION = "calibration"  # what noise can only raise: a bootstrap
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,21 @@ class Metric:
 
     key: str
     label: str
-    interval: Interval = Interval.BOOTSTRAP
+    interval: Interval = Interval.COUNTS
     higher_is_better: bool = True
     highest: float = 1.0  # the largest value there is
     long_label: str = ""  # in the report, where it differs from the label
     short_label: str = ""  # in the comparison, where it differs from the label
-    ranked: bool = False  # costs a sort for each class: `Scorer.ranked`
+    class_mean: bool = False  # over the classes of the test set, each of which needs images
     main: bool = False  # at the top of the report
     headline: bool = False  # in metrics/summary.json and in the cross-validation
     compared: bool = True  # a row of `darkroom compare`
     card: int | None = LAST  # position on the model card; None: not on it
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it costs a sort for each class: `Scorer.ranked`."""
+        return self.interval is Interval.AREA
 
     @property
     def direction(self) -> int:
@@ -45,30 +51,27 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("accuracy", "accuracy", Interval.WILSON, main=True, headline=True, card=1),
-    Metric("top5_accuracy", "top-5 accuracy", Interval.WILSON, card=2),
-    Metric("balanced_accuracy", "balanced accuracy", card=None),
-    Metric("macro_precision", "macro precision", long_label="precision, mean of the classes", compared=False, card=4),
-    Metric("macro_recall", "macro recall", long_label="recall, mean of the classes", compared=False, card=5),
-    Metric("macro_f1", "macro F1", long_label="F1, mean of the classes", main=True, headline=True, card=3),
-    Metric("weighted_precision", "precision, weighted by images", compared=False, card=None),
-    Metric("weighted_recall", "recall, weighted by images", compared=False, card=None),
+    Metric("accuracy", "accuracy", Interval.SHARE, main=True, headline=True, card=1),
+    Metric("top5_accuracy", "top-5 accuracy", Interval.SHARE, card=2),
+    Metric("balanced_accuracy", "balanced accuracy", class_mean=True, card=None),
+    Metric("macro_precision", "macro precision", long_label="precision, mean of the classes", class_mean=True,
+           compared=False, card=4),
+    Metric("macro_recall", "macro recall", long_label="recall, mean of the classes", class_mean=True, compared=False,
+           card=5),
+    Metric("macro_f1", "macro F1", long_label="F1, mean of the classes", class_mean=True, main=True, headline=True,
+           card=3),
+    Metric("weighted_precision", "precision, weighted by images", class_mean=True, compared=False, card=None),
+    Metric("weighted_recall", "recall, weighted by images", Interval.SHARE, compared=False, card=None),
     Metric("weighted_f1", "F1, weighted by images", compared=False, card=None),
-    Metric("roc_auc", "ROC AUC", long_label="area under the ROC curve", ranked=True, card=None),
-    Metric("average_precision", "average precision", ranked=True, card=None),
+    Metric("roc_auc", "ROC AUC", Interval.AREA, long_label="area under the ROC curve", class_mean=True, card=None),
+    Metric("average_precision", "average precision", Interval.AREA, class_mean=True, card=None),
     Metric("cohen_kappa", "Cohen's kappa", compared=False, card=None),
-    Metric("log_loss", "log loss", higher_is_better=False, highest=inf, main=True, headline=True, card=6),
-    Metric("brier", "Brier score", higher_is_better=False, highest=2.0, card=None),
-    Metric(
-        "ece",
-        "expected calibration error",
-        Interval.BOOTSTRAP_WITHOUT_BIAS,
-        higher_is_better=False,
-        short_label="ECE",
-        main=True,
-        card=7,
-    ),
-)
+    Metric("log_loss", "log loss", Interval.MEAN, higher_is_better=False, highest=inf, main=True, headline=True,
+           card=6),
+    Metric("brier", "Brier score", Interval.MEAN, higher_is_better=False, highest=2.0, card=None),
+    Metric("ece", "expected calibration error", Interval.CALIBRATION, higher_is_better=False, short_label="ECE",
+           main=True, card=7),
+)  # fmt: skip
 
 
 def metric(key: str) -> Metric:

@@ -19,6 +19,7 @@ from darkroom.core.files import blocks
 ECE_BINS = 15
 FINER = 2.0**20  # times the grid of exactmath.multiply, which coarsens it as far as so many images need
 TOP = 5
+CHUNK_CELLS = 4_000_000  # draws held at once: 32 MB
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Scorer:
         for name in ("log_loss", "brier"):
             terms = self.losses if name == "log_loss" else self.brier_terms
             scores[name] = _divide(_weighted(weights, terms[:, None])[:, 0], total) if self.finite else nothing
-        scores["ece"] = self._ece(weights, total) if self.finite else nothing
+        scores["ece"] = self.ece(weights) if self.finite else nothing
         return scores
 
     def ranked(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,10 +136,30 @@ class Scorer:
         present = np.isfinite(areas)
         return {"roc_auc": _mean(areas, present), "average_precision": _mean(precisions, present)}
 
-    def _ece(self, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
+    def ece(self, weights: np.ndarray) -> np.ndarray:
+        """The expected calibration error (b,): what accuracy and confidence differ by in a bin, on average."""
         gaps = np.zeros((len(self.labels), ECE_BINS))
         gaps[np.arange(len(self.labels)), bins_of(self.confidence)] = self.correct - self.confidence
-        return _divide(np.abs(_weighted(weights, gaps)).sum(axis=1), total)
+        return _divide(np.abs(_weighted(weights, gaps)).sum(axis=1), weights.sum(axis=1))
+
+    def ece_by_chance(self, group: np.ndarray | None, count: int, seed: int) -> np.ndarray:
+        """The calibration errors (count,) of answers that are right as often as their confidence says.
+
+        Images of one `group` (n,) are right together.
+        """
+        rng = np.random.default_rng([seed, 0xCA11])
+        n = len(self.labels)
+        draws = n if group is None else int(group.max(initial=-1)) + 1
+        inside = np.zeros((n, ECE_BINS))
+        inside[np.arange(n), bins_of(self.confidence)] = 1.0
+        sure = _weighted(np.ones((1, n)), inside * self.confidence[:, None])
+        rows = max(1, min(count, CHUNK_CELLS // max(1, n)))
+        found = []
+        for start in range(0, count, rows):
+            uniform = rng.random((min(rows, count - start), draws))
+            right = (uniform if group is None else uniform[:, group]) < self.confidence
+            found.append(np.abs(right.astype(np.float64) @ inside - sure).sum(axis=1) / n)
+        return np.concatenate(found) if found else np.empty(0)
 
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:

@@ -7,13 +7,12 @@ from statistics import NormalDist
 import numpy as np
 
 from darkroom.metrics import registry
-from darkroom.metrics.intervals import Z, can_vary, percentile_interval, resamples
+from darkroom.metrics.intervals import FEWEST_GROUPS, Z, design_effect, percentile_interval, redrawn
 from darkroom.metrics.scores import Scorer
 
 ALPHA = 0.05
 POWER = 0.8
 RESAMPLES = 2000
-FEWEST_FLIPS = 6  # all in one direction: with fewer the exact test cannot reach ALPHA
 
 
 def mcnemar(fixed: int, broken: int) -> float:
@@ -88,22 +87,6 @@ def sign_flip_test(gains: np.ndarray) -> float:
     return float(min(1.0, 2 * share[total + seen :].sum()))
 
 
-def design_effect(gains: np.ndarray, sizes: np.ndarray) -> float:
-    """How many times wider the variance of the difference in accuracy is than that of images that flip alone, from 1.
-
-    `gains` and `sizes` int64 (g,): net images gained and images of each group; the images' own gains are -1, 0 or 1,
-    and at most one sign occurs in most groups. Where fewer than FEWEST_FLIPS groups gain or lose, which says nothing
-    about how images flip together, they are taken to flip as one. L. Kish, Survey Sampling (1965).
-    """
-    images = int(sizes.sum())
-    if np.count_nonzero(gains) < FEWEST_FLIPS:
-        return float((sizes**2).sum() / images)
-    mean, groups = gains.sum() / images, len(gains)
-    clustered = groups / (groups - 1) * ((gains - mean * sizes) ** 2).sum()
-    alone = np.abs(gains).sum() - images * mean * mean
-    return float(max(1.0, clustered / alone)) if alone > 0 else float((sizes**2).sum() / images)
-
-
 def clustered_interval(
     fixed: int, broken: int, gains: np.ndarray, sizes: np.ndarray
 ) -> tuple[float, float] | tuple[None, None]:
@@ -144,7 +127,7 @@ def images_needed(difference: float, discordant: float) -> int | None:
 def detectable(n: int, discordant: float) -> float:
     """The smallest difference in accuracy that n images show with a power of 80 %, where so many are discordant."""
     low, high = 1e-9, 1.0
-    if n < FEWEST_FLIPS:
+    if n < FEWEST_GROUPS:
         return 1.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -164,17 +147,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def paired_intervals(
-    old: Scorer, new: Scorer, names: Sequence[str], seed: int, count: int = RESAMPLES
+    old: Scorer,
+    new: Scorer,
+    names: Sequence[str],
+    seed: int,
+    count: int = RESAMPLES,
+    group: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float] | tuple[None, None]]:
-    """The 95 % interval of new minus old of each score, from stratified resamples that both share.
+    """The 95 % interval of new minus old of each score, from resamples of the images, or groups, that both share.
 
     Ranked metrics are among `names` only where they are wanted: they cost most.
     """
-    if not can_vary(old.labels):
+    if len(old.labels) < 2:
         return dict.fromkeys(names, (None, None))
     ranked = any(registry.metric(name).ranked for name in names)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for weights in resamples(old.labels, count, seed):
+    for weights in redrawn(len(old.labels), group, count, seed):
         one, two = old.plain(weights), new.plain(weights)
         if ranked:
             one, two = one | old.ranked(weights), two | new.ranked(weights)

@@ -1,22 +1,16 @@
 """The table of metrics with their intervals, as `metrics/test.json` shows it."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from darkroom.metrics import registry
-from darkroom.metrics.intervals import (
-    RESAMPLES,
-    can_vary,
-    f1_interval,
-    percentile_interval,
-    resamples,
-    wilson,
-    without_bias,
-)
+from darkroom.metrics import intervals, registry
+from darkroom.metrics.influence import influence
+from darkroom.metrics.intervals import RESAMPLES, f1_interval, wilson
 from darkroom.metrics.predictions import Predictions
-from darkroom.metrics.registry import Interval
+from darkroom.metrics.registry import Interval, Metric
 from darkroom.metrics.scores import Scorer
 
 DIGITS = 6
@@ -28,27 +22,105 @@ MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resa
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
     """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
 
-    Accuracy, top-5 and each class's precision, recall and F1 have Wilson's interval, the others the percentiles
-    of `count` stratified resamples drawn from `seed`, ECE without their bias. Ranking scores cost a sort a class:
-    large tables get fewer resamples, and no interval where even 100 would cost too much.
+    The registry says how the interval of each is found, and darkroom.metrics.intervals how; it is None where the images
+    are too few for one that holds. `seed`: of the `count` resamples that calibration and ranking need. Ranking scores
+    cost a sort a class: large tables get fewer resamples, and no interval where even 100 would cost too much.
     """
     scorer, n = predictions.scorer, len(predictions)
     once = np.ones((1, n))
     plain = scorer.plain(once) if n else {}
     f1 = plain.pop("f1_by_class", np.full((1, len(predictions.classes)), np.nan))[0]
     scores = {name: float(values[0]) for name, values in (plain | (scorer.ranked(once) if n else {})).items()}
-    drawn = _resampled(scorer, seed, count)
+    spread = Spread(predictions, seed, count)
     table: dict[str, Any] = {"n": n, "classes": len(predictions.classes)}
+    if predictions.group is not None:
+        table |= {"groups": spread.groups, "design_effect": rounded(spread.effect)}
     for name, score in scores.items():
-        low, high = _interval(registry.metric(name).interval, score, n, drawn.get(name, np.empty(0)))
-        exists = np.isfinite(score)
         table[name] = rounded(score)
-        table[f"{name}_low"], table[f"{name}_high"] = (rounded(low), rounded(high)) if exists else (None, None)
+        low, high = spread.interval(registry.metric(name), score) if np.isfinite(score) else (None, None)
+        table[f"{name}_low"], table[f"{name}_high"] = rounded(low), rounded(high)
     unanswered = int((predictions.predicted < 0).sum())
     if unanswered:
         table["unanswered"] = unanswered
-    table["per_class"] = per_class(predictions, f1)
+    table["per_class"] = per_class(predictions, f1, spread)
     return table
+
+
+class Spread:
+    """How far the scores of a test set may be from the truth: the 95 % interval of each.
+
+    `effect`: how many times the variance of the accuracy is that of images that are draws of their own; 1 without
+    groups. `z`: the quantile that goes with so many groups.
+    """
+
+    def __init__(self, predictions: Predictions, seed: int, count: int) -> None:
+        self.predictions, self.scorer, self.group = predictions, predictions.scorer, predictions.group
+        self.seed, self.count = seed, count
+        self.effect, self.z, self.groups = 1.0, intervals.Z, len(predictions)
+        if self.group is not None:
+            sizes = np.bincount(self.group)
+            wrong = np.bincount(self.group[~self.scorer.correct], minlength=len(sizes))
+            self.effect, self.groups = intervals.design_effect(wrong, sizes), len(sizes)
+            self.z = intervals.student(max(1, len(sizes) - 1))
+
+    @cached_property
+    def errors(self) -> int:
+        """The number of wrong answers."""
+        return int((~self.scorer.correct).sum())
+
+    @cached_property
+    def of_a_class(self) -> float:
+        """Return how many images, or as many draws, each class has on harmonic average."""
+        support = np.bincount(self.scorer.labels, minlength=len(self.predictions.classes))
+        return intervals.images_of_a_class(support) / self.effect
+
+    @cached_property
+    def inflate(self) -> float:
+        """Return what the variance of a mean of shares lacks where each is of few images: m / (m - 1)."""
+        return self.of_a_class / max(1.0, self.of_a_class - 1)
+
+    def interval(self, metric: Metric, score: float) -> intervals.Interval:
+        """Return the interval of a score; (None, None) where the images are too few for one that holds."""
+        n = len(self.predictions)
+        if metric.interval is Interval.SHARE:
+            return self.share(round(score * n), n)
+        if metric.class_mean and self.of_a_class < intervals.FEWEST_OF_A_CLASS:
+            return None, None
+        if metric.interval is Interval.COUNTS:
+            found, inflate = influence(metric.key, self.scorer), self.inflate if metric.class_mean else 1.0
+            alone = 1.0 if self.group is None else self.effect
+            return intervals.score_interval(score, found, self.group, alone, inflate)
+        if metric.interval is Interval.AREA:
+            few = self.errors < intervals.FEWEST_ERRORS
+            return (None, None) if few else intervals.area_interval(score, self._areas[metric.key], self.inflate)
+        if not self.errors:  # what an error costs is unknown
+            return None, None
+        if metric.interval is Interval.MEAN:
+            values = self.scorer.losses if metric.key == "log_loss" else self.scorer.brier_terms
+            return intervals.mean_interval(values, self.group)
+        return intervals.calibration_interval(score, *self._calibration)
+
+    def share(self, successes: float, trials: float) -> intervals.Interval:
+        """Return Wilson's interval of a share of the images, as if they were so many draws."""
+        return wilson(successes / self.effect, trials / self.effect, self.z)
+
+    @cached_property
+    def _areas(self) -> dict[str, np.ndarray]:
+        """Return the resampled values (b,) of each area; empty where they would cost too much."""
+        n, classes = self.scorer.probabilities.shape
+        parts = [
+            self.scorer.ranked(weights)
+            for weights in intervals.redrawn(n, self.group, ranked_resamples(n, classes, self.count), self.seed)
+        ]
+        names = [metric.key for metric in registry.METRICS if metric.interval is Interval.AREA]
+        return {name: np.concatenate([part[name] for part in parts] or [np.empty(0)]) for name in names}
+
+    @cached_property
+    def _calibration(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the calibration errors (b,) of resamples, and of labels drawn as the confidences say."""
+        n = len(self.predictions)
+        drawn = [self.scorer.ece(weights) for weights in intervals.redrawn(n, self.group, self.count, self.seed)]
+        return np.concatenate(drawn), self.scorer.ece_by_chance(self.group, self.count, self.seed)
 
 
 def headline(table: dict[str, Any]) -> dict[str, Any]:
@@ -64,18 +136,19 @@ def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None
     return {name: rounded(float(found[name][0])) if name in found else None for name in names}
 
 
-def per_class(predictions: Predictions, f1: np.ndarray) -> dict[str, dict[str, Any]]:
+def per_class(predictions: Predictions, f1: np.ndarray, spread: Spread) -> dict[str, dict[str, Any]]:
     """Return support, precision, recall and F1 (K,) of each class with their intervals, by name."""
     scorer = predictions.scorer
     hits, support, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(predictions)))))
     table = {}
     for place, name in enumerate(predictions.classes):
         h, s, a = int(hits[place]), int(support[place]), int(answers[place])
-        f1_low, f1_high = f1_interval(h, s, a) if s else (None, None)
+        draws = [count / spread.effect for count in (h, s, a)]
+        f1_low, f1_high = f1_interval(draws[0], draws[1], draws[2], spread.z) if s else (None, None)
         table[name] = {
             "support": s,
-            **_proportion("precision", h, a),
-            **_proportion("recall", h, s),
+            **_proportion("precision", h, a, spread),
+            **_proportion("recall", h, s, spread),
             "f1": rounded(f1[place]),
             "f1_low": rounded(f1_low),
             "f1_high": rounded(f1_high),
@@ -94,35 +167,7 @@ def ranked_resamples(n: int, classes: int, count: int = RESAMPLES) -> int:
     return min(count, max(FEWEST_RESAMPLES, RANKED_CELLS // cells)) if cells <= MOST_CELLS else 0
 
 
-def _interval(kind: Interval, score: float, n: int, drawn: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """Return the 95 % interval of a score of n images, from its resampled values `drawn` (b,) where it needs them."""
-    if kind is Interval.WILSON:
-        return wilson(round(score * n), n)
-    if kind is Interval.BOOTSTRAP_WITHOUT_BIAS:
-        return without_bias(drawn, score)
-    return percentile_interval(drawn) if kind is Interval.BOOTSTRAP else (None, None)
-
-
-def _resampled(scorer: Scorer, seed: int, count: int) -> dict[str, np.ndarray]:
-    """Return each score of `count` resamples (b,); {} when resampling cannot change anything."""
-    if not can_vary(scorer.labels):
-        return {}
-    n, classes = scorer.probabilities.shape
-    ranked_left = ranked_resamples(n, classes, count)
-    parts: dict[str, list[np.ndarray]] = {}
-    for weights in resamples(scorer.labels, count, seed):
-        for name, values in scorer.plain(weights).items():
-            if name == "f1_by_class":
-                continue
-            parts.setdefault(name, []).append(values)
-        if ranked_left:
-            for name, values in scorer.ranked(weights[:ranked_left]).items():
-                parts.setdefault(name, []).append(values)
-            ranked_left -= min(ranked_left, len(weights))
-    return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def _proportion(name: str, successes: int, trials: int) -> dict[str, float | None]:
-    low, high = wilson(successes, trials)
+def _proportion(name: str, successes: int, trials: int, spread: Spread) -> dict[str, float | None]:
+    low, high = spread.share(successes, trials)
     share = successes / trials if trials else None
     return {name: rounded(share), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}

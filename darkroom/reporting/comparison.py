@@ -1,18 +1,18 @@
 """Compare two runs on the same test images: what differs, by how much, and whether it is real."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
 
 from darkroom.metrics import registry
+from darkroom.metrics.intervals import design_effect
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.significance import (
     ALPHA,
     RESAMPLES,
     clustered_interval,
-    design_effect,
     detectable,
     difference_interval,
     holm,
@@ -130,19 +130,20 @@ def compare(
 
     `locations`: of each image, by id.
 
-    `groups`: the group of each image, by id; images without one stand alone. Where a group has several test images,
-    the p-value, the interval and the needed images of accuracy are those of groups that flip together.
+    `groups`: the group of each image that belongs to one, by id, for runs whose predictions do not say. Where a group
+    has several test images, all p-values, intervals and needed images are those of groups that flip together.
     """
     paired = pair(old, new)
     one, two = paired.old, paired.new
     n = len(one)
     was, now = one.scorer.correct, two.scorer.correct
     fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
-    group = np.unique([(groups or {}).get(sample, sample) for sample in one.ids], return_inverse=True)[1]
-    sizes = np.bincount(group)
-    effect = 1.0
-    if len(sizes) < n:
-        gains = np.bincount(group[now], minlength=len(sizes)) - np.bincount(group[was], minlength=len(sizes))
+    known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
+    one = replace(one, groups=known)
+    group, sizes, effect = one.group, np.ones(n, np.int64), 1.0
+    if group is not None:
+        sizes = np.bincount(group)
+        gains = gains_of(group, was, now)
         p, effect = sign_flip_test(gains), design_effect(gains, sizes)
         low, high = clustered_interval(fixed, broken, gains, sizes)
     else:
@@ -196,7 +197,7 @@ def metric_rows(
     shown = [metric for metric in registry.compared() if metric.key in before]
     ranked = ranked_resamples(len(one), len(one.classes), RESAMPLES) >= RESAMPLES // 4
     drawn = [metric.key for metric in shown if metric.key != "accuracy" and (ranked or not metric.ranked)]
-    intervals = paired_intervals(one.scorer, two.scorer, drawn, seed)
+    intervals = paired_intervals(one.scorer, two.scorer, drawn, seed, group=one.group)
     rows = []
     for metric in shown:
         a, b = float(before[metric.key][0]), float(after[metric.key][0])
@@ -211,16 +212,24 @@ def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
     was, now = one.scorer.correct, two.scorer.correct
     present = np.unique(one.labels)
     counts = []
-    for label in present:
-        mine = one.labels == label
+    members = [one.labels == label for label in present]
+    for mine in members:
         a, b = was[mine], now[mine]
         counts.append((int(mine.sum()), int(a.sum()), int(b.sum()), int((b & ~a).sum()), int((a & ~b).sum())))
     p_values = [mcnemar(fixed, broken) for *_, fixed, broken in counts]
+    if one.group is not None:
+        p_values = [sign_flip_test(gains_of(one.group[mine], was[mine], now[mine])) for mine in members]
     rows = [
         ClassRow(one.classes[label], *numbers, p, adjusted)
         for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
     ]
     return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
+
+
+def gains_of(group: np.ndarray, was: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Return the images that each group gains less those that it loses: int64 (g,), from bool `was`, `now` (n,)."""
+    size = int(group.max(initial=-1)) + 1
+    return np.bincount(group[now], minlength=size) - np.bincount(group[was], minlength=size)
 
 
 def flips(one: Predictions, two: Predictions, locations: dict[str, str]) -> list[Flip]:

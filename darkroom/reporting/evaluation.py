@@ -59,6 +59,7 @@ class Material:
             np.concatenate([val.labels, test.labels]),
             np.concatenate([val.predicted, test.predicted]),
             probabilities,
+            val.groups + test.groups,
         )
 
         def read(places: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ were asked different questions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def pair(old: Run, new: Run) -> Pairing:
             f"{both} under the same labels: {relabelled:,} of {len(shared):,} have another label now, too many to be "
             "corrections; run one of them again with the other's source and corrections"
         )
-    renamed = Predictions(before.ids, classes, after.labels, before.predicted, before.probabilities)
+    renamed = replace(before, labels=after.labels)
     return Pairing(renamed, after, before.labels, len(here - there), len(there - here))
 
 
@@ -75,4 +75,5 @@ def _rearranged(found: Predictions, rows: Sequence[int], classes: list[str]) -> 
     probabilities = np.zeros((len(rows), len(classes)))
     probabilities[:, to[:-1]] = found.probabilities[rows]
     ids = [found.ids[row] for row in rows]
-    return Predictions(ids, classes, to[found.labels[rows]], to[found.predicted[rows]], probabilities)
+    groups = [found.groups[row] for row in rows] if found.groups else []
+    return Predictions(ids, classes, to[found.labels[rows]], to[found.predicted[rows]], probabilities, groups)

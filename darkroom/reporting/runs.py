@@ -12,6 +12,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.metrics.predictions import Predictions, read_predictions
+from darkroom.splits.groups import groups_of
 
 PREDICTIONS, METRICS, LOCK, PARAMS = "plots/predictions.csv", "metrics/test.json", "dvc.lock", "params.yaml"
 IN_GIT = (METRICS, LOCK, PARAMS)
@@ -78,15 +79,13 @@ def locations(root: Path) -> dict[str, str]:
 
 
 def groups(root: Path) -> dict[str, str]:
-    """Return the group of each image, by id, as far as the workspace knows: its `group_by`, else that of its copies.
+    """Return the group of each image that belongs to one, by id, as far as the workspace knows.
 
-    An image that stands alone is a group of its own id. Empty without data/index.csv and data/split.csv.
+    Empty without data/index.csv and data/split.csv.
     """
     if not (root / INDEX).exists() or not (root / SPLIT).exists():
         return {}
-    original = {row["id"]: row["duplicate_of"] or row["id"] for row in files.read_csv(root / SPLIT)}
-    named = {row["id"]: row["group"] for row in files.read_csv(root / INDEX) if row["group"]}
-    return {sample: named.get(sample) or named.get(first) or first for sample, first in original.items()}
+    return groups_of(files.read_csv(root / INDEX), files.read_csv(root / SPLIT))
 
 
 class Revision:

@@ -1,5 +1,6 @@
 """K-fold cross-validation: which samples a fold learns from and answers, and what the folds say together."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Held:
-    """The samples of the fold that is held out: what they are, and their rows as images and as features."""
+    """The samples of the fold that is held out: what they are, and their rows as images and as features.
+
+    `groups`: of each sample, "" where it stands alone.
+    """
 
     ids: list[str]
+    groups: list[str]
     images: Table
     features: Table | None
 
@@ -65,10 +70,9 @@ def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Dat
         facts=images[0].index,
         chosen=files.digest([fold, *(np.flatnonzero(rows).tolist() for rows in out)]),  # of this very division
     )
-    held_ids = [
-        name for names, rows in zip(ids, out, strict=True) for name, mine in zip(names, rows, strict=True) if mine
-    ]
-    return data, Held(held_ids, table(images, *out), table(cached, *out) if has_features else None)
+    held = [row for part, rows in zip(images, out, strict=True) for row in itertools.compress(part.samples(), rows)]
+    held_ids, groups = [row["id"] for row in held], [row.get("group", "") for row in held]
+    return data, Held(held_ids, groups, table(images, *out), table(cached, *out) if has_features else None)
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,10 +1,22 @@
 import numpy as np
 import pytest
+from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.coverage import coverage
-from darkroom.metrics.intervals import can_vary, f1_interval, percentile_interval, resamples, wilson, without_bias
-from darkroom.metrics.scores import Scorer
+from darkroom.metrics import intervals
+from darkroom.metrics.intervals import (
+    area_interval,
+    calibration_interval,
+    design_effect,
+    f1_interval,
+    mean_interval,
+    percentile_interval,
+    redrawn,
+    resamples,
+    student,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (0, 30), (30, 30), (17, 30), (9_963, 10_000)])
@@ -28,13 +40,27 @@ def test_the_f1_of_a_class_that_neither_is_nor_is_answered_has_no_interval():
     assert f1_interval(0, 0, 0) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("classes", "images", "accuracy"), [(2, 30, 0.96), (2, 150, 0.7), (10, 150, 0.98), (100, 150, 0.68)]
-)
-def test_the_interval_of_class_f1_covers_the_truth_as_often_as_it_says(classes, images, accuracy):
-    """A bootstrap within classes held the F1 of classes in as few as 38 of 100 such cases."""
-    found = coverage(classes, images, accuracy, 1.0, trials=100, count=2)
-    assert found["class f1"] >= 0.91
+DESIGNS = [(2, 30, 0.96, 1.0), (2, 150, 0.7, 1.5), (10, 150, 0.98, 1.0), (10, 150, 0.7, 1.5), (100, 150, 0.68, 1.0)]
+
+
+@pytest.mark.parametrize(("classes", "images", "accuracy", "sharpness"), DESIGNS)
+def test_every_printed_interval_covers_the_truth_as_often_as_it_says(classes, images, accuracy, sharpness):
+    """By the bootstrap within classes it was as few as 36 of 100: benchmarks/coverage.py has all designs.
+
+    Of 100 trials at 95 % fewer than 88 happen once in a thousand.
+    """
+    found = coverage(classes, images, accuracy, sharpness, trials=100, count=100)
+    assert {name: share for name, share in found.items() if share < 0.88} == {}
+    assert ("macro_f1" in found) == (images >= 10 * classes)
+    assert {"accuracy", "weighted_f1", "cohen_kappa", "class f1"} <= set(found)
+
+
+def test_the_intervals_of_images_in_groups_cover_the_truth():
+    """Taken for images that are alone, 150 of them in groups of 10 would give the accuracy 70 of 100."""
+    found = coverage(2, 150, 0.8, 1.0, trials=100, count=100, group=10, rho=0.5)
+    assert found["accuracy"] >= 0.88
+    assert found["macro_f1"] >= 0.88
+    assert found["log_loss"] >= 0.85
 
 
 def test_resamples_keep_every_class_its_size_and_follow_the_seed():
@@ -69,39 +95,63 @@ def test_an_interval_with_a_missing_number_does_not_exist():
     assert percentile_interval(np.empty(0)) == (None, None)
 
 
-def test_one_image_a_class_cannot_vary():
-    assert not can_vary(np.array([0, 1, 2]))
-    assert can_vary(np.array([0, 1, 1]))
-    assert not can_vary(np.empty(0, np.int64))
+@pytest.mark.parametrize("freedom", [3, 5, 14, 100, 10_000])
+def test_student_is_scipys(freedom):
+    assert student(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=0.01)
 
 
-def test_the_interval_of_a_score_that_noise_raises_holds_the_score():
+def test_resamples_of_groups_draw_whole_groups():
+    group = np.array([0, 0, 0, 1, 2, 2])
+    weights = np.concatenate(list(redrawn(6, group, 50, seed=0)))
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, [0, 3, 4]].sum(axis=1) == 3).all()
+    alone = np.concatenate(list(redrawn(6, None, 50, seed=0)))
+    assert (alone.sum(axis=1) == 6).all()
+    assert (alone[:, 0] != alone[:, 1]).any()
+
+
+def test_the_mean_of_few_large_values_has_a_longer_upper_arm():
+    values = np.array([0.01] * 27 + [0.5, 1.5, 3.0])
+    low, high = mean_interval(values)
+    mean = values.mean()
+    assert low < mean < high
+    assert high - mean > 1.5 * (mean - low)
+    assert mean_interval(np.full(30, 0.3)) == (None, None)
+    assert mean_interval(values[-4:]) == (None, None)
+
+
+def test_groups_of_one_image_change_nothing_but_the_order_of_a_sum():
+    values = np.random.default_rng(0).exponential(size=40)
+    assert mean_interval(values, np.arange(40)) == pytest.approx(mean_interval(values))
+
+
+def test_images_that_err_together_are_as_many_draws_as_groups():
+    together = design_effect(np.repeat([10, 0], 10), np.full(20, 10))
+    assert together == pytest.approx(10, rel=0.1)
+    assert design_effect(np.array([1] * 10 + [0] * 90), np.ones(100, int)) == pytest.approx(1, abs=0.02)
+    assert design_effect(np.array([1, 1, 0, 0]), np.full(4, 5)) == 5  # too few to tell: as one
+
+
+def test_an_area_that_no_resample_changes_has_no_interval():
+    assert area_interval(1.0, np.ones(100)) == (None, None)
+    assert area_interval(0.9, np.empty(0)) == (None, None)
+    low, high = area_interval(0.99, np.random.default_rng(0).normal(0.989, 0.005, 500))
+    assert 0.96 < low < 0.99 < high < 1
+
+
+def test_the_interval_of_a_calibration_error_holds_it_and_reaches_0_where_chance_explains_it():
     rng = np.random.default_rng(0)
     for score in (0.0, 0.004, 0.5, 0.999):
-        low, high = without_bias(score + 0.02 + 0.001 * rng.normal(size=500), score)
+        drawn = score + 0.02 + 0.001 * rng.normal(size=500)
+        low, high = calibration_interval(score, drawn, np.zeros(500))
         assert 0 <= low <= score <= high <= 1
-    assert without_bias(np.array([0.1, np.nan]), 0.1) == (None, None)
-    assert without_bias(np.empty(0), 0.1) == (None, None)
-    assert without_bias(np.array([0.1, 0.2]), np.nan) == (None, None)
+        assert calibration_interval(score, drawn, np.ones(500))[0] == 0
+    assert calibration_interval(0.1, np.array([0.1, np.nan]), np.ones(2)) == (None, None)
+    assert calibration_interval(0.1, np.empty(0), np.ones(2)) == (None, None)
+    assert calibration_interval(np.nan, np.array([0.1, 0.2]), np.ones(2)) == (None, None)
 
 
-@pytest.mark.parametrize(("images", "sharper"), [(268, 1.4), (268, 0.6), (1000, 1.4), (268, 1.0), (1000, 1.05)])
-def test_the_interval_of_ece_covers_the_truth_as_often_as_it_says(images, sharper):
-    """The percentiles alone hold the truth in 59 of 100 samples of 268 images of a classifier that is too sure."""
-
-    def sample(count: int, seed: int) -> Scorer:
-        rng = np.random.default_rng(seed)
-        logits = 3 * rng.normal(size=(count, 4))
-        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        labels = (shares.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
-        said = np.exp(sharper * logits)
-        return Scorer.of(labels, said / said.sum(axis=1, keepdims=True))
-
-    truth = sample(100_000, 99).plain(np.ones((1, 100_000)))["ece"][0] if sharper != 1 else 0.0
-    held = 0
-    for seed in range(100):
-        own = sample(images, seed)
-        drawn = np.concatenate([own.plain(weights)["ece"] for weights in resamples(own.labels, 200, seed)])
-        low, high = without_bias(drawn, float(own.plain(np.ones((1, images)))["ece"][0]))
-        held += low <= truth <= high
-    assert held >= 90
+def test_a_class_without_an_image_leaves_nothing_to_a_class_mean():
+    assert intervals.images_of_a_class(np.array([10, 10])) == 10
+    assert intervals.images_of_a_class(np.array([100, 1])) < 2
+    assert intervals.images_of_a_class(np.array([100, 0])) == 0

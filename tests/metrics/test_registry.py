@@ -32,7 +32,7 @@ def error_rate(monkeypatch):
         return plain(self, weights) | {"error_rate": wrong}
 
     monkeypatch.setattr(Scorer, "plain", with_error_rate)
-    row = Metric("error_rate", "share of errors", Interval.WILSON, higher_is_better=False, main=True, headline=True)
+    row = Metric("error_rate", "share of errors", Interval.SHARE, higher_is_better=False, main=True, headline=True)
     monkeypatch.setattr(registry, "METRICS", (*registry.METRICS, row))
     return row
 

@@ -1,0 +1,160 @@
+"""Intervals of scores of the confusion matrix, from how far each image moves them.
+
+To first order such a score (macro F1, kappa, …) is its true value plus the sum of one number an image, the image's
+influence, so that its variance is that of the sum: the delta method, or infinitesimal jackknife (F. Hampel, JASA 69,
+1974). It is taken at counts smoothed by PRIOR images, half of them right, as A. Agresti and B. Coull (The American
+Statistician 52, 1998) do for one proportion: without an error among the images their influences would all be zero.
+Images of one group are summed first (K.-Y. Liang and S. Zeger, Biometrika 73, 1986).
+
+Every sum has a fixed order: the ends are hashed with metrics/test.json.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.core.exactmath import total
+from darkroom.metrics.scores import Scorer
+
+PRIOR = 4.0  # images, the same share of them for each class
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`hits`, `images` and `answers` of each class, float64 (K,): of the classes that the test set holds alone."""
+
+    hits: np.ndarray
+    images: np.ndarray
+    answers: np.ndarray
+
+    @property
+    def n(self) -> float:
+        """The number of images."""
+        return float(total(self.images))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of counts: its value, and its gradient with respect to hits, images and answers, three of (K,).
+
+    `bias`: the expectation of the score less the truth, to second order.
+    """
+
+    value: float
+    hits: np.ndarray
+    images: np.ndarray
+    answers: np.ndarray
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Influence:
+    """A score at smoothed counts: `value`, less its bias; `images` float64 (n,), each image's influence; `prior`, the
+    variance that the prior images add."""
+
+    value: float
+    images: np.ndarray
+    prior: float
+
+
+def macro_recall(counts: Counts) -> Score:
+    """Return the mean recall of the classes."""
+    share = 1 / counts.images / len(counts.images)
+    recall = counts.hits / counts.images
+    return Score(_mean(recall), share, -recall * share, np.zeros_like(share))
+
+
+def macro_precision(counts: Counts) -> Score:
+    """Return the mean precision of the classes, 0 for a class that no answer names."""
+    named = np.maximum(counts.answers, 1.0)
+    share = (counts.answers > 0) / named / len(named)
+    precision = counts.hits / named
+    return Score(_mean(precision), share, np.zeros_like(share), -precision * share)
+
+
+def macro_f1(counts: Counts) -> Score:
+    """Return the mean F1 of the classes, 2 h / d with d = images + answers.
+
+    Its expectation lacks 2 h (d - 2 h) / d^3 of the truth: Taylor's second term with the variances of counts.
+    """
+    both = counts.images + counts.answers
+    f1 = 2 * counts.hits / both
+    share = 1 / both / len(both)
+    missing = f1 * (1 - f1) / both
+    return Score(_mean(f1), 2 * share, -f1 * share, -f1 * share, -_mean(missing))
+
+
+def weighted_precision(counts: Counts) -> Score:
+    """Return the mean precision of the classes, weighted by images, which grow with the hits: hence the bias."""
+    named, n = np.maximum(counts.answers, 1.0), counts.n
+    precision = counts.hits / named
+    value = float(total(precision * counts.images)) / n
+    share = counts.images * (counts.answers > 0) / named / n
+    excess = float(total(precision * (1 - precision))) / n
+    return Score(value, share, (precision - value) / n, -precision * share, excess)
+
+
+def weighted_f1(counts: Counts) -> Score:
+    """Return the mean F1 of the classes, weighted by images."""
+    both, n = counts.images + counts.answers, counts.n
+    f1 = 2 * counts.hits / both
+    value = float(total(f1 * counts.images)) / n
+    share = counts.images / both / n
+    return Score(value, 2 * share, -f1 * share + (f1 - value) / n, -f1 * share)
+
+
+def cohen_kappa(counts: Counts) -> Score:
+    """Return (agreement - chance) / (1 - chance)."""
+    n = counts.n
+    agreement = float(total(counts.hits)) / n
+    chance = float(total(counts.images * counts.answers)) / (n * n)
+    rest = max(1 - chance, 1e-12)
+    of_chance = (agreement - 1) / (rest * rest)
+    hits = np.full_like(counts.hits, 1 / (n * rest))
+    images = -agreement / (n * rest) + of_chance * (counts.answers / (n * n) - 2 * chance / n)
+    return Score((agreement - chance) / rest, hits, images, of_chance * counts.images / (n * n))
+
+
+SCORES: dict[str, Callable[[Counts], Score]] = {
+    "balanced_accuracy": macro_recall,
+    "macro_recall": macro_recall,
+    "macro_precision": macro_precision,
+    "macro_f1": macro_f1,
+    "weighted_precision": weighted_precision,
+    "weighted_f1": weighted_f1,
+    "cohen_kappa": cohen_kappa,
+}
+
+
+def influence(name: str, scorer: Scorer) -> Influence:
+    """Return the influence of each image of `scorer` on the score `name`, a key of SCORES."""
+    hits, images, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(scorer.labels)))))
+    present = np.flatnonzero(images)
+    each = PRIOR / 2 / len(present)  # prior images of a class that are right, and that are wrong
+    found = SCORES[name](
+        Counts(
+            hits[present] + each, images[present] + 2 * each, answers[present] + (2 if len(present) > 1 else 1) * each
+        )
+    )
+    place = np.full(len(hits) + 1, len(present))  # of each class among those present; of no answer and others: none
+    place[present] = np.arange(len(present))
+    answered = np.append(found.answers, 0.0)[place[scorer.predicted]]
+    label = place[scorer.labels]
+    moved = found.images[label] + answered + np.where(scorer.correct, found.hits[label], 0.0)
+    return Influence(found.value - found.bias, moved, each * _prior_variance(found))
+
+
+def _prior_variance(score: Score) -> float:
+    """Return the sum of squared influences of a right and a wrong image of each class, whose wrong answer is any of the
+    other classes."""
+    right = score.hits + score.images + score.answers
+    others = max(1, len(right) - 1)
+    mean = (total(score.answers) - score.answers) / others
+    square = (total(score.answers * score.answers) - score.answers * score.answers) / others
+    wrong = score.images * score.images + 2 * score.images * mean + square
+    return float(total(right * right)) + float(total(wrong))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(total(values)) / len(values)

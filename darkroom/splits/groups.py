@@ -1,0 +1,16 @@
+"""Which images belong together: those of one `group_by` value, and copies of one picture."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+
+def groups_of(index: Iterable[Mapping[str, str]], split: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the group of each image that has company, by id, from the rows of data/index.csv and data/split.csv.
+
+    A copy belongs to the group of the picture that it copies; without `group_by` that picture's id is the group.
+    """
+    original = {row["id"]: row["duplicate_of"] or row["id"] for row in split}
+    named = {row["id"]: row["group"] for row in index if row["group"]}
+    found = {sample: named.get(sample) or named.get(first) or first for sample, first in original.items()}
+    members = Counter(found.values())
+    return {sample: group for sample, group in found.items() if members[group] > 1}
