@@ -122,8 +122,7 @@ def _try_int8(
     full, small = (answers.exported_answers(each, val, machine) for each in (whole, path))
     costs = [cost.measure(each, val.index["image_size"], machine.threads) for each in (whole, path)]
     sizes = whole.stat().st_size, path.stat().st_size
-    group = group_codes([row.get("group", "") for row in val.samples()])
-    decision = quantize.decide(val.labels, full, small, sizes, (costs[0], costs[1]), group)
+    decision = quantize.decide(val.labels, full, small, sizes, (costs[0], costs[1]), group_codes(val.groups()))
     path.replace(whole) if decision.kept else path.unlink()
     return {"kept": decision.kept, "reason": decision.reason, "figures": decision.figures}
 
@@ -131,8 +130,7 @@ def _try_int8(
 def _measured_again(model: Path, test: Shards, machine: runtime.Runtime) -> dict[str, Any]:
     """Return the scores of the file that ships, where it is not the model that evaluate measured."""
     probabilities = answers.exported_answers(model, test, machine)
-    groups = [row.get("group", "") for row in test.samples()]
-    return summarise(Predictions.of(test.ids(), test.classes, test.labels, probabilities, groups), seed=0)
+    return summarise(Predictions.of(test.ids(), test.classes, test.labels, probabilities, test.groups()), seed=0)
 
 
 def _describe(

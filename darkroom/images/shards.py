@@ -141,6 +141,12 @@ class Shards:
         rows = list(files.read_csv(self.folder / "samples.csv"))
         return rows if self._kept is None else [rows[at] for at in self._kept]
 
+    def groups(self) -> list[str]:
+        """Return the group of each row, "" of one that stands alone, as all do in a folder without samples.csv."""
+        if not (self.folder / "samples.csv").exists():
+            return [""] * len(self)
+        return [row.get("group") or "" for row in self.samples()]
+
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield all rows in order, as (rows (b, …), labels (b,)) with b <= size."""
         for start in range(0, len(self), size):

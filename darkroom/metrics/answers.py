@@ -87,8 +87,7 @@ class Answerer:
         for part in files.blocks(logits.shape):
             logits[part] = classifier.logits(features[part], self.saved.head)
         probabilities = _probabilities(logits, self.saved.temperature)
-        groups = [row.get("group", "") for row in images.samples()]
-        predictions = Predictions.of(images.ids(), classes, images.labels, probabilities, groups)
+        predictions = Predictions.of(images.ids(), classes, images.labels, probabilities, images.groups())
         return Answers(images, features, logits, predictions)
 
     def baselines(self, test: Answers) -> dict[str, Any]:

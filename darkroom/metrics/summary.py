@@ -1,6 +1,6 @@
 """The table of metrics with their intervals, as `metrics/test.json` shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -121,6 +121,14 @@ class Spread:
         n = len(self.predictions)
         drawn = [self.scorer.ece(weights) for weights in intervals.redrawn(n, self.group, self.count, self.seed)]
         return np.concatenate(drawn), self.scorer.ece_by_chance(self.group, self.count, self.seed)
+
+
+def why_no_interval(table: Mapping[str, Any], key: str) -> str:
+    """Return why a score of metrics/test.json has no interval, or a dash where it does not exist itself."""
+    if table.get(key) is None:
+        return "–"
+    cells = table.get("n", 0) * table.get("classes", 1)
+    return "too many images to rank" if registry.metric(key).ranked and cells > MOST_CELLS else "too few images"
 
 
 def headline(table: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from darkroom.metrics import registry
 from darkroom.metrics.answers import Answerer, balanced_places
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
+from darkroom.metrics.summary import why_no_interval
 from darkroom.reporting import charts, findings, pictures
 from darkroom.reporting.card import limits
 from darkroom.reporting.confusion import pairs, similar_order, similarity
@@ -56,7 +57,8 @@ def page(root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": findings.share, "number": number, "plain": plain, "counted": findings.counted}
+    environment.filters |= {"share": findings.share, "number": number, "plain": plain, "counted": findings.counted,
+                            "why_no_interval": why_no_interval}  # fmt: skip
     return environment.get_template("report.html").render(contents(root))
 
 

@@ -70,8 +70,10 @@ def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Dat
         facts=images[0].index,
         chosen=files.digest([fold, *(np.flatnonzero(rows).tolist() for rows in out)]),  # of this very division
     )
-    held = [row for part, rows in zip(images, out, strict=True) for row in itertools.compress(part.samples(), rows)]
-    held_ids, groups = [row["id"] for row in held], [row.get("group", "") for row in held]
+    held_ids, groups = (
+        [value for part, rows in zip(parts, out, strict=True) for value in itertools.compress(part, rows)]
+        for parts in (ids, [part.groups() for part in images])
+    )
     return data, Held(held_ids, groups, table(images, *out), table(cached, *out) if has_features else None)
 
 

@@ -40,3 +40,19 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
 def test_a_file_of_another_kind_is_refused_by_line(text, message):
     with pytest.raises(DarkroomError, match=message):
         read_predictions(io.StringIO(text), "p.csv")
+
+
+@pytest.mark.parametrize("classes", [["cat", "dog"], ["group", "dog"]])
+@pytest.mark.parametrize("groups", [["a", "", "a"], ["a", "b", "c"], []])
+def test_the_group_has_a_column_only_where_images_belong_together(tmp_path, classes, groups):
+    written = Predictions.of(["1", "2", "3"], classes, np.array([0, 1, 0]), np.tile([0.5, 0.5], (3, 1)), groups)
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, written)
+    header = path.read_text().splitlines()[0].split(",")
+    together = groups == ["a", "", "a"]
+    assert header == ["id", "label", "predicted", *(["group"] if together or classes[0] == "group" else []), *classes]
+    with path.open(encoding="utf-8", newline="") as file:
+        read = read_predictions(file, "predictions.csv")
+    assert read.classes == classes
+    assert read.probabilities.shape == (3, 2)
+    assert (read.group.tolist() if read.group is not None else None) == ([0, 1, 0] if together else None)

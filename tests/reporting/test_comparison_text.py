@@ -1,5 +1,6 @@
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,5 +69,18 @@ def test_groups_are_what_index_and_split_say(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/index.csv").write_text("id,group\na,bird\nb,bird\nc,\nd,\n")
     (tmp_path / "data/split.csv").write_text("id,split,fold,duplicate_of\na,test,,\nb,test,,\nc,test,,a\nd,test,,\n")
-    assert groups(tmp_path) == {"a": "bird", "b": "bird", "c": "bird", "d": "d"}
+    assert groups(tmp_path) == {"a": "bird", "b": "bird", "c": "bird"}
     assert groups(tmp_path / "data") == {}
+
+
+def test_the_groups_of_the_predictions_come_before_those_of_the_workspace():
+    old, new = run("old", 40, ["cat", "dog"], {}), run("new", 60, ["cat", "dog"], {})
+    known = [str(row // 10) for row in range(len(old.predictions))]
+    grouped = replace(old, predictions=replace(old.predictions, groups=known))
+    for pair in ((grouped, new), (replace(new, predictions=replace(new.predictions, groups=known)), old)):
+        found = compare(*pair, {}, groups=dict.fromkeys(old.predictions.ids, "one"))
+        assert found.groups == len(set(known))
+    wide = next(row for row in compare(grouped, new, {}).rows if row.name == "macro_f1")
+    narrow = next(row for row in compare(old, new, {}).rows if row.name == "macro_f1")
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    assert all(row.p > 0.05 for row in compare(grouped, new, {}).classes)
