@@ -1,4 +1,4 @@
-"""Apply people's corrections: index, split, rejects, corrections -> data/shards/labels. Nothing is decoded again."""
+"""Apply people's corrections: index, split, rejects, corrections -> data/labels. Nothing is decoded again."""
 
 from dataclasses import dataclass
 from pathlib import Path

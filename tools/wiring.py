@@ -1,10 +1,11 @@
 """Write what the stages' imports and params classes determine: the links in stages/code/ and params.schema.json.
 
 Every stage of `dvc.yaml` has one code dep, the folder `stages/code/<stage>`: a symbolic link to each of the project's
-own modules that its script reaches by imports, named by the module. DVC hashes what a link points at, so an edit of a
-module runs exactly the stages that use it, in `dvc repro`, in `-s STAGE` and in `make lock-check` alike. Only the set
-of links can be out of date, after a new import: a test compares it with the imports, and a stage reports what it used
-without a link (`darkroom.core.stage`). docs/decisions/code-links.md has the alternatives.
+own modules that its script reaches by imports, named by the module; to the templates that these modules name; and to
+requirements.lock, where the versions of libraries can change what the stage writes. DVC hashes what a link points at,
+so an edit of a module runs exactly the stages that use it, in `dvc repro`, in `-s STAGE` and in `make lock-check`
+alike. Only the set of links can be out of date, after a new import: a test compares it with the imports, and a stage
+reports what it used without a link (`darkroom.core.stage`). docs/decisions/code-links.md has the alternatives.
 """
 
 import ast
@@ -24,6 +25,10 @@ from darkroom.core.params import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "stages/code"
+LOCK = Path("requirements.lock")
+TEMPLATES = Path("darkroom/reporting/templates")
+# They count, compare and copy: a new version of a library does not make them read a million files again.
+INDIFFERENT_TO_LIBRARIES = ("fetch", "split", "labels", "crossval")
 PIPELINES = (Path("dvc.yaml"), Path("crossval/dvc.yaml"))
 
 
@@ -46,10 +51,14 @@ def stages() -> Iterator[tuple[str, Path, dict[str, Any]]]:
 
 
 def links(stage: str) -> dict[str, str]:
-    """Return the links that a stage's folder must hold: the module's dotted name, and where its link points."""
+    """Return the links that a stage's folder must hold: name (a module's is dotted), and where the link points."""
+    modules = [path.relative_to(ROOT) for path in sorted(reached(ROOT / f"stages/{stage}.py"))]
+    targets = {path.with_suffix("").as_posix().replace("/", "."): path for path in modules}
+    targets |= {path.name: path for module in modules for path in templates(ROOT / module)}
+    if stage not in INDIFFERENT_TO_LIBRARIES:
+        targets[LOCK.name] = LOCK
     up = "../" * (CODE.count("/") + 2)
-    modules = (path.relative_to(ROOT) for path in sorted(reached(ROOT / f"stages/{stage}.py")))
-    return {path.with_suffix("").as_posix().replace("/", "."): up + path.as_posix() for path in modules}
+    return {name: up + path.as_posix() for name, path in targets.items()}
 
 
 def written_links(stage: str) -> dict[str, str]:
@@ -92,6 +101,13 @@ def imports(path: Path) -> Iterator[Path]:
             module = ROOT / (name.replace(".", "/") + ".py")
             if name.split(".")[0] in ("darkroom", "stages") and module.exists():
                 yield module
+
+
+def templates(module: Path) -> Iterator[Path]:
+    """Yield the templates that a module names in a string, relative to ROOT."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".j2"):
+            yield TEMPLATES / node.value
 
 
 def fields(stage: str) -> list[str]:

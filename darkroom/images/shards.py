@@ -157,9 +157,9 @@ class Shards:
 def open_split(folder: Path, split: str, images: Path | None = None) -> Shards:
     """Open a split of `data/shards`, or of `data/features` whose images are in `images`, with people's corrections.
 
-    The stage `labels` writes them beside the images: `<images>/labels/<split>.json`.
+    The stage `labels` writes them beside the folder of the images: `labels/<split>.json`.
     """
-    return Shards(folder / split, corrections=(images or folder) / f"labels/{split}.json")
+    return Shards(folder / split, corrections=(images or folder).parent / f"labels/{split}.json")
 
 
 class _MappedRows:

@@ -146,7 +146,7 @@ def test_shards_show_the_corrected_labels_and_leave_out_the_excluded(tmp_path):
             writer.close(image_size=2)
     before = open_split(shards, "train")
     assert before.labels.tolist() == [0, 0, 1, 1]
-    write_labels(shards / "labels", applied(tmp_path, decided("b", "exclude"), decided("c", "relabel", "wasp")))
+    write_labels(shards.parent / "labels", applied(tmp_path, decided("b", "exclude"), decided("c", "relabel", "wasp")))
     for opened, rows in (
         (open_split(shards, "train"), pixels),
         (open_split(features, "train", shards), pixels.reshape(4, 1, 12).astype(np.float32)),

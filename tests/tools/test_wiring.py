@@ -52,17 +52,20 @@ def test_params_yaml_has_every_key_once_and_a_comment_above_each():
 def test_neither_train_nor_any_stage_before_it_that_it_reads_depends_on_the_test_split_alone():
     """What train can see is what its deps hold: none of them is, or contains, the test split's shards or features."""
     bodies = {name: body for name, folder, body in wiring.stages() if folder == wiring.ROOT}
-    made = [out if isinstance(out, str) else next(iter(out)) for body in bodies.values() for out in body["outs"]]
-    unseen = [path for path in made if Path(path).name == "test" and path.startswith("data/")]
-    assert unseen == ["data/shards/test", "data/features/test"]
+    unseen = [Path("data/shards/test"), Path("data/features/test"), Path("data/labels/test.json")]
     for dep in bodies["train"]["deps"]:
-        assert not [path for path in unseen if path == dep or Path(dep) in Path(path).parents]
+        assert not [path for path in unseen if Path(dep) in (path, *path.parents)]
 
 
 def test_packages_that_shape_the_numbers_are_deps_where_they_compute():
-    for name, folder, body in wiring.stages():
-        if folder == wiring.ROOT and name in ("preprocess", "embed", "train", "evaluate", "export"):
-            assert "requirements.lock" in body["deps"]
+    for stage in ("framing", "preprocess", "embed", "train", "evaluate", "export", "fold"):
+        assert wiring.written_links(stage)["requirements.lock"] == "../../../requirements.lock"
+    assert "requirements.lock" not in wiring.written_links("fetch")
+
+
+def test_a_template_is_a_dep_of_the_stage_that_fills_it():
+    assert "card.md.j2" in wiring.written_links("export")
+    assert "card.md.j2" not in wiring.written_links("evaluate")
 
 
 def test_darkroom_never_imports_stages():
