@@ -11,8 +11,9 @@ from darkroom.core.errors import SourceError
 from darkroom.core.params import read_yaml
 from darkroom.sources.download import Remote
 from darkroom.sources.labels import LAYOUTS, LayoutOptions
+from darkroom.sources.trees import STORES, address_of
 
-KINDS = ("bundled", "torchvision", "archive", "folder")
+KINDS = ("bundled", "torchvision", "archive", "folder", "remote")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ def _origin(path: Path, kind: str, value: Any) -> Any:
     expected, what = (Mapping, "`{url: …, sha256: …}`") if kind == "archive" else (str, "a name")
     if not isinstance(value, expected) or not value:
         raise SourceError(f"{path}: {kind} is {repr(value)[:100]}, expected {what}")
+    if kind == "remote" and isinstance(value, str) and not address_of(value):
+        raise SourceError(f"{path}: remote is {value[:100]!r}, expected an address that begins with "
+                          f"{', '.join(f'{scheme}://' for scheme in STORES)}")  # fmt: skip
     if (
         kind == "folder"
         and isinstance(value, str)

@@ -94,7 +94,7 @@ def put_in(path: Path, folder: Path, cache: Path) -> Path:
     """`path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next run, and
     where the file system can; a copy when it is the user's."""
     target = folder / path.name
-    if path.parent == cache:
+    if cache in path.parents:
         with suppress(OSError):
             target.hardlink_to(path)
             return target

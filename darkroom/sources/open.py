@@ -18,7 +18,19 @@ from darkroom.sources.frames import TABLES
 from darkroom.sources.labels import Labelled, LayoutOptions, Sample, with_clean_labels
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.parquet import holds_images
-from darkroom.sources.trees import DOWNLOADS, FACTS, MEMBER, RAW, Folder, Locations, is_card, open_tree
+from darkroom.sources.remote import MANIFEST, copied
+from darkroom.sources.trees import (
+    ARCHIVES,
+    DOWNLOADS,
+    FACTS,
+    MEMBER,
+    RAW,
+    Folder,
+    Locations,
+    address_of,
+    is_card,
+    open_tree,
+)
 
 CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
 
@@ -59,8 +71,11 @@ def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
 
 
 def _open_files(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
-    """Read the labels of the user's own folder, archive or table."""
+    """Read the labels of the user's own folder, archive or table, or of a folder in an object store."""
     places = Locations(source, raw, runtime.downloads)
+    if address := address_of(source):
+        samples, layout, notes = _copied_from(address, raw, options, places)
+        return Opened(samples, places, layout, notes)
     if source.name.lower().endswith(TABLES) and source.is_file() and not _holds_images(source):
         found = _read_table(source, replace(options, layout="csv"))
         return Opened(found.samples, places, found.layout, found.notes)
@@ -166,6 +181,25 @@ def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, pla
     return found.samples, found.layout, found.notes
 
 
+def _remote(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Locations) -> Found:
+    return _copied_from(card.origin, raw, options, places)
+
+
+def _copied_from(address: str, raw: Path, options: LayoutOptions, places: Locations) -> Found:
+    """Read the labels of a folder or an archive in an object store, once it is copied into `raw`."""
+    folder = copied(address, CACHE)
+    names = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    if len(names) == 1 and names[0].name.lower().endswith(ARCHIVES):
+        return _archive_in(names[0], raw, options, places)
+    here = raw / folder.name
+    for path in names:
+        target = here / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put_in(path, target.parent, CACHE)
+    found = _read_tree(here, raw, options, places, f"{RAW}{here.name}/")
+    return found.samples, found.layout, found.notes
+
+
 def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Locations) -> Found:
     """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
@@ -184,6 +218,7 @@ KINDS: dict[str, Callable[[Card, Path, LayoutOptions, Runtime, Locations], Found
     "torchvision": _torchvision,
     "archive": _archive,
     "folder": _folder,
+    "remote": _remote,
 }
 
 

@@ -11,6 +11,7 @@ source, since a user's folders and files may be called `raw:x` and `a::b.jpg`.
 
 import errno
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,12 @@ from darkroom.sources.tars import PackedTar, Tar
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CONTAINERS = (*ARCHIVES, ".parquet")  # files that may hold images
 RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
+# What an address of an object store begins with, and the package that reads it.
+STORES = {
+    "s3": "dvc-s3", "gs": "dvc-gs", "gcs": "dvc-gs", "hf": "huggingface-hub", "az": "adlfs", "abfs": "adlfs",
+    "memory": "fsspec",
+}  # fmt: skip
+ADDRESS = re.compile(rf"({'|'.join(STORES)}):/+(.+)")  # pathlib makes one slash of two
 FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
 
@@ -135,7 +142,7 @@ class Locations:
     def __init__(self, source: Path, raw: Path, downloads: Path | None) -> None:
         # As text: a Path a file would take as long as reading the file.
         self._base = str(source if source.is_dir() else source.parent)
-        self._card = is_card(source)
+        self._card = is_card(source) or bool(address_of(source))
         self._archive = source.name + MEMBER if source.is_file() and source.name.lower().endswith(ARCHIVES) else ""
         self._bases = {RAW: str(raw)} | ({DOWNLOADS: str(downloads)} if downloads else {})
         self._trees: dict[Path, Tree] = {}
@@ -187,6 +194,12 @@ class Locations:
                     f"{location} lies in a folder that DARKROOM_DOWNLOADS should name; set it as in fetch"
                 )
         return f"{self._base}/{location}"
+
+
+def address_of(source: str | Path) -> str:
+    """Return the address of an object store that `source` is, `s3://bucket/folder`, "" where it is a path on disk."""
+    match = ADDRESS.fullmatch(str(source))
+    return f"{match[1]}://{match[2]}" if match else ""
 
 
 def is_card(source: Path) -> bool:
