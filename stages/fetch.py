@@ -14,6 +14,7 @@ from darkroom.images.levels import common_levels
 from darkroom.sources.index import write_index
 from darkroom.sources.labels import LAYOUTS, LayoutOptions
 from darkroom.sources.open import Opened, open_source, write_facts
+from darkroom.sources.trees import address_of
 
 SHOWN = 12
 SPLIT_ORDER = ("train", "val", "test")
@@ -68,7 +69,7 @@ def _say_what_was_found(source: Path, opened: Opened) -> None:
     counts = Counter((sample.split, sample.label) for sample in opened.samples)
     examples = {sample.split: sample for sample in reversed(opened.samples)}
     whole = Counter(sample.label for sample in opened.samples)
-    say(f"{source}: layout {opened.layout}, {len(whole)} classes: {_shown(whole)}")
+    say(f"{address_of(source) or source}: layout {opened.layout}, {len(whole)} classes: {_shown(whole)}")
     for split in sorted(examples, key=[*SPLIT_ORDER, ""].index):
         classes = Counter({label: count for (its, label), count in counts.items() if its == split})
         example = f"{examples[split].location} is {examples[split].label}"

@@ -89,7 +89,9 @@ def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str)
     unread: dict[str, list[tuple[str, str]]] = {}
     for sample in samples:
         mistake, width = facts[sample.location][-1], facts[sample.location][4]
-        unread.setdefault(sample.label, []).append((sample.location, "" if width else mistake or "no readable picture"))
+        unread.setdefault(sample.label, []).append(
+            (sample.location, "" if width else mistake or "its header is damaged")
+        )
     lost = {label: found for label, found in unread.items() if all(reason for _, reason in found)}
     if lost:
         report_lost(lost, missing)

@@ -53,6 +53,11 @@ class Misbehaving(BaseHTTPRequestHandler):
     def get_promises_too_much(self, _time: int) -> None:
         self.answer(DATA, length=len(DATA) + 1000, ranges=False)
 
+    def get_redirects_to_a_file(self, _time: int) -> None:
+        self.send_response(302)
+        self.send_header("Location", "file:///etc/passwd")
+        self.end_headers()
+
     def get_redirects_for_ever(self, _time: int) -> None:
         self.send_response(302)
         self.send_header("Location", self.path)
@@ -158,6 +163,7 @@ def test_the_next_mirror_is_tried(server, tmp_path, capsys):
     [
         ("gone", "the server answers 404"),
         ("redirects-for-ever", "redirects in a circle"),
+        ("redirects-to-a-file", "the server redirects to an address that is neither http nor https"),
         ("page", r"sha256 is \w+, the card says \w+; the file is an HTML or XML page"),
         ("promises-too-much", "the connection broke after 3,000,000 of 3,001,000 bytes"),
         ("hangs-up", "no connection"),

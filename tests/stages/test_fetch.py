@@ -156,7 +156,7 @@ def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "a card has one of bundled, torchvision, archive, folder, this one has none"),
+        ({}, "a card has one of bundled, torchvision, archive, folder, remote, this one has none"),
         ({"bundled": "digits", "colour": "red"}, "there is no card key `colour`"),
         ({"bundled": "digits", "licence": '""'}, "the key `licence` is missing or no text"),
         ({"bundled": "digits", "flips": "maybe"}, "flips is 'maybe', expected true or false"),

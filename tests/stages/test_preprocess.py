@@ -110,6 +110,15 @@ def test_a_link_to_nothing_and_a_pipe_are_set_aside(pictures):
     }
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file of /proc that cannot be read")
+def test_a_file_whose_reading_fails_is_set_aside_by_name(pictures):
+    (pictures / "china/bad_sector.jpg").symlink_to("/proc/self/mem")  # a regular file; its first byte gives EIO
+    run_all(max_rejects=0.1)
+    assert {row["location"]: row["reason"] for row in files.read_csv(Path("data/rejects.csv"))} == {
+        "china/bad_sector.jpg": "cannot be read: Input/output error"
+    }
+
+
 def test_too_many_rejects_stop_the_run_with_their_list(pictures):
     for name, data in BAD.items():
         (pictures / "china" / name).write_bytes(data)
