@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from darkroom.app import Predictor
-from darkroom.serve.predictor import BATCH, Prediction
+from darkroom.serve.prediction import Prediction
+from darkroom.serve.predictor import BATCH
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5

@@ -8,6 +8,7 @@ from typing import Any
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
+from darkroom.metrics.abstention import Wanted, calibrate, measure
 from darkroom.metrics.answers import VIEWS, Answerer
 from darkroom.metrics.predictions import write_predictions
 from darkroom.metrics.summary import headline, scores_block, summarise
@@ -21,6 +22,29 @@ class EvaluateParams:
 
     seed: int = param("Of every random choice", at_least=0)
     tta: str = param("Test-time augmentation, reported beside the plain numbers", choices=VIEWS)
+    set_level: str | float = param(
+        "How often the set of classes holds the right one. auto: 0.9, 0.95 or 0.99, the lowest above the accuracy",
+        also=("auto",),
+        at_least=0.5,
+        below=1,
+    )
+    unknown_share: float = param(
+        "Share of pictures like the training images that may be called unknown, for being unlike them",
+        above=0,
+        at_most=0.5,
+    )
+    answer_share: float | None = param(
+        "Share of the pictures to answer, the surest ones; null: all, however unsure", above=0, at_most=1
+    )
+    answer_accuracy: float | None = param(
+        "Share of the answers to be right; the least sure ones are marked; null: whatever it is", above=0, below=1
+    )
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of the answers."""
+        level = None if self.set_level == "auto" else float(self.set_level)
+        return Wanted(level, self.unknown_share, self.answer_share, self.answer_accuracy)
 
 
 def main(
@@ -42,6 +66,7 @@ def main(
     table["temperature"] = answerer.saved.temperature
     table["before_calibration"] = scores_block(test.uncalibrated, ("ece", "log_loss", "brier"))
     table["baseline"] = answerer.baselines(test)
+    table |= measure(test.answered, calibrate(val.answered, params.wanted), params.wanted)
     if params.tta != "none":
         table["tta"] = {"views": params.tta} | summarise(answerer.with_tta(test, params.tta), params.seed)
         del table["tta"]["per_class"]

@@ -12,12 +12,16 @@ from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
 from darkroom.export import agreement, answers, cost, provenance, quantize, standalone
 from darkroom.export.graph import describe, join, parse, read, write
+from darkroom.export.novelty import add_similarity
 from darkroom.images.shards import Shards, open_split
+from darkroom.metrics import abstention
+from darkroom.metrics.abstention import Limits
 from darkroom.metrics.predictions import Predictions, group_codes
 from darkroom.metrics.summary import summarise
-from darkroom.model import tensors
+from darkroom.model import novelty, tensors
 from darkroom.model.classifier import SavedClassifier
 from darkroom.reporting.card import model_card
+from darkroom.serve.exported import FORMAT
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,21 @@ def main(
     saved, test = SavedClassifier.load(classifier), open_split(shards, "test")
     cached = open_split(features, "test", shards)
     with files.fresh_folder(out) as folder:
-        model = join(_body_graph(saved, body), saved.head, saved.temperature)
+        known = novelty.load(saved.folder)
+        model = _joined(_body_graph(saved, body), saved, known)
         write(_described(model, saved), folder / "model.onnx")
         found = answers.check(model, folder / "model.onnx", saved, test, cached, machine)
         facts: dict[str, Any] = {"agreement": _rounded(found), "quantize": {"asked": params.quantize, "kept": False}}
         if params.quantize == "int8":
-            whole = _float_model(model, saved, body)
+            whole = _float_model(model, saved, body, known)
             facts["quantize"] |= _try_int8(whole, saved, folder, open_split(shards, "val"), machine)
         about = (test.index.get("card") or {}) | {"counts": _counts(data)}
         measured = files.read_json(scores)
         if facts["quantize"]["kept"]:
-            measured |= _measured_again(folder / "model.onnx", test, machine)
+            measured |= _measured_again(folder / "model.onnx", open_split(shards, "val"), test, measured, machine)
             facts["quantize"]["test"] = {name: measured[name] for name in ("accuracy", "accuracy_low", "accuracy_high")}
-        _describe(folder, saved, body, test, about, measured, facts)
+        limits = abstention.read(measured)[1] if "sets" in measured else Limits()
+        _describe(folder, saved, body, test, about, measured, facts, limits)
         facts["size_bytes"] = (folder / "model.onnx").stat().st_size
         cost, cost_of = _cost(folder / "model.onnx", saved, body, facts["quantize"]["kept"], test, machine)
     note(latency_ms=cost.latency_ms, model_peak_memory_mb=cost.peak_memory_mb, cost_of=cost_of)
@@ -72,7 +78,15 @@ def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
     return parse(export(load_network(saved.folder).body, saved.facts["image_size"]), saved.folder.as_posix())
 
 
-def _float_model(model: onnx.ModelProto, saved: SavedClassifier, body: Path) -> onnx.ModelProto:
+def _joined(body: onnx.ModelProto, saved: SavedClassifier, known: novelty.References | None) -> onnx.ModelProto:
+    """Return body and head as one graph, which also tells similarity where there are references to compare with."""
+    model = join(body, saved.head, saved.temperature)
+    return add_similarity(model, known) if known else model
+
+
+def _float_model(
+    model: onnx.ModelProto, saved: SavedClassifier, body: Path, references: novelty.References | None
+) -> onnx.ModelProto:
     """Return the model to quantise: `model`, but with a float body for an exact one, whose clips and roundings would
     stay between the 8-bit layers."""
     described = body / "body.json"
@@ -83,7 +97,7 @@ def _float_model(model: onnx.ModelProto, saved: SavedClassifier, body: Path) -> 
     from darkroom.model.onnx_export import export
 
     graph = parse(export(load_body(body)[0].eval(), saved.facts["image_size"]), body.as_posix())
-    return join(graph, saved.head, saved.temperature)
+    return _joined(graph, saved, references)
 
 
 def _described(model: onnx.ModelProto, saved: SavedClassifier) -> onnx.ModelProto:
@@ -127,10 +141,20 @@ def _try_int8(
     return {"kept": decision.kept, "reason": decision.reason, "figures": decision.figures}
 
 
-def _measured_again(model: Path, test: Shards, machine: runtime.Runtime) -> dict[str, Any]:
-    """Return the scores of the file that ships, where it is not the model that evaluate measured."""
-    probabilities = answers.exported_answers(model, test, machine)
-    return summarise(Predictions.of(test.ids(), test.classes, test.labels, probabilities, test.groups()), seed=0)
+def _measured_again(
+    model: Path, val: Shards, test: Shards, scores: dict[str, Any], machine: runtime.Runtime
+) -> dict[str, Any]:
+    """Return the scores of the file that ships, where it is not the model that evaluate measured in `scores`.
+
+    Its limits come from its own answers to the validation images.
+    """
+    own = answers.answered(model, test, machine)
+    found = summarise(Predictions.of(test.ids(), test.classes, test.labels, own.probabilities, test.groups()), seed=0)
+    if "sets" not in scores:
+        return found
+    wanted, _ = abstention.read(scores)
+    limits = abstention.calibrate(answers.answered(model, val, machine), wanted)
+    return found | abstention.measure(own, limits, wanted)
 
 
 def _describe(
@@ -141,6 +165,7 @@ def _describe(
     about: dict[str, Any],
     scores: dict[str, Any],
     facts: dict[str, Any],
+    limits: Limits,
 ) -> None:
     """Write all but the graph: weights, labels, predict.py, config.json, and the model card."""
     values = {f"head.{name}": value for name, value in saved.head.items()}
@@ -150,15 +175,17 @@ def _describe(
     files.write_bytes(folder / "predict.py", Path(standalone.__file__).read_bytes())
     described = ("model.onnx", "model.safetensors", "labels.txt", "predict.py")
     digests = {name: files.sha256(folder / name) for name in described}
-    with_maps = any(output.name == "maps" for output in read(folder / "model.onnx").graph.output)
+    outputs = [output.name for output in read(folder / "model.onnx").graph.output]
     config = {
         name: saved.facts[name] for name in ("backbone", "classes", "image_size", "framing", "mean", "std", "head")
     }
     config |= {
         "digests": digests,
-        "explain": "cam" if with_maps else "occlusion",
+        "explain": "cam" if "maps" in outputs else "occlusion",
+        "format": FORMAT,
         "input": {"name": "images", "dtype": "uint8", "shape": ["n", *test.row_shape]},
-        "outputs": ["probabilities", *(["maps"] if with_maps else [])],
+        "limits": limits.facts(),
+        "outputs": outputs,
         "quantized": facts["quantize"]["kept"],
         "temperature": saved.temperature,
         "version": digests["model.onnx"][:12],

@@ -5,9 +5,13 @@ from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.params import load
-from darkroom.core.runtime import from_environment
+from darkroom.core.runtime import Runtime, from_environment
 from darkroom.core.stage import note, run
+from darkroom.images.batches import balanced_places
+from darkroom.images.shards import open_split
 from darkroom.model import classifier as classifiers
+from darkroom.model import novelty
+from darkroom.model.classifier import SavedClassifier
 from darkroom.training.checkpoint import discard
 from darkroom.training.history import HistoryFile
 from darkroom.training.launch import launch
@@ -28,12 +32,31 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     trained = launch(shards, features, body, params, runtime, curve.write)
     curve.close()
     classifiers.save(classifier, trained.facts, trained.head, trained.body)
+    save_references(classifier, shards, features, runtime)
     files.write_json(metrics, trained.metrics)
     discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
     reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"
     return f"{learnt:,} parameters from {trained.metrics['train']['n']:,} images{reached},"
+
+
+def save_references(classifier: Path, shards: Path, features: Path, runtime: Runtime) -> None:
+    """Add to CLASSIFIER the features of some training images, as many of each class, to know what it has seen."""
+    saved = SavedClassifier.load(classifier)
+    images = open_split(shards, "train")
+    width, classes = saved.facts["features"], len(saved.classes)
+    places = balanced_places(images.labels, classes, novelty.most(width, classes))
+    if saved.frozen:
+        found = open_split(features, "train", shards).rows(places)[:, 0]
+    else:
+        from darkroom.model.runner import batch_size, features_of, in_batches, trained_body
+
+        body = trained_body(saved, runtime)
+        found = features_of(body, map(images.rows, in_batches(places, batch_size(images))))
+    known = novelty.references(found, classes)
+    if known is not None:
+        novelty.save(classifier, known)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,21 @@ import numpy as np
 import onnx
 
 from darkroom.core import runtime
+from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime
 from darkroom.export.agreement import SAME_FEATURES, TOLERANCE, Agreement, require
 from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
+from darkroom.metrics.abstention import Answered
+from darkroom.model import novelty
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import EXACT, ONNX
 from darkroom.model.session import open_session, probabilities
 
 BATCH = 8  # as predict streams
 ROWS = 4096  # of features at once
+REFERENCES = 64  # whose similarity is compared
 WHOLE = 32  # pictures that go through the whole exported model when its body is frozen
 
 
@@ -36,6 +40,7 @@ def check(
     WHOLE of the pictures, evenly spread, through the whole of it. All of them do where a GPU gave the features.
     The two agree to SAME_FEATURES wherever the features are exact, and in the head's half always.
     """
+    _check_similarity(model, saved, machine)
     ids = test.ids()
     if not saved.frozen:
         trained = trained_answers(saved, test, machine)
@@ -78,6 +83,37 @@ def exported_answers(path: Path, test: Shards, machine: Runtime, places: np.ndar
     places = np.arange(len(test)) if places is None else places
     session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
     return probabilities(session, _images(test, places, "export: the exported model"), len(test.classes))
+
+
+def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
+    """Return what the exported model says of a split, and how similar it finds each picture to the training images."""
+    session = open_session(path, machine.threads, spin=False)
+    told = "similarity" in [output.name for output in session.get_outputs()]
+    wanted = ["probabilities", *(["similarity"] if told else [])]
+    images = _images(shards, np.arange(len(shards)), "export: the 8-bit model")
+    parts = [session.run(wanted, {"images": batch}) for batch in images]
+    shares = np.concatenate([part[0] for part in parts] or [np.empty((0, len(shards.classes)), np.float32)])
+    similarity = np.concatenate([part[1] for part in parts] or [np.empty(0, np.float32)]) if told else None
+    return Answered(shards.labels, shares.astype(np.float64), similarity)
+
+
+def _check_similarity(model: onnx.ModelProto, saved: SavedClassifier, machine: Runtime) -> None:
+    """Raise DarkroomError unless the graph finds references as similar to one another as darkroom.model.novelty does.
+
+    The two take the same steps, none of which rounds: equal means bit by bit.
+    """
+    known = novelty.load(saved.folder)
+    if known is None:
+        return
+    asked = known.whole[:REFERENCES].astype(np.float32)
+    session = open_session(after_body(model).SerializeToString(), machine.threads, spin=False)
+    found, expected = session.run(["similarity"], {"features": asked})[0], novelty.similarity(asked, known)
+    if not np.array_equal(found, expected):
+        difference = float(np.abs(found - expected).max())
+        raise DarkroomError(
+            f"the exported model's similarity to the training images differs by up to {difference:.2g} from what "
+            "evaluate measured; nothing was written. Report it with params.yaml and the version of onnxruntime"
+        )
 
 
 def _images(shards: Shards, places: np.ndarray, what: str) -> Iterator[np.ndarray]:

@@ -89,20 +89,21 @@ def _cast(graph: onnx.GraphProto, name: str, dtype: int) -> str:
 
 
 def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K)."""
+    """The part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K), and
+    `similarity` (n,) where the graph has it."""
     made_by = {output: node for node in model.graph.node for output in node.output}
-    taken: list[onnx.NodeProto] = []
-    wanted = ["probabilities"]
+    outputs = [output for output in model.graph.output if output.name != "maps"]
+    wanted, needed = [output.name for output in outputs], set[str]()
     while wanted:
         name = wanted.pop()
-        if name != "features" and name in made_by:
-            taken.insert(0, made_by[name])
+        if name != "features" and name in made_by and name not in needed:
+            needed.add(name)
             wanted += made_by[name].input
+    taken = [node for node in model.graph.node if needed.intersection(node.output)]
     values = [tensor for tensor in model.graph.initializer if any(tensor.name in node.input for node in taken)]
     width = next(tensor.dims[1] for tensor in values if tensor.name == "head.0.weight")
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", width])
-    probabilities = [output for output in model.graph.output if output.name == "probabilities"]
-    graph = helper.make_graph(taken, "head", [features], probabilities, values)
+    graph = helper.make_graph(taken, "head", [features], outputs, values)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 

@@ -17,12 +17,14 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.exactmath import softmax
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime, torch_device
+from darkroom.images.batches import balanced_places
 from darkroom.images.shards import Shards, open_split
+from darkroom.metrics.abstention import Answered
 from darkroom.metrics.intervals import wilson
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
 from darkroom.metrics.summary import rounded
-from darkroom.model import classifier
+from darkroom.model import classifier, novelty
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import (
     BodyRunner,
@@ -33,6 +35,7 @@ from darkroom.model.runner import (
     cached_features,
     features_of,
     in_batches,
+    trained_body,
 )
 
 CROP = 0.875
@@ -42,12 +45,22 @@ MEAN_IMAGES = 1000  # images whose features make the class means, and that test 
 
 @dataclass(frozen=True)
 class Answers:
-    """A split's images, the features (n, D) and logits (n, K) of each, and the predictions they come to."""
+    """A split's images, the features (n, D) and logits (n, K) of each, and the predictions they come to.
+
+    `similarity` float32 (n,): to the training images, by darkroom.model.novelty; None for a classifier without any.
+    """
 
     shards: Shards
     features: np.ndarray
     logits: np.ndarray
     predictions: Predictions
+    similarity: np.ndarray | None = None
+
+    @property
+    def answered(self) -> Answered:
+        """What the limits of abstention are found from and measured on."""
+        own = self.predictions
+        return Answered(own.labels, own.probabilities, self.similarity)
 
     @cached_property
     def locations(self) -> list[str]:
@@ -73,9 +86,7 @@ class Answerer:
         """The body as trained, opened when first needed."""
         if self.saved.frozen:
             return OnnxBody(self.body_folder / "body.onnx", self.runtime.threads)
-        from darkroom.model.network import load_network
-
-        return TorchBody(load_network(self.saved.folder).body, torch_device(self.runtime))
+        return trained_body(self.saved, self.runtime)
 
     def answers(self, split: str) -> Answers:
         """The answers to "val" or "test"."""
@@ -88,21 +99,27 @@ class Answerer:
             logits[part] = classifier.logits(features[part], self.saved.head)
         probabilities = _probabilities(logits, self.saved.temperature)
         predictions = Predictions.of(images.ids(), classes, images.labels, probabilities, images.groups())
-        return Answers(images, features, logits, predictions)
+        similarity = novelty.similarity(features, self.references) if self.references else None
+        return Answers(images, features, logits, predictions, similarity)
+
+    @cached_property
+    def references(self) -> novelty.References | None:
+        """The features of training images by which unlike pictures are known; None where train kept none."""
+        return novelty.load(self.saved.folder)
 
     def baselines(self, test: Answers) -> dict[str, Any]:
         """Majority class, and nearest class mean on the body before training."""
         train = open_split(self.shards, "train")
         classes = self.saved.classes
         found = {"majority": majority(train.index["class_counts"], classes, test.predictions.labels)}
-        places = balanced_places(train.labels, len(classes))
+        places = balanced_places(train.labels, len(classes), MEAN_IMAGES)
         if self.saved.frozen:
             # the cached features of train, read where they are needed alone
             features, labels = open_split(self.cached, "train", self.shards).rows(places)[:, 0], train.labels[places]
             tested, truth = test.features, test.predictions.labels
         else:
             body, size = self._untouched(), batch_size(train)
-            chosen = balanced_places(test.predictions.labels, len(classes))
+            chosen = balanced_places(test.predictions.labels, len(classes), MEAN_IMAGES)
             features, labels = features_of(body, map(train.rows, in_batches(places, size))), train.labels[places]
             tested, truth = (
                 features_of(body, map(test.shards.rows, in_batches(chosen, size))),
@@ -189,18 +206,6 @@ def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarra
     counts = [train_counts.get(name, 0) for name in classes]
     place = int(np.argmax(counts))
     return {"class": classes[place]} | share_right(labels == place)
-
-
-def balanced_places(labels: np.ndarray, classes: int, most: int = MEAN_IMAGES) -> np.ndarray:
-    """At most `most` rows, as many of each class as there are, the first ones of each: int64, ascending.
-
-    Rows are ordered by content, so the first ones are no special ones. Of more classes than `most`, every so many.
-    """
-    share = max(1, most // max(1, classes))
-    found = np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)])
-    if len(found) > most:
-        found = found[np.linspace(0, len(found) - 1, most).astype(int)]
-    return np.sort(found)
 
 
 def nearest_mean(

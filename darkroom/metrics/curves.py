@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.metrics import abstention
 from darkroom.metrics.intervals import wilson
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import ECE_BINS, bins_of
@@ -97,9 +98,16 @@ def _precision_recall(grid: np.ndarray, recall: np.ndarray, precision: np.ndarra
     return precision[np.searchsorted(recall, grid - 1e-12, side="left")]
 
 
+def risk_coverage_rows(predictions: Predictions) -> Iterator[Row]:
+    """(share answered, accuracy, lowest confidence among them), the surest answers first, at most POINTS."""
+    for row in abstention.curve(abstention.Answered(predictions.labels, predictions.probabilities, None)):
+        yield tuple(map(rounded, row))
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[Predictions], Iterator[Row]]]] = {
     "confusion": (("actual", "predicted"), confusion_rows),
     "reliability": (("confidence", "accuracy", "accuracy_low", "accuracy_high", "images"), reliability_rows),
+    "risk_coverage": (("answered", "accuracy", "confidence"), risk_coverage_rows),
     "roc": (("false_positive_rate", "true_positive_rate"), roc_rows),
     "precision_recall": (("recall", "precision"), precision_recall_rows),
 }

@@ -5,6 +5,7 @@
 - `head.safetensors`: the head's tensors. `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
   (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 - `body.safetensors`: the body's tensors, with the facts that make the file good as another run's `weights`.
+- `references.safetensors`: features of training images, by which unlike pictures are known (darkroom.model.novelty).
 """
 
 import contextlib

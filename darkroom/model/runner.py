@@ -9,7 +9,9 @@ import numpy as np
 
 from darkroom.core.errors import DarkroomError, is_out_of_memory
 from darkroom.core.progress import say
+from darkroom.core.runtime import Runtime, torch_device
 from darkroom.images.shards import Shards
+from darkroom.model.classifier import SavedClassifier
 from darkroom.model.session import open_session
 
 if TYPE_CHECKING:
@@ -101,6 +103,13 @@ class TorchBody:
         from darkroom.model.network import pixels
 
         return pixels(images, self.device)
+
+
+def trained_body(saved: SavedClassifier, runtime: Runtime) -> TorchBody:
+    """Return the body of a network that was trained together with its head."""
+    from darkroom.model.network import load_network
+
+    return TorchBody(load_network(saved.folder).body, torch_device(runtime))
 
 
 class ExactTorchBody:

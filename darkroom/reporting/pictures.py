@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.images.batches import balanced_places
 from darkroom.images.shards import Shards
-from darkroom.metrics.answers import balanced_places
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.gallery import heat_maker, worst_order

@@ -14,9 +14,10 @@ from darkroom.core import files, runtime
 from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
+from darkroom.images.batches import balanced_places
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
-from darkroom.metrics.answers import Answerer, balanced_places
+from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval

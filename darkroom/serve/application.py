@@ -17,7 +17,8 @@ from darkroom.core.errors import BadImage
 from darkroom.serve.batching import QueueFull
 from darkroom.serve.middleware import Envelope, Problem, Rejections, problem_response
 from darkroom.serve.openapi import class_parameter, content, predictions_schema, responses, upload_body
-from darkroom.serve.predictor import Predictor, answer_facts
+from darkroom.serve.prediction import answer_facts
+from darkroom.serve.predictor import Predictor
 from darkroom.serve.service import Service
 from darkroom.serve.settings import Settings
 from darkroom.serve.uploads import Upload, problem_of, read_uploads
@@ -81,7 +82,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         if all(isinstance(answer, BadImage) for answer in answers):
             raise _worst([answer for answer in answers if isinstance(answer, BadImage)])
         body = [
-            {"file": upload.name} | answer_facts(answer, min(top, len(classes)))
+            {"file": upload.name} | answer_facts(answer, min(top, len(classes)), service.predictor.limits.level)
             for upload, answer in zip(uploads, answers, strict=True)
         ]
         facts = {"model_version": service.predictor.version, "request_id": request.state.request_id}
@@ -113,7 +114,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         "/model", summary="What the model is: classes, version, card", responses=responses(*_key_statuses(service))
     )
     async def model() -> dict[str, Any]:
-        shown = ("backbone", "classes", "explain", "image_size", "quantized", "version")
+        shown = ("backbone", "classes", "explain", "image_size", "limits", "quantized", "version")
         card = service.predictor.folder / "README.md"
         facts = {name: service.predictor.config.get(name) for name in shown}
         limits = {"max_body": service.settings.max_body, "max_files": service.settings.max_files}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images.framing import RESIZES, WEIGHTS_RESIZES, Framing
+from darkroom.metrics.abstention import Limits
 from darkroom.model.session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DESCRIBED = ("model.onnx", "model.safetensors", "labels.txt")  # files whose sha256 config.json must hold
+FORMAT = 2  # of config.json; 1, which is not written down: without `limits` and the output `similarity`
 SHOWN = 100  # characters of a value in a message
 
 
@@ -40,6 +42,11 @@ class Exported:
     def version(self) -> str:
         """Return the first characters of the digest of model.onnx."""
         return self.config["version"]
+
+    @property
+    def limits(self) -> Limits:
+        """Below which confidence and similarity an answer is doubted, and the thresholds of sets; none in format 1."""
+        return Limits.of(self.config["limits"]) if "limits" in self.config else Limits()
 
     @property
     def outputs(self) -> list[str]:
@@ -97,8 +104,27 @@ def _what_is_wrong(config: Any) -> str:
     for name, digest in digests.items():
         if Path(name).name != name or not isinstance(digest, str):
             return f"says digests: {_shown({name: digest})}, expected a file of this folder and its sha256"
+    if type(config.get("format", 1)) is not int or config.get("format", 1) > FORMAT:
+        return f"says format: {_shown(config['format'])}, and this Darkroom reads up to {FORMAT}; update it"
+    if "limits" in config and not _are_limits(config["limits"], len(classes)):
+        return f"says limits: {_shown(config['limits'])}, expected level, sets, confidence and similarity"
     missing = [name for name in DESCRIBED if name not in digests]
     return f"has no digest of {missing[0]}" if missing else ""
+
+
+def _are_limits(value: Any, classes: int) -> bool:
+    """Return whether `value` is what Limits.of reads."""
+    try:
+        limits = Limits.of(value)
+    except (KeyError, TypeError, ValueError):
+        return False
+    numbers: list[object] = [limits.confidence, limits.similarity, limits.level]
+    for thresholds in limits.sets.values():
+        if isinstance(thresholds, list) and len(thresholds) != classes:
+            return False
+        numbers += thresholds if isinstance(thresholds, list) else [thresholds]
+    right = all(number is None or type(number) in (int, float) for number in numbers)
+    return right and (limits.level is None or limits.level in limits.sets)
 
 
 def _checked_files(folder: Path, config: dict[str, Any]) -> bytes:
@@ -126,7 +152,10 @@ def _check_fit(exported: Exported) -> None:
     session = exported.session
     found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     size, classes = exported.framing.size, exported.classes
-    for name, shape in {"images": ["n", size, size, 3], "probabilities": ["n", len(classes)]}.items():
+    expected: dict[str, list[str | int]] = {"images": ["n", size, size, 3], "probabilities": ["n", len(classes)]}
+    if exported.limits.similarity is not None:
+        expected["similarity"] = ["n"]
+    for name, shape in expected.items():
         sides = found.get(name)
         # A side without a number may be any.
         if sides is None or len(sides) != len(shape) or any(

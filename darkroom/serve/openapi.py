@@ -57,6 +57,18 @@ def predictions_schema(classes: list[str]) -> dict[int | str, dict[str, Any]]:
         "file": {"type": ["string", "null"], "description": "The name that the form gave the file"},
         **best,
         "top": {"type": "array", "items": {"type": "object", "required": list(best), "properties": best}},
+        "unknown": {
+            "type": "boolean",
+            "description": "Unlike the training images: the answer may mean nothing",
+        },
+        "similarity": {"type": ["number", "null"], "description": "To the most similar training images, -1 to 1"},
+        "uncertain": {"type": "boolean", "description": "Less sure than answer_share or answer_accuracy asks for"},
+        "set": {
+            "type": "object",
+            "description": "The classes of which one is right with a probability of `level`",
+            "required": ["level", "classes"],
+            "properties": {"level": probability, "classes": {"type": "array", "items": label, "minItems": 1}},
+        },
         "error": {"type": "string", "description": "Instead of an answer: why this file has none"},
     }
     schema = {

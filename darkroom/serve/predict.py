@@ -11,29 +11,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from darkroom.core.errors import BadImage
+from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.core.progress import say
 from darkroom.core.text import escape
 from darkroom.images.decode import check_format
+from darkroom.metrics.conformal import in_words
 from darkroom.serve.pictures import Pictures
-from darkroom.serve.predictor import Prediction, Predictor, answer_facts
+from darkroom.serve.prediction import Prediction, answer_facts, no_sets
+from darkroom.serve.predictor import Predictor
 
 STDIN = "-"
+DOUBTED = 3  # the exit status where every picture was read, and some are unknown or uncertain; 2 is a wrong option
 LARGE = 64 << 20  # bytes; few photos are larger, and most films are
 MOST = 2 << 30  # bytes; the largest picture that is decoded has 0.6 GB of pixels
 MAGIC = frozenset("*?[")
 
 
 def main(arguments: list[str]) -> int:
-    """Print a line a picture; return 1 when any of them was bad, else 0."""
+    """Print a line a picture; return 1 when any of them was bad, else DOUBTED when any is to be doubted, else 0."""
     options = _parser().parse_args(arguments)
     # Threads that wait busily would take the processors from those that decode.
     predictor = Predictor(options.model, spin=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end the run
-    write = WRITERS[options.format](predictor.classes, options.top or len(predictor.classes))
+    level = _level(options, predictor)
+    write = WRITERS[options.format](predictor, options.top or len(predictor.classes), level)
     pictures = Pictures(options.save_pictures) if options.save_pictures else None
-    total = bad = 0
+    total = bad = unknown = uncertain = 0
     files = map(_File, names(options.images))
     for file, answer in predictor.stream(files, _File.keep if pictures else _File.read):
         total += 1
@@ -42,14 +46,34 @@ def main(arguments: list[str]) -> int:
                 pictures.save(file.name, file.data, f"{answer.label}  {100 * answer.probability:.1f} %")
             except BadImage as error:
                 answer = error
-        bad += isinstance(answer, BadImage)
+        if isinstance(answer, BadImage):
+            bad += 1
+        else:
+            unknown += answer.unknown
+            uncertain += answer.uncertain and not answer.unknown
         write(shown(file.name), answer)
     sys.stdout.flush()
     if bad:
         say(f"darkroom predict: {bad:,} of {total:,} could not be read")
     if not total:
         say(f"darkroom predict: no files in {', '.join(map(shown, options.images))}")
-    return 1 if bad or not total else 0
+    if unknown:
+        say(f"darkroom predict: {unknown:,} of {total:,} unknown: unlike the training images")
+    if uncertain:
+        say(f"darkroom predict: {uncertain:,} of {total:,} uncertain: less sure than params.yaml asks for")
+    if bad or not total:
+        return 1
+    return DOUBTED if unknown or uncertain else 0
+
+
+def _level(options: argparse.Namespace, predictor: Predictor) -> float | None:
+    """Return the level of the sets that were asked for, None without any. Raises DarkroomError."""
+    if not options.sets:
+        return None
+    level = predictor.limits.level if options.level is None else options.level
+    if level is None or level not in predictor.limits.sets:
+        raise DarkroomError(f"--sets: {no_sets(predictor.limits, level)}")
+    return float(level)
 
 
 def names(arguments: Iterable[str]) -> Iterator[str]:
@@ -128,44 +152,63 @@ def _stdin() -> bytes:
 
 
 class _Lines:
-    """`photo.jpg: cat 98.2 %, dog 1.8 %`"""
+    """`photo.jpg: cat 98.2 %, dog 1.8 %`; with sets `photo.jpg: cat or dog (95 %)`; doubts come first: `unknown: …`"""
 
-    def __init__(self, classes: list[str], top: int) -> None:
-        self.top = min(top, len(classes))
+    def __init__(self, predictor: Predictor, top: int, level: float | None) -> None:
+        self.top, self.level = min(top, len(predictor.classes)), level
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
         name = escape(name, "terminal")  # whatever files and classes are called, they are one line
         if isinstance(answer, BadImage):
             print(f"{name}: not classified: {escape(str(answer), 'terminal')}")
         else:
-            best = [f"{escape(label, 'terminal')} {100 * p:.1f} %" for label, p in answer.top(self.top)]
-            print(f"{name}: {', '.join(best)}")
+            doubt = "unknown: " if answer.unknown else "uncertain: " if answer.uncertain else ""
+            print(f"{name}: {doubt}{self._told(answer)}")
+
+    def _told(self, answer: Prediction) -> str:
+        if self.level is None:
+            return ", ".join(f"{escape(label, 'terminal')} {100 * p:.1f} %" for label, p in answer.top(self.top))
+        names = [escape(label, "terminal") for label in answer.classes_at(self.level)]
+        return f"{in_words(names)} ({100 * self.level:g} %)"
 
 
 class _Json:
-    """One JSON object a line: file, class, probability, top; or file and error."""
+    """One JSON object a line: file, class, probability, top, doubts and the set; or file and error."""
 
-    def __init__(self, classes: list[str], top: int) -> None:
-        self.top = min(top, len(classes))
+    def __init__(self, predictor: Predictor, top: int, level: float | None) -> None:
+        self.top, self.level = min(top, len(predictor.classes)), level
         self.ascii = sys.stdout.encoding.lower().replace("-", "") != "utf8"  # what another encoding can hold: ASCII
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
-        print(json.dumps({"file": name} | answer_facts(answer, self.top), ensure_ascii=self.ascii))
+        print(json.dumps({"file": name} | answer_facts(answer, self.top, self.level), ensure_ascii=self.ascii))
 
 
 class _Csv:
-    """file, predicted, one probability a class, error: the columns of plots/predictions.csv beside the file's name."""
+    """file, predicted, one probability a class, error: the columns of plots/predictions.csv beside the file's name.
 
-    def __init__(self, classes: list[str], _: int) -> None:
-        self.blank = [""] * len(classes)
+    Then, where the model has such limits, `unknown` and `uncertain`, true or false; with sets, the classes by " | ".
+    """
+
+    def __init__(self, predictor: Predictor, _: int, level: float | None) -> None:
+        self.blank, self.level = [""] * len(predictor.classes), level
+        limits = predictor.limits
+        self.doubts = [
+            *(["unknown"] if limits.similarity is not None else []),
+            *(["uncertain"] if limits.confidence is not None else []),
+        ]
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
-        self.writer.writerow(["file", "predicted", *classes, "error"])
+        more = [*self.doubts, *([] if level is None else ["set"])]
+        self.writer.writerow(["file", "predicted", *predictor.classes, "error", *more])
+        self.none = [""] * len(more)
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
         if isinstance(answer, BadImage):
-            self.writer.writerow([name, "", *self.blank, str(answer)])
-        else:
-            self.writer.writerow([name, answer.label, *(f"{p:.6f}" for p in answer.probabilities.tolist()), ""])
+            self.writer.writerow([name, "", *self.blank, str(answer), *self.none])
+            return
+        doubts = ["true" if getattr(answer, name) else "false" for name in self.doubts]
+        chosen = [] if self.level is None else [" | ".join(answer.classes_at(self.level))]
+        shares = (f"{p:.6f}" for p in answer.probabilities.tolist())
+        self.writer.writerow([name, answer.label, *shares, "", *doubts, *chosen])
 
 
 WRITERS: dict[str, Any] = {"text": _Lines, "json": _Json, "csv": _Csv}
@@ -175,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darkroom predict",
         description="Classify pictures with the exported model. A bad file gets its line with the reason, and the exit "
-        "status is 1 at the end.",
+        f"status is 1 at the end. It is {DOUBTED} when all could be read and some are unknown, or uncertain.",
     )
     parser.add_argument(
         "images",
@@ -185,6 +228,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
     parser.add_argument("--top", type=_count, default=5, metavar="N", help="the N most probable classes, 0 for all (5)")
+    parser.add_argument("--sets", action="store_true", help="the classes of which one is right with a stated chance")
+    parser.add_argument("--level", type=float, metavar="P", help="that chance, such as 0.95 (the model's own)")
     form = parser.add_mutually_exclusive_group()
     for name, what in (("json", "one JSON object a line"), ("csv", "a table with every class's probability")):
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, default="text", help=what)

@@ -8,7 +8,6 @@ print(predictor("photo.jpg").label)
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,40 +22,10 @@ from darkroom.model.heatmaps import class_activation, occlusion
 from darkroom.model.session import cores
 from darkroom.serve.exported import open_exported
 from darkroom.serve.pictures import picture_bytes
+from darkroom.serve.prediction import Prediction
 
 T = TypeVar("T")
 BATCH = 8  # larger ones fall out of the processor's caches: mobilenet_v2 takes 4.5 ms an image with 8, 5.7 with 32
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Hold the answer to one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`."""
-
-    classes: list[str]
-    probabilities: np.ndarray
-
-    @property
-    def label(self) -> str:
-        """Return the most probable class."""
-        return self.classes[int(self.probabilities.argmax())]
-
-    @property
-    def probability(self) -> float:
-        """Return the probability of that class, 0..1."""
-        return float(self.probabilities.max())
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the `count` most probable classes with their probabilities, best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self.classes[index], float(self.probabilities[index])) for index in best]
-
-
-def answer_facts(answer: Prediction | BadImage, top: int) -> dict[str, Any]:
-    """Return an answer as JSON: class, probability and the `top` classes; or the error."""
-    if isinstance(answer, BadImage):
-        return {"error": str(answer)}
-    best = [{"class": label, "probability": round(probability, 6)} for label, probability in answer.top(top)]
-    return best[0] | {"top": best}
 
 
 class Predictor:
@@ -69,7 +38,7 @@ class Predictor:
     def __init__(self, folder: str | Path = "models/export", threads: int = 0, spin: bool = True) -> None:
         exported = open_exported(Path(folder), threads, spin)
         self.folder, self.config, self.version = exported.folder, exported.config, exported.version
-        self.classes, self.framing = exported.classes, exported.framing
+        self.classes, self.framing, self.limits = exported.classes, exported.framing, exported.limits
         self._session, self._outputs = exported.session, exported.outputs
 
     def __call__(self, image: Any) -> Prediction:
@@ -77,7 +46,17 @@ class Predictor:
 
         Raises BadImage with the reason where it is not one.
         """
-        return Prediction(self.classes, self.predict(self.pixels(image)[None])[0])
+        return self.answers(self.pixels(image)[None])[0]
+
+    def answers(self, images: np.ndarray) -> list[Prediction]:
+        """Classify framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
+        told = "similarity" in self._outputs
+        wanted = ["probabilities", *(["similarity"] if told else [])]
+        probabilities, *similarity = self._session.run(wanted, {"images": images})
+        found: list[float | None] = similarity[0].tolist() if told else [None] * len(images)
+        return [
+            Prediction(self.classes, row, near, self.limits) for row, near in zip(probabilities, found, strict=True)
+        ]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return probabilities (n, K) float32 of framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
@@ -133,9 +112,9 @@ class Predictor:
 
     def _answers(self, loaded: list[tuple[T, np.ndarray | BadImage]]) -> Iterator[tuple[T, Prediction | BadImage]]:
         good = [pixels for _, pixels in loaded if isinstance(pixels, np.ndarray)]
-        answers = iter(self.predict(np.stack(good)) if good else ())
+        answers = iter(self.answers(np.stack(good)) if good else ())
         for item, pixels in loaded:
-            yield item, pixels if isinstance(pixels, BadImage) else Prediction(self.classes, next(answers))
+            yield item, pixels if isinstance(pixels, BadImage) else next(answers)
 
     def heat(self, image: np.ndarray, label: int | None = None) -> np.ndarray:
         """Return where the model looks in a framed picture (S, S, 3) for a class, by default the most probable one.

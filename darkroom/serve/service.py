@@ -15,7 +15,8 @@ from darkroom.model.heatmaps import GRID, picture
 from darkroom.model.session import cores
 from darkroom.serve.batching import Batcher, measure_speed
 from darkroom.serve.decoders import Decoders
-from darkroom.serve.predictor import Prediction, Predictor
+from darkroom.serve.prediction import Prediction
+from darkroom.serve.predictor import Predictor
 from darkroom.serve.settings import Settings
 
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -35,7 +36,7 @@ class Service:
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.predictor, self.settings, self.state = predictor, settings, State()
-        self.batcher = Batcher(self._predict, settings.batch, settings.wait, settings.queue, settings.patience)
+        self.batcher = Batcher(self._answers, settings.batch, settings.wait, settings.queue, settings.patience)
         self.decoders = Decoders(predictor.framing, settings.max_pixels, settings.decode_seconds, cores())
         self.metrics = Metrics(
             predictor.version, predictor.config["backbone"], lambda: self.batcher.reserved, lambda: self.state.held
@@ -61,11 +62,12 @@ class Service:
         """Return the answer to the bytes of each file, in order."""
         decoded = await self.decode(files)
         good = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
-        answers = iter(await self.batcher.submit(good) if good else ())
+        found = await self.batcher.submit(good) if good else []
         self.metrics.images("classified", len(good))
+        self.metrics.images("unknown", sum(answer.unknown for answer in found))
         self.metrics.images("bad", len(decoded) - len(good))
-        classes = self.predictor.classes
-        return [item if isinstance(item, BadImage) else Prediction(classes, next(answers)) for item in decoded]
+        answers = iter(found)
+        return [item if isinstance(item, BadImage) else next(answers) for item in decoded]
 
     async def decode(self, files: list[bytes]) -> list[np.ndarray | BadImage]:
         """Return each file's picture as the model's input, or why it cannot be decoded."""
@@ -83,9 +85,9 @@ class Service:
         self.metrics.images("explained")
         return png
 
-    def _predict(self, images: np.ndarray) -> np.ndarray:
+    def _answers(self, images: np.ndarray) -> list[Prediction]:
         self.metrics.batch(len(images))
-        return self.predictor.predict(images)
+        return self.predictor.answers(images)
 
 
 class Metrics:
@@ -115,7 +117,7 @@ class Metrics:
         self._seconds.labels(path).observe(seconds)
 
     def images(self, outcome: str, count: int = 1) -> None:
-        """Count pictures: classified, explained, bad."""
+        """Count pictures: classified, and of these unknown; explained; bad."""
         self._images.labels(outcome).inc(count)
 
     def batch(self, size: int) -> None:

@@ -35,7 +35,7 @@ def body(size: int = 16, channels: int = 8, seed: int = 0, maps: bool = True, po
         outputs,
         [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.array(255, np.float32), "scale")],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 def head(classes: int, features: int = 8, seed: int = 1, hidden: int = 0) -> dict[str, np.ndarray]:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import ParamsError
-from darkroom.metrics.answers import balanced_places, majority, nearest_mean, views
+from darkroom.images.batches import balanced_places
+from darkroom.metrics.answers import majority, nearest_mean, views
 
 
 @pytest.mark.parametrize(("kind", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)])

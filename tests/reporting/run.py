@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from darkroom.core import files
 from darkroom.images.shard_writer import SAMPLE_COLUMNS, write_shards
-from darkroom.model import classifier
+from darkroom.model import classifier, novelty
 from darkroom.model.runner import OnnxBody
 from darkroom.training.calibrate import fit_temperature
 
@@ -26,7 +26,7 @@ PATHS = (
     "plots/predictions.csv",
     "plots/test",
 )
-PARAMS = "seed: 0\ntta: none\n"
+PARAMS = "seed: 0\ntta: none\nset_level: auto\nunknown_share: 0.05\nanswer_share: null\nanswer_accuracy: null\n"
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,8 @@ def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int,
         "parameters": {"total": 1, "trainable": 1, "frozen": 0}, "flips": False, "weights": "none",
     }  # fmt: skip
     classifier.save(root / "models/classifier", facts, head, {"filters": np.zeros(1, np.float32)})
+    known = novelty.references(train, len(names))
+    assert known is not None
+    novelty.save(root / "models/classifier", known)
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
     return Run(root)

@@ -28,7 +28,7 @@ async def with_batcher(work, **settings):
 def test_requests_that_come_together_share_a_batch_and_get_their_own_answers():
     async def work(batcher):
         answers = await asyncio.gather(*(batcher.submit([picture(n)]) for n in range(20)))
-        assert [int(answer[0, 0]) for answer in answers] == list(range(20))
+        assert [int(answer[0][0]) for answer in answers] == list(range(20))
         assert batcher.stats.batches <= 2
         assert batcher.stats.images == 20
 
@@ -141,7 +141,7 @@ def test_an_error_of_the_model_reaches_the_requests_of_its_batch_and_no_other():
     async def work(batcher):
         with pytest.raises(ValueError, match="no"):
             await batcher.submit([picture(9)])
-        assert (await batcher.submit([picture(4)]))[0, 0] == 4
+        assert (await batcher.submit([picture(4)]))[0][0] == 4
 
     asyncio.run(with_batcher(work, predict=predict))
 
@@ -157,6 +157,6 @@ def test_stopping_answers_what_was_taken():
         tasks = [asyncio.create_task(batcher.submit([picture(n)])) for n in range(5)]
         await asyncio.sleep(0)
         await batcher.stop()
-        return [int((await asyncio.wait_for(task, 1))[0, 0]) for task in tasks]
+        return [int((await asyncio.wait_for(task, 1))[0][0]) for task in tasks]
 
     assert asyncio.run(work()) == [0, 1, 2, 3, 4]

@@ -17,6 +17,7 @@ from darkroom.app import Predictor
 from darkroom.core.errors import BadImage
 from darkroom.serve.application import create_app
 from darkroom.serve.decoders import check_size
+from darkroom.serve.prediction import Prediction
 from darkroom.serve.settings import Settings
 from tests.cluster.two_nodes import until
 from tests.serve.conftest import CLASSES, jpeg, serve
@@ -346,9 +347,9 @@ class Slow(Predictor):
 
     seconds = 0.0
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def answers(self, images: np.ndarray) -> list[Prediction]:
         time.sleep(self.seconds)
-        return super().predict(images)
+        return super().answers(images)
 
 
 def test_only_what_was_answered_is_counted(exported, photos):

@@ -18,7 +18,7 @@ from darkroom.model import builders, classifier, tensors
 from darkroom.model.network import Body, load_body, load_network, pixels
 from darkroom.model.runner import TorchBody
 from stages import evaluate
-from tests.reporting.run import Run, make_run
+from tests.reporting.run import PARAMS, Run, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = {"confusion", "worst_errors", "least_certain", "confused_pairs", "label_errors", "where_it_looks"}
@@ -96,13 +96,13 @@ def test_a_frozen_classifier_is_measured_without_torch_sklearn_or_pandas(done):
 def test_tta_is_reported_beside_the_plain_numbers(tmp_path, monkeypatch):
     run = make_run(tmp_path, counts=(300, 60, 80))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("tta: none", "tta: crops"), encoding="utf-8")
     evaluate.main(*run.arguments)
     table = files.read_json(tmp_path / "metrics/test.json")
     assert table["tta"]["views"] == "crops"
     assert table["tta"]["n"] == 80
     assert table["tta"]["log_loss"] != table["log_loss"]
-    (tmp_path / "params.yaml").write_text("seed: 0\ntta: flip\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("tta: none", "tta: flip"), encoding="utf-8")
     with pytest.raises(ParamsError, match="tta is 'flip', but the images of this source must not be mirrored"):
         evaluate.main(*run.arguments)
 
@@ -163,7 +163,7 @@ def tuned(tmp_path_factory) -> Run:
     head = classifier.initial(classifier.Head("linear", 0, 0.0), size, 10, seed=0)
     facts["head"] = {"kind": "linear", "hidden": 0, "dropout": 0.0}
     classifier.save(run.root / "models/classifier", facts, head, bodies[1].arrays())
-    (run.root / "params.yaml").write_text("seed: 0\ntta: crops\n", encoding="utf-8")
+    (run.root / "params.yaml").write_text(PARAMS.replace("tta: none", "tta: crops"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(run.root)
         evaluate.main(*run.arguments)

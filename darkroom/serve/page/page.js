@@ -91,6 +91,24 @@ async function work() {
   }
 }
 
+// What speaks against the answer, and the set of classes that holds the right one, as sentences.
+function doubtsOf(answer) {
+  const found = [];
+  if (answer.unknown) found.push("Unknown: unlike the training pictures, so that this answer may mean nothing.");
+  if (answer.uncertain) found.push("Not sure enough to count as an answer.");
+  if (answer.set) {
+    const level = percent(answer.set.level).replace(".0 ", " ");
+    found.push(answer.set.classes.length > 1 ? `${capital(listed(answer.set.classes))} (${level}).` : `${level}: no other class is likely enough.`);
+  }
+  return found;
+}
+
+function listed(names) {
+  const shown = names.slice(0, SHOWN);
+  if (names.length > SHOWN) return `${shown.join(", ")} or ${names.length - SHOWN} more`;
+  return shown.length > 1 ? `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}` : shown[0];
+}
+
 class Result {
   constructor(file) {
     this.file = file;
@@ -133,13 +151,17 @@ class Result {
     share.textContent = answer.class;
     this.state("");
     this.find(".state").append(share, ` with ${percent(answer.probability)}`);
+    const doubts = doubtsOf(answer);
+    this.article.classList.toggle("unknown", Boolean(answer.unknown));
+    this.find(".doubts").replaceChildren(...doubts.map((text) => element("li", text)));
+    this.find(".doubts").hidden = !doubts.length;
     const few = answer.top.length <= SHOWN + 1 ? answer.top.length : SHOWN;
     this.find(".bars").replaceChildren(...answer.top.slice(0, few).map((entry) => this.bar(entry)));
     const more = this.find(".more");
     more.hidden = few === answer.top.length;
     more.querySelector("summary").textContent = `The other ${answer.top.length - few} classes`;
     more.querySelector("ol").replaceChildren(...answer.top.slice(few).map((entry) => this.bar(entry)));
-    say(`${this.find("h2").textContent}: ${answer.class}, ${percent(answer.probability)}.`);
+    say([`${this.find("h2").textContent}: ${answer.class}, ${percent(answer.probability)}.`, ...doubts].join(" "));
     if (model && model.explain === "cam") this.explain(answer.class);
     else this.find(".look").hidden = false;
   }

@@ -1,0 +1,172 @@
+"""When a classifier should not answer: the confidence below which it is unsure, and the similarity below which it has
+seen nothing like it. Both limits come from validation images; what they do is measured on test images.
+
+The curve of accuracy over the share answered: R. El-Yaniv and Y. Wiener, JMLR 11 (2010). Everything is sorting and
+counting: the same bits on every processor.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from darkroom.metrics import conformal
+from darkroom.metrics.intervals import wilson
+
+POINTS = 200  # of the curve
+NEVER = 2.0  # a confidence that no answer reaches
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person wants of the answers; all shares are 0..1, None: not asked for.
+
+    `set_level`: how often the set of classes is to hold the right one; `unknown_share`: how many of the pictures like
+    the training images may be called unknown; `answer_share`: how many pictures are to be answered; `answer_accuracy`:
+    how many of the answers are to be right.
+    """
+
+    set_level: float | None
+    unknown_share: float
+    answer_share: float | None = None
+    answer_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    similarity: np.ndarray | None
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Return the probability of each answer (n,); 0 where there is none."""
+        return np.nan_to_num(self.probabilities.max(axis=1, initial=0.0), nan=0.0)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Return which answers are right (n,)."""
+        return (self.confidence > 0) & (self.probabilities.argmax(axis=1) == self.labels)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What was found on validation images, None or {} where they were too few or nothing was asked for.
+
+    `level` is the one shown first of `sets`, thresholds by level; an answer below `confidence` is unsure; a picture
+    below `similarity` is unknown.
+    """
+
+    level: float | None = None
+    sets: Mapping[float, conformal.Thresholds] = field(default_factory=dict)
+    confidence: float | None = None
+    similarity: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return the limits as JSON, for config.json; `Limits.of(facts)` makes them again."""
+        rows = [{"level": level, "thresholds": thresholds} for level, thresholds in self.sets.items()]
+        return {"level": self.level, "sets": rows, "confidence": self.confidence, "similarity": self.similarity}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Limits":
+        """Return the limits in config.json. Raises KeyError, TypeError or ValueError where they are none."""
+        sets = {float(row["level"]): row["thresholds"] for row in facts["sets"]}
+        return cls(facts["level"], sets, facts["confidence"], facts["similarity"])
+
+
+def calibrate(val: Answered, wanted: Wanted) -> Limits:
+    """Return the limits that give what is wanted on images like those of `val`."""
+    level, sets = conformal.calibrate(val.labels, val.probabilities, wanted.set_level)
+    similarity = None
+    if val.similarity is not None:
+        similarity = conformal.quantile(val.similarity[np.isfinite(val.similarity)], wanted.unknown_share)
+    return Limits(level, sets, confidence(val, wanted), similarity)
+
+
+def confidence(val: Answered, wanted: Wanted) -> float | None:
+    """Return the confidence from which an answer is given: the higher one, where a share and an accuracy are wanted.
+
+    NEVER where no confidence keeps the accuracy; None where neither is wanted.
+    """
+    found = []
+    if wanted.answer_share is not None:
+        found.append(conformal.quantile(val.confidence, 1 - wanted.answer_share) or 0.0)
+    if wanted.answer_accuracy is not None:
+        found.append(_for_accuracy(val.confidence, val.right, wanted.answer_accuracy))
+    return max(found) if found else None
+
+
+def _for_accuracy(sure: np.ndarray, right: np.ndarray, accuracy: float) -> float:
+    """Return the lowest confidence above which the errors stay rare enough, with one more error than was seen.
+
+    The error to come is counted as A. Angelopoulos et al. do (Conformal Risk Control, ICLR 2024): (errors + 1) /
+    (answers + 1) is at most 1 - accuracy. A confidence that several images share stands for all of them.
+    """
+    order = np.argsort(-sure, kind="stable")
+    answers = np.arange(1, len(order) + 1)
+    errors = np.cumsum(~right[order])
+    last = np.append(np.diff(sure[order]) != 0, True) if len(order) else np.empty(0, bool)
+    kept = last & (errors + 1 <= (1 - accuracy) * (answers + 1) + 1e-9)
+    return conformal.rounded_down(float(sure[order][np.flatnonzero(kept)[-1]])) if kept.any() else NEVER
+
+
+def measure(test: Answered, limits: Limits, wanted: Wanted) -> dict[str, Any]:
+    """Return what the limits do on test images, for metrics/test.json: the blocks `sets`, `unknown`, `answering`."""
+    rows = [
+        {"level": level, **conformal.measure(test.labels, test.probabilities, thresholds), "thresholds": thresholds}
+        for level, thresholds in limits.sets.items()
+    ]
+    table: dict[str, Any] = {"sets": {"level": limits.level, "asked": wanted.set_level, "levels": rows}}
+    if test.similarity is not None:
+        flagged = ~(test.similarity >= (limits.similarity or -1.0))
+        known = {"share": wanted.unknown_share, "threshold": limits.similarity, "n": len(flagged)}
+        table["unknown"] = known | _share("flagged", int(flagged.sum()), len(flagged))
+    asked = {"share": wanted.answer_share, "accuracy": wanted.answer_accuracy}
+    given = test.confidence >= (limits.confidence or 0.0)
+    table["answering"] = {
+        "asked": asked,
+        "threshold": limits.confidence,
+        "aurc": area(test),
+        **_share("answered", int(given.sum()), len(given)),
+        **_share("accuracy", int(test.right[given].sum()), int(given.sum())),
+    }
+    return table
+
+
+def read(table: dict[str, Any]) -> tuple[Wanted, Limits]:
+    """Return what was wanted and found from the blocks that `measure` made."""
+    sets, unknown, answering = table["sets"], table.get("unknown", {}), table["answering"]
+    asked = answering["asked"]
+    wanted = Wanted(sets["asked"], unknown.get("share", 0.0), asked["share"], asked["accuracy"])
+    by_level = {row["level"]: row["thresholds"] for row in sets["levels"]}
+    return wanted, Limits(sets["level"], by_level, answering["threshold"], unknown.get("threshold"))
+
+
+def curve(test: Answered) -> Iterator[tuple[float, float, float]]:
+    """Yield (share answered, accuracy of the answers, lowest confidence), the surest answers first, POINTS at most."""
+    order = np.argsort(-test.confidence, kind="stable")
+    right = np.cumsum(test.right[order])
+    n = len(order)
+    for place in np.unique(np.linspace(0, n - 1, min(POINTS, n)).round().astype(int)) if n else ():
+        yield (place + 1) / n, float(right[place]) / (place + 1), float(test.confidence[order[place]])
+
+
+def area(test: Answered) -> float | None:
+    """Return the mean share of errors over all shares answered, the area under the risk-coverage curve; 0 is best."""
+    n = len(test.labels)
+    if not n:
+        return None
+    errors = np.cumsum(~test.right[np.argsort(-test.confidence, kind="stable")])
+    # Rounded before the sum, to a grid on which no partial sum rounds.
+    risks = np.rint(errors / np.arange(1, n + 1) * 2.0**30)
+    return round(float(risks.sum() / 2.0**30 / n), conformal.DIGITS)
+
+
+def _share(name: str, count: int, n: int) -> dict[str, Any]:
+    low, high = wilson(count, n)
+    share = round(count / n, conformal.DIGITS) if n else None
+    ends = (None if end is None else round(end, conformal.DIGITS) for end in (low, high))
+    return dict(zip((name, f"{name}_low", f"{name}_high"), (share, *ends), strict=True))

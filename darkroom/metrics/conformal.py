@@ -1,0 +1,131 @@
+"""Sets of classes that hold the right one with a stated probability: split conformal prediction.
+
+A class is in a picture's set when its calibrated probability reaches the class's threshold (M. Sadinle, J. Lei and
+L. Wasserman, JASA 114, 2019); of all sets with the same coverage these are the smallest. Thresholds are quantiles of
+the probabilities that validation images give to their own class, so that a new picture from where these came from has
+its class in the set with a probability of at least the level, whatever the classifier. Two things are added. The most
+probable class is always in the set: no set is empty, and coverage can only rise. And a class with enough validation
+images has a threshold of its own, so that the level holds for its pictures, not only on average (V. Vovk, ACML 2012).
+
+Everything here is sorting and counting: the same bits on every processor.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from darkroom.metrics.intervals import wilson
+
+LEVELS = (0.9, 0.95, 0.99)
+ENOUGH = 5.0  # validation images of a class, times 1 - level, from which it has a threshold of its own
+DIGITS = 6  # of a threshold; it is rounded down, to the side of a larger set
+
+Thresholds = float | list[float]  # one for all classes, or one a class
+
+
+def quantile(values: np.ndarray, share: float) -> float | None:
+    """Return a value that a further one from the same source falls below with a probability of at most `share`.
+
+    `values` (n,), finite. The k-th smallest with k = share (n + 1), rounded down, is such a value; None where k is 0:
+    so few values promise nothing.
+    """
+    k = math.floor(round(share * (len(values) + 1), 9))
+    return rounded_down(float(np.sort(values)[k - 1])) if k >= 1 else None
+
+
+def rounded_down(value: float) -> float:
+    """Return the largest number of DIGITS decimals that is not above `value`."""
+    return math.floor(value * 10**DIGITS) / 10**DIGITS
+
+
+def thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float) -> Thresholds | None:
+    """Return the probability from which a class is in the set, at `level`; None with too few validation images.
+
+    `labels` (n,) and `probabilities` (n, K) of the validation images that have an answer. Classes without enough images
+    share a threshold: that of their own images, or, where these are too few, the lower of the one of all images and the
+    lowest that any of theirs has.
+    """
+    missed, own = 1 - level, probabilities[np.arange(len(labels)), labels]
+    for_all = quantile(own, missed)
+    if for_all is None:
+        return None
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    large = counts >= math.ceil(round(ENOUGH / missed, 9))
+    if not large.any():
+        return for_all
+    others = own[~large[labels]]
+    shared = quantile(others, missed)
+    if shared is None:
+        shared = rounded_down(min([for_all, *others.tolist()]))
+    found = np.full(len(counts), shared)
+    for place in np.flatnonzero(large):
+        found[place] = quantile(own[labels == place], missed)
+    return [float(value) for value in found]
+
+
+def sets(probabilities: np.ndarray, limits: Thresholds) -> np.ndarray:
+    """Return which classes are in the set of each picture: bool (n, K) for probabilities (n, K), at least one a row.
+
+    Nothing is ruled out, so all classes are in the set, where a row is not finite.
+    """
+    found = np.asarray(probabilities >= np.asarray(limits))
+    known = np.isfinite(probabilities).all(axis=1)
+    rows = np.flatnonzero(known)
+    found[rows, probabilities[rows].argmax(axis=1)] = True
+    found[~known] = True
+    return found
+
+
+def calibrate(
+    labels: np.ndarray, probabilities: np.ndarray, asked: float | None
+) -> tuple[float | None, dict[float, Thresholds]]:
+    """Return the level that is shown first, and the thresholds by level; (None, {}) with too few validation images.
+
+    `labels` (n,) and `probabilities` (n, K) of the validation images; `asked`: a level beside LEVELS, shown first.
+    Without one it is the lowest level above the accuracy on validation: below it, sets are hardly more than the plain
+    answers, which are right more often than the level says.
+    """
+    known = np.isfinite(probabilities).all(axis=1)
+    labels, probabilities = labels[known], probabilities[known]
+    found: dict[float, Thresholds] = {}
+    lower: Thresholds = 1.0
+    for level in sorted({*LEVELS, *([] if asked is None else [asked])}):
+        limits = thresholds(labels, probabilities, level)
+        if limits is not None:
+            # Never above that of a lower level, so that a set holds the sets of all lower levels.
+            found[level] = lower = np.minimum(limits, lower).tolist()
+    if asked in found or not found:
+        return asked if found else None, found
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    above = [level for level in found if level > accuracy]
+    return above[0] if above and asked is None else max(found), found
+
+
+def measure(labels: np.ndarray, probabilities: np.ndarray, limits: Thresholds) -> dict[str, Any]:
+    """Return how often the sets of test images hold the right class, with the 95 % interval, and how large they are."""
+    n = len(labels)
+    chosen = sets(probabilities, limits)
+    sizes = chosen.sum(axis=1)
+    held = int(chosen[np.arange(n), labels].sum())
+    low, high = wilson(held, n)
+    return {
+        "coverage": _rounded(held / n if n else None),
+        "coverage_low": _rounded(low),
+        "coverage_high": _rounded(high),
+        "mean_size": _rounded(float(sizes.sum()) / n if n else None),
+        "one_class": _rounded(float((sizes == 1).sum()) / n if n else None),
+        "largest": int(sizes.max(initial=0)),
+    }
+
+
+def in_words(names: Sequence[str], most: int = 5) -> str:
+    """Return "cat, dog or fox"; of more than `most` names, the first ones and how many more there are."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} or {len(names) - most:,} more"
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)

@@ -1,0 +1,91 @@
+"""How unlike anything seen a picture is: the cosine of its features to the nearest training features.
+
+The deep nearest neighbours of Y. Sun, Y. Ming, X. Zhu and Y. Li (ICML 2022), against a bounded set of training images,
+the references, which travel inside the exported model. `similarity` and the nodes of darkroom/export/novelty.py compute
+the same numbers bit by bit: features become whole numbers whose squares sum up to SQUARES, nearly, so that by the
+inequality of Cauchy and Schwarz no partial sum of a product of two of them rounds in float32, whatever its order.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.model import tensors
+
+NEIGHBOURS = 5  # whose mean cosine counts
+SQUARES = 2.0**21  # NEIGHBOURS times it is below 2**24, up to which float32 holds every whole number
+SMALLEST = 1e-30  # a length of features that counts as none
+FEWEST, A_CLASS = 500, 5  # references: so many, or so many a class where these are more
+CELLS = 1_250_000  # of all references: 2.5 MB in the model, and 5 MB while it runs
+BLOCK = 4096  # rows of features that are compared together
+FILE = "references.safetensors"
+
+
+@dataclass(frozen=True)
+class References:
+    """The references as whole numbers, int16 (m, D), and how many of the nearest are counted."""
+
+    whole: np.ndarray
+    neighbours: int
+
+
+def most(features: int, classes: int) -> int:
+    """Return how many references a model of so many features and classes has, at most."""
+    return max(1, min(max(FEWEST, A_CLASS * classes), CELLS // features))
+
+
+def references(features: np.ndarray, classes: int) -> References | None:
+    """Return the references that the features (m, D) of training images give; None where none of them is finite.
+
+    With fewer than NEIGHBOURS references a class, fewer neighbours are counted: a rare class has no more of them.
+    """
+    finite = features[np.isfinite(features).all(axis=1)]
+    if not finite.size:
+        return None
+    neighbours = max(1, min(NEIGHBOURS, len(finite) // max(1, classes)))
+    return References(whole(finite).astype(np.int16), neighbours)
+
+
+def whole(features: np.ndarray) -> np.ndarray:
+    """Return features (n, D) at a length of sqrt(SQUARES), rounded to whole numbers: float32."""
+    squares = np.square(features.astype(np.float64)).sum(axis=1, keepdims=True)  # exact for features on a grid
+    lengths = np.maximum(np.sqrt(squares).astype(np.float32), np.float32(SMALLEST))
+    return np.rint(features * (np.float32(math.sqrt(SQUARES)) / lengths))
+
+
+def similarity(features: np.ndarray, known: References) -> np.ndarray:
+    """Return the mean cosine of features (n, D) to their nearest references: float32 (n,), NaN where not finite."""
+    found = np.full(len(features), np.nan, np.float32)
+    others = known.whole.T.astype(np.float32)
+    for rows in _blocks(np.flatnonzero(np.isfinite(features).all(axis=1))):
+        products = whole(features[rows]) @ others
+        nearest = np.partition(products, -known.neighbours, axis=1)[:, -known.neighbours :]
+        found[rows] = nearest.sum(axis=1) * factor(known.neighbours)
+    return found
+
+
+def factor(neighbours: int) -> np.float32:
+    """Return what turns the sum of the products with so many references into their mean cosine."""
+    return np.float32(1 / (neighbours * SQUARES))
+
+
+def save(folder: Path, known: References) -> None:
+    """Write the references into models/classifier."""
+    tensors.save(folder / FILE, {"references": known.whole}, {"neighbours": known.neighbours})
+
+
+def load(folder: Path) -> References | None:
+    """Read the references in models/classifier; None where it has none. Raises WeightsError for a damaged file."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    facts = tensors.facts(path) or {}
+    return References(tensors.load(path)["references"], facts["neighbours"])
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]
