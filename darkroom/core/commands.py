@@ -5,6 +5,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
     "lr-find": ("darkroom.search.lr_find", "suggest a learning rate by a range test, and draw its curve"),
     "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
+    "repeats": ("darkroom.search.repeats", "train with several seeds: is the recipe better, not just the model?"),
     "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
     "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
     "race": ("darkroom.search.race", "find the backbone that suits these images"),

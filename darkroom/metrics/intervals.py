@@ -131,7 +131,7 @@ def _unskewed(y: float, skewness: float, draws: int) -> float:
     return 3 / skewness * ((root if cube > 0 else -root) - 1)
 
 
-def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0) -> Interval:
+def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0, z: float = Z) -> Interval:
     """Return the interval of an area in 0..1 from its resampled values (b,): normal on the logit's scale, without bias.
 
     Percentiles of the resamples are too narrow near 1, where such areas are.
@@ -143,7 +143,7 @@ def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0) -> Inte
     spread = sqrt(float(total((drawn - mean) ** 2)) / (len(drawn) - 1) * inflate)
     if not 0 < centre < 1 or spread == 0:
         return None, None
-    logit, half = float(log(centre / (1 - centre))), Z * spread / (centre * (1 - centre))
+    logit, half = float(log(centre / (1 - centre))), z * spread / (centre * (1 - centre))
     ends = [1 / (1 + float(exp(-(logit + side * half)))) for side in (-1, 1)]
     return min(ends[0], score), max(ends[1], score)
 

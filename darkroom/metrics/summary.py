@@ -65,8 +65,9 @@ class Spread:
 
     @cached_property
     def errors(self) -> int:
-        """The number of wrong answers."""
-        return int((~self.scorer.correct).sum())
+        """The number of wrong answers, or of groups with any."""
+        wrong = ~self.scorer.correct
+        return int(wrong.sum()) if self.group is None else len(np.unique(self.group[wrong]))
 
     @cached_property
     def of_a_class(self) -> float:
@@ -90,11 +91,14 @@ class Spread:
             found, inflate = influence(metric.key, self.scorer), self.inflate if metric.class_mean else 1.0
             alone = 1.0 if self.group is None else self.effect
             return intervals.score_interval(score, found, self.group, alone, inflate)
-        if metric.interval is Interval.AREA:
-            few = self.errors < intervals.FEWEST_ERRORS
-            return (None, None) if few else intervals.area_interval(score, self._areas[metric.key], self.inflate)
-        if not self.errors:  # what an error costs is unknown
+        if self.errors < (1 if self.group is None else intervals.FEWEST_GROUPS):  # what an error costs is unknown
             return None, None
+        if metric.interval is Interval.AREA:
+            if self.errors < intervals.FEWEST_ERRORS:
+                return None, None
+            # The few errors decide an area near 1: they are the draws that its spread is estimated from.
+            z = intervals.student(self.errors - 1)
+            return intervals.area_interval(score, self._areas[metric.key], self.inflate, z)
         if metric.interval is Interval.MEAN:
             values = self.scorer.losses if metric.key == "log_loss" else self.scorer.brier_terms
             return intervals.mean_interval(values, self.group)

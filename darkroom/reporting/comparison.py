@@ -109,8 +109,17 @@ class Comparison:
         """Return plain values, for a program to read."""
         return asdict(self) | {
             "params": [{"key": key, "old": old, "new": new} for key, old, new in self.params],
+            "question": self.question,
             "rows": [asdict(row) | {"verdict": row.says} for row in self.rows],
         }
+
+    @property
+    def question(self) -> str:
+        """Return which question the verdict answers: of two trained models, each with one training seed."""
+        if {key for key, _, _ in self.params} == {"train_seed"}:
+            return "Only the training seed differs: what is seen is what chance alone does to this recipe."
+        return ("This is about two trained models, each of one training seed: another seed may turn it round. "
+                "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
 
     @property
     def accuracy(self) -> Row:

@@ -17,6 +17,7 @@ def as_text(found: Comparison, show: int) -> str:
     parts = [
         f"{found.old} → {found.new}, on the same {found.n:,} test images",
         f"{SIGNS[found.verdict]} {found.sentence}",
+        found.question,
         *_about_data(found, lambda text: text),
     ]
     if found.params:
@@ -37,6 +38,7 @@ def as_markdown(found: Comparison, show: int) -> str:
     parts = [
         f"### {SIGNS[found.verdict]} {found.verdict.capitalize()}",
         f"{_escape(found.old)} → {_escape(found.new)}, on the same {found.n:,} test images: {_escape(found.sentence)}.",
+        found.question,
         *_about_data(found, _escape),
     ]
     if found.params:

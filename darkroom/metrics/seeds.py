@@ -1,0 +1,59 @@
+"""What a recipe is worth: accuracy, or its difference between two recipes, over test images and training seeds.
+
+Another seed gives another classifier, and other images another accuracy; a statement about a recipe must survive both
+(X. Bouthillier et al., MLSys 2021). Images are shared by all seeds and seeds by all images, so that the variance of the
+mean is that over images plus that over seeds.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from darkroom.metrics.intervals import by_group, student, wilson
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """`mean` over images and seeds, with its 95 % interval (None where one seed, or too few images, say nothing).
+
+    `by_seed` float64 (s,): the mean over images of each seed; `spread`: their standard deviation, None of one seed;
+    `from_seeds`: the share of the variance of `mean` that is due to seeds.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    by_seed: np.ndarray
+    spread: float | None
+    from_seeds: float | None
+
+
+def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: bool = False) -> OverSeeds:
+    """Summarise `values` (s, n): of each seed and image, 0 or 1 for right, or the `difference` of two recipes, -1 to 1.
+
+    Seeds must be the same ones for both recipes of a difference. `group` int64 (n,) of each image, where some belong
+    together. The degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
+    """
+    seeds, n = values.shape
+    by_seed, by_image = values.mean(axis=1), values.mean(axis=0)
+    mean = float(by_seed.mean())
+    sums = by_group(by_image - mean, group)
+    draws = len(sums)
+    if seeds < 2 or draws < 2:
+        return OverSeeds(mean, None, None, by_seed, None, None)
+    of_images = float((sums**2).sum()) / n**2 * draws / (draws - 1)
+    of_seeds = float(by_seed.var(ddof=1)) / seeds
+    both = of_images + of_seeds
+    spread = float(by_seed.std(ddof=1))
+    if not both:
+        low, high = (mean, mean) if difference else wilson(mean * n, n)
+        return OverSeeds(mean, low, high, by_seed, spread, None)
+    freedom = both * both / (of_images**2 / (draws - 1) + of_seeds**2 / (seeds - 1))
+    z = student(max(3.0, freedom))
+    if not difference:  # a share: as many draws as would give this variance
+        worth = mean * (1 - mean) / both
+        low, high = wilson(mean * worth, worth, z)
+    else:
+        low, high = mean - z * sqrt(both), mean + z * sqrt(both)
+    return OverSeeds(mean, low, high, by_seed, spread, of_seeds / both)

@@ -1,0 +1,140 @@
+"""`darkroom repeats [REV]`: train the recipe with several seeds, and say what it, or its change since REV, is worth.
+
+`darkroom compare` asks whether one trained model is better than another; here the question is whether the recipe is.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.core import files, yaml12
+from darkroom.core.errors import DarkroomError
+from darkroom.core.exactmath import softmax
+from darkroom.core.params import load
+from darkroom.core.progress import say
+from darkroom.core.runtime import Runtime, from_environment
+from darkroom.images.shards import open_split
+from darkroom.metrics.predictions import group_codes
+from darkroom.metrics.scores import most_probable
+from darkroom.metrics.seeds import OverSeeds, over_seeds
+from darkroom.model import classifier
+from darkroom.model.runner import cached_features
+from darkroom.reporting.runs import Revision, used_params
+from darkroom.search.project import shared_params
+from darkroom.training.data import open_data
+from darkroom.training.recipe import Recipe
+from darkroom.training.train import train
+
+SHARDS, FEATURES, BODY, OUT = Path("data/shards"), Path("data/features"), Path("models/body"), Path("repeats.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Train each recipe with each seed, answer the test set, print and write what they come to."""
+    asked = _parser().parse_args(arguments)
+    root, runtime = Path.cwd(), from_environment()
+    recipe = load(Recipe)
+    seeds = range(recipe.training_seed, recipe.training_seed + asked.seeds)
+    new = right(recipe, seeds, runtime)
+    group = group_codes(open_split(SHARDS, "test").groups())
+    found = {"seeds": list(seeds), "n": new.shape[1], "workspace": facts(over_seeds(new, group))}
+    print(in_words("this recipe", over_seeds(new, group), "accuracy"))
+    if asked.rev:
+        old = right(recipe_of(asked.rev, root, recipe), seeds, runtime)
+        for name, values, what in ((asked.rev, old, "accuracy"), ("difference", new - old, "difference")):
+            summary = over_seeds(values, group, what == "difference")
+            found[name] = facts(summary)
+            print(in_words(name if what == "accuracy" else f"since {asked.rev}", summary, what))
+        print(verdict(over_seeds(new - old, group, difference=True)))
+    files.write_json(OUT, found)
+    say(f"repeats: {OUT} has the accuracy of every seed; the test set was answered {len(seeds)} times a recipe, so "
+        "choose by validation, not by this")  # fmt: skip
+    return 0
+
+
+def right(recipe: Recipe, seeds: range, runtime: Runtime) -> np.ndarray:
+    """Return which test images the recipe's classifier of each seed gets right: float64 (seeds, n), 0 or 1."""
+    if not recipe.only_head:
+        raise DarkroomError(
+            "repeats train a head on cached features (freeze: backbone); a network that learns takes as long as its"
+            f" training each time: dvc exp run --queue -S 'train_seed=range({seeds.start},{seeds.stop})'"
+        )
+    data, test = open_data(SHARDS, FEATURES), open_split(SHARDS, "test")
+    kept = cached_features(open_split(FEATURES, "test", SHARDS))
+    if kept is None or not len(test):
+        raise DarkroomError("data/features holds no test image; run `dvc repro evaluate` first")
+    rows = []
+    for seed in seeds:
+        with contextlib.redirect_stderr(io.StringIO()):  # each of them would report its epochs
+            trained = train(data, BODY, dataclasses.replace(recipe, train_seed=seed), runtime, lambda _rows: None)
+        probabilities = softmax(classifier.logits(kept[0], trained.head), trained.temperature)
+        rows.append(most_probable(probabilities) == test.labels)
+    return np.array(rows, np.float64)
+
+
+def recipe_of(rev: str, root: Path, current: Recipe) -> Recipe:
+    """Return the recipe of a branch, tag, commit or experiment. Raises DarkroomError where its features are others."""
+    revision = Revision(rev, root)
+    params = revision.mapping("params.yaml") | used_params(revision.lock)
+    here = yaml12.read(root / "params.yaml")
+    other = sorted(key for key in shared_params(root) or () if params.get(key) != here.get(key))
+    if other:
+        raise DarkroomError(
+            f"{rev} has other data or features ({', '.join(f'{key}: {params.get(key)}' for key in other)}); recipes are"
+            " compared on the same ones: check out that commit and run `darkroom repeats` there"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        kept = dataclasses.asdict(current) | {key: params[key] for key in dataclasses.asdict(current) if key in params}
+        files.write_text(path, json.dumps(kept))
+        return load(Recipe, path)
+
+
+def facts(found: OverSeeds) -> dict[str, Any]:
+    """Return it as JSON, to six digits."""
+    values = dataclasses.asdict(found) | {"by_seed": found.by_seed.round(6).tolist()}
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def in_words(name: str, found: OverSeeds, what: str) -> str:
+    """Return one line: the mean over seeds and images, its interval, and how far seeds differ."""
+    signed = "+" if what == "difference" else ""
+    text = f"{name}: {what} {100 * found.mean:{signed}.2f} %"
+    if found.low is None or found.high is None or found.spread is None:
+        return f"{text}, of one seed: how much of it is luck is unknown; --seeds 5 tells"
+    span = f"{100 * found.low:{signed}.2f} to {100 * found.high:{signed}.2f}"
+    return (f"{text} (95 % interval over images and {len(found.by_seed)} seeds {span}); "
+            f"seeds differ by a standard deviation of {100 * found.spread:.2f} points")  # fmt: skip
+
+
+def verdict(difference: OverSeeds) -> str:
+    """Return whether the recipes differ, in a sentence."""
+    if difference.low is None or difference.high is None:
+        return "no verdict on the recipes: one seed is one draw"
+    if difference.low <= 0 <= difference.high:
+        return "no evidence that the recipes differ, over images and seeds"
+    return f"the recipe of the workspace is {'better' if difference.low > 0 else 'worse'}, over images and seeds"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darkroom repeats",
+        description="Train the recipe of params.yaml with several training seeds on the cached features, and say what"
+        " it is worth over test images and seeds. With REV: whether it is better than that revision's recipe.",
+    )
+    parser.add_argument("rev", metavar="REV", nargs="?", help="a branch, tag, commit or DVC experiment to compare with")
+    parser.add_argument("--seeds", type=_seeds, default=5, help="how many, from train_seed on (default: %(default)s)")
+    return parser
+
+
+def _seeds(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 1000")
+    return value

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from darkroom.metrics.seeds import over_seeds
+
+
+def recipe(rng: np.random.Generator, seeds: int, images: int, accuracy: float, luck: float) -> np.ndarray:
+    """Return which images each seed's classifier gets right: hard images for all, and seeds that differ by `luck`."""
+    hard = rng.normal(size=images)
+    own = rng.normal(size=(seeds, images)) * 0.7 + rng.normal(size=(seeds, 1)) * luck
+    threshold = np.quantile(np.random.default_rng(0).normal(size=200_000) * np.sqrt(1 + 0.49 + luck**2), accuracy)
+    return (hard + own < threshold).astype(float)
+
+
+@pytest.mark.parametrize(("images", "luck"), [(150, 0.0), (150, 0.3), (2000, 0.3)])
+@pytest.mark.parametrize("accuracy", [0.7, 0.95])
+def test_the_interval_over_images_and_seeds_holds_the_accuracy_of_the_recipe(images, luck, accuracy):
+    rng, held, one_seed = np.random.default_rng(1), 0, 0
+    for _ in range(300):
+        values = recipe(rng, 5, images, accuracy, luck)
+        found = over_seeds(values)
+        held += found.low <= accuracy <= found.high
+        half = 1.96 * np.sqrt(values[0].mean() * (1 - values[0].mean()) / images)
+        one_seed += abs(values[0].mean() - accuracy) <= half
+    assert held / 300 >= 0.92
+    assert luck == 0 or images == 150 or one_seed / 300 < 0.8  # what an interval over images alone holds
+
+
+@pytest.mark.parametrize("images", [150, 2000])
+def test_equal_recipes_differ_in_at_most_one_of_twenty_comparisons(images):
+    rng, alarms = np.random.default_rng(2), 0
+    for _ in range(300):
+        hard = rng.normal(size=images)
+        old, new = (
+            (hard + rng.normal(size=(5, images)) * 0.7 + rng.normal(size=(5, 1)) * 0.3 < 1.2).astype(float)
+            for _ in range(2)
+        )
+        found = over_seeds(new - old, difference=True)
+        alarms += not found.low <= 0 <= found.high
+    assert alarms / 300 <= 0.07
+
+
+def test_images_of_a_group_are_one_draw():
+    rng = np.random.default_rng(0)
+    values = np.tile(np.repeat(rng.random(20) < 0.8, 10), (5, 1)).astype(float)
+    values[0, :3] = 0
+    grouped, alone = over_seeds(values, np.arange(200) // 10), over_seeds(values)
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+def test_one_seed_or_one_image_has_no_interval_and_a_perfect_recipe_has_wilsons():
+    assert over_seeds(np.ones((1, 50))).low is None
+    assert over_seeds(np.ones((3, 1))).low is None
+    found = over_seeds(np.ones((3, 50)))
+    assert (found.mean, found.high, found.spread) == (1, 1, 0)
+    assert 0.9 < found.low < 0.95
+    same = over_seeds(np.zeros((3, 50)), difference=True)
+    assert (same.low, same.high) == (0, 0)
