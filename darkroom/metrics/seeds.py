@@ -42,12 +42,13 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     draws = len(sums)
     if seeds < 2 or draws < 2:
         return OverSeeds(mean, None, None, by_seed, None, None)
-    of_images = float((sums**2).sum()) / n**2 * draws / (draws - 1)
+    # One image more that differs: where none does, the recipes need not be the same (Agresti and Min, 2005).
+    of_images = float((sums**2).sum() + difference) / n**2 * draws / (draws - 1)
     of_seeds = float(by_seed.var(ddof=1)) / seeds
     both = of_images + of_seeds
     spread = float(by_seed.std(ddof=1))
     if not both:
-        low, high = (mean, mean) if difference else wilson(mean * n, n)
+        low, high = wilson(mean * n, n)
         return OverSeeds(mean, low, high, by_seed, spread, None)
     freedom = both * both / (of_images**2 / (draws - 1) + of_seeds**2 / (seeds - 1))
     z = student(max(3.0, freedom))

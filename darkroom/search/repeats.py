@@ -32,7 +32,8 @@ from darkroom.training.data import open_data
 from darkroom.training.recipe import Recipe
 from darkroom.training.train import train
 
-SHARDS, FEATURES, BODY, OUT = Path("data/shards"), Path("data/features"), Path("models/body"), Path("repeats.json")
+SHARDS, FEATURES, BODY = Path("data/shards"), Path("data/features"), Path("models/body")
+OUT = Path(".darkroom/repeats.json")
 
 
 def main(arguments: list[str]) -> int:
