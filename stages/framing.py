@@ -11,6 +11,7 @@ from darkroom.core.params import load, param
 from darkroom.core.stage import run
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.preprocessing import CHOICES, framing
+from darkroom.model.timm_models import check_licence
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class FramingParams:
     resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
+    accept_license: str = param("licence of published weights that you accept though it limits their use")
 
 
 def main(out: Path) -> str:
     """Write OUT, the fields of darkroom/images/framing.py."""
     params = load(FramingParams)
+    if params.weights == "imagenet" and params.backbone.startswith(TIMM):
+        check_licence(params.backbone.removeprefix(TIMM), params.accept_license)
     chosen = framing(params.image_size, params.resize, params.backbone, params.weights)
     files.write_json(out, chosen.facts())
     return f"{chosen.size} px, {chosen.resize}, {chosen.interpolation}"

@@ -2,14 +2,19 @@
 
 import difflib
 import math
+import sys
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import DarkroomError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
+USUAL, LARGE = 224, 256  # pixels
+TOKENS = ("dinov2", "dinov3")
+FREE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "bsd", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0")
 CROP_MODES = {"center": "crop", "squash": "squash", "border": "border"}  # timm's name: ours
 
 
@@ -17,7 +22,9 @@ def preprocessing(name: str) -> dict[str, Any]:
     """Return what the default weights of a timm model want, the fields of `backbones.Preprocessing`."""
     timm = _timm(name)
     config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
-    size = config["input_size"][-1]
+    wanted = config["input_size"][-1]
+    size = _sensible_size(name, wanted, timm.get_pretrained_cfg(name).num_classes)
+    config["crop_pct"] = 1.0 if size < wanted else config["crop_pct"]
     return {
         "size": size,
         "short_side": math.floor(size / config["crop_pct"]),
@@ -28,11 +35,24 @@ def preprocessing(name: str) -> dict[str, Any]:
     }
 
 
+def _sensible_size(name: str, size: int, classes: int) -> int:
+    """Return the side for `image_size: auto`: that of the weights, but USUAL for those that take any size.
+
+    Self-supervised transformers (DINOv2: 518 px) have features at any size and no classifier that was trained at one;
+    at 224 px they need an eighth of the time. A size in the name is meant.
+    """
+    return USUAL if classes == 0 and size > LARGE and str(size) not in name else size
+
+
 def build(name: str, image_size: int) -> "nn.Module":
-    """The network without its classifier: images in, features out."""
+    """The network without its classifier: images in, features out.
+
+    The features are those that the weights were made for: the class token of DINOv2 and DINOv3, otherwise timm's.
+    """
     timm = _timm(name)
+    pooling = {"global_pool": "token"} if name.startswith("vit_") and any(kind in name for kind in TOKENS) else {}
     try:
-        return timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size)
+        return timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size, **pooling)
     except TypeError:  # most convolutional networks take any size and have no such argument
         return timm.create_model(name, pretrained=False, num_classes=0)
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -59,6 +79,28 @@ def published_file(name: str) -> str:
 def licence(name: str) -> str | None:
     """Return the licence of the published weights as timm states it (apache-2.0, …); None where it does not."""
     return getattr(_timm(name).get_pretrained_cfg(name), "license", None)
+
+
+def check_licence(name: str, accepted: str) -> None:
+    """Raise WeightsError where the published weights are not free to use for everything and `accepted` does not name
+    their licence."""
+    stated = licence(name)
+    if stated and stated.lower() not in FREE and stated != accepted:
+        hub = _timm(name).get_pretrained_cfg(name).hf_hub_id or f"timm/{name}"
+        raise WeightsError(
+            f"weights: those of timm/{name} are published under {stated}, which limits their use; read it at "
+            f"https://huggingface.co/{hub}, and set `accept_license: {stated}` if it allows yours"
+        )
+
+
+def resized(net: "nn.Module", state: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
+    """Return weights of a transformer with its position embeddings interpolated to the size of `net`, by timm."""
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    wanted = net.state_dict()
+    differ = [name for name in state if name in wanted and wanted[name].shape != state[name].shape]
+    if not differ or convert is None or not all("pos_embed" in name for name in differ):
+        return state
+    return OrderedDict(convert(dict(state), net))
 
 
 def _timm(name: str) -> Any:

@@ -72,6 +72,8 @@ def resolve(
         "features": features,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
+    if weights == "imagenet" and backbone.startswith(backbones.TIMM):
+        facts["weights_licence"] = timm_models.licence(backbone.removeprefix(backbones.TIMM)) or "not stated"
     earlier = SavedClassifier.load(Path(weights)) if backbones.is_file(weights) and Path(weights).is_dir() else None
     return Resolved(Body(net, mean, std), facts, earlier)
 
@@ -193,6 +195,8 @@ def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
     state = packaged.renamed(backbone, state)
     if backbone.startswith("densenet"):  # the names that older versions of torchvision saved
         state = _renamed(state)
+    if backbone.startswith(backbones.TIMM):
+        state = timm_models.resized(net, state)
     if backbone.startswith("vit_"):
         state = _resized_positions(state, wanted, image_size)
     for name in [name for name in state if name not in wanted and NOT_BODY.match(name)]:

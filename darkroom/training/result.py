@@ -53,6 +53,7 @@ class Trained:
             "parameters": counts,
             "weights": body_facts["weights"],
             "weights_sha256": body_facts.get("weights_sha256"),
+            **{name: body_facts[name] for name in ("weights_licence",) if name in body_facts},
             "trained_on": files.digest(data.facts["shards"]),
             "params": dataclasses.asdict(recipe),
         }

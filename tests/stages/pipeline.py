@@ -11,7 +11,8 @@ DEFAULTS = {
     "split_column": "auto", "group_by": '""', "class_level": "auto", "missing_classes": "stop",
     "seed": 0, "val_fraction": 0.2, "test_fraction": 0.2, "folds": 5,
     "limit": "null", "exclude": "[]", "duplicates": "group", "image_size": 32, "resize": "crop",
-    "backbone": "small_cnn", "weights": "none", "max_rejects": 0.05,
+    "backbone": "small_cnn", "weights": "none", "accept_license": '""',
+    "max_rejects": 0.05,
 }  # fmt: skip
 STAGES = {
     fetch: {
@@ -26,7 +27,7 @@ STAGES = {
         "missing_classes",
     },
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
-    framing: {"image_size", "resize", "backbone", "weights"},
+    framing: {"image_size", "resize", "backbone", "weights", "accept_license"},
     preprocess: {"source", "max_rejects"},
 }
 

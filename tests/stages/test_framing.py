@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from darkroom.core import files
+from darkroom.core.errors import WeightsError
 from darkroom.images.framing import Framing
 from stages import framing
 from tests.stages.pipeline import write_params
@@ -31,6 +32,23 @@ def test_backbones_of_one_input_have_one_framing():
     assert resolved(image_size="auto", resize="auto", backbone="mobilenet_v2", weights="imagenet") == one
     assert files.sha256(Path("framing.json")) == digest
     assert resolved(image_size="auto", resize="auto", backbone="efficientnet_b0", weights="imagenet") != one
+
+
+def test_weights_whose_licence_limits_their_use_stop_before_they_are_fetched():
+    pytest.importorskip("timm", reason="needs the extra `timm`")
+    params = {"backbone": "timm/vit_small_patch16_dinov3", "weights": "imagenet", "image_size": "auto"}
+    params |= {"resize": "auto"}
+    message = (
+        r"those of timm/vit_small_patch16_dinov3 are published under dinov3-license, which limits their use; "
+        r"read it at https://huggingface.co/timm/.*`accept_license: dinov3-license`"
+    )
+    with pytest.raises(WeightsError, match=message):
+        resolved(**params)
+    with pytest.raises(WeightsError, match="dinov3-license"):
+        resolved(**params, accept_license="mit")
+    assert resolved(**params, accept_license="dinov3-license").size == 256
+    assert resolved(**params | {"weights": "none"}).size == 256
+    assert resolved(**params | {"backbone": "timm/resnet18"}).size == 224
 
 
 def test_what_is_decoded_depends_on_no_param_of_the_model_or_of_augmentation():
