@@ -1,0 +1,120 @@
+"""Which images to label next? Strategies beside random choice, with the labels of real data sets hidden.
+
+    python -m benchmarks.labelling RUN…
+
+A RUN is the folder of a finished run with a frozen backbone, whose labels are taken for the truth. A third of its images
+judge. Of the others 30 are labelled at first, and 30 more in each round, as the strategy says; a logistic regression on
+the cached features learns from them. Printed is the mean accuracy over the rounds, of ten seeds, and its difference from
+random choice with a standard error.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.images.shards import Shards
+from darkroom.review.evidence import unit_components
+from darkroom.review.ranking import margins, most_useful, spread
+
+FIRST, MORE, ROUNDS, SEEDS = 30, 30, 6, 10
+JUDGES = 1 / 3
+# features, probabilities of the unlabelled; features of the labelled; how many; random
+Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
+
+
+def by_chance(features, _probabilities, _known, count, random):
+    """Any image is as good as another."""
+    return random.permutation(len(features))[:count]
+
+
+def by_margin(_features, probabilities, _known, count, _random):
+    """T. Scheffer, C. Decomain and S. Wrobel, IDA 2001: the smallest lead of the first class over the second."""
+    return np.argsort(margins(probabilities), kind="stable")[:count]
+
+
+def by_core_set(features, _probabilities, known, count, _random):
+    """O. Sener and S. Savarese, ICLR 2018: the furthest from all that is labelled, one after the other."""
+    return spread(features, known, count)
+
+
+def by_badge(features, probabilities, _known, count, random):
+    """J. Ash et al., ICLR 2020: k-means++ on the gradients of the last layer at the model's own answers."""
+    errors = probabilities.copy()
+    errors[np.arange(len(errors)), probabilities.argmax(axis=1)] -= 1
+    size = (errors**2).sum(axis=1) * (features**2).sum(axis=1)
+    chosen = [int(size.argmax())]
+    distance = np.full(len(features), np.inf)
+    while len(chosen) < count:
+        last = chosen[-1]
+        products = (errors @ errors[last]) * (features @ features[last])  # of the outer products, which are never made
+        distance = np.minimum(distance, np.maximum(size + size[last] - 2 * products, 0))
+        distance[chosen] = 0
+        chosen.append(int(random.choice(len(features), p=distance / distance.sum())))
+    return np.array(chosen)
+
+
+def by_darkroom(features, probabilities, known, count, _random):
+    """`darkroom next`: core-set among the images of the smallest margins."""
+    return most_useful(features, probabilities, known, count)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "random": by_chance,
+    "margin": by_margin,
+    "core-set": by_core_set,
+    "BADGE": by_badge,
+    "darkroom next": by_darkroom,
+}
+
+
+def simulate(values: np.ndarray, near: np.ndarray, labels: np.ndarray, strategy: Strategy, seed: int) -> np.ndarray:
+    """Return the accuracy on the judges after each round: (ROUNDS,)."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(labels))
+    judges, pool = np.split(order, [round(len(order) * JUDGES)])
+    known, found = pool[:FIRST], []
+    while len(np.unique(labels[known])) < 2:
+        random.shuffle(pool)
+        known = pool[:FIRST]
+    for number in range(ROUNDS):
+        model = LogisticRegression(C=0.1, max_iter=200).fit(values[known], labels[known])
+        found.append(float((model.predict(values[judges]) == labels[judges]).mean()))
+        if number + 1 < ROUNDS:
+            rest = np.setdiff1d(pool, known)
+            answers = model.predict_proba(values[rest])
+            chosen = strategy(near[rest], answers, near[known], MORE, np.random.default_rng([seed, number]))
+            known = np.concatenate([known, rest[chosen]])
+    return np.array(found)
+
+
+def main(arguments: list[str]) -> None:
+    """Print a table for each run."""
+    for folder in arguments:
+        parts = [Shards(Path(folder) / "data/features" / split) for split in ("train", "val", "test")]
+        values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts if len(part)])
+        values = values / np.sqrt(np.mean(values.astype(np.float64) ** 2))
+        labels, near = truth(Path(folder), parts), unit_components(parts)
+        print(f"\n{folder}: {len(labels):,} images, {labels.max() + 1} classes, {FIRST} to {FIRST + MORE * (ROUNDS - 1)}")
+        print(f"{'':14} {'mean':>7} {'last':>7}   beside random")
+        chance: np.ndarray | None = None
+        for name, strategy in STRATEGIES.items():
+            curves = np.array([simulate(values, near, labels, strategy, seed) for seed in range(SEEDS)])
+            chance = curves if chance is None else chance
+            gain = 100 * (curves - chance)[:, 1:].mean(axis=1)
+            error = gain.std(ddof=1) / SEEDS**0.5
+            print(f"{name:14} {100 * curves[:, 1:].mean():6.2f}% {100 * curves[:, -1].mean():6.2f}%   "
+                  f"{gain.mean():+.2f} ± {error:.2f}", flush=True)  # fmt: skip
+
+
+def truth(folder: Path, parts: list[Shards]) -> np.ndarray:
+    """Return the labels of the images: those of the source."""
+    del folder
+    return np.concatenate([part.labels for part in parts])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
