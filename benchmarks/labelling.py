@@ -2,10 +2,10 @@
 
     python -m benchmarks.labelling RUN…
 
-A RUN is the folder of a finished run with a frozen backbone, whose labels are taken for the truth. A third of its images
-judge. Of the others 30 are labelled at first, and 30 more in each round, as the strategy says; a logistic regression on
-the cached features learns from them. Printed is the mean accuracy over the rounds, of ten seeds, and its difference from
-random choice with a standard error.
+A RUN is the folder of a finished run with a frozen backbone, whose labels are taken for the truth. A third of its
+images judge. Of the others 30 are labelled at first, and 30 more in each round, as the strategy says; a logistic
+regression on the cached features learns from them. Printed is the mean accuracy over the rounds, of ten seeds, and its
+difference from random choice with a standard error.
 """
 
 import sys
@@ -97,8 +97,10 @@ def main(arguments: list[str]) -> None:
         parts = [Shards(Path(folder) / "data/features" / split) for split in ("train", "val", "test")]
         values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts if len(part)])
         values = values / np.sqrt(np.mean(values.astype(np.float64) ** 2))
-        labels, near = truth(Path(folder), parts), unit_components(parts)
-        print(f"\n{folder}: {len(labels):,} images, {labels.max() + 1} classes, {FIRST} to {FIRST + MORE * (ROUNDS - 1)}")
+        labels, near = np.concatenate([part.labels for part in parts]), unit_components(parts)
+        print(
+            f"\n{folder}: {len(labels):,} images, {labels.max() + 1} classes, {FIRST} to {FIRST + MORE * (ROUNDS - 1)}"
+        )
         print(f"{'':14} {'mean':>7} {'last':>7}   beside random")
         chance: np.ndarray | None = None
         for name, strategy in STRATEGIES.items():
@@ -108,12 +110,6 @@ def main(arguments: list[str]) -> None:
             error = gain.std(ddof=1) / SEEDS**0.5
             print(f"{name:14} {100 * curves[:, 1:].mean():6.2f}% {100 * curves[:, -1].mean():6.2f}%   "
                   f"{gain.mean():+.2f} ± {error:.2f}", flush=True)  # fmt: skip
-
-
-def truth(folder: Path, parts: list[Shards]) -> np.ndarray:
-    """Return the labels of the images: those of the source."""
-    del folder
-    return np.concatenate([part.labels for part in parts])
 
 
 if __name__ == "__main__":

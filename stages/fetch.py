@@ -11,6 +11,7 @@ from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.levels import common_levels
+from darkroom.sources.added import read_added
 from darkroom.sources.index import write_index
 from darkroom.sources.labels import LAYOUTS, LayoutOptions
 from darkroom.sources.open import Opened, open_source, write_facts
@@ -25,6 +26,7 @@ class FetchParams:
     """What fetch reads from params.yaml."""
 
     source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
+    added: str = param("a table of photos that people have labelled since, which are only learnt from; in Git")
     layout: str = param("where the labels are: auto finds out", choices=LAYOUTS)
     label_pattern: str = param(
         "regular expression whose group is the label in a file's name; empty: up to the separator"
@@ -54,6 +56,10 @@ def main(raw: Path, index: Path) -> str:
         try:
             opened = open_source(source, folder, params.options(), runtime)
             _say_what_was_found(source, opened)
+            added = read_added(Path(params.added), folder)
+            if added:
+                say(f"{params.added}: {len(added):,} photos that were labelled since; they are only learnt from")
+            opened.samples += added
             count, ranges = write_index(opened.samples, opened.places, index, runtime, missing=opened.missing_classes)
             opened.levels, notes = common_levels(ranges)
             _say_notes(notes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from darkroom.reporting.runs import INDEX, SPLIT, CompareError, Revision, locked_md5
 
 SPLITS = ("train", "val", "test")
-LABELS = tuple(f"data/shards/labels/{split}.json" for split in SPLITS)
+LABELS = "data/labels"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def data_change(old: Revision, new: Revision) -> DataChange | None:
 
     Raises CompareError where the tables of one of them cannot be had.
     """
-    tables = (INDEX, SPLIT, *LABELS)
+    tables = (INDEX, SPLIT, LABELS)
     if all(locked_md5(old.lock, path) == locked_md5(new.lock, path) for path in tables):
         return None
     return difference(images(old), images(new))
@@ -62,8 +62,8 @@ def images(run: Revision) -> dict[str, Image]:
     """Return the images of a run by id, with corrected labels. Raises CompareError."""
     labels = {row["id"]: row["label"] for row in csv.DictReader(io.StringIO(run.text(INDEX), newline=""))}
     splits = {row["id"]: row["split"] for row in csv.DictReader(io.StringIO(run.text(SPLIT), newline=""))}
-    for path in LABELS:
-        for sample, label in json.loads(run.optional(path) or '{"changes": {}}')["changes"].items():
+    for name in SPLITS:
+        for sample, label in json.loads(run.optional(f"{LABELS}/{name}.json") or '{"changes": {}}')["changes"].items():
             labels[sample] = label or labels.get(sample, "")
             splits[sample] = splits.get(sample, "") if label else "excluded"
     return {sample: Image(split, labels.get(sample, "")) for sample, split in splits.items()}

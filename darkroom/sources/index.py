@@ -19,7 +19,7 @@ from darkroom.images.workers import Died
 from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
-from darkroom.sources.trees import Locations
+from darkroom.sources.trees import ADDED, Locations
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
@@ -114,7 +114,8 @@ def report_lost(lost: Mapping[str, Iterable[tuple[str, str]]], missing: str) -> 
 
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
     seen: dict[str, int] = {}
-    for sample in sorted(samples, key=lambda sample: sample.location):
+    # A photo that was added comes last, so that no id depends on it.
+    for sample in sorted(samples, key=lambda sample: (sample.location.startswith(ADDED), sample.location)):
         size, sha256, phash, windows, width, height, *_ = facts[sample.location]
         identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()
         seen[identity] = seen.get(identity, 0) + 1

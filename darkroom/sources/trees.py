@@ -5,8 +5,9 @@ worker process reads by itself. A compressed tar has no such places: it is read 
 
 A *location*, as `data/index.csv` has it, is a name below the source (or beside it, when the source is a table);
 `train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are, and what an archive of archives
-held; `downloads:…` below the folder that DARKROOM_DOWNLOADS names. What a location may begin with depends on the
-source, since a user's folders and files may be called `raw:x` and `a::b.jpg`.
+held; `downloads:…` below the folder that DARKROOM_DOWNLOADS names; `added://…` a photo that people have labelled since.
+What a location may begin with depends on the source, since a user's folders and files may be called `raw:x` and
+`a::b.jpg`.
 """
 
 import errno
@@ -32,6 +33,7 @@ STORES = {
     "memory": "fsspec",
 }  # fmt: skip
 ADDRESS = re.compile(rf"({'|'.join(STORES)}):/+(.+)")  # pathlib makes one slash of two
+ADDED = "added://"  # a photo that was labelled since, in data/raw/added; no path below a source begins so
 FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
 
@@ -185,6 +187,8 @@ class Locations:
         return self._known[path]
 
     def _path(self, location: str) -> str:
+        if location.startswith(ADDED):
+            return f"{self._bases[RAW]}/{ADDED.rstrip(':/')}/{location.removeprefix(ADDED)}"
         if self._card or (self._archive and location + MEMBER != self._archive):
             for prefix, base in self._bases.items():
                 if location.startswith(prefix):

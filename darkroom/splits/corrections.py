@@ -20,6 +20,7 @@ from darkroom.core.errors import SourceError
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
+ONLY_TRAINS = "added"  # the official split of photos that people have labelled since (darkroom.sources.added)
 CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
 SHOWN = 5
 

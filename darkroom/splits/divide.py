@@ -9,8 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from darkroom.core.errors import ParamsError, SourceError
-from darkroom.splits.assign import ANY, DROPPED, EXCLUDED, SPLITS, TEST, VAL, Samples, assign, folds, limited
+from darkroom.splits.assign import (
+    ANY,
+    DROPPED,
+    EXCLUDED,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VAL,
+    Samples,
+    assign,
+    folds,
+    limited,
+    places,
+)
 from darkroom.splits.columns import Columns
+from darkroom.splits.corrections import ONLY_TRAINS
 from darkroom.splits.duplicates import clusters, joined
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
@@ -67,7 +81,9 @@ def divide(index: Columns, options: SplitOptions) -> Division:
     fold = np.full(len(index), -1, np.int32)
     rows = np.flatnonzero(~_excluded(index, options.exclude))
     _check_classes(index, rows, options.exclude)
-    officials = np.array([SPLITS.index(name) if name else ANY for name in index.officials.names], np.int8)
+    officials = np.array([SPLITS.index(name) if name in SPLITS else ANY for name in index.officials.names], np.int8)
+    only_trains = index.officials.codes[rows] == index.officials.code(ONLY_TRAINS)
+    added, rows = rows[only_trains], rows[~only_trains]  # the others are divided as if these were not there
     copy_of = np.arange(len(index))
     copy_of[rows] = _copies(index, rows, options.duplicates, officials)
     if options.duplicates == "drop":
@@ -79,7 +95,34 @@ def divide(index: Columns, options: SplitOptions) -> Division:
         rows = limited(samples, rows, options.seed, options.limit)
     split[rows] = assign(samples, rows, options.seed, options.val_fraction, options.test_fraction)
     fold[rows] = folds(samples, rows, split[rows], options.seed, options.folds)
+    if len(added):
+        _add(index, added, Division(index.ids, split, fold, copy_of), options)
     return Division(index.ids, split, fold, copy_of)
+
+
+def _add(index: Columns, added: np.ndarray, division: Division, options: SplitOptions) -> None:
+    """Put the samples `added` int64 (m,) into train; one that copies an image of val or test is dropped.
+
+    One that copies a training image gets its fold, the others one that depends on what they are and the seed.
+    """
+    split, fold, copy_of = division.split, division.fold, division.copy_of
+    split[added] = TRAIN
+    fold[added] = (places(options.seed, index.ids[added], "fold") * options.folds).astype(np.int32)
+    if options.duplicates == "ignore":
+        return
+    rows = np.flatnonzero((split < DROPPED) | np.isin(np.arange(len(index)), added))
+    windows = index.windows[rows] if len(index.windows) else index.windows
+    cluster = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
+    is_added = np.isin(rows, added)
+    for member in np.flatnonzero(is_added):
+        others = rows[(cluster == cluster[member]) & (~is_added | (rows < rows[member]))]
+        if not len(others):
+            continue
+        strictest = others[int(np.lexsort((others, -split[others]))[0])]  # test, then val, then train
+        copy_of[rows[member]] = copy_of[strictest]
+        fold[rows[member]] = fold[strictest]
+        if split[strictest] != TRAIN or options.duplicates == "drop":
+            split[rows[member]], fold[rows[member]] = DROPPED, -1
 
 
 def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:

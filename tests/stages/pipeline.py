@@ -8,7 +8,7 @@ from stages import fetch, framing, preprocess, split
 
 DEFAULTS = {
     "source": "pictures", "layout": "auto", "label_pattern": '""', "path_column": "auto", "label_column": "auto",
-    "split_column": "auto", "group_by": '""', "class_level": "auto", "missing_classes": "stop",
+    "split_column": "auto", "group_by": '""', "class_level": "auto", "added": "added.csv", "missing_classes": "stop",
     "seed": 0, "val_fraction": 0.2, "test_fraction": 0.2, "folds": 5,
     "limit": "null", "exclude": "[]", "duplicates": "group", "image_size": 32, "resize": "crop",
     "backbone": "small_cnn", "weights": "none", "accept_license": '""',
@@ -24,6 +24,7 @@ STAGES = {
         "split_column",
         "group_by",
         "class_level",
+        "added",
         "missing_classes",
     },
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
