@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "race": ("darkroom.search.race", "find the backbone that suits these images"),
     "learning-curve": ("darkroom.search.learning_curve", "say what more images would bring"),
     "review": ("darkroom.review.command", "look at doubtful images and correct their labels, in the browser"),
+    "next": ("darkroom.review.next_photos", "choose which unlabelled photos to label next"),
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
     "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }

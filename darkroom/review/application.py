@@ -140,7 +140,7 @@ def _add_data(routes: APIRouter, review: Review) -> None:
 
     @routes.get("/items")
     def items(id: Annotated[list[str], Query(max_length=MOST_TILES)]) -> dict[str, Any]:
-        return {"items": [review.item(review.index(name)) for name in id]}
+        return {"items": [review.tile(name) for name in id]}
 
     @routes.get("/sample")
     def sample(id: str, queue: str = "") -> dict[str, Any]:
@@ -154,6 +154,9 @@ def _add_data(routes: APIRouter, review: Review) -> None:
 def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> None:
     @routes.get("/picture")
     def picture(id: str) -> Response:
+        if review.proposals and id in review.proposals.position:
+            data, media = encode(review.proposals.pixels(id))
+            return Response(data, media_type=media, headers={"cache-control": KEPT})
         index = review.index(id)
         if index < review.samples.pictured:
             data, media = encode(review.samples.pixels(index))
@@ -162,7 +165,10 @@ def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> No
 
     @routes.get("/original")
     def original(id: str) -> Response:
-        data, media = originals.shown(review.samples.all[review.index(id)])
+        if review.proposals and id in review.proposals.position:
+            data, media = review.proposals.originals.shown(review.proposals.photo(id))
+        else:
+            data, media = originals.shown(review.samples.all[review.index(id)])
         return Response(data, media_type=media)
 
 

@@ -15,8 +15,11 @@ from darkroom.core.progress import say
 from darkroom.core.text import one_line
 from darkroom.review.decisions import DecisionLog
 from darkroom.review.evidence import Evidence, gather
+from darkroom.review.proposals import NAME as PROPOSED
+from darkroom.review.proposals import Proposals
 from darkroom.review.queues import Queue, of_the_data, of_the_model
 from darkroom.review.samples import Samples
+from darkroom.review.unlabelled import PROPOSED as LIST
 from darkroom.splits.corrections import DECISIONS, Correction
 
 NEIGHBOURS, ANSWERS = 8, 9
@@ -45,7 +48,8 @@ class Review:
         self.evidence: Evidence | None = None
         self.queues = {queue.name: queue for queue in of_the_data(self.samples)}
         self.problem = ""
-        self._seen, self._lock = 0, threading.Lock()
+        self.proposals = _proposals(root, self.samples.params)
+        self._followed, self._seen, self._lock = 0, 0, threading.Lock()
         self._follow()
 
     def analyse(self) -> None:
@@ -72,7 +76,8 @@ class Review:
             "images": len(self.samples),
             "analysed": self.evidence is not None or bool(self.problem),
             "problem": self.problem,
-            "queues": [self._queue_facts(queue) for queue in self._all_queues()],
+            "queues": [self._queue_facts(queue) for queue in self._all_queues()]
+            + ([self.proposals.facts()] if self.proposals else []),
             "classes": [{"name": name, "count": count, "learnt": learnt} for name, count, learnt in self._classes()],
             "decisions": counts,
             "corrections": self.log.path.name,
@@ -85,6 +90,9 @@ class Review:
 
     def page(self, queue: str, start: int, count: int, is_open: bool) -> dict[str, Any]:
         """Return `count` samples of a queue from `start` on; `is_open`: of those without a decision."""
+        if self.proposals and queue == PROPOSED:
+            items, total = self.proposals.page(max(0, start), count, is_open)
+            return {"total": total, "start": max(0, start), "version": self._seen, "items": items}
         found = self._queue(queue)
         order = found.order
         if is_open:
@@ -92,6 +100,12 @@ class Review:
         shown = order[max(0, start) : max(0, start) + count].tolist()
         items = [self.item(index) | {"why": found.why(index)} for index in shown]
         return {"total": len(order), "start": max(0, start), "version": self._seen, "items": items}
+
+    def tile(self, name: str) -> dict[str, Any]:
+        """Return what a tile shows of the sample or photo with this id. Raises DarkroomError."""
+        if self.proposals and name in self.proposals.position:
+            return self.proposals.item(name)
+        return self.item(self.index(name))
 
     def item(self, index: int) -> dict[str, Any]:
         """Return what a tile shows of a sample."""
@@ -109,6 +123,8 @@ class Review:
 
     def detail(self, name: str, queue: str) -> dict[str, Any]:
         """Return all that is known of a sample. Raises DarkroomError where there is no such sample."""
+        if self.proposals and name in self.proposals.position:
+            return self.proposals.detail(name)
         index = self.index(name)
         sample, evidence = self.samples.all[index], self.evidence
         beside = self._queue(queue).beside(index) if queue in self.queues else -1
@@ -125,6 +141,11 @@ class Review:
 
     def decide(self, changes: Sequence[Change]) -> dict[str, Any]:
         """Write decisions; return what was decided before, as changes that undo them. Raises DarkroomError."""
+        if self.proposals and all(change.id in self.proposals.position for change in changes):
+            checked = [(change.id, *_checked(change), change.note) for change in changes]
+            undo = self.proposals.decide(checked)
+            self._follow()
+            return {"undo": undo, "version": self._seen}
         wanted = {self.samples.all[index].key: self._correction(index, change)
                   for change in changes for index in [self.index(change.id)]}  # fmt: skip
         before = self.log.record(wanted)
@@ -152,14 +173,10 @@ class Review:
         ]  # fmt: skip
 
     def _correction(self, index: int, change: Change) -> Correction | None:
-        if change.decision == WITHDRAWN:
+        decision, becomes = _checked(change)
+        if decision == WITHDRAWN:
             return None
-        if change.decision not in DECISIONS:
-            raise DarkroomError(f"{change.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
-        becomes = " ".join(change.becomes.split()) if change.decision == "relabel" else ""
-        if change.decision == "relabel" and not (becomes and becomes.isprintable()):
-            raise DarkroomError("a new label needs at least one character, and no control characters")
-        sample, decision = self.samples.all[index], change.decision
+        sample = self.samples.all[index]
         given = {self.samples.given(copy) for copy in self.samples.by_key[sample.key]}
         if decision == "keep" and len(given) > 1:  # the same bytes under two labels: this one is right
             decision, becomes = "relabel", sample.label
@@ -174,13 +191,12 @@ class Review:
         """Take over what has changed in the file; `own`: what this process has just written."""
         with self._lock:
             version = self.log.refresh()
-            if version == self._seen:
-                return
-            if own is not None and version == self._seen + 1:
+            if own is not None and version == self._followed + 1:
                 self.samples.change(own)
-            else:
+            elif version != self._followed:
                 self.samples.apply(dict(self.log.decided()))
-            self._seen = version
+            self._followed = version
+            self._seen = version + (self.proposals.log.refresh() if self.proposals else 0)
 
     def _all_queues(self) -> list[Queue]:
         decided = np.flatnonzero(self.samples.decided)
@@ -243,3 +259,25 @@ class Review:
         if math.isnan(row[best]) or self.evidence.classes[best] == self.samples.all[index].label:
             return None
         return {"class": self.evidence.classes[best], "probability": round(float(row[best]), 4)}
+
+
+def _checked(change: Change) -> tuple[str, str]:
+    """Return the decision and the new label that the page asks for. Raises DarkroomError for what cannot be meant."""
+    if change.decision not in (*DECISIONS, WITHDRAWN):
+        raise DarkroomError(f"{change.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
+    becomes = " ".join(change.becomes.split()) if change.decision == "relabel" else ""
+    if change.decision == "relabel" and not (becomes and becomes.isprintable()):
+        raise DarkroomError("a new label needs at least one character, and no control characters")
+    return change.decision, becomes
+
+
+def _proposals(root: Path, params: dict[str, Any]) -> Proposals | None:
+    """Return the photos to label next, if any were chosen for the run as it is."""
+    if not (root / LIST).exists():
+        return None
+    try:
+        found = Proposals(root, Path(params["added"]))
+    except (DarkroomError, KeyError, ValueError) as error:
+        say(f"review: the photos of `darkroom next` are not shown: {error}; run it again")
+        return None
+    return found if found.names else None

@@ -23,13 +23,16 @@ from tests.stages import pipeline
 SPLITS = ("train", "val", "test")
 
 
-def write_digits(folder: Path, count: int, wrong: int, seed: int = 0) -> dict[str, str]:
-    """Write digits as PNGs, a folder a class, `wrong` of them in another's; return the true label of each of those."""
+def write_digits(folder: Path, count: int, wrong: int, seed: int = 0, first: int = 0) -> dict[str, str]:
+    """Write `count` digits from `first` on as PNGs, a folder a class, `wrong` of them in another's.
+
+    Returns the true label of each of those.
+    """
     pixels, labels = load_digits(return_X_y=True)
     random = np.random.default_rng(seed)
-    chosen = set(random.permutation(count)[:wrong].tolist())
+    chosen = set((first + random.permutation(count)[:wrong]).tolist())
     planted = {}
-    for number in range(count):
+    for number in range(first, first + count):
         label = (labels[number] + random.integers(1, 10)) % 10 if number in chosen else labels[number]
         path = folder / str(label) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darkroom.core import files
 from tests.project import Project
 from tests.review.run import decisions, reviewing, write_digits
-from tests.review.test_page import correct_by_keyboard, wait_for_errors, wait_until_saved
+from tests.review.test_page import (
+    another_comes,
+    correct_by_keyboard,
+    in_hand,
+    press,
+    wait_for_errors,
+    wait_until_saved,
+)
 
 SHOWN = 0.15  # share of all images that a person looks at
 WRONG = 30
@@ -99,3 +107,53 @@ def test_thirty_wrong_labels_of_digits_are_found_and_both_labels_figures_are_tol
     right = re.search(r"^accuracy +([\d.]+) +([\d.]+)", said, re.MULTILINE)
     assert float(right[2]) > new  # corrected labels agree with the answers better than wrong ones
     assert float(right[1]) > old
+
+
+@pytest.mark.slow
+def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, open_page):
+    project = Project(tmp_path)
+    write_digits(tmp_path / "photos", 400, 0)
+    write_digits(tmp_path / "sorted", 200, 0, first=400)
+    (tmp_path / "new").mkdir()
+    truth = {}
+    for path in sorted((tmp_path / "sorted").rglob("*.png")):
+        truth[path.name] = path.parent.name
+        path.rename(tmp_path / "new" / path.name)
+    (tmp_path / "new/broken.jpg").write_bytes(b"no picture")
+    project.set(source="photos", views=0, augment="none")
+    project.dvc("repro")
+    before = splits_of(project)
+    said = project.run(sys.executable, "-m", "darkroom.cli", "next", "new", "--count", "12").stderr
+    assert "12 of 200 photos to label next" in said
+    with reviewing(project.folder) as review:
+        page = open_page(review.url, "#next/0")
+        page.locator(".tile").first.wait_for()
+        made = {}
+        for number in range(12):
+            here = in_hand(page)
+            label = truth[here] if number else "a new class"
+            press(page, "r")
+            page.keyboard.type(label)
+            press(page, "Enter")
+            made[here] = label
+            if number < 11:
+                assert another_comes(page, here)
+        page.locator("#queues", has_text="Label next✓").wait_for()
+    rows = list(files.read_csv(tmp_path / "added/photos.csv"))
+    assert sorted(row["becomes"] for row in rows) == sorted(made.values())
+    assert all((tmp_path / "added" / row["id"]).is_file() for row in rows)
+    shutil.rmtree(tmp_path / "new")  # the copies stay
+    project.dvc("repro")
+    after = splits_of(project)
+    assert {name: split for name, split in after.items() if name in before} == before
+    new = [split for name, split in after.items() if name not in before]
+    assert (len(new), set(new) - {"dropped"}) == (12, {"train"})
+    assert "a new class" in (tmp_path / "plots/predictions.csv").read_text().splitlines()[0]
+    shutil.copytree(tmp_path / "sorted", tmp_path / "new")
+    again = project.run(sys.executable, "-m", "darkroom.cli", "next", "new", check=False).stderr
+    assert "holds no image; expected files such as photo.jpg in it" in again
+
+
+def splits_of(project: Project) -> dict[str, str]:
+    """The split of each image of the run."""
+    return {row["id"]: row["split"] for row in files.read_csv(project.folder / "data/split.csv")}

@@ -40,7 +40,7 @@ const inspector = {
       picture.dataset.id = item.id;
       showPicture(picture, item);
     }
-    picture.alt = `${item.location}, labelled ${item.was}`;
+    picture.alt = `${item.location}, ${item.was ? `labelled ${item.was}` : "without a label"}`;
     const size = detail ? `, ${detail.width} × ${detail.height} px` : "";
     $("location").textContent = `${item.location} (${item.split}${size})`;
     $("label").replaceChildren(...labelOf(item));
@@ -121,6 +121,8 @@ const inspector = {
 
 function labelOf(item) {
   const now = make("b", "", item.label || "excluded");
+  if (!item.was && !item.label) return [make("span", "", item.decision ? "Left without a label" : "No label yet")];
+  if (!item.was) return [make("span", "", "Label: "), now];
   if (item.label === item.was) return [make("span", "", "Label: "), now];
   return [make("span", "", "Label: "), make("s", "", item.was), make("span", "", " → "), now];
 }

@@ -142,10 +142,10 @@ function dress(box, item) {
   box.tabIndex = item === inHand() ? 0 : -1;
   box.setAttribute("aria-selected", String(selected.has(item.id)));
   const guess = item.proposal ? `${item.proposal.class}? ${percent(item.proposal.probability, 0)}` : item.pictured ? "" : item.why ?? "";
-  box.querySelector(".name").textContent = item.label && item.label !== item.was ? `${item.was} → ${item.label}` : item.was;
+  box.querySelector(".name").textContent = item.label && item.label !== item.was ? `${item.was || "new"} → ${item.label}` : item.was || "no label";
   box.querySelector(".guess").textContent = guess || "\u00a0";
   box.querySelector(".mark").textContent = item.decision ? WORDS[item.decision] + (item.saving ? " …" : "") : "";
-  box.setAttribute("aria-label", `${item.location}, labelled ${item.was}${guess ? `, ${guess}` : ""}${item.decision ? `, ${WORDS[item.decision]}` : ""}`);
+  box.setAttribute("aria-label", `${item.location}, ${item.was ? `labelled ${item.was}` : "no label"}${guess ? `, ${guess}` : ""}${item.decision ? `, ${WORDS[item.decision]}` : ""}`);
 }
 
 function redress() { tiles().forEach((box, place) => { if (items[place]) dress(box, items[place]); }); }
@@ -202,7 +202,10 @@ function decideNow(decision, becomes = "") {
   const chosen = selected.size ? items.filter((item) => selected.has(item.id)) : [inHand()].filter(Boolean);
   if (!chosen.length) return;
   const note = $("note").value.trim();
-  const changes = chosen.map((item) => ({ id: item.id, decision, becomes, queue, note }));
+  const changes = chosen.map((item) => {
+    const guess = item.unlabelled && decision === "keep"; // there is no label to keep but the model's
+    return { id: item.id, decision: guess ? "relabel" : decision, becomes: guess ? item.proposal.class : becomes, queue, note };
+  });
   $("note").value = "";
   const several = selected.size > 0;
   send(chosen, changes, true);

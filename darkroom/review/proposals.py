@@ -1,0 +1,118 @@
+"""What the page shows of proposed photos, and the labels that they get: copies in `added/`, rows of its table."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.text import one_line
+from darkroom.model.classifier import SavedClassifier
+from darkroom.review.decisions import DecisionLog
+from darkroom.review.originals import Originals
+from darkroom.review.samples import Sample
+from darkroom.review.unlabelled import PROPOSED, Cache
+from darkroom.splits.corrections import Correction
+
+NAME = "next"
+LOCK = Path(".darkroom/added.lock")
+
+
+class Proposals:
+    """The photos that the last `darkroom next` chose. `position`: the number of each in the list, by its sha256."""
+
+    def __init__(self, root: Path, table: Path) -> None:
+        facts = files.read_json(root / PROPOSED)
+        source = Path(facts["source"])
+        self.cache, self.table = Cache(root, source), table
+        number = {photo.sha256: at for at, photo in enumerate(self.cache.photos)}
+        self.names = [name for name in facts["photos"] if name in number]
+        self.position = {name: place for place, name in enumerate(self.names)}
+        self._at = [number[name] for name in self.names]
+        self.log = DecisionLog(root / table, root / LOCK)
+        self.originals = Originals(root, str(source))
+        saved = SavedClassifier.load(root / "models/classifier")
+        features = [part.rows(np.arange(len(part)))[:, 0] for part in self.cache.features()]
+        self.classes = saved.classes
+        values = np.concatenate(features)[self._at] if self.names else np.empty((0, 1))
+        self.probabilities = saved.probabilities(values) if self.names else np.empty((0, len(self.classes)))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the page says of the list."""
+        decided = sum(name in self.log.decided() for name in self.names)
+        return {
+            "name": NAME, "title": "Label next", "count": len(self.names), "open": len(self.names) - decided,
+            "total": len(self.names),
+            "about": f"Photos of {self.cache.source} without a label. Those that get one are only learnt from.",
+        }  # fmt: skip
+
+    def page(self, start: int, count: int, is_open: bool) -> tuple[list[dict[str, Any]], int]:
+        """Return `count` items from `start` on, and how many there are; `is_open`: of those without a decision."""
+        names = [name for name in self.names if not (is_open and name in self.log.decided())]
+        return [self.item(name) for name in names[start : start + count]], len(names)
+
+    def item(self, name: str) -> dict[str, Any]:
+        """Return what a tile shows of a photo."""
+        place = self.position[name]
+        decision = self.log.decided().get(name)
+        row = self.probabilities[place]
+        best = int(row.argmax())
+        return {
+            "id": name, "location": self.photo(name).location, "was": "", "split": "not in the run",
+            "label": decision.becomes if decision else "", "decision": decision.decision if decision else "",
+            "proposal": {"class": self.classes[best], "probability": round(float(row[best]), 4)},
+            "pictured": True, "unlabelled": True, "why": f"number {place + 1:,} of the photos to label next",
+        }  # fmt: skip
+
+    def detail(self, name: str) -> dict[str, Any]:
+        """Return all that is known of a photo."""
+        photo, row = self.photo(name), self.probabilities[self.position[name]]
+        best = np.argsort(-row, kind="stable")[:9].tolist()
+        decision = self.log.decided().get(name)
+        return self.item(name) | {
+            "width": photo.width, "height": photo.height, "bytes": photo.bytes, "reason": "",
+            "answers": [{"class": self.classes[at], "probability": round(float(row[at]), 5)} for at in best],
+            "beside": None, "nearest": [], "copies": [], "note": decision.note if decision else "",
+        }  # fmt: skip
+
+    def photo(self, name: str) -> Sample:
+        """Return a photo as a sample, which `originals` reads."""
+        found = self.cache.photos[self._at[self.position[name]]]
+        return Sample(name, name, name, found.location, "", "", "", -1, found.width, found.height, found.bytes)
+
+    def pixels(self, name: str) -> np.ndarray:
+        """Return the pixels (S, S, 3) uint8 of a photo, as the model sees them."""
+        return self.cache.pixels(self._at[self.position[name]])
+
+    def decide(self, changes: Sequence[tuple[str, str, str, str]]) -> list[dict[str, str]]:
+        """Write decisions (id, decision, new label, note), "none" to withdraw; return those that undo them.
+
+        A photo that gets a label is copied beside the table first, so that it stays when its folder does not.
+        """
+        wanted: dict[str, Correction | None] = {}
+        for name, decision, becomes, note in changes:
+            wanted[name] = None if decision == "none" else self._correction(name, decision, becomes, note)
+        before = self.log.record(wanted)
+        return [
+            {"id": name, "decision": old.decision if old else "none", "becomes": old.becomes if old else "",
+             "note": old.note if old else ""} for name, old in before.items()
+        ]  # fmt: skip
+
+    def _correction(self, name: str, decision: str, becomes: str, note: str) -> Correction:
+        photo = self.photo(name)
+        place = photo.location
+        if decision == "keep":  # there is no label to keep but the model's guess
+            decision, becomes = "relabel", self.item(name)["proposal"]["class"]
+        if decision == "relabel":
+            place = f"photos/{name[:32]}{PurePosixPath(photo.location).suffix.lower()}"
+            target = self.log.path.parent / place
+            if not target.exists():
+                try:
+                    files.write_bytes(target, self.originals.read(photo))
+                except OSError as error:
+                    raise DarkroomError(f"{target}: {error.strerror}; the decision is not saved") from error
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Correction(name, one_line(place), decision, "", becomes, f"review: {NAME}", when, one_line(note)[:500])

@@ -1,0 +1,160 @@
+"""Photos without labels: each is decoded and embedded once into a cache, and those worth labelling first are proposed.
+
+The cache `.darkroom/next/<key>/` belongs to one body and framing. Each time that new photos come, a part is added to
+it: `index.csv`, and shards of pixels and of features. `.darkroom/next/proposed.json` has what was chosen last.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import progress
+from darkroom.core.runtime import Runtime
+from darkroom.images.formats import SUFFIXES
+from darkroom.images.framing import Framing
+from darkroom.images.preprocess import decoded, rows_of_splits
+from darkroom.images.shard_writer import write_shards
+from darkroom.images.shards import Shards
+from darkroom.model.classifier import SavedClassifier
+from darkroom.model.runner import OnnxBody, batch_size
+from darkroom.review.evidence import unit_components
+from darkroom.review.ranking import margins, most_useful
+from darkroom.sources.index import COLUMNS, write_index
+from darkroom.sources.labels import Sample
+from darkroom.sources.trees import FACTS, MEMBER, Locations, open_tree
+
+CACHE, PROPOSED = Path(".darkroom/next"), Path(".darkroom/next/proposed.json")
+BODY, FRAMING, RAW = Path("models/body/body.onnx"), Path("data/framing.json"), Path("data/raw")
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An unlabelled photo: its sha256, its location below the folder it was found in, and its size in pixels."""
+
+    sha256: str
+    location: str
+    width: int
+    height: int
+    bytes: int
+
+
+class Cache:
+    """The photos of a folder or archive that have been embedded by the body of the run in `root`, in `parts`."""
+
+    def __init__(self, root: Path, source: Path) -> None:
+        if not (root / BODY).exists() or not (root / FRAMING).exists():
+            raise DarkroomError(f"{BODY} is missing: photos are compared by a frozen backbone; run `dvc repro` with "
+                                "freeze: backbone first")  # fmt: skip
+        self.root, self.source = root, source
+        framing = files.read_json(root / FRAMING) | files.read_json(root / RAW / FACTS).get("levels", {})
+        self.framing = Framing(**framing)
+        state = [files.sha256(root / BODY), framing, str(source.resolve())]
+        self.folder = root / CACHE / files.digest(state)[:16]
+        self.photos: list[Photo] = []
+        self.parts: list[Path] = []
+        for part in sorted(self.folder.glob("part-*/features")):
+            self._take(part.parent)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def update(self, runtime: Runtime) -> None:
+        """Decode and embed the photos that are new. Raises DarkroomError."""
+        tree = open_tree(self.source)
+        prefix = "" if self.source.is_dir() else self.source.name + MEMBER
+        found = [Sample(prefix + name, UNLABELLED) for name in tree.files if name.lower().endswith(SUFFIXES)]
+        if not found:
+            raise DarkroomError(f"{self.source} holds no image; expected files such as photo.jpg in it")
+        places = Locations(self.source, self.root / RAW, runtime.downloads)
+        places.know(tree)
+        here = self.folder / "index.csv"
+        write_index(found, places, here, runtime, hashing=False)
+        tried = {row["sha256"] for part in self.parts for row in files.read_csv(part / "index.csv")} | {""}
+        rows = {row["sha256"]: row for row in files.read_csv(here) if row["sha256"] not in tried}  # of equal files one
+        if rows:
+            folder = self.folder / f"part-{len(self.parts):05d}"
+            with files.fresh_folder(folder) as part:
+                files.write_csv(part / "index.csv", COLUMNS, rows.values())
+                self._embed(list(rows.values()), places, part, runtime)
+            self._take(folder)
+
+    def features(self) -> list[Shards]:
+        """Return the features of all photos, part by part, in order."""
+        return [Shards(part / "features") for part in self.parts]
+
+    def pixels(self, at: int) -> np.ndarray:
+        """Return the pixels (S, S, 3) uint8 of photo number `at`."""
+        for part in self.parts:
+            shards = Shards(part / "images")
+            if at < len(shards):
+                return shards.rows(np.array([at]))[0]
+            at -= len(shards)
+        raise IndexError(at)
+
+    def _embed(self, rows: list[dict[str, str]], places: Locations, part: Path, runtime: Runtime) -> None:
+        split = rows_of_splits(rows, {row["id"]: "train" for row in rows})
+        size = self.framing.size
+        with decoded(split, places, self.framing, runtime, part) as (prepared, scratch):
+            pixels = np.memmap(scratch, np.uint8, "r", shape=(len(rows), size, size, 3))
+            with write_shards(part / "images", "images", [UNLABELLED]) as writer:
+                for rank, row in enumerate(split["train"]):
+                    if row["id"] not in prepared.rejects:
+                        writer.add(pixels[rank], 0, row["sha256"])
+                writer.close()
+        images = Shards(part / "images")
+        body = OnnxBody(self.root / BODY, runtime.threads)
+        with write_shards(part / "features", "features", [UNLABELLED]) as writer:
+            count = batch_size(images)
+            names = iter(images.ids())
+            for batch, _ in progress(images.batches(count), "embedding", -(-len(images) // count), "batch"):
+                for row in body.features(batch):
+                    writer.add(row[None], 0, next(names))
+            writer.close()
+
+    def _take(self, part: Path) -> None:
+        rows = {row["sha256"]: row for row in files.read_csv(part / "index.csv")}
+        for name in Shards(part / "features").ids():
+            row = rows[name]
+            self.photos.append(Photo(name, row["location"], int(row["width"]), int(row["height"]), int(row["bytes"])))
+        self.parts.append(part)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A photo that is worth a label: its number in the cache, the model's probabilities (K,), and their margin."""
+
+    at: int
+    photo: Photo
+    probabilities: np.ndarray
+    margin: float
+
+
+def propose(cache: Cache, known: set[str], count: int) -> tuple[list[Proposal], list[str]]:
+    """Return the `count` photos to label next, the most useful first, and the model's classes.
+
+    `known`: sha256 of images that the run has, or that somebody has decided about.
+    """
+    saved = SavedClassifier.load(cache.root / "models/classifier")
+    learnt = [Shards(cache.root / "data/features" / split) for split in ("train", "val")]
+    parts = cache.features()
+    near = unit_components([*(part for part in learnt if len(part)), *parts])
+    labelled, unlabelled = np.split(near, [sum(map(len, learnt))])
+    values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts])
+    rows = np.array([at for at, photo in enumerate(cache.photos) if photo.sha256 not in known], np.int64)
+    if not len(rows):
+        raise DarkroomError(f"every photo of {cache.source} has a label already, or was decided about")
+    probabilities = saved.probabilities(values[rows])
+    chosen = most_useful(unlabelled[rows], probabilities, labelled, count)
+    lead = margins(probabilities)
+    found = [Proposal(int(rows[at]), cache.photos[rows[at]], probabilities[at], float(lead[at])) for at in chosen]
+    return found, saved.classes
+
+
+def keep_proposed(cache: Cache, proposals: list[Proposal]) -> None:
+    """Write what was proposed, for `darkroom review`."""
+    facts = {"source": str(cache.source.resolve()), "photos": [proposal.photo.sha256 for proposal in proposals]}
+    files.write_json(cache.root / PROPOSED, facts)
