@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.core import files
+from darkroom.core.text import shortened
 from darkroom.metrics.predictions import Predictions
-from darkroom.reporting.figures import GRID, INK, drawn_names, new_figure
+from darkroom.reporting import sheets
+from darkroom.reporting.figures import caption_names
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
 
 NATURAL = 12  # classes up to which the order of the names is kept: it often means something, as of digits
 LONGEST = 18  # characters of a name
 NAMED = 40  # classes up to which each is named on the axes of the figure
 SHOWN_ROWS, SHOWN_COLUMNS = 25, 24  # of the part with names when there are more
 GRAIN = 1_000_000  # probabilities are counted in such parts, in integers: the same order on every processor
+MARGIN, LABEL = 16, 24  # pixels around a matrix, and for the name of an axis
+FEW = 4  # classes whose cells are drawn larger
+OVERVIEW = 1000  # pixels of a side
+LINES = (229, 231, 235)
+DARK = 0.55  # the share above which white is read better than black
+# From white to dark blue, evenly spaced in what the eye sees as lightness.
+BLUES = np.array([(247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107)])
 NEIGHBOURS = 10  # similar classes that are looked at for each class
 
 
@@ -83,30 +92,25 @@ def similar_order(alike: np.ndarray) -> np.ndarray:
     )
 
 
-def confusion_figure(counts: np.ndarray, classes: Sequence[str], order: np.ndarray | None = None) -> "Figure":
+def confusion_sheet(counts: np.ndarray, classes: Sequence[str], order: np.ndarray | None = None) -> "Image":
     """Draw the counts (K, K), row truth, column answer, coloured by the share of the row, in the `order` of classes.
 
     Up to NAMED classes each cell holds its count. Beyond that names cannot be read: the whole matrix without them
-    stands beside the rows with most wrong answers, with names, and the answers that these rows got.
+    stands beside the rows with most wrong answers, with names, and the answers that these rows got. By Pillow: it is
+    drawn in every experiment, and importing matplotlib alone takes longer than the rest of evaluate.
     """
     order = np.arange(len(classes)) if order is None else order
-    drawn = drawn_names(classes, LONGEST)
+    drawn = shortened(caption_names(classes), LONGEST)
     counts, names = counts[np.ix_(order, order)], [drawn[number] for number in order.tolist()]
     if len(names) <= NAMED:
-        side = float(np.clip(1.9 + 0.52 * len(names), 4.6, 16))
-        figure = new_figure(side + 0.6, side)
-        _matrix(figure.add_subplot(), counts, names, names, "Share of each row (numbers: images)")
-        return figure
-    figure = new_figure(19, 9.6)
-    whole, part = figure.subplots(1, 2)
-    _overview(whole, counts)
+        return _matrix(counts, names, names, "Share of each row (numbers: images)")
     rows, columns = worst_part(counts)
     shown = np.column_stack(
         [counts[np.ix_(rows, columns)], counts[rows].sum(axis=1) - counts[np.ix_(rows, columns)].sum(axis=1)]
     )
     title = f"The {len(rows)} classes with most wrong answers (colour: share of the row)"
-    _matrix(part, shown, [names[i] for i in rows], [*(names[i] for i in columns), "(others)"], title)
-    return figure
+    part = _matrix(shown, [names[i] for i in rows], [*(names[i] for i in columns), "(others)"], title)
+    return _side_by_side(_overview(counts), part)
 
 
 def worst_part(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,37 +126,93 @@ def worst_part(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.sort(columns[answers[columns] > 0])
 
 
-def _matrix(axes: "Axes", counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
+def _matrix(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> "Image":
+    """Draw one matrix with its names, and its counts where they are not zero."""
+    from PIL import Image, ImageDraw
+
+    cell, size = (120, 16) if len(rows) <= FEW else (58, 15) if len(rows) <= NATURAL else (42, 13)
+    font, heading = sheets.font(size), sheets.font(16, bold=True)
+    upright = max((font.getlength(name) for name in columns), default=0) > cell - 8
+    longest = [max((int(font.getlength(name)) for name in names), default=0) for names in (rows, columns)]
+    left, top, below = MARGIN + LABEL + longest[0] + 14, MARGIN + 30, (longest[1] if upright else size + 4) + 8
+    wide, tall = cell * len(columns), cell * len(rows)
+    width = left + max(wide, int(heading.getlength(title))) + MARGIN
+    panel = Image.new("RGB", (width, top + tall + below + LABEL + MARGIN), sheets.PAPER)
     share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto" if len(rows) != len(columns) else "equal")
-    across, down = columns, rows
-    size = 10 if len(rows) <= 12 else 8
-    upright = max(map(len, across), default=0) > 3
-    axes.set_xticks(range(len(across)), across, rotation=90 if upright else 0, fontsize=size)
-    axes.set_yticks(range(len(down)), down, fontsize=size)
-    axes.set(xlabel="predicted", ylabel="actual")
-    axes.set_title(title, fontsize=11)
-    axes.tick_params(length=0)
+    panel.paste(Image.fromarray(_coloured(share)).resize((wide, tall), Image.Resampling.NEAREST), (left, top))
+    pen = ImageDraw.Draw(panel)
+    for number in range(len(columns) + 1):
+        pen.line([(left + number * cell, top), (left + number * cell, top + tall)], LINES)
+    for number in range(len(rows) + 1):
+        pen.line([(left, top + number * cell), (left + wide, top + number * cell)], LINES)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        pale = share[row, column] > 0.55
-        axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center",
-                  color="white" if pale else INK, fontsize=size if counts.max() < 1000 else size - 2)  # fmt: skip
-    axes.set_xticks(np.arange(-0.5, len(across)), minor=True)
-    axes.set_yticks(np.arange(-0.5, len(down)), minor=True)
-    axes.grid(which="minor", color=GRID, linewidth=0.6)
-    axes.tick_params(which="minor", length=0)
+        colour = sheets.PAPER if share[row, column] > DARK else sheets.INK
+        centre = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
+        pen.text(centre, f"{counts[row, column]:,}", colour, font, "mm")
+    for number, name in enumerate(rows):
+        pen.text((left - 8, top + (number + 0.5) * cell), name, sheets.INK, font, "rm")
+    for number, name in enumerate(columns):
+        across = left + (number + 0.5) * cell
+        if upright:
+            _upright(panel, name, font, round(across), top + tall + 8)
+        else:
+            pen.text((across, top + tall + 6), name, sheets.INK, font, "mt")
+    pen.text((left, MARGIN), title, sheets.INK, heading)
+    pen.text((left + wide / 2, panel.height - MARGIN), "predicted", sheets.PALE, sheets.font(15), "mb")
+    _upright(panel, "actual", sheets.font(15), MARGIN + LABEL // 2, top + tall // 2, sheets.PALE, middle=True)
+    return panel
 
 
-def _overview(axes: "Axes", counts: np.ndarray) -> None:
-    share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
+def _overview(counts: np.ndarray) -> "Image":
+    """Draw a matrix of many classes without names, a few pixels a cell."""
+    from PIL import Image, ImageDraw
+
+    share = np.sqrt(counts / np.maximum(counts.sum(axis=1), 1)[:, None])
     # Above a thousand classes a pixel holds several cells: keep the strongest, so that no confusion is lost.
-    fold = -(-len(counts) // 1000)
+    fold = -(-len(counts) // OVERVIEW)
     if fold > 1:
         side = -(-len(counts) // fold)
         padded = np.zeros((side * fold, side * fold))
         padded[: len(counts), : len(counts)] = share
         share = padded.reshape(side, fold, side, fold).max(axis=(1, 3))
-    extent = (-0.5, len(counts) - 0.5, len(counts) - 0.5, -0.5)
-    axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, interpolation="nearest", extent=extent)
-    axes.set(xlabel="predicted (similar classes side by side)", ylabel="actual")
-    axes.set_title(f"All {len(counts):,} classes (colour: square root of the share of the row)", fontsize=11)
+    side = len(share) * max(1, OVERVIEW // len(share))
+    left, top = MARGIN + LABEL, MARGIN + 30
+    panel = Image.new("RGB", (left + side + MARGIN, top + side + LABEL + MARGIN), sheets.PAPER)
+    panel.paste(Image.fromarray(_coloured(share)).resize((side, side), Image.Resampling.NEAREST), (left, top))
+    pen = ImageDraw.Draw(panel)
+    pen.rectangle((left, top, left + side, top + side), outline=LINES)
+    title = f"All {len(counts):,} classes (colour: square root of the share of the row)"
+    pen.text((left, MARGIN), title, sheets.INK, sheets.font(16, bold=True))
+    under = "predicted (similar classes side by side)"
+    pen.text((left + side / 2, panel.height - MARGIN), under, sheets.PALE, sheets.font(15), "mb")
+    _upright(panel, "actual", sheets.font(15), MARGIN + LABEL // 2, top + side // 2, sheets.PALE, middle=True)
+    return panel
+
+
+def _side_by_side(one: "Image", two: "Image") -> "Image":
+    from PIL import Image
+
+    both = Image.new("RGB", (one.width + MARGIN + two.width, max(one.height, two.height)), sheets.PAPER)
+    both.paste(one, (0, 0))
+    both.paste(two, (one.width + MARGIN, 0))
+    return both
+
+
+def _upright(
+    panel: "Image", text: str, font: "FreeTypeFont", centre: int, top: int,
+    colour: tuple[int, int, int] = sheets.INK, middle: bool = False,
+) -> None:  # fmt: skip
+    """Write text upwards around the column `centre`; its end is at the row `top`, or its `middle` is."""
+    from PIL import Image, ImageDraw
+
+    left, above, right, under = font.getbbox(text)
+    line = Image.new("RGB", (max(int(right - left), 1), max(int(under - above), 1)), sheets.PAPER)
+    ImageDraw.Draw(line).text((-left, -above), text, colour, font)
+    turned = line.transpose(Image.Transpose.ROTATE_90)
+    panel.paste(turned, (centre - turned.width // 2, top - turned.height // 2 if middle else top))
+
+
+def _coloured(share: np.ndarray) -> np.ndarray:
+    """Return the colours of shares 0..1 (R, C): uint8 (R, C, 3)."""
+    steps = np.linspace(0, 1, len(BLUES))
+    return np.stack([np.interp(share, steps, channel).round() for channel in BLUES.T], axis=-1).astype(np.uint8)

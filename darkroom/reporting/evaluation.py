@@ -1,4 +1,4 @@
-"""Everything that evaluate draws, in plots/test: data files and figures. A new figure is one entry in SHEETS or PLOTS.
+"""Everything that evaluate draws, in plots/test: data files and figures. A new figure is one entry in SHEETS.
 
 Nothing here rests on a sum of floats that another processor would round otherwise: the files are hashed by DVC. The map
 of the features does, and belongs to the report.
@@ -19,13 +19,11 @@ from darkroom.metrics.label_errors import likely_label_errors
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import confusion
 from darkroom.reporting import gallery
-from darkroom.reporting.confusion import confusion_figure, similar_order, similarity
-from darkroom.reporting.figures import save
+from darkroom.reporting.confusion import confusion_sheet, similar_order, similarity
 from darkroom.reporting.gallery import Photos
 from darkroom.reporting.sheets import save_png
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 SUSPECT_COLUMNS = ("id", "label", "answer", "label_probability", "answer_probability", "split", "location")
@@ -90,14 +88,12 @@ def draw_all(folder: Path, material: Material) -> None:
     files.write_csv(folder / "label_errors.csv", SUSPECT_COLUMNS, _suspect_rows(material))
     for name, draw in SHEETS.items():
         save_png(folder / f"{name}.png", draw(material))
-    for name, plot in PLOTS.items():
-        save(folder / f"{name}.png", plot(material))
 
 
-def _confusion(material: Material) -> "Figure":
+def _confusion(material: Material) -> "Image":
     own = material.test.predictions
     counts = confusion(own.labels, own.predicted, len(own.classes))
-    return confusion_figure(counts, own.classes, similar_order(similarity(own)))
+    return confusion_sheet(counts, own.classes, similar_order(similarity(own)))
 
 
 def _looks(material: Material) -> "Image":
@@ -106,13 +102,13 @@ def _looks(material: Material) -> "Image":
 
 
 SHEETS: dict[str, Callable[[Material], "Image"]] = {
+    "confusion": _confusion,
     "worst_errors": lambda material: gallery.worst_errors(material.photos),
     "least_certain": lambda material: gallery.least_certain(material.photos),
     "confused_pairs": lambda material: gallery.confused_pairs(material.photos),
     "where_it_looks": _looks,
     "label_errors": lambda material: gallery.suspects(material.unseen, material.suspects),
 }
-PLOTS: dict[str, Callable[[Material], "Figure"]] = {"confusion": _confusion}
 
 
 def _error_rows(material: Material) -> Iterator[tuple[Any, ...]]:

@@ -46,20 +46,18 @@ def draw_sheet(
 
     groups = [group for group in groups if group.tiles]
     width = GAP + columns * (side + GAP)
-    heads = _wrapped(title, _font(20, bold=True), width - 2 * GAP)
+    heads = _wrapped(title, font(20, bold=True), width - 2 * GAP)
     top = GAP + len(heads) * 26 + 8
     height = top + sum(_height(group, columns, side) for group in groups) + (0 if groups else LINE + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(heads):
-        pen.text((GAP, GAP + number * 26), line, INK, _font(20, bold=True))
+        pen.text((GAP, GAP + number * 26), line, INK, font(20, bold=True))
     if not groups:
-        pen.text((GAP, top), nothing, PALE, _font(16))
+        pen.text((GAP, top), nothing, PALE, font(16))
     for group in groups:
         if group.heading:
-            pen.text(
-                (GAP, top), _fitted(group.heading, _font(16, bold=True), width - 2 * GAP), INK, _font(16, bold=True)
-            )
+            pen.text((GAP, top), _fitted(group.heading, font(16, bold=True), width - 2 * GAP), INK, font(16, bold=True))
             top += 28
         for row in _rows(group.tiles, columns):
             left = GAP
@@ -86,8 +84,8 @@ def _draw_tile(sheet: "Image", tile: Tile, left: int, top: int, side: int) -> No
         sheet.paste(Image.fromarray(pixels).resize((side, side), how), (left + number * (side + GAP), top))
     room = len(tile.images) * (side + GAP) - GAP
     for number, (text, colour) in enumerate(tile.lines):
-        font = _font(15 if side == SIDE else 12)
-        pen.text((left, top + side + 6 + number * LINE), _fitted(text, font, room), colour, font)
+        small = font(15 if side == SIDE else 12)
+        pen.text((left, top + side + 6 + number * LINE), _fitted(text, small, room), colour, small)
 
 
 def _rows(tiles: Sequence[Tile], columns: int) -> list[list[Tile]]:
@@ -112,7 +110,8 @@ def _height(group: Group, columns: int, side: int) -> int:
 
 
 @cache
-def _font(size: int, bold: bool = False) -> "FreeTypeFont":
+def font(size: int, bold: bool = False) -> "FreeTypeFont":
+    """Return DejaVu Sans in a size in pixels."""
     from PIL import ImageFont
 
     # matplotlib brings DejaVu Sans, which knows more scripts than Pillow's own; finding it does not import matplotlib.

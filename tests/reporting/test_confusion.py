@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.reporting import figures
-from darkroom.reporting.confusion import Pair, confusion_figure, pairs, similar_order, similarity, worst_part
+from darkroom.reporting import sheets
+from darkroom.reporting.confusion import Pair, confusion_sheet, pairs, similar_order, similarity, worst_part
 from tests.metrics.test_summary import predictions
 
 
@@ -11,9 +11,9 @@ from tests.metrics.test_summary import predictions
 def test_a_confusion_matrix_of_any_size_is_drawn(classes, tmp_path):
     rng = np.random.default_rng(0)
     counts = np.diag(rng.integers(0, 9, classes))
-    figures.save(tmp_path / "c.png", confusion_figure(counts, [f"class {n}" for n in range(classes)]))
+    sheets.save_png(tmp_path / "c.png", confusion_sheet(counts, [f"class {n}" for n in range(classes)]))
     with Image.open(tmp_path / "c.png") as image:
-        assert min(image.size) > 300
+        assert min(image.size) > 200
         assert max(image.size) < 2600
 
 

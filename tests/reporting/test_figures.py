@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-from darkroom.reporting.confusion import confusion_figure
-from darkroom.reporting.figures import drawn_names, save
+from darkroom.reporting.confusion import confusion_sheet
+from darkroom.reporting.figures import drawn_names
+from darkroom.reporting.sheets import save_png
 
 
 def test_classes_that_the_font_cannot_draw_have_their_number():
@@ -21,5 +22,5 @@ def test_a_figure_of_any_names_is_drawn_without_a_missing_glyph(tmp_path, names)
     counts = np.eye(len(names), dtype=int) * 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        save(tmp_path / "confusion.png", confusion_figure(counts, names))
+        save_png(tmp_path / "confusion.png", confusion_sheet(counts, names))
     assert (tmp_path / "confusion.png").stat().st_size > 1000

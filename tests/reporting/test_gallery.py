@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.reporting import figures, gallery, sheets
-from darkroom.reporting.confusion import confusion_figure
+from darkroom.reporting import gallery, sheets
+from darkroom.reporting.confusion import confusion_sheet
 from darkroom.reporting.gallery import Photos
 from tests.metrics.test_scores import draw
 from tests.metrics.test_summary import predictions
@@ -70,7 +70,7 @@ def test_nearly_certain_is_not_called_certain(share, text):
 def test_pngs_depend_on_their_pixels_alone(tmp_path):
     for name in "ab":
         sheets.save_png(tmp_path / f"{name}.png", gallery.worst_errors(photos(50, 3)))
-        figures.save(tmp_path / f"{name}-m.png", confusion_figure(np.eye(3, dtype=int) * 5, ["a", "$b$", "c"]))
+        sheets.save_png(tmp_path / f"{name}-m.png", confusion_sheet(np.eye(3, dtype=int) * 5, ["a", "$b$", "c"]))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a-m.png").read_bytes() == (tmp_path / "b-m.png").read_bytes()
 
