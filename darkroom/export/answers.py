@@ -14,6 +14,7 @@ from darkroom.export.agreement import SAME_FEATURES, TOLERANCE, Agreement, requi
 from darkroom.export.graph import after_body
 from darkroom.images.shards import Shards
 from darkroom.metrics.abstention import Answered
+from darkroom.metrics.predictions import group_codes
 from darkroom.model import novelty
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import EXACT, ONNX
@@ -94,7 +95,7 @@ def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
     parts = [session.run(wanted, {"images": batch}) for batch in images]
     shares = np.concatenate([part[0] for part in parts] or [np.empty((0, len(shards.classes)), np.float32)])
     similarity = np.concatenate([part[1] for part in parts] or [np.empty(0, np.float32)]) if told else None
-    return Answered(shards.labels, shares.astype(np.float64), similarity)
+    return Answered(shards.labels, shares.astype(np.float64), similarity, group_codes(shards.groups()))
 
 
 def _check_similarity(model: onnx.ModelProto, saved: SavedClassifier, machine: Runtime) -> None:

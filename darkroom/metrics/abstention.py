@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from darkroom.metrics import conformal
-from darkroom.metrics.intervals import wilson
 
 POINTS = 200  # of the curve
 NEVER = 2.0  # a confidence that no answer reaches
@@ -35,11 +34,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None."""
+    """Answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None.
+
+    `group` int64 (n,): of images that may err together; None where each is a draw of its own.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
     similarity: np.ndarray | None
+    group: np.ndarray | None = None
 
     @property
     def confidence(self) -> np.ndarray:
@@ -116,22 +119,26 @@ def _for_accuracy(sure: np.ndarray, right: np.ndarray, accuracy: float) -> float
 def measure(test: Answered, limits: Limits, wanted: Wanted) -> dict[str, Any]:
     """Return what the limits do on test images, for metrics/test.json: the blocks `sets`, `unknown`, `answering`."""
     rows = [
-        {"level": level, **conformal.measure(test.labels, test.probabilities, thresholds), "thresholds": thresholds}
+        {
+            "level": level,
+            **conformal.measure(test.labels, test.probabilities, thresholds, test.group),
+            "thresholds": thresholds,
+        }
         for level, thresholds in limits.sets.items()
     ]
     table: dict[str, Any] = {"sets": {"level": limits.level, "asked": wanted.set_level, "levels": rows}}
     if test.similarity is not None:
         flagged = ~(test.similarity >= (limits.similarity or -1.0))
         known = {"share": wanted.unknown_share, "threshold": limits.similarity, "n": len(flagged)}
-        table["unknown"] = known | _share("flagged", int(flagged.sum()), len(flagged))
+        table["unknown"] = known | conformal.share("flagged", flagged, test.group)
     asked = {"share": wanted.answer_share, "accuracy": wanted.answer_accuracy}
     given = test.confidence >= (limits.confidence or 0.0)
     table["answering"] = {
         "asked": asked,
         "threshold": limits.confidence,
         "aurc": area(test),
-        **_share("answered", int(given.sum()), len(given)),
-        **_share("accuracy", int(test.right[given].sum()), int(given.sum())),
+        **conformal.share("answered", given, test.group),
+        **conformal.share("accuracy", test.right[given], None if test.group is None else test.group[given]),
     }
     return table
 
@@ -163,10 +170,3 @@ def area(test: Answered) -> float | None:
     # Rounded before the sum, to a grid on which no partial sum rounds.
     risks = np.rint(errors / np.arange(1, n + 1) * 2.0**30)
     return round(float(risks.sum() / 2.0**30 / n), conformal.DIGITS)
-
-
-def _share(name: str, count: int, n: int) -> dict[str, Any]:
-    low, high = wilson(count, n)
-    share = round(count / n, conformal.DIGITS) if n else None
-    ends = (None if end is None else round(end, conformal.DIGITS) for end in (low, high))
-    return dict(zip((name, f"{name}_low", f"{name}_high"), (share, *ends), strict=True))

@@ -60,7 +60,7 @@ class Answers:
     def answered(self) -> Answered:
         """What the limits of abstention are found from and measured on."""
         own = self.predictions
-        return Answered(own.labels, own.probabilities, self.similarity)
+        return Answered(own.labels, own.probabilities, self.similarity, own.group)
 
     @cached_property
     def locations(self) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.metrics.intervals import wilson
+from darkroom.metrics import intervals
 
 LEVELS = (0.9, 0.95, 0.99)
 ENOUGH = 5.0  # validation images of a class, times 1 - level, from which it has a threshold of its own
@@ -103,21 +103,32 @@ def calibrate(
     return above[0] if above and asked is None else max(found), found
 
 
-def measure(labels: np.ndarray, probabilities: np.ndarray, limits: Thresholds) -> dict[str, Any]:
+def measure(
+    labels: np.ndarray, probabilities: np.ndarray, limits: Thresholds, group: np.ndarray | None = None
+) -> dict[str, Any]:
     """Return how often the sets of test images hold the right class, with the 95 % interval, and how large they are."""
     n = len(labels)
     chosen = sets(probabilities, limits)
     sizes = chosen.sum(axis=1)
-    held = int(chosen[np.arange(n), labels].sum())
-    low, high = wilson(held, n)
-    return {
-        "coverage": _rounded(held / n if n else None),
-        "coverage_low": _rounded(low),
-        "coverage_high": _rounded(high),
-        "mean_size": _rounded(float(sizes.sum()) / n if n else None),
-        "one_class": _rounded(float((sizes == 1).sum()) / n if n else None),
+    return share("coverage", chosen[np.arange(n), labels], group) | {
+        "mean_size": _rounded(int(sizes.sum()) / n) if n else None,
+        "one_class": _rounded(int((sizes == 1).sum()) / n) if n else None,
         "largest": int(sizes.max(initial=0)),
     }
+
+
+def share(name: str, mask: np.ndarray, group: np.ndarray | None = None) -> dict[str, float | None]:
+    """Return the share of True in `mask` (n,) with its 95 % interval; images of a `group` (n,) count as they vary."""
+    n, count = len(mask), int(mask.sum())
+    effect, z = 1.0, intervals.Z
+    if group is not None and n:
+        sizes = np.bincount(group)
+        rarer = mask if 2 * count < n else ~mask
+        present = sizes > 0
+        effect = intervals.design_effect(np.bincount(group[rarer], minlength=len(sizes))[present], sizes[present])
+        z = intervals.student(max(1, int(present.sum()) - 1))
+    low, high = intervals.wilson(count / effect, n / effect, z)
+    return {name: _rounded(count / n) if n else None, f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
 
 
 def in_words(names: Sequence[str], most: int = 5) -> str:

@@ -61,7 +61,7 @@ def model_card(
 def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, Any], quantized: bool) -> list[str]:
     """Return what the classifier cannot do, one sentence each, as the model card and the report say it."""
     found = [
-        f"It answers with one of its {len(classes)} classes, whatever the picture shows.",
+        *_unseen(len(classes), test.get("unknown", {})),
         "The metrics hold for pictures like those of the data set; on others, measure again.",
     ]
     if image_size:
@@ -72,6 +72,18 @@ def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, An
     if quantized:
         found.append("Weights and activations have 8 bits; the metrics above are measured with them.")
     return found
+
+
+def _unseen(classes: int, unknown: Mapping[str, Any]) -> list[str]:
+    """Return what it does with pictures of something else; `unknown` is the block of metrics/test.json."""
+    if unknown.get("threshold") is None or unknown.get("flagged") is None:
+        return [f"It answers with one of its {classes} classes, whatever the picture shows."]
+    return [
+        f"It answers with one of its {classes} classes. Pictures unlike the training images are marked as unknown, and "
+        f"so are {100 * unknown['flagged']:.1f} % of the test pictures, falsely.",
+        "What it cannot see: a new class that looks like a known one, a known thing among others, a picture made to "
+        "mislead it; and whether a wrong answer to a familiar picture is wrong.",
+    ]
 
 
 def _index(backbone: str, name: str, scores: Mapping[str, Any]) -> str:

@@ -75,6 +75,12 @@ def reliability(rows: Sequence[Mapping[str, str]]) -> str:
     return line_chart([line], "confidence", "accuracy", unit_square=True, diagonal=True)
 
 
+def risk_coverage(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the chart of plots/test/risk_coverage.csv."""
+    x, y = ([float(row[name]) for row in rows] for name in ("answered", "accuracy"))
+    return line_chart([Line("accuracy", x, y, dots=len(x) < 3)], "share answered, the surest first", "accuracy")
+
+
 def svg(figure: "Figure", label: str) -> str:
     """Return the figure as an <svg> element with `label` for those who cannot see it."""
     import matplotlib

@@ -190,7 +190,9 @@ def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _charts(root: Path, predictions: Predictions | None) -> dict[str, str]:
     """Return the SVG of every chart, "" for those that have nothing to show."""
-    history, bins = (_rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv"))
+    history, bins, answered = (
+        _rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv", "test/risk_coverage.csv")
+    )
     ranked = {
         kind: charts.ranking(predictions, root / f"plots/test/{kind}.csv", kind) if predictions else ""
         for kind in ("roc", "precision_recall")
@@ -199,6 +201,7 @@ def _charts(root: Path, predictions: Predictions | None) -> dict[str, str]:
         "loss": charts.learning_curves(history, "loss"),
         "accuracy": charts.learning_curves(history, "accuracy"),
         "reliability": charts.reliability(bins),
+        "risk_coverage": charts.risk_coverage(answered),
     } | ranked
 
 

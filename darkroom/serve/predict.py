@@ -169,7 +169,8 @@ class _Lines:
         if self.level is None:
             return ", ".join(f"{escape(label, 'terminal')} {100 * p:.1f} %" for label, p in answer.top(self.top))
         names = [escape(label, "terminal") for label in answer.classes_at(self.level)]
-        return f"{in_words(names)} ({100 * self.level:g} %)"
+        # What a set promises holds for pictures like those of the training.
+        return in_words(names) if answer.unknown else f"{in_words(names)} ({100 * self.level:g} %)"
 
 
 class _Json:

@@ -9,7 +9,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from darkroom.core import files
 from darkroom.export.graph import join, write
+from darkroom.export.novelty import add_similarity
+from darkroom.metrics.abstention import Limits
 from darkroom.model import tensors
+from darkroom.model.novelty import references
+from darkroom.model.session import open_session
+from darkroom.serve.exported import FORMAT
 
 
 def body(size: int = 16, channels: int = 8, seed: int = 0, maps: bool = True, pooled: bool = True) -> onnx.ModelProto:
@@ -50,12 +55,29 @@ def head(classes: int, features: int = 8, seed: int = 1, hidden: int = 0) -> dic
 
 
 def export(
-    folder: Path, classes: list[str], size: int = 16, resize: str = "crop", explain: str = "cam", maps: bool = True
+    folder: Path,
+    classes: list[str],
+    size: int = 16,
+    resize: str = "crop",
+    explain: str = "cam",
+    maps: bool = True,
+    limits: Limits | None = None,
+    seen: np.ndarray | None = None,
 ) -> Path:
-    """A folder as the export stage writes it, around the small network; without its README.md."""
+    """A folder as the export stage writes it, around the small network; without its README.md.
+
+    With `limits` it knows doubts, and has seen the pictures `seen` uint8 (m, size, size, 3). Without, its config.json
+    is of format 1, as it was before there were any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     values = head(len(classes))
-    write(join(body(size, maps=maps), values, 1.5), folder / "model.onnx")
+    model = join(body(size, maps=maps), values, 1.5)
+    if seen is not None:
+        features = open_session(body(size).SerializeToString(), 1).run(["features"], {"images": seen})[0]
+        known = references(features, 1)
+        assert known is not None
+        add_similarity(model, known)
+    write(model, folder / "model.onnx")
     tensors.save(folder / "model.safetensors", {f"head.{name}": value for name, value in values.items()})
     files.write_text(folder / "labels.txt", "".join(f"{name}\n" for name in classes))
     config = {
@@ -67,5 +89,7 @@ def export(
         "image_size": size,
         "version": files.sha256(folder / "model.onnx")[:12],
     }
+    if limits is not None:
+        config |= {"format": FORMAT, "limits": limits.facts()}
     files.write_json(folder / "config.json", config)
     return folder

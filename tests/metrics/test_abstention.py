@@ -15,6 +15,7 @@ from darkroom.metrics.abstention import (
     measure,
     read,
 )
+from darkroom.metrics.conformal import share
 from darkroom.metrics.predictions import Predictions
 
 
@@ -119,3 +120,11 @@ def test_limits_are_read_back_as_they_were_written():
     wanted = Wanted(0.97, 0.1, 0.9, None)
     limits = calibrate(val, wanted)
     assert read(measure(val, limits, wanted)) == (wanted, limits)
+
+
+def test_images_that_err_together_widen_the_interval_of_a_share():
+    flagged = np.repeat([True, False] * 10, 10)
+    alone, together = share("flagged", flagged), share("flagged", flagged, np.repeat(np.arange(20), 10))
+    assert alone["flagged"] == together["flagged"] == 0.5
+    width = [found["flagged_high"] - found["flagged_low"] for found in (alone, together)]
+    assert width[1] > 2 * width[0]

@@ -93,8 +93,8 @@ def test_links_lead_to_what_is_there(page):
 
 def test_the_report_shows_every_part_that_was_made(page):
     assert page.headings == [
-        "Summary", "Pictures", "Confusion", "Classes", "Calibration and ranking", "Training", "Map", "Data", "Limits",
-        "All numbers",
+        "Summary", "Pictures", "Confusion", "Classes", "Calibration and ranking", "When to doubt an answer",
+        "Training", "Map", "Data", "Limits", "All numbers",
     ]  # fmt: skip
 
 

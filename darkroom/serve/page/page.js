@@ -94,11 +94,12 @@ async function work() {
 // What speaks against the answer, and the set of classes that holds the right one, as sentences.
 function doubtsOf(answer) {
   const found = [];
-  if (answer.unknown) found.push("Unknown: unlike the training pictures, so that this answer may mean nothing.");
-  if (answer.uncertain) found.push("Not sure enough to count as an answer.");
-  if (answer.set) {
-    const level = percent(answer.set.level).replace(".0 ", " ");
-    found.push(answer.set.classes.length > 1 ? `${capital(listed(answer.set.classes))} (${level}).` : `${level}: no other class is likely enough.`);
+  if (answer.unknown) found.push("Unknown: unlike the training pictures. This answer may mean nothing.");
+  if (answer.uncertain) found.push("Uncertain: less sure than an answer should be.");
+  if (answer.set && !answer.unknown) { // what a set promises holds for pictures like those of the training
+    const level = `(${Number((100 * answer.set.level).toFixed(3))} %)`;
+    const names = answer.set.classes;
+    found.push(names.length > 1 ? `It is ${listed(names)} ${level}.` : `No other class comes into question ${level}.`);
   }
   return found;
 }
