@@ -177,6 +177,7 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> 
         )
     if test.get("unanswered"):
         found.append(f"{counted(test['unanswered'], 'test image')} got no answer, and count as wrong.")
+    found += _promises(test)
     data = data or {}
     rejects = data.get("rejects", {}).get("total", 0)
     if rejects:
@@ -185,6 +186,30 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> 
     if conflicts:
         what = "copy of an image stands" if conflicts == 1 else "copies of an image stand"
         found.append(f"{conflicts:,} {what} under another label: one of the two labels is wrong.")
+    return found
+
+
+def _promises(test: Mapping[str, Any]) -> list[str]:
+    """Return which of the promises that params.yaml asks for so few validation images cannot keep."""
+    found = []
+    sets, unknown, answering = (test.get(block, {}) for block in ("sets", "unknown", "answering"))
+    levels = [row["level"] for row in sets.get("levels", [])]
+    if sets.get("asked") is not None and sets["asked"] not in levels:
+        need = math.ceil(round(1 / (1 - sets["asked"]), 6)) - 1
+        shown = f"{sets['level']:g} is shown first" if levels else "there are no sets"
+        found.append(f"Sets of level {sets['asked']:g} take {need:,} validation images or more; {shown}.")
+    if unknown and unknown["threshold"] is None:
+        need = math.ceil(round(1 / unknown["share"], 6)) - 1
+        found.append(
+            f"No picture is called unknown: an unknown_share of {unknown['share']:g} takes {need:,} validation images."
+        )
+    if answering.get("threshold") is not None and answering["threshold"] > 1:
+        wanted = answering["asked"]["accuracy"]
+        need = math.ceil(round(1 / (1 - wanted), 6)) - 1
+        found.append(
+            f"Every answer is uncertain: an answer_accuracy of {wanted:g} takes {need:,} validation images or more "
+            "whose surest answers are right."
+        )
     return found
 
 

@@ -118,3 +118,19 @@ def test_files_left_out_and_two_labels_of_one_image_are_said():
 @pytest.mark.parametrize(("accuracy", "images"), [(0.5, 385), (0.9, 139), (1.0, 139)])
 def test_images_for_an_interval_of_five_points(accuracy, images):
     assert findings.images_for(0.05, accuracy) == images
+
+
+def test_a_promise_that_so_few_validation_images_cannot_keep_is_said():
+    table = {
+        "sets": {"asked": 0.99, "level": 0.95, "levels": [{"level": 0.95}]},
+        "unknown": {"share": 0.01, "threshold": None},
+        "answering": {"threshold": 2.0, "asked": {"accuracy": 0.98, "share": None}},
+    }
+    assert findings.warnings(table) == [
+        "Sets of level 0.99 take 99 validation images or more; 0.95 is shown first.",
+        "No picture is called unknown: an unknown_share of 0.01 takes 99 validation images.",
+        "Every answer is uncertain: an answer_accuracy of 0.98 takes 49 validation images or more whose surest answers "
+        "are right.",
+    ]
+    table["sets"] |= {"level": None, "levels": []}
+    assert findings.warnings(table)[0] == "Sets of level 0.99 take 99 validation images or more; there are no sets."

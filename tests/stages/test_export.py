@@ -23,9 +23,12 @@ from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.export import answers, provenance, quantize
 from darkroom.export.graph import join, read, write
+from darkroom.export.novelty import add_similarity
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards, open_split
-from darkroom.model import classifier, tensors
+from darkroom.metrics import abstention
+from darkroom.metrics.abstention import Answered, Limits, Wanted
+from darkroom.model import classifier, novelty, tensors
 from darkroom.model.runner import ONNX
 from darkroom.model.session import open_session
 from darkroom.reporting import card
@@ -38,6 +41,7 @@ ARGUMENTS = (
     "models/classifier", "models/body", "data/shards", "data/features", "metrics/data.json", "metrics/test.json",
     "models/export", "metrics/export.json",
 )  # fmt: skip
+SPLITS = ("train", "val", "test")
 CARD = {"name": "digits", "homepage": "https://example.org", "licence": "CC BY 4.0", "citation": "Alpaydin 1998"}
 
 
@@ -254,6 +258,72 @@ def test_the_card_of_a_model_kept_in_8_bits_has_the_figures_of_the_file_that_shi
     figures = {row["type"]: row["value"] for row in index[0]["results"][0]["metrics"]}
     assert figures["accuracy"] == pytest.approx(right, abs=1e-6)
     assert files.read_json(root / "metrics/export.json")["quantize"]["test"]["accuracy"] == figures["accuracy"]
+
+
+def doubting(root: Path) -> Limits:
+    """Give a run references, and metrics/test.json limits; returns these."""
+    train, val, test = (open_split(root / "data/features", split, root / "data/shards") for split in SPLITS)
+    known = novelty.references(train.rows(np.arange(0, 300, 3))[:, 0], len(CLASSES))
+    assert known is not None
+    novelty.save(root / "models/classifier", known)
+    saved = classifier.SavedClassifier.load(root / "models/classifier")
+    found = []
+    for part in (val, test):
+        features = part.rows(np.arange(len(part)))[:, 0]
+        found.append(Answered(part.labels, saved.probabilities(features), novelty.similarity(features, known)))
+    wanted = Wanted(0.97, 0.05, 0.9)
+    limits = abstention.calibrate(found[0], wanted)
+    scores = files.read_json(root / "metrics/test.json") | abstention.measure(found[1], limits, wanted)
+    files.write_json(root / "metrics/test.json", scores)
+    return limits
+
+
+def test_the_export_carries_the_limits_and_tells_similarity(root, monkeypatch):
+    limits = doubting(root)
+    run(root, monkeypatch)
+    predictor = Predictor(root / "models/export", threads=1)
+    assert predictor.limits == limits
+    assert predictor.config["outputs"] == ["probabilities", "maps", "similarity"]
+    test = open_split(root / "data/shards", "test")
+    answers = predictor.answers(test.rows(np.arange(len(test))))
+    scores = files.read_json(root / "metrics/test.json")
+    assert np.mean([answer.unknown for answer in answers]) == scores["unknown"]["flagged"]
+    given = [not answer.uncertain for answer in answers]
+    assert np.mean(given) == pytest.approx(scores["answering"]["answered"], abs=1e-6)
+    held = [CLASSES[label] in answer.classes_at(0.97) for answer, label in zip(answers, test.labels, strict=True)]
+    row = next(row for row in scores["sets"]["levels"] if row["level"] == 0.97)
+    assert np.mean(held) == pytest.approx(row["coverage"], abs=1e-6)
+    card = (root / "models/export/README.md").read_text()
+    assert "## When to doubt it" in card
+    assert "What it cannot see: a new class that looks like a known one" in card
+
+
+def test_a_model_kept_in_8_bits_has_limits_of_its_own(root, monkeypatch):
+    limits = doubting(root)
+    files.write_text(root / "params.yaml", "quantize: int8\n")
+    decision = quantize.Decision(True, "kept", {"images": 0, "largest_loss": 0, "same_class": 0, "max_difference": 0,
+                                                "accuracy": {"float32": 0, "int8": 0}})  # fmt: skip
+    monkeypatch.setattr(quantize, "decide", lambda *_: decision)
+    run(root, monkeypatch)
+    predictor = Predictor(root / "models/export", threads=1)
+    assert predictor.limits.similarity != limits.similarity
+    val = open_split(root / "data/shards", "val")
+    unknown = np.mean([answer.unknown for answer in predictor.answers(val.rows(np.arange(len(val))))])
+    assert 0 < unknown <= 0.05
+    nodes = {node.name: node.op_type for node in read(root / "models/export/model.onnx").graph.node}
+    assert "MatMul" in nodes.values()  # the comparison with the references is left in float32
+
+
+def test_a_graph_that_tells_another_similarity_is_not_exported(root, monkeypatch):
+    doubting(root)
+
+    def other(model: onnx.ModelProto, known: novelty.References) -> onnx.ModelProto:
+        return add_similarity(model, novelty.References(known.whole[::-1] // 2, known.neighbours))
+
+    monkeypatch.setattr(stage, "add_similarity", other)
+    with pytest.raises(DarkroomError, match="similarity to the training images differs by up to"):
+        run(root, monkeypatch)
+    assert not (root / "models/export").exists()
 
 
 def test_the_card_of_a_quantised_model_says_which_model_the_figures_are_of():
