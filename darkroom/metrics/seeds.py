@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from darkroom.metrics.intervals import by_group, student, wilson
+from darkroom.metrics.intervals import LEVEL, by_group, wilson
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     """Summarise `values` (s, n): of each seed and image, 0 or 1 for right, or the `difference` of two recipes, -1 to 1.
 
     Seeds must be the same ones for both recipes of a difference. `group` int64 (n,) of each image, where some belong
-    together. The degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946).
+    together. Each of the two variances counts with the quantile of its own degrees of freedom, which holds also for
+    two seeds (W. Cochran and G. Cox, Experimental Designs, 1957, chapter 4).
     """
     seeds, n = values.shape
     by_seed, by_image = values.mean(axis=1), values.mean(axis=0)
@@ -50,11 +51,17 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     if not both:
         low, high = wilson(mean * n, n)
         return OverSeeds(mean, low, high, by_seed, spread, None)
-    freedom = both * both / (of_images**2 / (draws - 1) + of_seeds**2 / (seeds - 1))
-    z = student(max(3.0, freedom))
-    if not difference:  # a share: as many draws as would give this variance
+    half = sqrt(of_images * _quantile(draws - 1) ** 2 + of_seeds * _quantile(seeds - 1) ** 2)
+    if difference:
+        low, high = mean - half, mean + half
+    else:  # a share: Wilson's, of as many draws as would have this half width at large
+        z = half / sqrt(both)
         worth = mean * (1 - mean) / both
         low, high = wilson(mean * worth, worth, z)
-    else:
-        low, high = mean - z * sqrt(both), mean + z * sqrt(both)
     return OverSeeds(mean, low, high, by_seed, spread, of_seeds / both)
+
+
+def _quantile(freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + LEVEL / 2, freedom))
