@@ -8,6 +8,7 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.params import load, param
 from darkroom.core.stage import run
 from darkroom.metrics import registry
+from darkroom.metrics.predictions import read_predictions
 from darkroom.reporting import figures
 from darkroom.training import folds
 
@@ -30,15 +31,22 @@ def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
             f"params.yaml: folds is {params.folds}, and folds {numbers} were trained; write "
             f"`fold: {list(range(params.folds))}` in crossval/dvc.yaml, and delete what {results} has too many of"
         )
-    together = folds.summary(found)
+    answers = []
+    for number in numbers:
+        path = results / f"fold-{number}" / "predictions.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            answers.append(read_predictions(file, path.as_posix()))
+    together = folds.summary(found) | {"pooled": folds.pooled(answers)}
     files.write_json(metrics, together)
     columns = ("fold", "n", *(metric.key for metric in registry.headline()))
     files.write_csv(table, columns, [[result[name] for name in columns] for result in found])
     figures.save(figure, folds.figure(together))
     low, high = together["accuracy_low"], together["accuracy_high"]
+    pooled = together["pooled"]
     return (
         f"accuracy {together['accuracy']:.2%} ± {together['accuracy_std']:.2%} over {len(found)} folds "
-        f"(95 % interval of the mean {low:.2%} to {high:.2%})"
+        f"(95 % interval of the mean {low:.2%} to {high:.2%}, of all answers together "
+        f"{pooled['accuracy_low']:.2%} to {pooled['accuracy_high']:.2%})"
     )
 
 

@@ -68,7 +68,8 @@ def main(
     table["baseline"] = answerer.baselines(test)
     table |= measure(test.answered, calibrate(val.answered, params.wanted), params.wanted)
     if params.tta != "none":
-        table["tta"] = {"views": params.tta} | summarise(answerer.with_tta(test, params.tta), params.seed)
+        answers, temperature = answerer.with_tta(test, val, params.tta)
+        table["tta"] = {"views": params.tta, "temperature": temperature} | summarise(answers, params.seed)
         del table["tta"]["per_class"]
     material = Material(answerer, test, val, table)
     table["likely_label_errors"] = len(material.suspects)

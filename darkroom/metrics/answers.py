@@ -37,6 +37,7 @@ from darkroom.model.runner import (
     in_batches,
     trained_body,
 )
+from darkroom.training.calibrate import fit_temperature
 
 CROP = 0.875
 VIEWS = ("none", "flip", "crops", "flip_crops")
@@ -129,17 +130,29 @@ class Answerer:
             found["nearest_class_mean"] = nearest_mean(features, labels, tested, truth)
         return found
 
-    def with_tta(self, test: Answers, kind: str) -> Predictions:
-        """Predictions whose probabilities are the mean over the views of each image. Raises ParamsError."""
-        flips = bool(test.shards.index.get("flips", True))
-        sums = np.zeros_like(test.predictions.probabilities)
-        done = 0
-        for images in self._batches(test.shards, "views of test"):
-            parts = [self.saved.probabilities(self.body.features(view)) for view in views(images, kind, flips)]
-            sums[done : done + len(images)] = np.mean(parts, axis=0)
-            done += len(images)
+    def with_tta(self, test: Answers, val: Answers, kind: str) -> tuple[Predictions, float]:
+        """Return the answers by the mean over the views of each test image, and their temperature. Raises ParamsError.
+
+        A mean of several answers is as sure as it should be at another temperature than each of them: it has its own,
+        fitted to the validation images.
+        """
+        means = [self._mean_over_views(answers, kind) for answers in (val, test)]
+        logits = [exactmath.log(np.maximum(mean, np.finfo(np.float64).tiny)) for mean in means]
+        temperature = fit_temperature(logits[0], val.predictions.labels)
         own = test.predictions
-        return Predictions.of(own.ids, own.classes, own.labels, sums, own.groups)
+        probabilities = softmax(logits[1], temperature)
+        return Predictions.of(own.ids, own.classes, own.labels, probabilities, own.groups), temperature
+
+    def _mean_over_views(self, answers: Answers, kind: str) -> np.ndarray:
+        """Return the mean (n, K) of the probabilities of the views of each image."""
+        flips = bool(answers.shards.index.get("flips", True))
+        means = np.zeros_like(answers.predictions.probabilities)
+        done = 0
+        for images in self._batches(answers.shards, f"views of {answers.shards.folder.name}"):
+            parts = [self.saved.probabilities(self.body.features(view)) for view in views(images, kind, flips)]
+            means[done : done + len(images)] = np.mean(parts, axis=0)
+            done += len(images)
+        return means
 
     def _batches(self, shards: Shards, what: str) -> Iterator[np.ndarray]:
         size = batch_size(shards)

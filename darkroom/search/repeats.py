@@ -16,7 +16,6 @@ import numpy as np
 
 from darkroom.core import files, yaml12
 from darkroom.core.errors import DarkroomError
-from darkroom.core.exactmath import softmax
 from darkroom.core.params import load
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment
@@ -28,10 +27,12 @@ from darkroom.model import classifier
 from darkroom.model.runner import cached_features
 from darkroom.reporting.runs import Revision, used_params
 from darkroom.search.project import shared_params
-from darkroom.training.data import open_data
+from darkroom.training.data import Data, open_data
+from darkroom.training.folds import open_fold
 from darkroom.training.recipe import Recipe
 from darkroom.training.train import train
 
+SPLIT = Path("data/split.csv")
 SHARDS, FEATURES, BODY = Path("data/shards"), Path("data/features"), Path("models/body")
 OUT = Path(".darkroom/repeats.json")
 
@@ -42,41 +43,72 @@ def main(arguments: list[str]) -> int:
     root, runtime = Path.cwd(), from_environment()
     recipe = load(Recipe)
     seeds = range(recipe.training_seed, recipe.training_seed + asked.seeds)
-    new = right(recipe, seeds, runtime)
-    group = group_codes(open_split(SHARDS, "test").groups())
+    right = right_in_folds if asked.folds else right_in_test
+    new, groups = right(recipe, seeds, runtime)
+    group = group_codes(groups)
     found = {"seeds": list(seeds), "n": new.shape[1], "workspace": facts(over_seeds(new, group))}
     print(in_words("this recipe", over_seeds(new, group), "accuracy"))
     if asked.rev:
-        old = right(recipe_of(asked.rev, root, recipe), seeds, runtime)
+        old, _ = right(recipe_of(asked.rev, root, recipe), seeds, runtime)
         for name, values, what in ((asked.rev, old, "accuracy"), ("difference", new - old, "difference")):
             summary = over_seeds(values, group, what == "difference")
             found[name] = facts(summary)
             print(in_words(name if what == "accuracy" else f"since {asked.rev}", summary, what))
         print(verdict(over_seeds(new - old, group, difference=True)))
     files.write_json(OUT, found)
-    say(f"repeats: {OUT} has the accuracy of every seed; the test set was answered {len(seeds)} times a recipe, so "
-        "choose by validation, not by this")  # fmt: skip
+    used = (
+        "the test set stayed unseen" if asked.folds else "the test set was answered, so choose by --folds, not by this"
+    )
+    say(f"repeats: {OUT} has the accuracy of every seed; {used}")
     return 0
 
 
-def right(recipe: Recipe, seeds: range, runtime: Runtime) -> np.ndarray:
-    """Return which test images the recipe's classifier of each seed gets right: float64 (seeds, n), 0 or 1."""
+def right_in_test(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.ndarray, list[str]]:
+    """Return which test images the recipe's classifier of each seed gets right, float64 (seeds, n), and groups (n,)."""
+    _require_features(recipe, seeds)
+    data, test = open_data(SHARDS, FEATURES), open_split(SHARDS, "test")
+    kept = cached_features(open_split(FEATURES, "test", SHARDS))
+    if kept is None or not len(test):
+        raise DarkroomError("data/features holds no test image; run `dvc repro evaluate` first")
+    rows = [_right(data, kept[0], test.labels, recipe, seed, runtime) for seed in seeds]
+    return np.array(rows, np.float64), test.groups()
+
+
+def right_in_folds(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.ndarray, list[str]]:
+    """Return which images of train and val are right by a classifier that lacks their fold: (seeds, n), and groups.
+
+    The answers of all folds are pooled, as S. Bates, T. Hastie and R. Tibshirani (JASA 119, 2024) find to hold.
+    """
+    _require_features(recipe, seeds)
+    folds = sorted({int(row["fold"]) for row in files.read_csv(SPLIT) if row["fold"]})
+    parts: list[list[np.ndarray]] = [[] for _ in seeds]
+    groups: list[str] = []
+    for fold in folds:
+        data, held = open_fold(SPLIT, SHARDS, FEATURES, fold)
+        if held.features is None:
+            raise DarkroomError("data/features does not hold the images of train and val; run `dvc repro embed`")
+        values = held.features.features(np.arange(len(held.ids)), np.zeros(len(held.ids), np.int64))
+        groups += held.groups
+        for row, seed in zip(parts, seeds, strict=True):
+            row.append(_right(data, values, held.labels, recipe, seed, runtime))
+    return np.array([np.concatenate(row) for row in parts], np.float64), groups
+
+
+def _right(
+    data: Data, features: np.ndarray, labels: np.ndarray, recipe: Recipe, seed: int, runtime: Runtime
+) -> np.ndarray:
+    """Train on `data` with this seed; return which of features (n, D) are answered with their label, bool (n,)."""
+    with contextlib.redirect_stderr(io.StringIO()):  # each of them would report its epochs
+        trained = train(data, BODY, dataclasses.replace(recipe, train_seed=seed), runtime, lambda _rows: None)
+    return most_probable(classifier.logits(features, trained.head)) == labels
+
+
+def _require_features(recipe: Recipe, seeds: range) -> None:
     if not recipe.only_head:
         raise DarkroomError(
             "repeats train a head on cached features (freeze: backbone); a network that learns takes as long as its"
             f" training each time: dvc exp run --queue -S 'train_seed=range({seeds.start},{seeds.stop})'"
         )
-    data, test = open_data(SHARDS, FEATURES), open_split(SHARDS, "test")
-    kept = cached_features(open_split(FEATURES, "test", SHARDS))
-    if kept is None or not len(test):
-        raise DarkroomError("data/features holds no test image; run `dvc repro evaluate` first")
-    rows = []
-    for seed in seeds:
-        with contextlib.redirect_stderr(io.StringIO()):  # each of them would report its epochs
-            trained = train(data, BODY, dataclasses.replace(recipe, train_seed=seed), runtime, lambda _rows: None)
-        probabilities = softmax(classifier.logits(kept[0], trained.head), trained.temperature)
-        rows.append(most_probable(probabilities) == test.labels)
-    return np.array(rows, np.float64)
 
 
 def recipe_of(rev: str, root: Path, current: Recipe) -> Recipe:
@@ -130,6 +162,9 @@ def _parser() -> argparse.ArgumentParser:
         " it is worth over test images and seeds. With REV: whether it is better than that revision's recipe.",
     )
     parser.add_argument("rev", metavar="REV", nargs="?", help="a branch, tag, commit or DVC experiment to compare with")
+    parser.add_argument(
+        "--folds", action="store_true", help="by cross-validation of train and val; the test set stays unseen"
+    )
     parser.add_argument("--seeds", type=_seeds, default=5, help="how many, from train_seed on (default: %(default)s)")
     return parser
 

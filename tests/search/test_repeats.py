@@ -27,6 +27,8 @@ def project(tmp_path, monkeypatch) -> Path:
                     kept = images[row : row + 1] if tensor == "features" else np.zeros((2, 2, 3), np.uint8)
                     writer.add(kept, int(labels[row]), f"{row:064x}")
                 writer.close(framing={"size": 2}, flips=False)
+    rows = [(f"{row:064x}", "train", row % 3, "") for row in range(450)]
+    files.write_csv(tmp_path / "data/split.csv", ("id", "split", "fold", "duplicate_of"), rows)
     facts = {"features": 64, "parameters": 1, "backbone": "pixels", "mean": [0], "std": [1], "image_size": 2,
              "weights": "none"}  # fmt: skip
     files.write_json(tmp_path / "models/body/body.json", facts)
@@ -63,3 +65,12 @@ def test_a_network_that_learns_is_left_to_the_queue(project):
     write_params(project, freeze="none")
     with pytest.raises(repeats.DarkroomError, match=r"dvc exp run --queue -S 'train_seed=range\(0,5\)'"):
         repeats.main([])
+
+
+def test_by_folds_every_image_of_train_and_val_is_answered_and_the_test_set_is_not(project, capsys):
+    (project / "data/features/test/index.json").unlink()
+    assert repeats.main(["--folds", "--seeds", "2"]) == 0
+    found = files.read_json(project / ".darkroom/repeats.json")
+    assert found["n"] == 450
+    assert found["workspace"]["mean"] > 0.85
+    assert "the test set stayed unseen" in capsys.readouterr().err

@@ -102,6 +102,7 @@ def test_tta_is_reported_beside_the_plain_numbers(tmp_path, monkeypatch):
     assert table["tta"]["views"] == "crops"
     assert table["tta"]["n"] == 80
     assert table["tta"]["log_loss"] != table["log_loss"]
+    assert table["tta"]["temperature"] != 1  # of its own, fitted to the views of the validation images
     (tmp_path / "params.yaml").write_text(PARAMS.replace("tta: none", "tta: flip"), encoding="utf-8")
     with pytest.raises(ParamsError, match="tta is 'flip', but the images of this source must not be mirrored"):
         evaluate.main(*run.arguments)
