@@ -30,7 +30,8 @@ class Metric:
     label: str
     interval: Interval = Interval.COUNTS
     higher_is_better: bool = True
-    highest: float = 1.0  # the largest value there is
+    lowest: float = 0.0  # the smallest value there is
+    highest: float = 1.0  # and the largest
     long_label: str = ""  # in the report, where it differs from the label
     short_label: str = ""  # in the comparison, where it differs from the label
     class_mean: bool = False  # over the classes of the test set, each of which needs images
@@ -65,7 +66,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("weighted_f1", "F1, weighted by images", compared=False, card=None),
     Metric("roc_auc", "ROC AUC", Interval.AREA, long_label="area under the ROC curve", class_mean=True, card=None),
     Metric("average_precision", "average precision", Interval.AREA, class_mean=True, card=None),
-    Metric("cohen_kappa", "Cohen's kappa", compared=False, card=None),
+    Metric("cohen_kappa", "Cohen's kappa", lowest=-1.0, compared=False, card=None),
     Metric("log_loss", "log loss", Interval.MEAN, higher_is_better=False, highest=inf, main=True, headline=True,
            card=6),
     Metric("brier", "Brier score", Interval.MEAN, higher_is_better=False, highest=2.0, card=None),

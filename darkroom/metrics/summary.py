@@ -14,6 +14,7 @@ from darkroom.metrics.registry import Interval, Metric
 from darkroom.metrics.scores import Scorer
 
 DIGITS = 6
+NO_WIDTH = 1e-9
 RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores may cost: about a second
 FEWEST_RESAMPLES = 100
 MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
@@ -81,11 +82,22 @@ class Spread:
         return self.of_a_class / max(1.0, self.of_a_class - 1)
 
     def interval(self, metric: Metric, score: float) -> intervals.Interval:
-        """Return the interval of a score; (None, None) where the images are too few for one that holds."""
+        """Return the interval of a score; (None, None) where the images are too few for one that holds.
+
+        One without a width, of images of which each is as the other, is none.
+        """
+        low, high = self._interval(metric, score)
+        if low is None or high is None or high - low < NO_WIDTH:
+            return None, None
+        return max(low, metric.lowest), min(high, metric.highest)
+
+    def _interval(self, metric: Metric, score: float) -> intervals.Interval:
         n = len(self.predictions)
         if metric.interval is Interval.SHARE:
             return self.share(round(score * n), n)
-        if metric.class_mean and self.of_a_class < intervals.FEWEST_OF_A_CLASS:
+        if (metric.class_mean and self.of_a_class < intervals.FEWEST_OF_A_CLASS) or len(
+            np.unique(self.scorer.labels)
+        ) < 2:
             return None, None
         if metric.interval is Interval.COUNTS:
             found, inflate = influence(metric.key, self.scorer), self.inflate if metric.class_mean else 1.0

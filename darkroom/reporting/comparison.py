@@ -163,7 +163,7 @@ def compare(
     difference = (fixed - broken) / n
     verdict = judge(p, difference, low, high, margin)
     needed = images_needed(difference, share)
-    more = max(1, ceil(needed * effect) - n) if needed is not None and verdict == UNCLEAR else None
+    more = max(1, ceil(needed * effect) - n) if needed is not None and low is not None and verdict == UNCLEAR else None
     least = detectable(int(n / effect), max(share, 1 / n))
     return Comparison(
         old=old.name,

@@ -91,3 +91,28 @@ def test_ranking_scores_get_fewer_resamples_on_larger_tables_and_none_on_huge_on
     assert ranked_resamples(10_000, 10) == 400
     assert ranked_resamples(10_000, 100) == 100
     assert ranked_resamples(50_000, 1000) == 0
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, 30, 200])
+@pytest.mark.parametrize("right", [0, 0.5, 1])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("group", [0, 1, 2, 50])
+def test_every_printed_interval_of_an_odd_test_set_has_a_width_and_holds_its_score(images, right, confidence, group):
+    labels = np.arange(images) % 2
+    answers = np.where(np.random.default_rng(0).random(images) < right, labels, 1 - labels)
+    probabilities = np.where(answers[:, None] == [0, 1], confidence, 1 - confidence)
+    groups = [str(row // group) for row in range(images)] if group else []
+    found = summarise(Predictions.of([""] * images, ["a", "b"], labels, probabilities, groups), 0, count=30)
+    for name in [key.removesuffix("_low") for key in found if key.endswith("_low")]:
+        low, high = found[f"{name}_low"], found[f"{name}_high"]
+        if low is not None:
+            assert -1 <= low <= found[name] + 1e-6, name
+            assert found[name] - 1e-6 <= high, name
+            assert low < high, name
+
+
+def test_groups_of_one_image_are_no_groups():
+    labels, probabilities = draw(300, 3)
+    alone = predictions(labels, probabilities)
+    grouped = Predictions.of(alone.ids, alone.classes, labels, probabilities, [str(row) for row in range(300)])
+    assert summarise(alone, 0, 50) == summarise(grouped, 0, 50)
