@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from darkroom.images.formats import MAX_PROFILE_BYTES
 from darkroom.images.headers import JPEG, jpeg_segments
-from darkroom.images.levels import INTEGERS, Levels, kind_of, levels_of, range_of
+from darkroom.images.levels import INTEGERS, Levels, deep_values, kind_of, levels_of, range_of
 
+STRIP = 1 << 20  # pixels
 BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
-MAX_PROFILE_BYTES = 4_000_000  # those of printers have 3 MB
 ICC_MARK = b"ICC_PROFILE\0"
 CLOSE = 2  # of 255: a profile that changes no colour by more is sRGB itself, under whatever name
 NO_CACHE = 0x0040  # cmsFLAGS_NOCACHE: a transform that several threads may use
@@ -34,6 +35,24 @@ def eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
     steps, half = (256 / (high - low + 1), 0.0) if kind == INTEGERS else (255 / (high - low), 0.5)
     scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(steps) + np.float32(half)
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+
+
+def deep_colours(high: Image.Image, low: Image.Image, levels: Levels) -> Image.Image:
+    """Scale a 16-bit colour picture, from its high and low bytes, to 0..255 by the collection's `levels`.
+
+    A part of the rows at a time, in the place of the high bytes; transparency keeps its high bytes.
+    """
+    bottom, top = levels.get(INTEGERS) or levels_of(range_of(deep_values(high, low), INTEGERS))
+    factor = np.float32(256 / (top - bottom + 1))
+    rows = max(STRIP // max(high.width, 1), 1)
+    for first in range(0, high.height, rows):
+        box = (0, first, high.width, min(first + rows, high.height))
+        values = deep_values(high.crop(box), low.crop(box)).astype(np.float32)
+        scaled = Image.fromarray(((values - np.float32(bottom)) * factor).clip(0, 255).astype(np.uint8))
+        if high.mode == "RGBA":
+            scaled.putalpha(high.crop(box).getchannel("A"))
+        high.paste(scaled, box[:2])
+    return high
 
 
 def without_alpha(image: Image.Image, side: int) -> Image.Image:

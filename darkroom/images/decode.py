@@ -14,7 +14,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from darkroom.core.errors import BadImage, NoMemory
-from darkroom.images.colour import eight_bits, embedded_profile, to_srgb, without_alpha
+from darkroom.images.colour import deep_colours, eight_bits, embedded_profile, to_srgb, without_alpha
 from darkroom.images.formats import (
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
@@ -37,8 +37,9 @@ from darkroom.images.headers import (
     scanned_pixels,
     upright,
 )
-from darkroom.images.levels import Levels
+from darkroom.images.levels import INTEGERS, Levels, low_bytes
 
+WHOLE = (65535.0,)  # of 16 bits: the high bytes of colours are the levels
 TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
 # libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result
 # is that of a full decoding: 0.05 of 255 apart on 100 photos, against 2.5 where the fraction itself is the result.
@@ -155,7 +156,10 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
         if _scanned_pixels(data, image) > MAX_SCANNED_PIXELS:
             raise BadImage(TOO_MANY_SCANS.format(image.width, image.height))
         try:
+            low = low_bytes(data, image) if levels.get(INTEGERS, ())[1:] != WHOLE else None
             image.load()
+            if low is not None:
+                image = deep_colours(image, low, levels)
             orientation, profile = picture_orientation(image), embedded_profile(data, image)
             if image.mode == "CMYK":  # what its inks look like is in the profile alone
                 image, profile = to_srgb(image, profile), b""

@@ -2,6 +2,7 @@
 
 import ctypes
 import gzip
+import io
 import logging
 import threading
 import warnings
@@ -19,9 +20,10 @@ from PIL import (  # the plugins are imported by name, so that Pillow does not l
     Image,
     ImageFile,
     JpegImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
+    PngImagePlugin,
     PpmImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -31,6 +33,8 @@ SUFFIXES = (
     ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
 )  # fmt: skip
 HEIF_BRANDS, AVIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), (b"avif", b"avis")
+PNG = b"\x89PNG\r\n\x1a\n"
+MAX_PROFILE_BYTES = 4_000_000
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
 MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
 WIDE = ("WEBP", "AVIF", "HEIF", "I", "F")
@@ -44,6 +48,7 @@ _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # also of profiles: those of printers have 3 MB
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
@@ -59,7 +64,24 @@ def open_picture(file: BinaryIO) -> Image.Image:
         if any(brand in brands for brand in HEIF_BRANDS) and not any(brand in brands for brand in AVIF_BRANDS):
             _register_heif()
             return Image.open(file, formats=("HEIF",))
-    return Image.open(file, formats=FORMATS)
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (ValueError, UnidentifiedImageError):
+        if head[:8] != PNG:
+            raise
+    file.seek(0)
+    return Image.open(io.BytesIO(_without_metadata(file.read())), formats=FORMATS)
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """Return a PNG without profile and texts, which may be damaged or larger than Pillow reads, and lose no picture."""
+    kept, position = [data[:8]], 8
+    while position + 8 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in (b"iCCP", b"iTXt", b"zTXt", b"tEXt"):
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
 
 
 @cache

@@ -10,10 +10,9 @@ import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from darkroom.core.errors import NoMemory
-from darkroom.images.formats import MAX_SCANNED_PIXELS, SCAN_PIXELS, open_picture, quiet
+from darkroom.images.formats import MAX_SCANNED_PIXELS, PNG, SCAN_PIXELS, open_picture, quiet
 
 JPEG = b"\xff\xd8"
-PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # the EXIF tag
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

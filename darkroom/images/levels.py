@@ -6,19 +6,23 @@ So `fetch` reads the values that each such file uses, and `common_levels` makes 
 """
 
 import io
+import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from darkroom.images.formats import MAX_WIDE_PIXELS, open_picture, quiet
-from darkroom.images.headers import PNG
+from darkroom.images.formats import MAX_WIDE_PIXELS, PNG, open_picture, quiet
 
 INTEGERS, FLOATS = "integers", "floats"
 TAILS = 0.001  # share of a picture's pixels at either end that do not count: dead and hot pixels, a stray 1.01
 OUTLIER, MOST_OUTLIERS, FEW = 16, 0.01, 8  # times the median range; share of the files; files before any is one
 USUAL_ENDS, SLACK = (1.0, 255.0, 65535.0), 1.02  # of floating-point pictures; interpolation overshoots a little
+DEEP = re.compile("(RGB[AXa]?);16([BLN])")  # Pillow's names of 16-bit colours
+DEEP_PNG = (b"\x10\0", b"\x10\x02", b"\x10\x06")  # 16 bits of grey, RGB and RGBA
 MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P5", b"Pf")  # TIFF and the greymaps
 
 
@@ -40,7 +44,7 @@ def kind_of(image: Image.Image) -> str | None:
 
 
 def range_of(values: np.ndarray, kind: str) -> Range:
-    """Return the range of values (h, w). Raises ValueError where some are not finite."""
+    """Return the range of values (h, w) or (h, w, 3). Raises ValueError where some are not finite."""
     if kind == FLOATS and not np.isfinite(values).all():
         raise ValueError("holds values that are not numbers")
     tail = int(values.size * TAILS)
@@ -48,19 +52,55 @@ def range_of(values: np.ndarray, kind: str) -> Range:
     return Range(kind, float(ordered[tail]), float(ordered[-1 - tail]))
 
 
+def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
+    """Return the low bytes of a 16-bit colour picture, of which Pillow keeps the high bytes, as a picture of their own.
+
+    None for any other picture. `image` is the open picture in `data`, whose pixels are still unread. The pixels are
+    decoded once more, with the order of the two bytes exchanged.
+    """
+    exchanged = [_exchanged(tile) for tile in getattr(image, "tile", ())]
+    tiles = [tile for tile in exchanged if tile is not None]
+    if not tiles or len(tiles) < len(exchanged):
+        return None
+    other = open_picture(io.BytesIO(data))
+    other.tile = tiles  # type: ignore[attr-defined]
+    other.load()
+    return other
+
+
+def _exchanged(tile: Any) -> Any:
+    """Return a part of a picture that Pillow is to decode, with the byte order of its 16-bit colours exchanged."""
+    raw = tile.args if isinstance(tile.args, str) else next(iter(tile.args or ()), "")
+    match = DEEP.fullmatch(str(raw))
+    if match is None:
+        return None
+    order = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[match[2]]
+    swapped = f"{match[1]};16{order}"
+    return tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))
+
+
+def deep_values(high: Image.Image, low: Image.Image) -> np.ndarray:
+    """Return the values (h, w, 3) uint16 of a colour picture from its high and low bytes."""
+    parts = [np.asarray(one)[..., :3].astype(np.uint16) for one in (high, low)]
+    return parts[0] << 8 | parts[1]
+
+
 def file_range(data: bytes) -> Range | None:
     """Return the range of an image file's bytes; None for one of 8 bits, or that cannot be decoded.
 
     Only a file whose first bytes may announce more than 8 bits is opened.
     """
-    if not (data.startswith(MAYBE_WIDE) or (data.startswith(PNG) and data[24:26] == b"\x10\0")):
+    if not (data.startswith(MAYBE_WIDE) or (data.startswith(PNG) and data[24:26] in DEEP_PNG)):
         return None
     try:
         with quiet(), open_picture(io.BytesIO(data)) as image:
-            kind = kind_of(image)
-            if kind is None or image.width * image.height > MAX_WIDE_PIXELS:
+            if image.width * image.height > MAX_WIDE_PIXELS:
                 return None
-            return range_of(np.asarray(image), kind)
+            low = low_bytes(data, image)
+            if low is not None:
+                return range_of(deep_values(image, low), INTEGERS)
+            kind = kind_of(image)
+            return None if kind is None else range_of(np.asarray(image), kind)
     except MemoryError:
         raise
     except Exception:
