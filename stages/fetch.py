@@ -1,5 +1,6 @@
 """Find, verify and index the labelled images that `source` names -> data/raw, data/index.csv."""
 
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def main(raw: Path, index: Path) -> str:
         try:
             opened = open_source(source, folder, params.options(), runtime)
             _say_what_was_found(source, opened)
+            _say_what_copies_lack(source)
             added = read_added(Path(params.added), folder)
             if added:
                 say(f"{params.added}: {len(added):,} photos that were labelled since; they are only learnt from")
@@ -82,6 +84,16 @@ def _say_what_was_found(source: Path, opened: Opened) -> None:
         say(f"  {split or 'no official split'}: {classes.total():,} images of {len(classes)} classes"
             + (f" ({_shown(classes)})" if len(examples) > 1 else "") + f"; {example}")  # fmt: skip
     _say_notes(opened.notes)
+
+
+def _say_what_copies_lack(source: Path) -> None:
+    """Say how an experiment that runs in a copy of what Git knows finds a source that Git does not know."""
+    if source.is_absolute() or not source.exists() or Path(f"{str(source).rstrip('/')}.dvc").exists():
+        return
+    listed = subprocess.run(["git", "ls-files", "--", source], capture_output=True, check=False)
+    if listed.returncode == 0 and not listed.stdout:
+        say(f"note: Git does not know {source}: `dvc exp run --queue` and `--temp`, which run in a copy of what it "
+            f"knows, need `-C {source}`, or `-S source={source.absolute()}`")  # fmt: skip
 
 
 def _shown(counts: Counter[str]) -> str:

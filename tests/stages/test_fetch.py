@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -31,6 +32,21 @@ def card(name: str, **keys) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
     return path
+
+
+@pytest.mark.parametrize("known", ["", "git", "dvc"])
+def test_a_source_that_git_does_not_know_says_what_queued_experiments_need(project, capsys, known):
+    class_folders(Path("photos"), each=2)
+    subprocess.run(["git", "init", "-q"], check=True)
+    Path(".gitignore").write_text("/photos/\n" if known != "git" else "")
+    if known == "git":
+        subprocess.run(["git", "add", "photos"], check=True)
+    if known == "dvc":
+        Path("photos.dvc").write_text("outs: []\n")
+    run_fetch("photos")
+    note = (f"note: Git does not know photos: `dvc exp run --queue` and `--temp`, which run in a copy of what it "
+            f"knows, need `-C photos`, or `-S source={project}/photos`")  # fmt: skip
+    assert (note in capsys.readouterr().err.splitlines()) == (known == "")
 
 
 def test_a_folder_of_class_folders_is_indexed():
