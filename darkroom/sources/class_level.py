@@ -124,7 +124,7 @@ def _split_folders(node: Node, path: Folders = ()) -> dict[Folders, str]:
 def _mask_folders(node: Node, path: Folders) -> list[Folders]:
     """Return the folders called like masks that lie beside one called like images."""
     masks = {name for name in node.children if is_mask(name)}
-    if not any(is_container(name) for name in node.children if name not in masks):
+    if not any(is_container(name) or strict_split(name) for name in node.children if name not in masks):
         masks = set()
     below = [found for name, child in node.children.items() for found in _mask_folders(child, (*path, name))]
     return [(*path, name) for name in masks] + below
@@ -178,7 +178,7 @@ def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict
     if not wide:
         return [here]  # each class in one more folder
     if all(len(split_names(child.children)) == len(child.children) for child in deep.values()):
-        return [replace(here, splits_below=True)]
+        return _read_splits_below(here, deep)
     below = Counter(name for child in wide for name in child.children)
     repeated = any(count > 1 for name, count in below.items() if not is_container(name))
     inside = sum(child.total() - child.images for child in deep.values())
@@ -195,6 +195,13 @@ def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict
         return [here]  # numbered series, days, persons
     opened = (found if found[1].children else (path, deep[path]) for path, found in unwrapped.items())
     return [here, *_read(dict(opened))]
+
+
+def _read_splits_below(here: Reading, deep: Branches) -> list[Reading]:
+    """Read folders that hold splits: they are classes, unless the splits hold folders again."""
+    splits = (split for child in deep.values() for split in child.children.values())
+    apart = replace(here, splits_below=True)
+    return [apart, *_read(deep)] if any(not all(map(is_container, split.children)) for split in splits) else [apart]
 
 
 def _read_below(

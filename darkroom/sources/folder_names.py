@@ -30,6 +30,7 @@ _GROUPS = _PARTS | {
     "patient", "subject", "person", "participant", "case", "user", "session", "day", "week", "month", "year", "site",
     "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "clip",
     "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location", "phone",
+    "v", "version",
 }  # fmt: skip
 _MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON

@@ -30,7 +30,11 @@ from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
 
 LOOKED_AT = 20
-COPY = re.compile(r" (copy|copie|kopie|copia|\(\d\))$")  # what file managers put behind a second folder of a name
+# What file managers put behind a second folder of a name, and people to say what was done to its pictures.
+COPY = re.compile(
+    r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|resized|cropped|small)$"
+    r"|^(aug|augmented|resized|cropped) "
+)
 NUMBER = re.compile(r"\d+(\.0+)?")
 
 

@@ -114,6 +114,16 @@ TREES = {
     "kinds of kinds": ("{animal/cat,animal/dog,vehicle/bus,vehicle/car}", TWO_WAYS, ""),
     "two questions": ("color/{red,blue} shape/{round,square}", TWO_WAYS, ""),
     "a wrapper with tools": ("set/__MACOSX/a set/{a,b} set/a/Thumbs.db set/.git/x.jpg", "a 3, b 3", ""),
+    "versions of splits": ("{v1,v2}/{train,test}/{a,b}", "a 12, b 12 | test 12, train 12", ""),
+    "kinds of a class below its splits": ("{cat,dog}/{train,test}/{young,old}",
+        TWO_WAYS, ""),
+    "other kinds below the splits of classes": (
+        "cat/{train,test}/{persian,siam} dog/{train,test}/{boxer,pug}", TWO_WAYS, ""),
+    "defects with their masks": (
+        "bottle/train/good bottle/test/{good,broken} bottle/ground_truth/broken",
+        "broken 3, good 6 | test 6, train 3", LOOSE),
+    "augmented classes beside classes": ("{cat,dog} {cat,dog}_augmented aug_cat",
+                                         "aug_cat 3, cat 3, cat_augmented 3, dog 3, dog_augmented 3", "spellings"),
     "years above": ("{2019,2020}/{a,b}", TWO_WAYS, ""),
     "days above": ("day{1..3}/{a,b}", "a 9, b 9", ""),
     "sessions of other classes": ("day1/{a,b} day2/{c,d}", TWO_WAYS, ""),
