@@ -31,7 +31,8 @@ class Mounted:
                   if not (isinstance(tree, Parquet) and name == LABELS)]  # fmt: skip
         self._shards = {where: tree for where, tree in trees.items() if isinstance(tree, Parquet)}
         self.files = sorted([*own, *inside, *([LABELS] if self._shards else [])])
-        self.empty_folders = folder.empty_folders + [where + name for where, tree in trees.items()
+        empty = [where.rstrip("/") for where, tree in trees.items() if not tree.files]
+        self.empty_folders = folder.empty_folders + empty + [where + name for where, tree in trees.items()
                                                      for name in tree.empty_folders]  # fmt: skip
         self.tool_folders = sum((tree.tool_folders for tree in trees.values()), Counter(folder.tool_folders))
         self.notes = folder.notes + [note for tree in trees.values() for note in tree.notes]

@@ -137,7 +137,7 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
         raise SourceError(f"{tree.path} holds archives and no images: {few_of(archives)}; unpack them into one folder, "
                           "or set `source` to one of them")  # fmt: skip
     if not images:
-        raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}")
+        raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}.{''.join(_hints_of_unread(tree))}")
     if options.class_level != "auto" or has_class_folders(images):
         return "folders"
     if names_are_labels(images):

@@ -134,6 +134,10 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         why = f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that file"
     elif described := [table for table in tables if not table.quiet and len(table.frame)]:
         why = describe(described[0], options)
+    if must and not images:
+        shown = f"{few_of(names)} stands alone" if names else "it is empty"
+        raise SourceError(f"{tree.path} holds no images: {shown}; put the images beside it (pixels in cells are not "
+                          "read: write them as images)")  # fmt: skip
     if must:
         none = "holds no .csv; layout csv needs a table with a path and a label a row"
         raise SourceError(why if fitting else f"{tree.path}: {why}" if why else f"{tree.path} {none}")

@@ -78,6 +78,29 @@ def test_one_archive_a_class(tmp_path, suffix):
     assert f"2 files are read like folders of their names: cat{suffix}, dog{suffix}" in found.notes
 
 
+def test_an_empty_archive_of_a_class_is_said(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name, files in (("cat", CATS), ("dog", DOGS), ("bird", {})):
+        (tmp_path / "set" / f"{name}.zip").write_bytes(zipped(files))
+    assert "1 folders are empty: bird" in opened(tmp_path / "set", tmp_path / "raw")[0].notes
+
+
+@pytest.mark.parametrize(("name", "advice"), [
+    ("photos.rar", "unpack it"), ("train.7z", "unpack it"), ("breast.npz", "write its images into folders"),
+    ("data-00000-of-00001.arrow", "write it as Parquet, with `to_parquet`"), ("labels.xls", "save it as .xlsx or .csv"),
+])  # fmt: skip
+def test_files_that_are_not_read_say_what_to_do(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=rf"holds no images; it holds 1 files .* {name} is not read: {advice}."):
+        opened(tmp_path, tmp_path / "raw")
+
+
+def test_a_table_of_pixels_is_no_table_of_images(tmp_path):
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n0,70 80 90,Training\n")
+    with pytest.raises(SourceError, match=r"holds no images: fer2013.csv stands alone; .*pixels in cells are not read"):
+        opened(tmp_path / "fer2013.csv", tmp_path / "raw")
+
+
 def test_archives_of_splits_beside_a_table(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train.zip").write_bytes(zipped({f"train/{name}": data for name, data in CATS.items()}))
