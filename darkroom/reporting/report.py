@@ -21,7 +21,7 @@ from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval
-from darkroom.reporting import charts, findings, pictures
+from darkroom.reporting import charts, findings, pictures, weak_spots
 from darkroom.reporting.card import limits
 from darkroom.reporting.confusion import pairs, similar_order, similarity
 from darkroom.reporting.evaluation import Material
@@ -109,6 +109,8 @@ def contents(root: Path) -> dict[str, Any]:
         "metrics": registry.in_report(),
         "main": registry.at_top_of_report(),
         "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
+        "slices": weak_spots.slices_of_test(material) if material else [],
+        "doubtful": weak_spots.doubtful_pictures(root / "data/shards") if material else {"kinds": []},
         "shown": shown,
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),

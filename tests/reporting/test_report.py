@@ -94,7 +94,7 @@ def test_links_lead_to_what_is_there(page):
 def test_the_report_shows_every_part_that_was_made(page):
     assert page.headings == [
         "Summary", "Pictures", "Confusion", "Classes", "Calibration and ranking", "When to doubt an answer",
-        "Training", "Map", "Data", "Limits", "All numbers",
+        "Training", "Map", "Data", "Weak spots", "Limits", "All numbers",
     ]  # fmt: skip
 
 
@@ -194,3 +194,14 @@ def test_a_folder_is_no_file_to_write_to(run_folder, monkeypatch, tmp_path):
 )  # fmt: skip
 def test_values_are_shown_as_people_write_them(value, text):
     assert report.plain(value) == text
+
+
+def test_weak_spots_are_parts_of_the_test_set_and_pictures_that_show_nothing(tmp_path, monkeypatch):
+    run = make_run(tmp_path, counts=(300, 60, 120))
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(*run.arguments)
+    page = report.page(tmp_path)
+    assert '<section id="weak-spots">' in page
+    assert re.search(r"brightness: [\d.]+ to [\d.]+</th>", page)
+    assert "parts of at least 10 images" in page
+    assert "file type: .png" not in page  # all of them have it

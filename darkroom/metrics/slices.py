@@ -1,0 +1,83 @@
+"""Find the parts of a test set on which a classifier is worse than on the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkroom.metrics.intervals import Z, wilson
+from darkroom.metrics.significance import holm
+
+FEWEST = 10  # images of a slice, below which it says next to nothing
+PARTS = 3  # that numbers are divided into
+MOST = 100  # values of a column that are slices of their own: the most frequent ones
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the test set: the `value` of its `column`, its images, accuracy and 95 % interval.
+
+    `p`: how likely so low an accuracy, against that of the others, is by chance; `p_adjusted`: among all slices looked
+    at, by Holm's method.
+    """
+
+    column: str
+    value: str
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+
+
+def slices(
+    correct: np.ndarray,
+    texts: Mapping[str, Sequence[str]],
+    numbers: Mapping[str, np.ndarray],
+    effect: float = 1.0,
+    z: float = Z,
+) -> list[Slice]:
+    """Return the slices of a test set by each column, the surest to be worse first.
+
+    `correct` bool (n,). `texts`: a value an image, "" for none; `numbers`: float (n,), NaN for none, which are divided
+    into PARTS of equal size. `effect` and `z`: the design effect and quantile of a test set whose images belong
+    together, as metrics.summary.Spread has them. The test is Fisher's, of as many images as would be draws alone.
+    """
+    parts = [(column, value, rows) for column, values in texts.items() for value, rows in _by_text(values)]
+    parts += [(column, value, rows) for column, values in numbers.items() for value, rows in _by_number(values)]
+    parts = [part for part in parts if FEWEST <= part[2].sum() < len(correct)]
+    p_values = [_worse(correct, rows, effect) for _, _, rows in parts]
+    found = []
+    for (column, value, rows), p, adjusted in zip(parts, p_values, holm(p_values), strict=True):
+        images, right = int(rows.sum()), int(correct[rows].sum())
+        low, high = wilson(right / effect, images / effect, z)
+        found.append(
+            Slice(column, value, images, right / images, low or 0.0, 1.0 if high is None else high, p, adjusted)
+        )
+    return sorted(found, key=lambda part: (part.p, part.accuracy, part.column, part.value))
+
+
+def _by_text(values: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    names, codes, counts = np.unique(np.array(values, object).astype(str), return_inverse=True, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")[:MOST]
+    return [(str(names[code]), codes == code) for code in frequent if names[code]]
+
+
+def _by_number(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    known = np.isfinite(values)
+    if not known.any():
+        return []
+    bounds = np.unique(np.quantile(values[known], np.linspace(0, 1, PARTS + 1)))
+    if len(bounds) < 3:
+        return []
+    place = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
+    return [(f"{bounds[at]:,.4g} to {bounds[at + 1]:,.4g}", known & (place == at)) for at in range(len(bounds) - 1)]
+
+
+def _worse(correct: np.ndarray, rows: np.ndarray, effect: float) -> float:
+    """Return Fisher's one-sided p-value that the images of `rows` are right less often than the others."""
+    from scipy.stats import fisher_exact
+
+    table = [[int((correct[mask] == right).sum() / effect) for right in (True, False)] for mask in (rows, ~rows)]
+    return float(fisher_exact(table, alternative="less").pvalue)
