@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="darkroom next",
         description="Choose which of these unlabelled photos to label next: those that the model is unsure about, "
-        "unlike what it has learnt from, and unlike each other. `darkroom review` shows them.",
+        "and unlike each other. `darkroom review` shows them.",
     )
     parser.add_argument("source", type=Path, metavar="FOLDER", help="a folder, zip or tar of photos without labels")
     parser.add_argument("--count", type=int, default=50, help="how many (default: %(default)s)")
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     root = Path.cwd()
     cache = Cache(root, asked.source)
     cache.update(from_environment())
-    proposals, classes = propose(cache, known_photos(root), asked.count)
+    proposals, classes = propose(cache, known_photos(root), asked.count, int(read_yaml(root / "params.yaml")["seed"]))
     keep_proposed(cache, proposals)
     say(in_words(proposals, classes, len(cache)))
     return 0

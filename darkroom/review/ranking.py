@@ -1,13 +1,13 @@
-"""Choose which unlabelled images to label next: uncertain ones, unlike what is known, and unlike each other.
+"""Choose which unlabelled images to label next: those that a classifier is unsure about, and unlike each other.
 
-Of the images that a classifier is least sure about, CANDIDATES times as many as are asked for, those are taken that lie
-furthest from all that is known and from each other: the greedy core-set of O. Sener and S. Savarese, ICLR 2018, on the
-images with the smallest margin. benchmarks/README.md has it beside random choice and published strategies.
+BADGE, J. Ash et al., ICLR 2020: of each image the gradient of the last layer is taken, as if the most probable class
+were right. It is long where the classifier is unsure. k-means++ on these gradients chooses those that lie far apart.
+benchmarks/README.md has it beside random choice, margins and core-sets.
 """
 
 import numpy as np
 
-CANDIDATES = 5
+from darkroom.core.randomness import generator
 
 
 def margins(probabilities: np.ndarray) -> np.ndarray:
@@ -16,24 +16,24 @@ def margins(probabilities: np.ndarray) -> np.ndarray:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def most_useful(features: np.ndarray, probabilities: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows to label next, the most useful first: int64 (min(count, n),).
+def most_useful(features: np.ndarray, probabilities: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the rows to label next, in the order in which they were chosen: int64 (min(count, n),).
 
-    `features` (n, d), rows of length 1, and `probabilities` (n, K) of the unlabelled; `known` (m, d) of the labelled.
+    `features` (n, d), rows of length 1; `probabilities` (n, K). The gradient of a row is the outer product of its
+    features and `errors`; products of two of them come from the factors, so that none is ever made.
     """
-    candidates = np.argsort(margins(probabilities), kind="stable")[: CANDIDATES * count]
-    return candidates[spread(features[candidates], known, count)]
-
-
-def spread(features: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
-    """Return rows (min(count, n),) of `features` (n, d), each the furthest from `known` (m, d) and those before it."""
-    nearest = np.full(len(features), -np.inf)
-    for start in range(0, len(known), 4096):
-        nearest = np.maximum(nearest, (features @ known[start : start + 4096].T).max(axis=1))
-    chosen: list[int] = []
-    for _ in range(min(count, len(features))):
-        row = int(nearest.argmin())
-        chosen.append(row)
-        nearest = np.maximum(nearest, features @ features[row])
-        nearest[chosen] = np.inf
+    random = generator(seed, "label next")
+    errors = probabilities.astype(np.float64)
+    errors[np.arange(len(errors)), errors.argmax(axis=1)] -= 1
+    size = (errors**2).sum(axis=1) * (features**2).sum(axis=1)
+    chosen = [int(size.argmax())] if len(errors) else []
+    distance = size.copy()
+    while len(chosen) < min(count, len(errors)):
+        last = chosen[-1]
+        products = (errors @ errors[last]) * (features @ features[last])
+        distance = np.minimum(distance if len(chosen) > 1 else np.inf, np.maximum(size + size[last] - 2 * products, 0))
+        distance[chosen] = 0
+        total = distance.sum()
+        left = np.setdiff1d(np.arange(len(errors)), chosen)
+        chosen.append(int(random.choice(len(errors), p=distance / total) if total > 0 else left[0]))
     return np.array(chosen, np.int64)

@@ -133,22 +133,19 @@ class Proposal:
     margin: float
 
 
-def propose(cache: Cache, known: set[str], count: int) -> tuple[list[Proposal], list[str]]:
+def propose(cache: Cache, known: set[str], count: int, seed: int) -> tuple[list[Proposal], list[str]]:
     """Return the `count` photos to label next, the most useful first, and the model's classes.
 
     `known`: sha256 of images that the run has, or that somebody has decided about.
     """
     saved = SavedClassifier.load(cache.root / "models/classifier")
-    learnt = [Shards(cache.root / "data/features" / split) for split in ("train", "val")]
     parts = cache.features()
-    near = unit_components([*(part for part in learnt if len(part)), *parts])
-    labelled, unlabelled = np.split(near, [sum(map(len, learnt))])
     values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts])
     rows = np.array([at for at, photo in enumerate(cache.photos) if photo.sha256 not in known], np.int64)
     if not len(rows):
         raise DarkroomError(f"every photo of {cache.source} has a label already, or was decided about")
     probabilities = saved.probabilities(values[rows])
-    chosen = most_useful(unlabelled[rows], probabilities, labelled, count)
+    chosen = most_useful(unit_components(parts)[rows], probabilities, count, seed)
     lead = margins(probabilities)
     found = [Proposal(int(rows[at]), cache.photos[rows[at]], probabilities[at], float(lead[at])) for at in chosen]
     return found, saved.classes
