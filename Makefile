@@ -14,7 +14,7 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
 repro: setup ## Run the pipeline: only what changed
-	@$(BIN)/python -m darkroom.reproduction.lock
+	@$(BIN)/python -m darkroom.reproduction.preflight
 	dvc repro
 
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
@@ -79,7 +79,7 @@ lock-check: setup ## Check, without data, that dvc.lock fits the code and the pa
 	$(BIN)/python -m tools.lock_check
 
 repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
-	@$(BIN)/python -m darkroom.reproduction.lock
+	@$(BIN)/python -m darkroom.reproduction.preflight
 	test -z "$$(dvc remote list)" || dvc pull --allow-missing
 	dvc repro
 	git diff --exit-code --stat HEAD -- dvc.lock || $(BIN)/python -m darkroom.cli verify .

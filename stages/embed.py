@@ -12,7 +12,7 @@ import numpy as np
 from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load, param
-from darkroom.core.progress import progress
+from darkroom.core.progress import progress, say
 from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
@@ -50,6 +50,10 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
     splits = {split: Shards(shards / split) for split in SPLITS}
     frozen = params.freeze == freezing.EVERYTHING
     resolved = resolve(params, splits["train"])
+    if frozen and params.weights == "none":
+        say(
+            "note: a frozen backbone with random weights (weights: none) knows nothing; set `weights` or `freeze: none`"
+        )
     draw_samples(shards / "train", samples)
     facts = write_body(body, resolved, frozen_graph(params, resolved, splits["train"]) if frozen else None)
     name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"

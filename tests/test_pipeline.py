@@ -16,7 +16,7 @@ import pytest
 from tests.project import STAGES, Project, stages_run
 
 pytestmark = pytest.mark.slow
-MEND = (sys.executable, "-m", "darkroom.reproduction.lock")  # what `make repro` does before `dvc repro`
+MEND = (sys.executable, "-m", "darkroom.reproduction.preflight")  # what `make repro` does before `dvc repro`
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from darkroom.core import files
 from darkroom.core.params import read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
-from darkroom.reproduction import lock
+from darkroom.reproduction import preflight
 from darkroom.search import project, results
 from darkroom.search.experiment import Experiment, read
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> int:
     space = read_space(asked.space, defaults, project.stage_params(root, *project.DECIDING))
     changes = {"name": asked.name, "trials": asked.trials}
     space = space.model_copy(update={key: value for key, value in changes.items() if value})
-    for line in lock.mend(root):
+    for line in preflight.mend(root):
         say(f"sweep: {line}")
     begun = project.state(root, space, defaults, project.TRIAL)
     journal = Journal(root / FOLDER / space.name, space, begun, asked.retry)

@@ -110,6 +110,13 @@ def test_a_body_without_an_exact_form_is_computed_in_float32_and_says_why(projec
         run(**vit, arithmetic="exact")
 
 
+def test_a_frozen_backbone_with_random_weights_is_pointed_out(project, capsys):
+    run()
+    assert "a frozen backbone with random weights (weights: none) knows nothing" in capsys.readouterr().err
+    run(freeze="none")
+    assert "random weights" not in capsys.readouterr().err
+
+
 def test_a_body_that_is_to_be_trained_leaves_an_empty_table_and_no_onnx_file(project):
     said = run(freeze="none")
     assert "no features" in said

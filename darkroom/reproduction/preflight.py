@@ -1,22 +1,69 @@
-"""A dvc.lock that a kill left half written is put back before DVC reads it.
+"""Check a project before DVC runs in it, and mend what a kill has left half written.
 
 DVC writes its lock in place, once a stage: a kill -9 in one of those moments (1.4 % of a run of the default) leaves a
 part of the file, and every later DVC command stops at it. Git's index holds the lock of the last command that ended
 (core.autostage), and DVC's run cache the stages that were done since: nothing is lost.
+
+DVC reads every file of a source before the first stage starts. It would wait for a pipe for ever, and read a device
+without an end.
 """
 
 import json
+import os
 import re
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from darkroom.core.errors import DarkroomError
-from darkroom.reporting.runs import LOCK
+from darkroom.core.errors import DarkroomError, SourceError
+from darkroom.core.params import read_yaml
+from darkroom.reporting.runs import LOCK, PARAMS
 from darkroom.reproduction.results import git
 
 KEPT = ".dvc/tmp"
 RWLOCK = ".dvc/tmp/rwlock"  # who reads and writes which output; DVC writes it in place
+KINDS = {
+    stat.S_ISFIFO: "pipe between programs",
+    stat.S_ISSOCK: "socket",
+    stat.S_ISCHR: "device",
+    stat.S_ISBLK: "device",
+}
 CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)
+
+
+def check(root: Path) -> None:
+    """Raise DarkroomError, one line with the next step, where DVC could not start in the project or would never end."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        raise DarkroomError(
+            f"{root} is not in a Git repository, which DVC needs; a copy without .git becomes one by "
+            "`git init && git add -A && git commit -m 'Start'`"
+        )
+    source = read_yaml(root / PARAMS).get("source")
+    if not isinstance(source, str) or not (root / source).exists():
+        return  # fetch says what is wrong with it
+    for path, kind in endless(root / source):
+        raise SourceError(f"{path} is a {kind}, which DVC would read without an end; move it out of the source")
+
+
+def endless(source: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what is neither a file nor a folder at or below `source`, links followed: its path, and what it is."""
+    waiting: list[tuple[Path, os.stat_result]] = [(source, source.stat())]
+    while waiting:
+        path, facts = waiting.pop()
+        for is_kind, kind in KINDS.items():
+            if is_kind(facts.st_mode):
+                yield path, kind
+        if stat.S_ISDIR(facts.st_mode):
+            with os.scandir(path) as entries:
+                unusual = [entry for entry in entries if not entry.is_file(follow_symlinks=False)]
+            for entry in unusual:
+                # A link to a folder is not followed: it may lead back here.
+                if not (entry.is_symlink() and entry.is_dir()):
+                    try:
+                        waiting.append((Path(entry.path), entry.stat()))
+                    except OSError:
+                        continue  # a link to nothing: fetch reports it
 
 
 def mend(root: Path) -> list[str]:
@@ -77,9 +124,14 @@ def _mend(root: Path, path: Path) -> str:
 
 
 def main() -> None:
-    """Mend the project here."""
+    """Mend and check the project here; exit with status 1 where DVC must not start."""
     for line in mend(Path.cwd()):
         print(line, file=sys.stderr)
+    try:
+        check(Path.cwd())
+    except DarkroomError as error:
+        print(f"repro: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

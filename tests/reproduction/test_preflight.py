@@ -1,13 +1,16 @@
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from darkroom.reproduction import lock
+from darkroom.core.errors import DarkroomError
+from darkroom.reproduction import preflight
 from tests.reporting.project import make_project, run
 
 
@@ -30,10 +33,10 @@ def test_whatever_part_of_a_lock_is_there_dvc_can_read_what_is_put_back(project)
             try:
                 Lockfile(repo, str(path)).load()
             except DvcException:
-                said += lock.mend(project)
+                said += preflight.mend(project)
                 assert path.read_bytes() == text
             else:  # whole as far as it goes: DVC sees which stage is not done
-                assert lock.mend(project) == []
+                assert preflight.mend(project) == []
     assert len(said) > 100
     line = "dvc.lock was half written, as a kill of DVC leaves it: put back from Git's index"
     assert set(said) == {f"{line} (kept as .dvc/tmp/dvc.lock.broken)"}
@@ -44,7 +47,7 @@ def test_what_the_last_command_wrote_comes_back_though_it_is_in_no_commit(projec
     run(project, "dvc", "repro", "-q")
     text = (project / "dvc.lock").read_bytes()
     truncate(project / "dvc.lock")
-    lock.mend(project)
+    preflight.mend(project)
     assert (project / "dvc.lock").read_bytes() == text
     assert "up to date" in run(project, "dvc", "repro")
 
@@ -53,7 +56,7 @@ def test_a_lock_that_git_never_had_is_made_again_from_the_run_cache(project):
     text = (project / "dvc.lock").read_bytes()
     run(project, "git", "rm", "-q", "--cached", "dvc.lock")
     truncate(project / "dvc.lock")
-    assert "dvc.lock was half written" in lock.mend(project)[0]
+    assert "dvc.lock was half written" in preflight.mend(project)[0]
     assert not (project / "dvc.lock").exists()
     assert "is cached - skipping run" in run(project, "dvc", "repro")
     assert (project / "dvc.lock").read_bytes() == text
@@ -62,7 +65,7 @@ def test_a_lock_that_git_never_had_is_made_again_from_the_run_cache(project):
 def test_a_broken_lock_in_the_index_is_no_help(project):
     truncate(project / "dvc.lock")
     run(project, "git", "add", "dvc.lock")
-    assert "removed, and Git's is broken, too" in lock.mend(project)[0]
+    assert "removed, and Git's is broken, too" in preflight.mend(project)[0]
     assert "is cached - skipping run" in run(project, "dvc", "repro")
 
 
@@ -72,16 +75,16 @@ def test_the_lock_of_another_pipeline_would_stop_this_one(project):
     (project / "folds/dvc.lock").write_text("schema: '2.0'\nstages:\n  a:\n    c")
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True)
     assert "folds/dvc.lock" in done.stderr
-    assert "folds/dvc.lock was half written" in lock.mend(project)[0]
+    assert "folds/dvc.lock was half written" in preflight.mend(project)[0]
     assert "up to date" in run(project, "dvc", "repro")
 
 
 def test_a_conflict_is_the_users_to_solve(project):
     text = "<<<<<<< HEAD\nschema: '2.0'\n=======\n"
     (project / "dvc.lock").write_text(text)
-    assert lock.mend(project) == []
+    assert preflight.mend(project) == []
     (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + text)
-    assert lock.mend(project) == []
+    assert preflight.mend(project) == []
     assert (project / "dvc.lock").read_text().endswith(text)
 
 
@@ -90,10 +93,52 @@ def test_a_read_write_lock_that_a_kill_left_half_written_is_removed(tmp_path, le
     path = tmp_path / ".dvc/tmp/rwlock"
     path.parent.mkdir(parents=True)
     path.write_bytes(left)
-    assert lock.mend(tmp_path) == [
+    assert preflight.mend(tmp_path) == [
         ".dvc/tmp/rwlock was half written, as a kill of DVC or a full disk leaves it: removed"
     ]
     assert not path.exists()
     path.write_text("{}")
-    assert lock.mend(tmp_path) == []
+    assert preflight.mend(tmp_path) == []
     assert path.exists()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "params.yaml").write_text("source: photos\n")
+    (tmp_path / "photos/ants").mkdir(parents=True)
+    (tmp_path / "photos/ants/1.jpg").write_bytes(b"x")
+    return tmp_path
+
+
+def start_server(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize(("make", "kind"), [
+    (os.mkfifo, "pipe between programs"),
+    (lambda path: path.symlink_to("/dev/zero"), "device"),
+    (start_server, "socket"),
+])  # fmt: skip
+def test_what_dvc_would_read_without_an_end_is_named_before_it_starts(photos, make, kind, monkeypatch):
+    monkeypatch.chdir(photos)
+    make(Path("photos/ants/2.jpg"))
+    said = subprocess.run([sys.executable, "-m", "darkroom.reproduction.preflight"], capture_output=True, text=True)
+    assert said.returncode == 1
+    where, why = f"{photos}/photos/ants/2.jpg", "which DVC would read without an end; move it out of the source"
+    assert said.stderr == f"repro: {where} is a {kind}, {why}\n"
+
+
+def test_files_folders_and_links_that_lead_nowhere_or_back_pass(photos):
+    (photos / "photos/back").symlink_to(photos / "photos")
+    (photos / "photos/ants/2.jpg").symlink_to("1.jpg")
+    (photos / "photos/ants/3.jpg").symlink_to("nowhere.jpg")
+    preflight.check(photos)
+    assert list(preflight.endless(photos / "photos")) == []
+
+
+def test_a_copy_without_git_is_told_what_makes_it_a_project(photos):
+    (photos / ".git").rmdir()
+    with pytest.raises(DarkroomError, match=r"is not in a Git repository, .* `git init && git add -A && git commit"):
+        preflight.check(photos)
