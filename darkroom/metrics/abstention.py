@@ -19,7 +19,7 @@ NEVER = 2.0  # a confidence that no answer reaches
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person wants of the answers; all shares are 0..1, None: not asked for.
+    """Hold what a person wants of the answers; all shares are 0..1, None: not asked for.
 
     `set_level`: how often the set of classes is to hold the right one; `unknown_share`: how many of the pictures like
     the training images may be called unknown; `answer_share`: how many pictures are to be answered; `answer_accuracy`:
@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None.
+    """Hold the answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None.
 
     `group` int64 (n,): of images that may err together; None where each is a draw of its own.
     """
@@ -57,7 +57,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Limits:
-    """What was found on validation images, None or {} where they were too few or nothing was asked for.
+    """Hold what was found on validation images, None or {} where they were too few or nothing was asked for.
 
     `level` is the one shown first of `sets`, thresholds by level; an answer below `confidence` is unsure; a picture
     below `similarity` is unknown.
@@ -128,7 +128,9 @@ def measure(test: Answered, limits: Limits, wanted: Wanted) -> dict[str, Any]:
     ]
     table: dict[str, Any] = {"sets": {"level": limits.level, "asked": wanted.set_level, "levels": rows}}
     if test.similarity is not None:
-        flagged = ~(test.similarity >= (limits.similarity or -1.0))
+        flagged = np.zeros(len(test.similarity), bool)
+        if limits.similarity is not None:
+            flagged = ~(test.similarity.astype(np.float64) >= limits.similarity)  # as Python compares when it serves
         known = {"share": wanted.unknown_share, "threshold": limits.similarity, "n": len(flagged)}
         table["unknown"] = known | conformal.share("flagged", flagged, test.group)
     asked = {"share": wanted.answer_share, "accuracy": wanted.answer_accuracy}

@@ -59,7 +59,7 @@ class Answers:
 
     @property
     def answered(self) -> Answered:
-        """What the limits of abstention are found from and measured on."""
+        """Return what the limits of abstention are found from and measured on."""
         own = self.predictions
         return Answered(own.labels, own.probabilities, self.similarity, own.group)
 
@@ -105,7 +105,7 @@ class Answerer:
 
     @cached_property
     def references(self) -> novelty.References | None:
-        """The features of training images by which unlike pictures are known; None where train kept none."""
+        """Return the features of training images by which unlike pictures are known; None where train kept none."""
         return novelty.load(self.saved.folder)
 
     def baselines(self, test: Answers) -> dict[str, Any]:

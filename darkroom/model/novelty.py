@@ -26,7 +26,7 @@ FILE = "references.safetensors"
 
 @dataclass(frozen=True)
 class References:
-    """The references as whole numbers, int16 (m, D), and how many of the nearest are counted."""
+    """Hold the references as whole numbers, int16 (m, D), and how many of the nearest are counted."""
 
     whole: np.ndarray
     neighbours: int

@@ -45,7 +45,7 @@ class Exported:
 
     @property
     def limits(self) -> Limits:
-        """Below which confidence and similarity an answer is doubted, and the thresholds of sets; none in format 1."""
+        """Return the confidence and similarity below which an answer is doubted, and the thresholds of sets."""
         return Limits.of(self.config["limits"]) if "limits" in self.config else Limits()
 
     @property

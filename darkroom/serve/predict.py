@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         total += 1
         if isinstance(answer, Prediction) and pictures:
             try:
-                pictures.save(file.name, file.data, f"{answer.label}  {100 * answer.probability:.1f} %")
+                pictures.save(file.name, file.data, _caption(answer))
             except BadImage as error:
                 answer = error
         if isinstance(answer, BadImage):
@@ -64,6 +64,12 @@ def main(arguments: list[str]) -> int:
     if bad or not total:
         return 1
     return DOUBTED if unknown or uncertain else 0
+
+
+def _caption(answer: Prediction) -> str:
+    """Return what is written under a picture."""
+    told = f"{answer.label}  {100 * answer.probability:.1f} %"
+    return f"{answer.doubt}: {told}" if answer.doubt else told
 
 
 def _level(options: argparse.Namespace, predictor: Predictor) -> float | None:
@@ -162,7 +168,7 @@ class _Lines:
         if isinstance(answer, BadImage):
             print(f"{name}: not classified: {escape(str(answer), 'terminal')}")
         else:
-            doubt = "unknown: " if answer.unknown else "uncertain: " if answer.uncertain else ""
+            doubt = f"{answer.doubt}: " if answer.doubt else ""
             print(f"{name}: {doubt}{self._told(answer)}")
 
     def _told(self, answer: Prediction) -> str:

@@ -12,7 +12,7 @@ from darkroom.metrics.abstention import Limits
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`.
+    """Hold the answer to one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`.
 
     `similarity`: the mean cosine of its features to those of the most similar training images, -1..1; None where the
     model does not tell. `limits`: below which similarity it is unknown, and below which confidence unsure.
@@ -25,28 +25,35 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The most probable class."""
+        """Return the most probable class."""
         return self.classes[int(self.probabilities.argmax())]
 
     @property
     def probability(self) -> float:
-        """The probability of that class, 0..1."""
+        """Return the probability of that class, 0..1."""
         return float(self.probabilities.max())
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes with their probabilities, best first."""
+        """Return the `count` most probable classes with their probabilities, best first."""
         best = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.classes[index], float(self.probabilities[index])) for index in best]
 
     @property
     def unknown(self) -> bool:
-        """Whether the picture is unlike the training images; False where the model cannot tell."""
-        return self.limits.similarity is not None and not (self.similarity or 0.0) >= self.limits.similarity
+        """Return whether the picture is unlike the training images; False where the model cannot tell."""
+        return self.limits.similarity is not None and not (
+            self.similarity is not None and self.similarity >= self.limits.similarity
+        )
 
     @property
     def uncertain(self) -> bool:
-        """Whether the answer is less sure than `answer_share` or `answer_accuracy` asks for; False without them."""
+        """Return whether the answer is less sure than `answer_share` or `answer_accuracy` asks for; False without them."""
         return self.limits.confidence is not None and not self.probability >= self.limits.confidence
+
+    @property
+    def doubt(self) -> str:
+        """Return "unknown", "uncertain" or "": the word that stands before the answer."""
+        return "unknown" if self.unknown else "uncertain" if self.uncertain else ""
 
     def classes_at(self, level: float) -> list[str]:
         """Return the set of classes that holds the right one with a probability of `level`, best first.

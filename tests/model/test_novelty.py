@@ -3,12 +3,16 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_image
 
 from darkroom.core.errors import WeightsError
 from darkroom.export.novelty import add_similarity
-from darkroom.model import novelty
+from darkroom.model import novelty, weights
 from darkroom.model.novelty import References, references, similarity
+from darkroom.model.runner import TorchBody
 from darkroom.model.session import open_session
 
 
@@ -115,3 +119,18 @@ def test_the_graph_is_valid_on_its_own(tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     made = add_similarity(model, References(np.ones((1, 8), np.int16), 1))
     onnx.checker.check_model(made, full_check=True)
+
+
+def test_parts_of_photos_are_told_from_digits_by_the_default_network():
+    images = (load_digits().images * 15.9375).astype(np.uint8)
+    digits = np.stack([np.asarray(Image.fromarray(image).resize((28, 28))) for image in images[:900]])
+    photos = np.concatenate([load_sample_image(name)[:420, :630] for name in ("china.jpg", "flower.jpg")])
+    parts = photos.reshape(12, 70, 9, 70, 3).swapaxes(1, 2).reshape(-1, 70, 70, 3)
+    strangers = np.stack([np.asarray(Image.fromarray(part).resize((28, 28))) for part in parts])
+    body = weights.resolve("small_cnn", "weights/small_cnn-mnist.safetensors", 28, 0, [0.13] * 3, [0.31] * 3).body
+    computes = TorchBody(body, torch.device("cpu"))
+    found = computes.features(np.repeat(digits[..., None], 3, axis=3))
+    known = references(found[:500], 10)
+    own, others = similarity(found[500:], known), similarity(computes.features(strangers), known)
+    assert (others[:, None] < own).mean() > 0.95
+    assert (others < np.quantile(own, 0.05)).mean() > 0.8
