@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Answered:
-    """Hold the answers of a split: labels (n,), probabilities (n, K), and similarity (n,) to the training images, or None.
+    """Hold answers of a split: labels (n,), probabilities (n, K), similarity (n,) to the training images or None.
 
     `group` int64 (n,): of images that may err together; None where each is a draw of its own.
     """

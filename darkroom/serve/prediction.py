@@ -47,7 +47,7 @@ class Prediction:
 
     @property
     def uncertain(self) -> bool:
-        """Return whether the answer is less sure than `answer_share` or `answer_accuracy` asks for; False without them."""
+        """Return whether the answer is less sure than `answer_share` or `answer_accuracy` asks for; else False."""
         return self.limits.confidence is not None and not self.probability >= self.limits.confidence
 
     @property
