@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
 from darkroom.reporting.comparison import BETTER, WORSE, Comparison, compare
 from darkroom.reporting.comparison_text import as_markdown, as_text
+from darkroom.reporting.looks import looks
 from darkroom.reporting.runs import groups, load_run, locations
 
 FAILED, IMPOSSIBLE = 1, 2
@@ -29,6 +31,7 @@ def main(arguments: list[str]) -> int:
         old = load_run(asked.rev, root)
         new = load_run(asked.other, root)
         found = compare(old, new, locations(root), asked.margin, asked.seed, groups(root))
+        found = replace(found, looks=looks(root))
     except DarkroomError as error:
         print(f"darkroom compare: {error}", file=sys.stderr)
         return IMPOSSIBLE

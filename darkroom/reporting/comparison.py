@@ -23,6 +23,7 @@ from darkroom.metrics.significance import (
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting.data_change import told
+from darkroom.reporting.looks import in_words
 from darkroom.reporting.pairing import Pairing, pair
 from darkroom.reporting.runs import Run
 
@@ -104,6 +105,7 @@ class Comparison:
     flips: list[Flip]
     tested: str = ""
     data: str = ""
+    looks: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for a program to read."""
@@ -115,11 +117,12 @@ class Comparison:
 
     @property
     def question(self) -> str:
-        """Return which question the verdict answers: of two trained models, each with one training seed."""
+        """Return which question the verdict answers, and what many `looks` at the test set make of it."""
+        models = ("This is about two trained models, each of one training seed: another seed may turn it round. "
+                  "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
         if {key for key, _, _ in self.params} == {"train_seed"}:
-            return "Only the training seed differs: what is seen is what chance alone does to this recipe."
-        return ("This is about two trained models, each of one training seed: another seed may turn it round. "
-                "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
+            models = "Only the training seed differs: what is seen is what chance alone does to this recipe."
+        return f"{models} {in_words(self.looks)}".rstrip()
 
     @property
     def accuracy(self) -> Row:

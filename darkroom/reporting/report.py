@@ -21,7 +21,7 @@ from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval
-from darkroom.reporting import charts, findings, pictures, weak_spots
+from darkroom.reporting import charts, findings, looks, pictures, weak_spots
 from darkroom.reporting.card import limits
 from darkroom.reporting.confusion import pairs, similar_order, similarity
 from darkroom.reporting.evaluation import Material
@@ -94,7 +94,7 @@ def contents(root: Path) -> dict[str, Any]:
         "trust": findings.trust(test),
         "failures": findings.failures(test, wrong_pairs, classes),
         "steps": findings.next_steps(test, train, list(COMMANDS)),
-        "warnings": findings.warnings(test, data),
+        "warnings": [*findings.warnings(test, data), *filter(None, [looks.in_words(looks.looks(root))])],
         "limits": limits(classes, config.get("image_size"), test, bool(config.get("quantized"))),
         "baselines": _baselines(test),
         "classes": classes,

@@ -1,0 +1,66 @@
+"""Count how often a test set has been looked at: what is chosen among many by it looks better there than it is."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from darkroom.metrics.predictions import KEYS
+
+PREDICTIONS = "plots/predictions.csv"
+MANY = 10  # looks from which they are worth a word
+MOST = 2000  # versions that are read
+
+
+def looks(root: Path) -> int:
+    """Return how many different models have answered the workspace's test set, in all branches, tags and experiments.
+
+    Each run's answers lie in Git; those whose ids are the workspace's are of the same test set. 0 without Git or
+    answers.
+    """
+    path = root / PREDICTIONS
+    if not path.exists():
+        return 0
+    here = path.read_bytes()
+    raw = _git(root, "log", "--all", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", PREDICTIONS)
+    versions = dict.fromkeys(line.split()[3] for line in raw.decode().splitlines() if line.startswith(":"))
+    names = [name for name in versions if name.strip("0")][:MOST]
+    asked, found = _images(here), {hashlib.sha256(here).digest()}
+    for text in _contents(root, names):
+        if _images(text) == asked:
+            found.add(hashlib.sha256(text).digest())
+    return len(found)
+
+
+def in_words(count: int) -> str:
+    """Return what so many looks mean; "" where they are few."""
+    if count < MANY:
+        return ""
+    return (f"{count:,} different models have answered this test set, by Git: the best of them looks better on it than "
+            "it is; choose by validation, and keep images aside that nobody has looked at.")  # fmt: skip
+
+
+def _images(text: bytes) -> frozenset[bytes]:
+    """Return the ids of a file of answers; empty where it is none."""
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith(",".join(KEYS).encode()):
+        return frozenset()
+    return frozenset(line.partition(b",")[0] for line in lines[1:])
+
+
+def _contents(root: Path, names: list[str]) -> list[bytes]:
+    """Return the contents of Git's objects `names`."""
+    output, found = _git(root, "cat-file", "--batch", given="".join(f"{name}\n" for name in names)), []
+    while output:
+        head, _, rest = output.partition(b"\n")
+        if head.endswith(b" missing"):  # of a shallow clone
+            output = rest
+            continue
+        size = int(head.split()[2])
+        found.append(rest[:size])
+        output = rest[size + 1 :]
+    return found
+
+
+def _git(root: Path, *arguments: str, given: str = "") -> bytes:
+    """Return what Git prints; nothing where it fails, as outside of a repository."""
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, input=given.encode()).stdout
