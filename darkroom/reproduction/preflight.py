@@ -40,8 +40,11 @@ def check(root: Path) -> None:
             "`git init && git add -A && git commit -m 'Start'`"
         )
     source = read_yaml(root / PARAMS).get("source")
-    if not isinstance(source, str) or not (root / source).exists():
-        return  # fetch says what is wrong with it
+    if not isinstance(source, str) or "://" in source:
+        return  # fetch says what is wrong with it, or copies it from where it is
+    if not (root / source).exists():
+        home = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
+        raise SourceError(f"source is {source}, which does not exist; expected a folder, archive, table or card{home}")
     for path, kind in endless(root / source):
         raise SourceError(f"{path} is a {kind}, which DVC would read without an end; move it out of the source")
 

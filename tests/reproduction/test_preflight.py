@@ -9,7 +9,7 @@ from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from darkroom.core.errors import DarkroomError
+from darkroom.core.errors import DarkroomError, SourceError
 from darkroom.reproduction import preflight
 from tests.reporting.project import make_project, run
 
@@ -128,6 +128,16 @@ def test_what_dvc_would_read_without_an_end_is_named_before_it_starts(photos, ma
     assert said.returncode == 1
     where, why = f"{photos}/photos/ants/2.jpg", "which DVC would read without an end; move it out of the source"
     assert said.stderr == f"repro: {where} is a {kind}, {why}\n"
+
+
+@pytest.mark.parametrize(("source", "why"), [
+    ("fotos", "source is fotos, which does not exist; expected a folder, archive, table or card"),
+    ("~/photos", "source is ~/photos, which does not exist; expected .* card; `~` is not expanded, write the whole path"),
+])  # fmt: skip
+def test_a_source_that_does_not_exist_is_said_before_dvc_starts(photos, source, why):
+    (photos / "params.yaml").write_text(f"source: {source}\n")
+    with pytest.raises(SourceError, match=f"^{why}$"):
+        preflight.check(photos)
 
 
 def test_files_folders_and_links_that_lead_nowhere_or_back_pass(photos):
