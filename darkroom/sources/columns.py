@@ -15,7 +15,11 @@ LABELS = (
     "classname", "class_id", "class_label", "category_name", "category_id", "label_id", "labelname", "tag", "choice",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage")
-FLAGS = {"is_valid": "val", "is_val": "val", "is_test": "test"}  # columns of true and false
+# Columns of true and false: the split of those that are true, and of the others.
+FLAGS = {
+    "is_valid": ("val", "train"), "is_val": ("val", "train"), "is_test": ("test", ""), "is_train": ("train", "test"),
+    "is_training": ("train", "test"), "is_training_image": ("train", "test"),
+}  # fmt: skip
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 ABSENT = ("", "nan", "na", "n/a", "none", "null")  # what stands for no number
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
 from darkroom.sources.columns import is_header
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
     import pandas as pd
 
     text, delimiter = without_preamble(text.replace("\r\n", "\n").replace("\r", "\n"))
+    if not delimiter and _is_list_with_words(text):  # `1.jpg golden retriever`
+        text, delimiter = re.sub(r"^(\S+) +", r"\1\t", text, flags=re.MULTILINE), "\t"
     delimiter = delimiter or delimiter_of(text)
     cells = [len(row) for row in _first_rows(text, delimiter)]
     names = range(max(cells, default=0) + 1)
@@ -33,6 +36,17 @@ def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
     except pd.errors.ParserError as error:
         raise SourceError(f"{name}: {_why(str(error), max(cells))}") from error
     return grid.fillna("").apply(lambda column: _unquoted(column.str.strip())), cells
+
+
+def _is_list_with_words(text: str) -> bool:
+    """Whether each line is an image and its label, of which some have more words than others."""
+    lines = [line.split() for line in text.split("\n")[:LOOKED_AT] if line.strip()]
+    plain = not any(mark in text[:4096] for mark in DELIMITERS)
+    return (
+        plain
+        and len(set(map(len, lines))) > 1
+        and all(len(line) > 1 and line[0].lower().endswith(SUFFIXES) for line in lines)
+    )
 
 
 def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":

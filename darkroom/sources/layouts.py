@@ -86,7 +86,8 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
 def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labelled, str]:
     """Return the labelled files by the layout that is set or found, and a note about a table that is not read."""
     if options.layout == "csv":
-        return read_csv(tree, find_tables(tree, images, options, must=True), images, options), ""
+        labelled = read_csv(tree, find_tables(tree, images, options, must=True), images, options)
+        return with_split_lists(tree, images, labelled), ""
     if options.layout != "auto":
         return with_split_lists(tree, images, READERS[options.layout](tree, images, options)), ""
     found, note = find_tables(tree, images, options), ""
@@ -95,16 +96,13 @@ def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labell
         named = len(labelled.samples)
         if named * 2 >= len(images) or (named and not has_class_folders(images)):
             differ = _note_folders_differ(tree, images, options, labelled.samples)
-            return labelled, differ
+            return with_split_lists(tree, images, labelled), differ
         shown = ", ".join(table.name for table in found.tables)
-        note = (
-            ""
-            if found.quiet and not named
-            else f"{shown} is not read for labels: it names {named} of {len(images)} images"
-        )
+        if named or not found.quiet:
+            note = f"{shown} is not read for labels: it names {named} of {len(images)} images"
     elif found.why:
         note = f"not read for labels: {found.why}"
-    name = _layout_without_table(tree, images, options, found.why)
+    name = _layout_without_table(tree, images, options, found.why or note)
     return with_split_lists(tree, images, READERS[name](tree, images, options)), note
 
 
@@ -142,7 +140,11 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
         return "folders"
     if names_are_labels(images):
         return "names"
-    hints = [f" The table {table}." if table else "", _hint_of_folders(images), *_hints_of_unread(tree)]
+    hints = [
+        f" The table {table.removeprefix('The table ')}." if table else "",
+        _hint_of_folders(images),
+        *_hints_of_unread(tree),
+    ]
     raise SourceError(
         f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from darkroom.images.formats import SUFFIXES
+
 WHOLE = re.compile(r"\d+\.0")
 
 
@@ -70,6 +72,10 @@ class FileFinder:
             numbers = self._renamed(_without_zeros, [_without_zeros(text) for text in texts])
             if numbers and all(numbers) and len(set(numbers)) == len(set(texts)):
                 return numbers, ["ids in the table lack leading zeros of the files' names, and are taken as equal"]
+        if texts and all(text.lower().endswith(SUFFIXES) for text in texts):
+            found = [self.find(text.rpartition(".")[0]) for text in texts]
+            if any(found):
+                return found, ["suffixes in the table and on disk differ, and are taken as equal"]
         return found, []
 
     def _renamed(self, rename: Callable[[str], str], texts: list[str]) -> list[str | None]:

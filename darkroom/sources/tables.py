@@ -270,9 +270,9 @@ def splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
     for column in flags:
         cells = table.frame[column].str.lower()
         if cells.isin([*TRUE, *FALSE]).all():
-            kind = FLAGS[plain_name(column)]
+            chosen, others = FLAGS[plain_name(column)]
             table.notes.append(f"{table.name}: {column} is read as an official split")
-            return cells.isin(TRUE).map({True: kind, False: "train" if kind == "val" else ""}).tolist()
+            return cells.isin(TRUE).map({True: chosen, False: others}).tolist()
     return [table.part] * len(table.frame)
 
 
