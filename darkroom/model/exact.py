@@ -45,6 +45,8 @@ def on_grids(weights: np.ndarray, bias: np.ndarray, low: float, high: float, uni
 
     Each output has the finest step, a power of two, for which no partial sum can reach LIMIT products of units.
     """
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise NotExact("its weights are not finite numbers")
     parts = [_on_grids(weights[rows], bias[rows], low, high, unit) for rows in _blocks(weights)]
     return Weights(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -116,7 +118,9 @@ def mean_square(values: np.ndarray, low: float, high: float) -> float:
 
 
 def bounds(values: np.ndarray, margin: float) -> tuple[float, float]:
-    """Return a range around `values`, wider by `margin` (1.25: a quarter), whose ends have 4 bits each."""
+    """Return a range around `values`, wider by `margin` (1.25: a quarter), whose ends have 4 bits. Raises NotExact."""
+    if not np.isfinite(values).all():
+        raise NotExact("its values on the calibration pictures are not finite numbers")
     low, high = min(0.0, float(values.min(initial=0))), max(0.0, float(values.max(initial=0)))
     return -_few_bits(-low * margin), _few_bits(high * margin)
 

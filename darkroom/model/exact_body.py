@@ -17,32 +17,49 @@ from darkroom.model.exact import NotExact
 from darkroom.model.exact_graph import TRACED, ExactGraph, Pixels
 from darkroom.model.exact_rules import PIXEL_RULES, RULES
 from darkroom.model.exact_torch import plain_sums
-from darkroom.model.network import Body
+from darkroom.model.network import Body, pixels
 from darkroom.model.onnx_export import export
 
+COMPARED = 8  # calibration pictures whose features are compared with the float body's
+FARTHEST = 0.25  # that the exact ones may lie from them, relative; 0.02 to 0.1 is usual
 NOT_EXACT = ("Erf", "InstanceNormalization", "LayerNormalization", "Softmax")  # named before any work
 
 
 @dataclass(frozen=True)
 class ExactBody:
-    """The graph, the features' unit and largest magnitude, and for each sum its input's unit and range."""
+    """The graph, the features' unit and largest magnitude, and for each sum its input's unit and range.
+
+    `features` float32 (n, D): those of the calibration pictures.
+    """
 
     model: onnx.ModelProto
     unit: float
     largest: float
     sums: list[dict[str, Any]]
-    pictures: int
+    features: np.ndarray
 
     def facts(self) -> dict[str, Any]:
         """Return what body.json says of it."""
         return {"kind": "exact", "unit": self.unit, "largest": self.largest,
-                "calibration_pictures": self.pictures, "sums": self.sums}  # fmt: skip
+                "calibration_pictures": len(self.features), "sums": self.sums}  # fmt: skip
 
 
 def exact_body(body: Body, pictures: np.ndarray) -> ExactBody:
-    """Write the exact graph of `body`, calibrated on uint8 `pictures` (n, S, S, 3). Raises NotExact."""
+    """Write the exact graph of `body`, calibrated on uint8 `pictures` (n, S, S, 3).
+
+    Raises NotExact, too, where rounding leaves little of the features: a grid is one for all channels, and cannot hold
+    channels whose sizes are thousands of times apart.
+    """
     data = export(body, pictures.shape[1], batch=TRACED, fold=False)
-    return rewrite(onnx.load_from_string(data), pictures)
+    made = rewrite(onnx.load_from_string(data), pictures)
+    some = np.unique(np.linspace(0, len(pictures) - 1, COMPARED).round().astype(np.int64))
+    with torch.inference_mode():
+        floats = body.eval()(pixels(pictures[some])).numpy().astype(np.float64)
+    apart, size = np.linalg.norm(made.features[some] - floats), np.linalg.norm(floats)
+    if not apart <= FARTHEST * size:
+        share = apart / max(size, 1e-30)
+        raise NotExact(f"its exact features are {share:.0%} off those in float32 on the calibration pictures")
+    return made
 
 
 def rewrite(model: onnx.ModelProto, pictures: np.ndarray) -> ExactBody:
@@ -60,7 +77,7 @@ def rewrite(model: onnx.ModelProto, pictures: np.ndarray) -> ExactBody:
             _rewrite(graph, node)
             graph.forget(number)
         written = graph.finish()
-    return ExactBody(written, graph.unit, graph.largest, graph.sums, len(pictures))
+    return ExactBody(written, graph.unit, graph.largest, graph.sums, graph.features)
 
 
 def _rewrite(graph: ExactGraph, node: onnx.NodeProto) -> None:

@@ -76,6 +76,7 @@ class ExactGraph:
         self.arrays = {"images": tensor(pictures)}  # what each new tensor is on the calibration pictures
         self.sums: list[dict[str, Any]] = []
         self.unit = self.largest = 0.0  # of the features
+        self.features = np.empty((0, 0), np.float32)  # of the pictures
 
     def fixed(self, node: onnx.NodeProto) -> np.ndarray:
         """Compute what a node gives whose inputs are all known: shapes, and what follows from them."""
@@ -103,8 +104,11 @@ class ExactGraph:
     # --- writing
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """Return the name of an initializer that holds `value`."""
-        array = np.asarray(value, dtype)
+        """Return the name of an initializer that holds `value`. Raises NotExact where float32 does not."""
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype)
+        if not np.isfinite(array).all():
+            raise NotExact("its values leave the range of float32")
         name = f"values {len(self.initializers)}" if array.ndim else f"{array.dtype} {array}"
         if name not in self.initializers:
             self.initializers[name] = array
@@ -280,6 +284,7 @@ class ExactGraph:
         self.unit = float(exact.ceil_power(max(-value.low, value.high))) / 2.0**FEATURE_BITS
         value = self.rounded(value, self.unit)
         self.largest = max(-value.low, value.high)
+        self.features = self.seen(value)
         return value
 
 

@@ -1,5 +1,6 @@
 """A body and a head as one torch network, normalisation inside; loaded from what embed and train wrote."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class Body(nn.Module):
         for module, mode in modes.items():
             module.training = mode
         near = 1e-4 * features.abs().max().item()  # relative: an untrained body's features can be tiny
+        if not math.isfinite(near):  # no layer's mean is one of such features
+            return ""
         for name, output in reversed(outputs):
             is_map = isinstance(output, Tensor) and output.dim() == 4 and output.shape[:2] == features.shape
             if is_map and output[0, 0].numel() > 1 and torch.allclose(output.mean((2, 3)), features, rtol=0, atol=near):

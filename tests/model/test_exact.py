@@ -80,6 +80,35 @@ def test_a_body_without_an_exact_form_says_why(backbone):
         exact_body.exact_body(body, photo_images(2, size)[0])
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("nan"), "its weights are not finite numbers"),
+        (1e38, "its values leave the range of float32"),
+        (1e30, "its values on the calibration pictures are not finite numbers"),
+        (1e4, r"its exact features are \d+% off those in float32"),
+    ],
+)
+def test_weights_that_no_grid_holds_are_a_reason(value, why):
+    network = builders.build("resnet18", 32, seed=0)
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            parameter.data.view(-1)[0] = value
+    body = Body(network, backbones.IMAGENET_MEAN, backbones.IMAGENET_STD).eval()
+    with pytest.raises(NotExact, match=why):
+        exact_body.exact_body(body, photo_images(4, 32)[0])
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-12])
+def test_a_body_of_nearly_no_weights_is_exact(spread):
+    network = builders.build("small_cnn", 28, seed=0)
+    for parameter in network.parameters():
+        parameter.data *= spread
+    body = Body(network, [0.3] * 3, [0.3] * 3).eval()
+    images, _ = digit_images(6)
+    assert_same_bits(exact_body.exact_body(body, images[:1]).model, images)
+
+
 def test_trained_features_keep_their_direction(shared):
     images, _ = photo_images(12, 224)
     made = weights.resolve("mobilenet_v2", str(shared / "weights/mobilenet_v2.pth"), 224, 0, [], [])
