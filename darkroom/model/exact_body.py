@@ -55,7 +55,7 @@ def exact_body(body: Body, pictures: np.ndarray) -> ExactBody:
     some = np.unique(np.linspace(0, len(pictures) - 1, COMPARED).round().astype(np.int64))
     with torch.inference_mode():
         floats = body.eval()(pixels(pictures[some])).numpy().astype(np.float64)
-    apart, size = np.linalg.norm(made.features[some] - floats), np.linalg.norm(floats)
+    apart, size = (float(np.linalg.norm(each)) for each in (made.features[some] - floats, floats))
     if not apart <= FARTHEST * size:
         share = apart / max(size, 1e-30)
         raise NotExact(f"its exact features are {share:.0%} off those in float32 on the calibration pictures")
