@@ -21,7 +21,7 @@ def in_hand(page) -> str:
 
 def wait_for_errors(page) -> None:
     """Wait until the model has been asked and the first list is there."""
-    page.locator(".tile").first.wait_for()
+    page.locator(".tile").first.wait_for(timeout=180000)
     page.locator("#answers .bar").first.wait_for()
 
 
