@@ -225,7 +225,7 @@ async function send(chosen, changes, remember) {
     if (remember) undoing.push(undo);
     if (version === known + 1) known = version; // otherwise somebody else has decided, too: `watch` looks
     chosen.forEach((item) => { item.saving = false; });
-    if (!unsaved) await refresh();
+    if (!unsaved) refresh().catch((error) => warn(error.message)); // the decision itself is saved
   } catch (error) {
     chosen.forEach((item, place) => Object.assign(item, before[place], { saving: false }));
     warn(error.message);
