@@ -19,7 +19,18 @@ from darkroom.sources.labels import (
 )
 from darkroom.sources.trees import Tree
 
-NO_PICTURES = (".md", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml")  # files that come with data, in no class
+NO_PICTURES = (
+    ".md",
+    ".txt",
+    ".xml",
+    ".log",
+    ".csv",
+    ".tsv",
+    ".py",
+    ".ipynb",
+    ".yaml",
+    ".yml",
+)  # files that come with data, in no class
 NO_CLASSES = ("annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src")
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",

@@ -1,7 +1,22 @@
-"""What the columns of tables are called: paths, labels and splits, as labelling tools and competitions name them."""
+"""What the columns of a table mean: paths, labels and splits, as labelling tools and competitions name them."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
+from darkroom.sources.encodings import few_of
+from darkroom.sources.folder_names import split_in
+from darkroom.sources.matching import FileFinder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from darkroom.sources.trees import Tree
 
 # In the form of `plain_name`; the first that a table has is taken.
 PATHS = (
@@ -21,6 +36,8 @@ FLAGS = {
     "is_training": ("train", "test"), "is_training_image": ("train", "test"),
 }  # fmt: skip
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
+TRIED = 50  # rows
+QUIET = (".txt", ".lst", ".json")  # texts and settings, of which nothing is said where they name no image
 ABSENT = ("", "nan", "na", "n/a", "none", "null")  # what stands for no number
 
 
@@ -46,3 +63,163 @@ def is_header(cells: Iterable[str]) -> bool:
     """Whether cells are the names of columns, one of paths and one of labels."""
     plain = {plain_name(cell) for cell in cells}
     return not plain.isdisjoint(PATHS) and not plain.isdisjoint(LABELS)
+
+
+@dataclass
+class Table:
+    """A table file of a tree: its cells as text, and the columns that were recognised ("" where none was).
+
+    `one_hot` are the columns of zeros and ones, one of them 1 in each row, which stand for `label`; `part` is the
+    official split that the file's name says, where it is one of several parts.
+    """
+
+    name: str
+    frame: "pd.DataFrame"
+    path: str = ""
+    label: str = ""
+    one_hot: list[str] = field(default_factory=list)
+    part: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is to be said about it where it names no image."""
+        return self.name.lower().endswith(QUIET) and not self.name.startswith("*")  # those beside images
+
+    @property
+    def fits(self) -> bool:
+        """Whether it has paths and labels."""
+        return bool(self.path and (self.label or self.one_hot))
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(map(str, self.frame.columns))
+
+    @property
+    def folder(self) -> str:
+        """The folder that it lies in."""
+        return str(PurePosixPath(self.name).parent)
+
+    def labels(self) -> list[str]:
+        """Return the label of each row, "" where it has none."""
+        if self.label:
+            return self.frame[self.label].tolist()
+        ones = self.frame[self.one_hot].apply(lambda column: column.str.lower().isin(TRUE))
+        return ones.idxmax(axis=1).where(ones.any(axis=1), "").tolist() if len(ones) else []
+
+
+class Finders:
+    """Finds a tree's images by what tables in its folders call them; a finder is made once a folder."""
+
+    def __init__(self, images: list[str]) -> None:
+        self.images = images
+        self.within = cache(lambda folder: FileFinder(images, folder))
+
+    def any_of(self, table: Table, column: str) -> bool:
+        """Whether cells of `column` name images."""
+        return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
+
+
+def recognised(table: Table, options: Any, finders: Finders) -> Table:
+    """Return the table with its columns of paths and labels found; `options` is a LayoutOptions."""
+    table.path = _path_column(table, options, finders)
+    table.label = column_of(table.columns, options.label_column, LABELS)
+    if table.label == table.path:
+        table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
+    _note_other_labels(table, options)
+    if table.columns == ["column 1", "column 2"] and table.path:
+        _take_other_column(table)
+    if table.path and not table.label and options.label_column == "auto":
+        table.one_hot = _one_hot(table)
+        if table.one_hot:
+            table.notes = [
+                *table.notes,
+                f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}",
+            ]
+    return table
+
+
+def _path_column(table: Table, options: Any, finders: Finders) -> str:
+    """Return the column of paths or ids: of those with a usual name the first that names images, else any that does."""
+    if options.path_column != "auto":
+        return column_of(table.columns, options.path_column, PATHS)
+    usual = usual_columns(table.columns, PATHS)
+    tried = Table(table.name, table.frame.head(TRIED))
+    if len(usual) == 1 or not finders.images:
+        return usual[0] if usual else ""
+    for column in usual:
+        if finders.any_of(tried, column):
+            if column != usual[0]:
+                table.notes = [*table.notes, f"{table.name}: {column} names the images, and {usual[0]} does not"]
+            return column
+    if usual or not usual_columns(table.columns, LABELS):
+        named = [column for column in table.columns if column.startswith("column ")]
+        endings = [column for column in named if tried.frame[column].str.lower().str.endswith(SUFFIXES).any()]
+        return usual[0] if usual else next(iter(endings), "")
+    found = next((column for column in table.columns if finders.any_of(tried, column)), "")
+    if found:
+        table.notes = [*table.notes, f"{table.name}: {found} is read as the path, since it names images"]
+    return found
+
+
+def _take_other_column(table: Table) -> None:
+    """Take the column beside the paths for labels in a table of two columns without header, unless all differ."""
+    other = next(column for column in table.columns if column != table.path)
+    if len(table.frame) < 4 or table.frame[other].nunique() <= len(table.frame) / 2:
+        table.label = table.label or other
+
+
+def _note_other_labels(table: Table, options: Any) -> None:
+    others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
+    if others and table.label and options.label_column == "auto":
+        table.notes = [*table.notes, f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
+                       "`label_column` chooses another"]  # fmt: skip
+
+
+def without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
+    """Return a table whose first row is a file and its label, no header: columns are called column 1, column 2."""
+    import pandas as pd
+
+    columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
+    first = pd.DataFrame([list(map(str, frame.columns))], columns=columns)
+    whole = pd.concat([first, frame.set_axis(columns, axis=1)], ignore_index=True)
+    return Table(name, whole, notes=[*notes, f"{name} has no header: its first row names a file"])
+
+
+def _one_hot(table: Table) -> list[str]:
+    """Return the columns, two or more, that hold zeros and ones alone, of which each row has exactly one 1; else [].
+
+    A row whose cells are all blank has no label.
+    """
+    others = [column for column in table.columns if plain_name(column) not in PATHS and column != table.path]
+    lowered = table.frame[others].apply(lambda column: column.str.lower())
+    flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE, *ABSENT]).all()
+             and plain_name(column) not in FLAGS and lowered[column].isin(TRUE).any()]  # fmt: skip
+    known = lowered[flags][~lowered[flags].isin(ABSENT).all(axis=1)]
+    return flags if len(flags) > 1 and len(known) and bool((known.isin(TRUE).sum(axis=1) == 1).all()) else []
+
+
+def splits_of(tree: "Tree", table: Table, options: Any) -> list[str]:
+    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
+    split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
+    if options.split_column not in ("auto", "", split):
+        raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
+                          f"it has {', '.join(table.columns)}")  # fmt: skip
+    if split:
+        return table.frame[split].tolist()
+    flags = (
+        [column for column in table.columns if plain_name(column) in FLAGS] if options.split_column == "auto" else []
+    )
+    for column in flags:
+        cells = table.frame[column].str.lower()
+        if cells.isin([*TRUE, *FALSE]).all():
+            chosen, others = FLAGS[plain_name(column)]
+            table.notes.append(f"{table.name}: {column} is read as an official split")
+            return cells.isin(TRUE).map({True: chosen, False: others}).tolist()
+    return [table.part] * len(table.frame)
+
+
+def split_of_ids(table: Table) -> str:
+    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
+    return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"

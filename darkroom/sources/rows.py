@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darkroom.core.errors import SourceError
+from darkroom.sources.columns import Table, split_of_ids, splits_of
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import strict_split
 from darkroom.sources.matching import FileFinder
-from darkroom.sources.tables import Table, split_of_ids, splits_of
 from darkroom.sources.trees import Tree
 
 SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")

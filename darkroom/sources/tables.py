@@ -1,80 +1,19 @@
-"""Tables of labels beside the images: which files of a tree are such tables, and what their columns mean."""
+"""Tables of labels beside the images: which files of a tree are such tables, and which of them belong together."""
 
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
-from darkroom.sources.columns import (
-    ABSENT,
-    FALSE,
-    FLAGS,
-    LABELS,
-    PATHS,
-    SPLIT_COLUMNS,
-    TRUE,
-    column_of,
-    plain_name,
-    usual_columns,
-)
+from darkroom.sources.columns import Finders, Table, recognised, without_header
 from darkroom.sources.encodings import decode, few_of, printable
-from darkroom.sources.folder_names import is_submission, split_in, split_names
+from darkroom.sources.folder_names import is_submission, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
-from darkroom.sources.matching import FileFinder
 from darkroom.sources.sidecars import RECORD, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SHOWN, MOST_TABLES, TRIED = 5, 50, 50
-QUIET = (*LISTS, ".json")  # texts and settings, of which nothing is said where they name no image
-
-
-@dataclass
-class Table:
-    """A table file of a tree: its cells as text, and the columns that were recognised ("" where none was).
-
-    `one_hot` are the columns of zeros and ones, one of them 1 in each row, which stand for `label`; `part` is the
-    official split that the file's name says, where it is one of several parts.
-    """
-
-    name: str
-    frame: "pd.DataFrame"
-    path: str = ""
-    label: str = ""
-    one_hot: list[str] = field(default_factory=list)
-    part: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing is to be said about it where it names no image."""
-        return self.name.lower().endswith(QUIET) and not self.name.startswith("*")  # those beside images
-
-    @property
-    def fits(self) -> bool:
-        """Whether it has paths and labels."""
-        return bool(self.path and (self.label or self.one_hot))
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of its columns."""
-        return list(map(str, self.frame.columns))
-
-    @property
-    def folder(self) -> str:
-        """The folder that it lies in."""
-        return str(PurePosixPath(self.name).parent)
-
-    def labels(self) -> list[str]:
-        """Return the label of each row, "" where it has none."""
-        if self.label:
-            return self.frame[self.label].tolist()
-        ones = self.frame[self.one_hot].apply(lambda column: column.str.lower().isin(TRUE))
-        return ones.idxmax(axis=1).where(ones.any(axis=1), "").tolist() if len(ones) else []
+MOST_TABLES, TRIED = 50, 50  # files; lines of a text
 
 
 @dataclass
@@ -88,18 +27,6 @@ class TableSet:
     def quiet(self) -> bool:
         """Whether nothing is to be said about the tables where they name no image."""
         return all(table.quiet for table in self.tables)
-
-
-class Finders:
-    """Finds a tree's images by what tables in its folders call them; a finder is made once a folder."""
-
-    def __init__(self, images: list[str]) -> None:
-        self.images = images
-        self.within = cache(lambda folder: FileFinder(images, folder))
-
-    def any_of(self, table: Table, column: str) -> bool:
-        """Whether cells of `column` name images."""
-        return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
 
 
 def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> TableSet:
@@ -118,10 +45,10 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         try:
             tables.append(_open(tree, name, options, finders))
         except SourceError as error:
-            unread = unread or ("" if name.lower().endswith(QUIET) else str(error))
+            unread = unread or ("" if name.lower().endswith((*LISTS, ".json")) else str(error))
     fitting = [table for table in tables if table.fits]
     if beside and not fitting:
-        tables = [_recognised(Table(*beside), options, finders)]
+        tables = [recognised(Table(*beside), options, finders)]
         fitting = [table for table in tables if table.fits]
     naming = [table for table in fitting if finders.any_of(table, table.path)] if len(fitting) > 1 else fitting
     chosen = _chosen(naming or fitting, finders)
@@ -174,106 +101,8 @@ def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
     if any(column.lower().endswith(SUFFIXES) for column in table.columns):
-        table = _without_header(name, frame, notes)
-    return _recognised(table, options, finders)
-
-
-def _recognised(table: Table, options: Any, finders: Finders) -> Table:
-    table.path = _path_column(table, options, finders)
-    table.label = column_of(table.columns, options.label_column, LABELS)
-    if table.label == table.path:
-        table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
-    _note_other_labels(table, options)
-    if table.columns == ["column 1", "column 2"] and table.path:
-        _take_other_column(table)
-    if table.path and not table.label and options.label_column == "auto":
-        table.one_hot = _one_hot(table)
-        if table.one_hot:
-            table.notes = [
-                *table.notes,
-                f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}",
-            ]
-    return table
-
-
-def _path_column(table: Table, options: Any, finders: Finders) -> str:
-    """Return the column of paths or ids: of those with a usual name the first that names images, else any that does."""
-    if options.path_column != "auto":
-        return column_of(table.columns, options.path_column, PATHS)
-    usual = usual_columns(table.columns, PATHS)
-    tried = Table(table.name, table.frame.head(TRIED))
-    if len(usual) == 1 or not finders.images:
-        return usual[0] if usual else ""
-    for column in usual:
-        if finders.any_of(tried, column):
-            if column != usual[0]:
-                table.notes = [*table.notes, f"{table.name}: {column} names the images, and {usual[0]} does not"]
-            return column
-    if usual or not usual_columns(table.columns, LABELS):
-        named = [column for column in table.columns if column.startswith("column ")]
-        endings = [column for column in named if tried.frame[column].str.lower().str.endswith(SUFFIXES).any()]
-        return usual[0] if usual else next(iter(endings), "")
-    found = next((column for column in table.columns if finders.any_of(tried, column)), "")
-    if found:
-        table.notes = [*table.notes, f"{table.name}: {found} is read as the path, since it names images"]
-    return found
-
-
-def _take_other_column(table: Table) -> None:
-    """Take the column beside the paths for labels in a table of two columns without header, unless all differ."""
-    other = next(column for column in table.columns if column != table.path)
-    if len(table.frame) < 4 or table.frame[other].nunique() <= len(table.frame) / 2:
-        table.label = table.label or other
-
-
-def _note_other_labels(table: Table, options: Any) -> None:
-    others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
-    if others and table.label and options.label_column == "auto":
-        table.notes = [*table.notes, f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
-                       "`label_column` chooses another"]  # fmt: skip
-
-
-def _without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
-    """Return a table whose first row is a file and its label, no header: columns are called column 1, column 2."""
-    import pandas as pd
-
-    columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
-    first = pd.DataFrame([list(map(str, frame.columns))], columns=columns)
-    whole = pd.concat([first, frame.set_axis(columns, axis=1)], ignore_index=True)
-    return Table(name, whole, notes=[*notes, f"{name} has no header: its first row names a file"])
-
-
-def _one_hot(table: Table) -> list[str]:
-    """Return the columns, two or more, that hold zeros and ones alone, of which each row has exactly one 1; else [].
-
-    A row whose cells are all blank has no label.
-    """
-    others = [column for column in table.columns if plain_name(column) not in PATHS and column != table.path]
-    lowered = table.frame[others].apply(lambda column: column.str.lower())
-    flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE, *ABSENT]).all()
-             and plain_name(column) not in FLAGS and lowered[column].isin(TRUE).any()]  # fmt: skip
-    known = lowered[flags][~lowered[flags].isin(ABSENT).all(axis=1)]
-    return flags if len(flags) > 1 and len(known) and bool((known.isin(TRUE).sum(axis=1) == 1).all()) else []
-
-
-def splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
-    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
-    split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
-    if options.split_column not in ("auto", "", split):
-        raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
-                          f"it has {', '.join(table.columns)}")  # fmt: skip
-    if split:
-        return table.frame[split].tolist()
-    flags = (
-        [column for column in table.columns if plain_name(column) in FLAGS] if options.split_column == "auto" else []
-    )
-    for column in flags:
-        cells = table.frame[column].str.lower()
-        if cells.isin([*TRUE, *FALSE]).all():
-            chosen, others = FLAGS[plain_name(column)]
-            table.notes.append(f"{table.name}: {column} is read as an official split")
-            return cells.isin(TRUE).map({True: chosen, False: others}).tolist()
-    return [table.part] * len(table.frame)
+        table = without_header(name, frame, notes)
+    return recognised(table, options, finders)
 
 
 def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
@@ -319,8 +148,3 @@ def _note_unread(chosen: list[Table], others: list[str], fitting: list[Table]) -
     unread = [name for name in others if is_submission(name) or name in {table.name for table in fitting}]
     if unread:
         chosen[0].notes = [*chosen[0].notes, f"not read for labels: {few_of(unread)}"]
-
-
-def split_of_ids(table: Table) -> str:
-    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
-    return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"
