@@ -10,7 +10,7 @@ sides in nine positions, 10 % off one edge, and the middle 80 %. benchmarks/READ
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -70,6 +70,25 @@ def hash_of(grey: np.ndarray) -> str:
         return ""
     spectrum = (COSINES @ levels.astype(np.float64) @ COSINES.T).ravel()
     return np.packbits(spectrum[ORDER] > 0).tobytes().hex()
+
+
+def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the hashes (n, BITS / 8) of the mirrored, turned and transposed pictures of `hashes`, seven times.
+
+    A mirror image has the same spectrum with the signs of the odd frequencies of one direction changed, a transposed
+    picture the transposed spectrum: no picture is decoded again. Four frequencies of 256 have no transposed one in the
+    hash; their bits stay zero.
+    """
+    down, across = ORDER // FREQUENCIES, ORDER % FREQUENCIES
+    place = {frequency: bit for bit, frequency in enumerate(ORDER.tolist())}
+    other = np.array([place.get(frequency, -1) for frequency in (across * FREQUENCIES + down).tolist()])
+    bits = np.unpackbits(hashes, axis=1).astype(bool)
+    transposed = np.where(other >= 0, bits[:, other], False)
+    for spectrum in (bits, transposed):
+        for upside_down, mirrored in product((0, 1), repeat=2):
+            if spectrum is transposed or upside_down or mirrored:
+                changed = (upside_down * down + mirrored * across) % 2 == 1
+                yield np.packbits(spectrum ^ changed, axis=1)
 
 
 def window_hashes(grey: np.ndarray) -> np.ndarray:

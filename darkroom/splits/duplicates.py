@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkroom.images.hashes import MAX_DISTANCE, crop_pairs
+from darkroom.images.hashes import MAX_DISTANCE, crop_pairs, turned
 
 BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for collections whose pictures are all alike
 SIGMAS = 7.0
 SAMPLED_PAIRS = 1 << 20
 ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
+TURNED_ORDERS = 16  # copies that are turned differ in hardly more bits than they would as they were
 BLOCK = 1 << 14
 
 
@@ -41,10 +42,21 @@ def near_threshold(hashes: np.ndarray) -> int:
     return int(np.clip(median - SIGMAS * (median - low) / 2.326, LEAST, MOST))  # 2.326: the normal's first percentile
 
 
-def near_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
+def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
+    """Pairs (m, 2) int64 of rows of `hashes`, one of which is near the other mirrored, turned or upside down, i < j."""
+    count, found = len(hashes), [np.empty((0, 2), np.int64)]
+    for others in turned(hashes):
+        pairs = near_pairs(np.concatenate([hashes, others]), threshold, TURNED_ORDERS)
+        across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
+        found.append(np.sort(across - [0, count], axis=1))
+    every = np.unique(np.concatenate(found), axis=0)
+    return every[every[:, 0] != every[:, 1]]  # a symmetric picture is its own mirror image
+
+
+def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.ndarray:
     """Pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
 
-    M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in ORDERS
+    M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in `orders`
     random orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings
     in some order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low
     frequencies come first in a hash and change least, so the orders begin with those.
@@ -52,7 +64,7 @@ def near_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
     count, words = len(hashes), hashes.view(np.uint64)
     random = np.random.default_rng(0)
     found = np.empty(0, np.int64)  # pair (i, j) as i * n + j
-    for _ in range(ORDERS):
+    for _ in range(orders):
         order = order_by(_keys(hashes, random.permutation(ROBUST_BITS)[:KEY_BITS]))
         near = [found]
         for first in range(0, count, BLOCK):  # in blocks that stay in the processor's cache
@@ -110,7 +122,7 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
     if len(distinct) > 1:
         bits = np.ascontiguousarray(hashes[distinct])
         threshold = near_threshold(bits)
-        pairs.append(distinct[near_pairs(bits, threshold)])
+        pairs += [distinct[near_pairs(bits, threshold)], distinct[turned_pairs(bits, threshold)]]
         if len(windows):
             pairs.append(distinct[crop_pairs(bits, windows[distinct], MAX_DISTANCE * threshold // MOST)])
     return joined(len(digests), np.concatenate(pairs))

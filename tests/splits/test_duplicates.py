@@ -1,6 +1,7 @@
 """Copies: found when resized, re-encoded or brighter; others are left alone, also where all pictures are alike."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from darkroom.images.hashes import (
     from_text,
     hash_of,
     perceptual_hash,
+    turned,
     window_hashes,
 )
 from darkroom.sources.arrays import digits, png
-from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold
+from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold, turned_pairs
 from tests.images.pictures import encoded, photos
 
 
@@ -148,6 +150,49 @@ CUTS = {
     "left edge": (0.1, 0, 1, 1), "right edge": (0, 0, 0.9, 1), "top edge": (0, 0.1, 1, 1), "caption": (0, 0, 1, 0.9),
     "corner": (0.1, 0, 1, 0.9), "side": (0.05, 0.1, 0.95, 1),
 }  # fmt: skip
+
+
+TURNS = tuple(Image.Transpose)
+
+
+def hashes_of(images: list[Image.Image]) -> np.ndarray:
+    return as_bits([perceptual_hash(saved(image)) for image in images])
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)
+def test_a_copy_that_is_mirrored_or_turned_is_joined_to_its_picture_and_to_no_other(turn):
+    originals = list(photos()[:12])
+    copies = [image.transpose(turn).resize((150, 110)) for image in originals]
+    every = hashes_of([*originals, *copies])
+    assert turned_pairs(every, MOST).tolist() == [[row, 12 + row] for row in range(12)]
+    joined = clusters(np.array([str(row) for row in range(24)], "S"), every, np.ones(24, bool), np.empty((0, 11, 16)))
+    assert joined.tolist() == [*range(12)] * 2
+
+
+def test_the_hash_of_each_turned_picture_is_known_without_decoding_it():
+    image = photos()[0]
+    known = {bytes(found[0]) for found in turned(hashes_of([image]))}
+    decoded = hashes_of([image.transpose(turn) for turn in TURNS])
+    near = [
+        min(int(np.bitwise_count(np.frombuffer(one, np.uint8) ^ other).sum()) for one in known) for other in decoded
+    ]
+    assert max(near) <= 32  # a stranger is 128 away, and a copy up to 64
+    assert len(known) == 7
+
+
+def test_a_symmetric_picture_and_turned_digits_have_no_copy():
+    square = np.zeros((64, 64, 3), np.uint8)
+    square[16:48, 16:48] = 255
+    assert turned_pairs(hashes_of([Image.fromarray(square), photos()[0]]), MOST).tolist() == []
+    scans = np.unique(as_bits([perceptual_hash(png(image)) for _, image in itertools.islice(digits(), 600)]), axis=0)
+    assert turned_pairs(scans, near_threshold(scans)).tolist() == []
+
+
+def test_among_a_thousand_strange_photos_no_turned_copy_is_found(shared):
+    files = sorted((shared / "data/dogs-vs-cats").glob("*.jpg"))
+    hashes = np.unique(as_bits([perceptual_hash(path.read_bytes()) for path in files]), axis=0)
+    assert len(hashes) >= 900
+    assert turned_pairs(hashes, near_threshold(hashes)).tolist() == []
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
