@@ -60,9 +60,12 @@ def check_name(path: Path, name: str, mode: int) -> None:
         raise SourceError(f"{path}: {name} is {what}, no file; pack the images alone")
 
 
-def check_size(path: Path, name: str, size: int) -> None:
-    """Raise SourceError when a member of so many bytes is more than a picture can be, or an archive in the archive."""
-    if size > (MAX_NESTED if name.lower().endswith(NESTED) else MAX_BYTES):
+def check_size(path: Path, name: str, size: int, in_memory: bool = False) -> None:
+    """Raise SourceError when a member of so many bytes is more than a picture can be, or an archive in the archive.
+
+    `in_memory`: the member can be read whole alone, so that an archive may be no larger than a picture.
+    """
+    if size > (MAX_NESTED if name.lower().endswith(NESTED) and not in_memory else MAX_BYTES):
         raise SourceError(f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read of one file")
 
 

@@ -38,6 +38,7 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
     beside = sidecar_frame(tree, images)
     texts = [name for name in tree.files if name.lower().endswith((*TABLES, *LISTS)) and not (
              beside and name.lower().endswith(RECORD))]  # fmt: skip
+    texts.sort(key=lambda name: name.lower().endswith((*LISTS, ".json")))  # a thousand of them hide no labels.csv
     names = [name for name in texts[:MOST_TABLES] if name.lower().endswith(TABLES) or _is_list(tree, name)]
     meant = [name for name in names if not is_submission(name)]
     tables, unread = [], ""

@@ -141,7 +141,7 @@ def _tar_members(
                     if tools is not None:
                         tools.add(tool_folder(member.name + "/" * member.isdir()))
                     continue
-                check_size(path, member.name, member.size)
+                check_size(path, member.name, member.size, in_memory=mode == PACKED)
                 yield archive, member
     except (tarfile.TarError, OSError, EOFError, zlib.error, *SLIPS) as error:
         raise SourceError(f"{path} is not a whole tar archive ({error}); {advice(path)}") from error

@@ -19,6 +19,8 @@ from darkroom.images.framing import Framing
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.open import open_source
 from darkroom.sources.trees import Locations
+from tests.images.pictures import encoded
+from tests.stages.pipeline import run_all
 
 
 def picture(level, kind="JPEG"):
@@ -127,6 +129,14 @@ def test_archives_in_an_archive(tmp_path, method, outer):
     assert (found.layout, classes(found)) == ("names", {"cat": 4, "dog": 4})
     assert levels["raw:train.zip::train/dog.3.jpg"] == 103
     assert f"2 archives in dogs{outer} are unpacked into data/raw: test1.zip, train.zip" in found.notes
+
+
+def test_archives_in_an_archive_become_shards(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inner = {f"{name}.zip": zipped({f"{n}.jpg": encoded(place + n) for n in range(8)})
+             for name, place in (("china", 0), ("flower", 18))}  # fmt: skip
+    (tmp_path / "set.zip").write_bytes(zipped(inner))
+    assert run_all("set.zip").endswith("images of 32 px (0 set aside)")
 
 
 def test_archives_three_deep_are_named(tmp_path):

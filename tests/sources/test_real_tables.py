@@ -218,6 +218,14 @@ def test_labels_in_names_are_read_or_the_reason_is_given(tmp_path, tree, expecte
     assert note in " ".join(found.notes)
 
 
+def test_a_table_is_found_among_a_hundred_texts(tmp_path):
+    plant(tmp_path, FOUR)
+    for number in range(100):
+        (tmp_path / f"boxes_{number}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "labels.csv").write_text(four("id,label\n"))
+    assert summary(read(tmp_path)) == TWO_TWO
+
+
 def workbook(root, rows, merged=(), before=(), sheets=()):
     """Save an Excel file: `before` rows of a title, `merged` ranges, and further `sheets` in front."""
     book = openpyxl.Workbook()
