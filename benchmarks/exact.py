@@ -73,7 +73,7 @@ def speed(names: list[str]) -> None:
 
 
 def stage(names: list[str]) -> None:
-    """Processor seconds of the whole embed stage, exact and in float32, in turns, on a third of the hymenoptera photos."""
+    """Processor seconds of the whole embed stage, exact and in float32, in turns, on a third of hymenoptera."""
     print("| backbone, 132 photos of 224 px | threads | float32, s | exact, s | times |")
     print("|---|---|---|---|---|")
     images, labels = (each[::3] for each in _hymenoptera()[:2])
