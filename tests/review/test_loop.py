@@ -24,6 +24,7 @@ from tests.review.test_page import (
 
 SHOWN = 0.15  # share of all images that a person looks at
 WRONG = 30
+LEARNT, TUNED = 50, 30  # photos: few enough that 30 wrong labels among them cost accuracy beyond doubt
 CATS_AND_DOGS = 500  # of the 1,000: the loop takes a minute then
 
 
@@ -36,15 +37,19 @@ def photos(kind: str, shared: Path) -> list[tuple[Path, str]]:
 
 
 def write_source(folder: Path, found: list[tuple[Path, str]], seed: int) -> dict[str, str]:
-    """Write photos and labels.csv: 100 photos to learn from and 40 to tune, WRONG of these mislabelled, the rest test.
+    """Write photos and labels.csv: LEARNT train, TUNED val, WRONG of these mislabelled; the rest are the test set.
 
     Returns the true label of each photo that is labelled wrongly.
     """
     folder.mkdir()
     random = np.random.default_rng(seed)
     order = random.permutation(len(found))
-    splits = dict(zip(order.tolist(), ["train"] * 100 + ["val"] * 40 + ["test"] * (len(found) - 140), strict=True))
-    wrong = set(random.permutation(order[:140])[:WRONG].tolist())
+    splits = dict(
+        zip(
+            order.tolist(), ["train"] * LEARNT + ["val"] * TUNED + ["test"] * (len(found) - LEARNT - TUNED), strict=True
+        )
+    )
+    wrong = set(random.permutation(order[: LEARNT + TUNED])[:WRONG].tolist())
     classes, planted = sorted({label for _, label in found}), {}
     with (folder / "labels.csv").open("w", newline="") as file:
         table = csv.writer(file)
