@@ -31,6 +31,7 @@ def project(tmp_path, monkeypatch) -> Path:
     Path("dvc.yaml").write_text(json.dumps({"stages": {"fetch": stage}}))
     Path("stages").mkdir()
     shutil.copy(ROOT / "stages/run", "stages/run")
+    shutil.copytree(ROOT / "added", "added")
     dvc("init", "--no-scm", "-q")
     return tmp_path
 
