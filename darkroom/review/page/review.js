@@ -26,7 +26,9 @@ const tiles = () => [...$("grid").children];
 // --- lists
 
 async function refresh() {
-  state = await get("state");
+  const fresh = await get("state");
+  if (state && fresh.version < state.version) return; // an answer that was overtaken by a newer one
+  state = fresh;
   inspector.classes = state.classes.map((one) => one.name);
   const { relabel, exclude, keep, unsure } = state.decisions;
   $("summary").textContent = `${counted(state.images, "image")} of ${state.source} · ${counted(relabel + exclude + keep + unsure, "decision")} in ${state.corrections}`
@@ -336,7 +338,7 @@ async function watch() {
   try {
     const { version, analysed } = await get("version");
     const news = analysed !== state.analysed;
-    if (!unsaved && (version !== known || news)) {
+    if (!unsaved && (version !== known || version !== state.version || news)) {
       await refresh();
       if (news && (!items.length || queue === "errors" || queue.startsWith("class:"))) await load();
       else if (items.length) {
