@@ -84,7 +84,7 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
 
 
 def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
-    """The body with its numbers, for the size, mean and std of the training images. Raises DarkroomError."""
+    """Return the body with its numbers, for the size, mean and std of the training images. Raises DarkroomError."""
     if not len(train):
         raise DarkroomError(f"{train.folder} holds no images; see data/rejects.csv, and `source` in params.yaml")
     facts = train.index
@@ -96,7 +96,7 @@ def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
 
 
 def frozen_graph(params: EmbedParams, resolved: weights.Resolved, train: Shards) -> tuple[bytes, dict[str, Any]]:
-    """The frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
+    """Return the frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
 
     Raises DarkroomError where exact arithmetic is asked for and the body has no exact form.
     """

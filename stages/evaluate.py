@@ -84,7 +84,7 @@ def main(
 
 
 def in_words(table: dict[str, Any]) -> str:
-    """The accuracy and its interval, for the closing line."""
+    """Return the accuracy and its interval, for the closing line."""
     if table.get("accuracy") is None:
         return "no accuracy"
     return f"accuracy {table['accuracy']:.2%} ({table['accuracy_low']:.2%} to {table['accuracy_high']:.2%})"

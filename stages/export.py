@@ -69,7 +69,7 @@ def main(
 
 
 def _body_graph(saved: SavedClassifier, body: Path) -> onnx.ModelProto:
-    """The body as ONNX: embed's own file when it is frozen, otherwise exported from the trained network."""
+    """Return the body as ONNX: embed's own file when it is frozen, otherwise exported from the trained network."""
     if saved.frozen:
         return read(body / "body.onnx")
     from darkroom.model.network import load_network
@@ -108,7 +108,7 @@ def _described(model: onnx.ModelProto, saved: SavedClassifier) -> onnx.ModelProt
 def _cost(
     path: Path, saved: SavedClassifier, body: Path, quantized: bool, test: Shards, machine: runtime.Runtime
 ) -> tuple[cost.Cost, str]:
-    """What the model costs on this machine, and what that is a figure of: it is measured once for all heads on a
+    """Return what the model costs on this machine, and what that is a figure of: it is measured once for all heads on a
     frozen body, whose values change nothing of it."""
     cost_of = ""
     if saved.frozen and not quantized:

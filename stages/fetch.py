@@ -44,7 +44,7 @@ class FetchParams:
                                  choices=("stop", "drop"))  # fmt: skip
 
     def options(self) -> LayoutOptions:
-        """The keys that say how labels are read."""
+        """Return the keys that say how labels are read."""
         return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
                              self.group_by, self.class_level, self.missing_classes)  # fmt: skip
 

@@ -24,7 +24,7 @@ class SplitParams:
                             choices=("group", "drop", "ignore"))  # fmt: skip
 
     def options(self) -> SplitOptions:
-        """The same, for the library."""
+        """Return the same, for the library."""
         return SplitOptions(**vars(self))
 
 

@@ -32,7 +32,7 @@ class Lost:
 
 
 def connect(address: str) -> Any:
-    """The ray module, connected to the cluster at `address` (auto, host:port, or local). Raises DarkroomError.
+    """Return the ray module, connected to the cluster at `address` (auto, host:port, or local). Raises DarkroomError.
 
     A cluster that is started here has no dashboard, sends no usage reports, and talks to nobody without a token that
     lives as long as it does: Ray listens on every interface.
@@ -80,7 +80,7 @@ def _knock(address: str) -> None:
 
 
 def nodes(address: str) -> list[dict[str, Any]]:
-    """The resources of each node that is alive."""
+    """Return the resources of each node that is alive."""
     ray = connect(address)
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
@@ -97,7 +97,7 @@ class Shape:
 
 
 def shape(environment: Runtime) -> Shape:
-    """One process for each GPU, or for each node, unless the environment says how many."""
+    """Return one process for each GPU, or for each node, unless the environment says how many."""
     everywhere = nodes(environment.ray or LOCAL)
     gpus, on_gpu = int(sum(node.get("GPU", 0) for node in everywhere)), device(environment) == "cuda"
     working = [int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1]
@@ -183,7 +183,7 @@ def _take(source: Iterator[C], count: int) -> Iterator[C]:
 
 
 def in_order(results: Iterable[tuple[tuple[Any, ...], R]]) -> Iterator[R]:
-    """The results of chunks (0, …), (1, …), … that come in any order, in order."""
+    """Yield the results of chunks (0, …), (1, …), … that come in any order, in order."""
     early: dict[int, R] = {}
     wanted = 0
     for chunk, result in results:

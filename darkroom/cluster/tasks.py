@@ -48,7 +48,10 @@ def _each(function: Callable[[Any], Any], chunk: list[Any]) -> list[Any]:
 
 
 def _carrying(tasks: Iterable[T], unread: list[T]) -> Iterator[T]:
-    """Each task with the bytes of its file. Where they cannot be read, `unread` gets it: here it is found out why."""
+    """Yield each task with the bytes of its file.
+
+    Where they cannot be read, `unread` gets it: here it is found out why.
+    """
     for task in tasks:
         extent: Extent = task[1]
         try:

@@ -32,5 +32,5 @@ class TrainingError(DarkroomError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that the memory of the device or of the machine was not enough."""
+    """Tell whether `error` says that the memory of the device or of the machine was not enough."""
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)

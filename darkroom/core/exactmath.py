@@ -65,7 +65,7 @@ def exp(x: ArrayLike) -> Array:
 
 
 def log(x: ArrayLike) -> Array:
-    """The natural logarithm, elementwise; -inf of 0, NaN of negative numbers.
+    """Return the natural logarithm, elementwise; -inf of 0, NaN of negative numbers.
 
     x = 2**k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), and log(1 + f) = 2 artanh(s), s = f / (2 + f).
     """
@@ -107,7 +107,7 @@ def sin_pi(x: ArrayLike) -> Array:
 
 
 def power(base: float, exponent: int) -> float:
-    """`base` to a whole power of at least 0, by squaring: the C library's pow differs between systems."""
+    """Return `base` to a whole power of at least 0, by squaring: the C library's pow differs between systems."""
     result = 1.0
     while exponent:
         if exponent & 1:
@@ -118,7 +118,10 @@ def power(base: float, exponent: int) -> float:
 
 
 def total(values: ArrayLike, axis: int = -1) -> Array:
-    """The sum over `axis`, by halves in a fixed order: the second half is added to the first until one is left."""
+    """Return the sum over `axis`, by halves in a fixed order.
+
+    The second half is added to the first until one is left.
+    """
     rest = np.asarray(values, np.float64)
     if axis not in (0, -rest.ndim):
         rest = rest.T if rest.ndim == 2 else np.moveaxis(rest, axis, 0)
@@ -134,21 +137,21 @@ def total(values: ArrayLike, axis: int = -1) -> Array:
 
 
 def softmax(logits: ArrayLike, temperature: float = 1.0) -> Array:
-    """Probabilities (…, K) of logits (…, K) divided by the temperature; each row sums to 1."""
+    """Return probabilities (…, K) of logits (…, K) divided by the temperature; each row sums to 1."""
     scaled = np.asarray(logits, np.float64) / temperature
     exponentials = exp(scaled - scaled.max(axis=-1, keepdims=True))
     return exponentials / total(exponentials)[..., None]
 
 
 def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> Array:
-    """Logarithms (…, K) of the probabilities of logits (…, K) divided by the temperature."""
+    """Return logarithms (…, K) of the probabilities of logits (…, K) divided by the temperature."""
     scaled = np.asarray(logits, np.float64) / temperature
     shifted = scaled - scaled.max(axis=-1, keepdims=True)
     return shifted - log(total(exp(shifted)))[..., None]
 
 
 def round_to(values: ArrayLike, bits: int) -> Array:
-    """The nearest multiples of 2**-bits: the grid on which sums are exact."""
+    """Return the nearest multiples of 2**-bits: the grid on which sums are exact."""
     return np.rint(np.asarray(values, np.float64) * 2.0**bits) * 2.0**-bits
 
 
@@ -172,7 +175,7 @@ def product(left: ArrayLike, right: ArrayLike) -> Array:
 
 
 def _power_above(value: Array) -> Array:
-    """The power of two above each finite magnitude, within what float64 can divide by. Raises OverflowError."""
+    """Return the power of two above each finite magnitude, within what float64 can divide by. Raises OverflowError."""
     if not np.isfinite(value).all():
         raise OverflowError("a product of matrices that are not finite cannot be computed exactly")
     return np.ldexp(1.0, np.frexp(value)[1].clip(-1000, 1023))
@@ -186,7 +189,7 @@ def _slices(values: Array, bits: int) -> tuple[Array, Array]:
 
 
 def units(values: ArrayLike) -> Array:
-    """The whole numbers of units of 2**-INPUT_BITS that are nearest to `values`."""
+    """Return the whole numbers of units of 2**-INPUT_BITS that are nearest to `values`."""
     found = np.asarray(values)
     # Float32 may be scaled by a power of two and rounded as it is: both are exact in it.
     found = found if found.dtype == np.float32 else found.astype(np.float64)
@@ -220,7 +223,7 @@ def multiply(whole: Array, right: ArrayLike) -> Array:
 
 
 def beta(random: np.random.Generator, strength: float) -> float:
-    """A draw from Beta(strength, strength), from uniforms of `random`, with this module's exp and log.
+    """Return a draw from Beta(strength, strength), from uniforms of `random`, with this module's exp and log.
 
     Jöhnk (1964) up to a strength of 1, Cheng's BB (1978) above.
     """

@@ -55,7 +55,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
+    """Return the value in a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -84,26 +84,26 @@ class _Lines:
 
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file with a header, one at a time: memory does not grow with the file."""
+    """Yield the rows of a CSV file with a header, one at a time: memory does not grow with the file."""
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
 
 
 def sha256(path: Path) -> str:
-    """The hex digest of a file's bytes, read in chunks."""
+    """Return the hex digest of a file's bytes, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:
-    """The hex sha256 of a JSON value: the same for equal values, whatever the order of their keys."""
+    """Return the hex sha256 of a JSON value: the same for equal values, whatever the order of their keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """An empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
+    """Give an empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
     temporary = Path(tempfile.mkdtemp(**_beside(path)))
     try:
         yield temporary
@@ -154,7 +154,7 @@ def _sync(path: Path) -> None:
 
 
 def table(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> np.ndarray:
-    """An array of zeros. A large one lies in the temporary folder, and ends with the last use of it.
+    """Return an array of zeros. A large one lies in the temporary folder, and ends with the last use of it.
 
     Its pages are the system's to write out when memory is wanted; room on the disk is reserved here. Raises OSError.
     """
@@ -170,7 +170,7 @@ def table(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> np.ndarray:
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of the rows of a table of float64, such that a block and a few things computed from it are small."""
+    """Yield slices of the rows of a table of float64, such that a block and a few things computed from it are small."""
     rows = max(1, SMALL // 4 // (8 * max(1, int(np.prod(shape[1:])))))
     for start in range(0, shape[0], rows):
         yield slice(start, min(start + rows, shape[0]))

@@ -40,7 +40,7 @@ def param(
     below: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """A field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number.
+    """Return a field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number.
 
     `prefix`: any longer text that begins so is allowed beside the choices.
     """
@@ -52,7 +52,7 @@ def param(
 
 
 def load(cls: type[T], path: Path = Path("params.yaml")) -> T:
-    """An instance of the params class `cls`, from the keys of the YAML file at `path`. Raises ParamsError."""
+    """Return an instance of the params class `cls`, from the keys of the YAML file at `path`. Raises ParamsError."""
     values = read_yaml(path)
     specs = schema(cls)
     others = path.parent / "params.schema.json"
@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def schema(cls: type) -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each field of a params class, by key."""
+    """Return the JSON Schema of each field of a params class, by key."""
     hints = typing.get_type_hints(cls)
     return {field.name: _field_schema(hints[field.name], field.metadata) for field in dataclasses.fields(cls)}
 

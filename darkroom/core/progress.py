@@ -28,7 +28,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 
 
 def say(message: str) -> None:
-    """One line for the person who watches, on standard error."""
+    """Print one line for the person who watches, on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 

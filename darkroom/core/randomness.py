@@ -8,18 +8,18 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def number(*path: int | str) -> int:
-    """A number of 63 bits that belongs to `path`, such as (seed, "dropout", epoch, step)."""
+    """Return a number of 63 bits that belongs to `path`, such as (seed, "dropout", epoch, step)."""
     text = "/".join(str(part) for part in path)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator(*path: int | str) -> np.random.Generator:
-    """A numpy generator that belongs to `path`."""
+    """Return a numpy generator that belongs to `path`."""
     return np.random.default_rng(number(*path))
 
 
 def uniforms(samples: np.ndarray, count: int, *path: int | str) -> np.ndarray:
-    """`count` uniform numbers in [0, 1) for each of `samples` int64 (b,): float64 (b, count).
+    """Return `count` uniform numbers in [0, 1) for each of `samples` int64 (b,): float64 (b, count).
 
     Sample s gets the same numbers in whatever batch it comes: splitmix64 (Steele, Lea and Flood, 2014) of a counter.
     """

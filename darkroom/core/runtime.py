@@ -51,7 +51,7 @@ class Runtime:
 
 
 def from_environment() -> Runtime:
-    """The runtime that `DARKROOM_*` asks for; every default suits the machine at hand. Raises DarkroomError."""
+    """Return the runtime that `DARKROOM_*` asks for; every default suits the machine at hand. Raises DarkroomError."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Runtime(
         device=os.environ.get("DARKROOM_DEVICE", "auto"),
@@ -75,7 +75,7 @@ def open_files() -> None:
 
 
 def processes_with(module: str) -> Any:
-    """The multiprocessing context whose processes are forked from one that has imported `module`.
+    """Return the multiprocessing context whose processes are forked from one that has imported `module`.
 
     So a start takes milliseconds, and processes share the memory of what is imported. Windows starts each anew.
     """
@@ -89,7 +89,7 @@ def processes_with(module: str) -> Any:
 
 
 def torch_device(runtime: Runtime) -> Any:
-    """The torch.device to compute on, after setting torch's threads and asking it for deterministic kernels."""
+    """Return the torch.device to compute on, after setting torch's threads and asking it for deterministic kernels."""
     # cuBLAS reads this when it starts; without it torch refuses to promise the same bits twice.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -152,7 +152,7 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
 
 
 def recorded(stage: str) -> dict[str, Any]:
-    """What metrics/run.json holds of the stage's last run; {} when there is none."""
+    """Return what metrics/run.json holds of the stage's last run; {} when there is none."""
     noted = _run_record()
     return noted.get("stages", {}).get(stage, {})
 
@@ -165,7 +165,7 @@ def _run_record() -> dict[str, Any]:
 
 
 def gpu() -> dict[str, str]:
-    """The GPU that this process has computed on and what drives it, as {"gpu": …}; {} without one."""
+    """Return the GPU that this process has computed on and what drives it, as {"gpu": …}; {} without one."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -174,7 +174,7 @@ def gpu() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor and the system: what makes bits differ between two machines."""
+    """Return the processor and the system: what makes bits differ between two machines."""
     flags: set[str] = set()
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -195,7 +195,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of the packages that shape a result."""
+    """Return the installed versions of the packages that shape a result."""
     return {name: metadata.version(name) for name in PACKAGES}
 
 

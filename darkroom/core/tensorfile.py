@@ -67,7 +67,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping
 
 
 def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[bytes | memoryview]:
-    """The bytes of a file, in pieces that are still in the processor's cache when they are used again.
+    """Yield the bytes of a file, in pieces that are still in the processor's cache when they are used again.
 
     A piece ends where a multiple of PIECE bytes of the file does: the system then keeps the file in large pages, where
     it can (ext4 since Linux 6.16, XFS), and a mapped file's rows are found in random order as fast as rows in memory.
@@ -84,7 +84,10 @@ def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[b
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file as read-only views of its mapped bytes. Raises OSError, or ValueError if it is damaged."""
+    """Return the tensors of a file as read-only views of its mapped bytes.
+
+    Raises OSError, or ValueError if it is damaged.
+    """
     tensors, start = _header(path)
     tensors.pop("__metadata__", None)
     with path.open("rb") as file:
@@ -102,13 +105,13 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
 
 
 def where(path: Path, name: str) -> int:
-    """The byte of the file at which the tensor `name` begins."""
+    """Return the byte of the file at which the tensor `name` begins."""
     header, start = _header(path)
     return int(start + header[name]["data_offsets"][0])
 
 
 def facts(path: Path) -> dict[str, Any] | None:
-    """The facts in a file's header, read without its tensors; None when another program wrote it.
+    """Return the facts in a file's header, read without its tensors; None when another program wrote it.
 
     Raises OSError, or ValueError for a damaged file.
     """
@@ -117,7 +120,7 @@ def facts(path: Path) -> dict[str, Any] | None:
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The parsed header, and where the tensors' bytes start."""
+    """Return the parsed header, and where the tensors' bytes start."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= path.stat().st_size - 8:

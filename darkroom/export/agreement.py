@@ -24,7 +24,7 @@ class Agreement:
     tolerance: float = TOLERANCE
 
     def worse(self, again: "Agreement") -> "Agreement":
-        """The worse of the two in each respect, where `again` compares some of the same pictures once more."""
+        """Return the worse of the two in each respect, where `again` compares some of the same pictures once more."""
         return Agreement(
             self.n,
             max(self.max_difference, again.max_difference),

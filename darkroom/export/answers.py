@@ -63,7 +63,7 @@ def _joined(parts: list[np.ndarray], saved: SavedClassifier) -> np.ndarray:
 
 
 def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> np.ndarray:
-    """What the trained network itself says of the test set: (n, K)."""
+    """Return what the trained network itself says of the test set: (n, K)."""
     import torch
 
     from darkroom.core.exactmath import softmax
@@ -80,7 +80,7 @@ def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> n
 
 
 def exported_answers(path: Path, test: Shards, machine: Runtime, places: np.ndarray | None = None) -> np.ndarray:
-    """What the exported model says of the pictures at `places`; None: of the whole test set."""
+    """Return what the exported model says of the pictures at `places`; None: of the whole test set."""
     places = np.arange(len(test)) if places is None else places
     session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
     return probabilities(session, _images(test, places, "export: the exported model"), len(test.classes))

@@ -22,7 +22,7 @@ PRODUCER = "darkroom"
 
 
 def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
-    """The body followed by softmax(head(features) / temperature). Raises DarkroomError where they do not fit.
+    """Return the body followed by softmax(head(features) / temperature). Raises DarkroomError where they do not fit.
 
     The head computes in float64, as training and evaluation do: from the same features it gives their probabilities to
     float32's last bit, whatever the processor.
@@ -89,7 +89,7 @@ def _cast(graph: onnx.GraphProto, name: str, dtype: int) -> str:
 
 
 def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K), and
+    """Return the part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K), and
     `similarity` (n,) where the graph has it."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     outputs = [output for output in model.graph.output if output.name != "maps"]
@@ -120,7 +120,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """The graph in a file, whole: external data is refused. Raises DarkroomError."""
+    """Return the graph in a file, whole: external data is refused. Raises DarkroomError."""
     try:
         return parse(path.read_bytes(), path.as_posix())
     except FileNotFoundError as error:
@@ -128,7 +128,7 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
-    """The graph in the bytes of a file called `name`. Raises DarkroomError."""
+    """Return the graph in the bytes of a file called `name`. Raises DarkroomError."""
     try:
         model = onnx.load_from_string(data)
     except Exception as error:  # protobuf's DecodeError has no public name that lasts

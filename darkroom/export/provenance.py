@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def dvc_md5(path: Path) -> str:
-    """The md5 of a file; of a folder, DVC's md5 of the sorted list of its files' md5 and relative paths, `.dir`."""
+    """Return the md5 of a file.
+
+    Of a folder, DVC's md5 of the sorted list of its files' md5 and relative paths, `.dir`.
+    """
     if path.is_file():
         return _md5(path)
     entries = [

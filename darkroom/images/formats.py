@@ -128,7 +128,7 @@ _silence_decoders()
 
 
 def what_is_wrong(data: bytes) -> str:
-    """A known mistake, in plain words, or "" when the first bytes show none."""
+    """Return a known mistake, in plain words, or "" when the first bytes show none."""
     if not data:
         return "empty file"
     if data.startswith(LFS):
@@ -141,7 +141,7 @@ def what_is_wrong(data: bytes) -> str:
 
 
 def describe_file(path: Path) -> str:
-    """A known mistake of a whole file, fit for "the file is …", or "" when it looks sound."""
+    """Return a known mistake of a whole file, fit for "the file is …", or "" when it looks sound."""
     with path.open("rb") as file:
         head = file.read(4096)
     known = what_is_wrong(head)

@@ -90,7 +90,7 @@ class Answerer:
         return trained_body(self.saved, self.runtime)
 
     def answers(self, split: str) -> Answers:
-        """The answers to "val" or "test"."""
+        """Return the answers to "val" or "test"."""
         images = open_split(self.shards, split)
         kept = cached_features(open_split(self.cached, split, self.shards)) if self.saved.frozen else None
         features = kept[0] if kept else features_of(self.body, self._batches(images, split))
@@ -167,7 +167,7 @@ class Answerer:
 
 
 def _probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """The softmax of a table of logits (n, K), block by block: float64 (n, K)."""
+    """Return the softmax of a table of logits (n, K), block by block: float64 (n, K)."""
     found = files.table(logits.shape)
     for part in files.blocks(found.shape):
         found[part] = softmax(logits[part], temperature)
@@ -175,7 +175,7 @@ def _probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def views(images: np.ndarray, kind: str, flips: bool) -> Iterator[np.ndarray]:
-    """The views of images (n, S, S, 3) uint8, each of the same shape: the image, its mirror image, five crops.
+    """Yield the views of images (n, S, S, 3) uint8, each of the same shape: the image, its mirror image, five crops.
 
     The crops are the four corners and the centre, 7/8 of the side, enlarged again. Raises ParamsError when a mirrored
     image of this data set would be another one.

@@ -16,14 +16,14 @@ Row = tuple[Any, ...]
 
 
 def confusion_rows(predictions: Predictions) -> Iterator[Row]:
-    """(actual, predicted) of each image that has an answer; DVC counts them."""
+    """Yield (actual, predicted) of each image that has an answer; DVC counts them."""
     for label, answer in zip(predictions.labels, predictions.predicted, strict=True):
         if answer >= 0:
             yield predictions.classes[label], predictions.classes[answer]
 
 
 def reliability_rows(predictions: Predictions) -> Iterator[Row]:
-    """Each occupied bin: mean confidence, accuracy with Wilson's interval, images. Perfect is the diagonal."""
+    """Yield each occupied bin: mean confidence, accuracy with Wilson's interval, images. Perfect is the diagonal."""
     if not predictions.scorer.finite:
         return
     confidence, correct = predictions.scorer.confidence, predictions.scorer.correct
@@ -37,7 +37,7 @@ def reliability_rows(predictions: Predictions) -> Iterator[Row]:
 
 
 def per_class_rows(predictions: Predictions, table: dict[str, dict[str, Any]]) -> Iterator[Row]:
-    """Each class of `table` (summary.per_class), the lowest F1 first; those without an image last."""
+    """Yield each class of `table` (summary.per_class), the lowest F1 first; those without an image last."""
 
     def order(name: str) -> tuple[bool, float, str]:
         return table[name]["f1"] is None, table[name]["f1"] or 0.0, name
@@ -48,17 +48,17 @@ def per_class_rows(predictions: Predictions, table: dict[str, dict[str, Any]]) -
 
 
 def roc_rows(predictions: Predictions) -> Iterator[Row]:
-    """(false positive rate, mean true positive rate of the classes): the macro-average ROC curve on a grid."""
+    """Return (false positive rate, mean true positive rate of the classes): the macro-average ROC curve on a grid."""
     return _averaged(predictions, _roc)
 
 
 def precision_recall_rows(predictions: Predictions) -> Iterator[Row]:
-    """(recall, mean precision of the classes): the macro-average precision-recall curve on a grid."""
+    """Return (recall, mean precision of the classes): the macro-average precision-recall curve on a grid."""
     return _averaged(predictions, _precision_recall)
 
 
 def class_curves(predictions: Predictions, kind: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """The exact curve of each class that can have one: (name, x, y). `kind` is "roc" or "precision_recall"."""
+    """Yield the exact curve of each class that can have one: (name, x, y). `kind` is "roc" or "precision_recall"."""
     for place in range(len(predictions.classes)) if predictions.scorer.finite else ():
         positive = predictions.labels == place
         if positive.any() and not positive.all():
@@ -99,7 +99,7 @@ def _precision_recall(grid: np.ndarray, recall: np.ndarray, precision: np.ndarra
 
 
 def risk_coverage_rows(predictions: Predictions) -> Iterator[Row]:
-    """(share answered, accuracy, lowest confidence among them), the surest answers first, at most POINTS."""
+    """Yield (share answered, accuracy, lowest confidence among them), the surest answers first, at most POINTS."""
     for row in abstention.curve(abstention.Answered(predictions.labels, predictions.probabilities, None)):
         yield tuple(map(rounded, row))
 

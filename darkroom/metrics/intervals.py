@@ -30,7 +30,7 @@ RESAMPLES = 1000
 
 
 def wilson(successes: float, trials: float, z: float = Z) -> Interval:
-    """Wilson's score interval for successes/trials; (None, None) without a trial. JASA 22 (1927)."""
+    """Return Wilson's score interval for successes/trials; (None, None) without a trial. JASA 22 (1927)."""
     if trials <= 0:
         return None, None
     share = successes / trials
@@ -182,7 +182,7 @@ def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """The central `level` of bootstrap values (b,); (None, None) when one of them is no number."""
+    """Return the central `level` of bootstrap values (b,); (None, None) when one of them is no number."""
     if len(values) == 0 or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])

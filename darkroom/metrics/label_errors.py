@@ -30,7 +30,7 @@ GAIN = 2.0  # of the log-likelihood: chance alone reaches it in 2 of 100 data se
 
 
 def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The rows that are likely mislabelled, the likeliest first: int64.
+    """Return the rows that are likely mislabelled, the likeliest first: int64.
 
     `labels` (n,), `probabilities` (n, K) from a model that has not seen these images. A row counts as class j when its
     p(j) reaches the mean p(j) of the images labelled j; a row that counts as another class than its label, and would be

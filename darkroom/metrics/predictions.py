@@ -42,7 +42,7 @@ class Predictions:
         probabilities: np.ndarray,
         groups: Sequence[str] = (),
     ) -> "Predictions":
-        """The answers that the probabilities give; a row with a NaN in it has none."""
+        """Return the answers that the probabilities give; a row with a NaN in it has none."""
         whole = files.table(probabilities.shape)
         for part in files.blocks(whole.shape):
             rows = probabilities[part].astype(np.float64)
@@ -93,7 +93,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(file: TextIO, name: str) -> Predictions:
-    """The predictions in an open CSV file called `name` in messages. Raises DarkroomError when it is no such
+    """Return the predictions in an open CSV file called `name` in messages. Raises DarkroomError when it is no such
     file."""
     rows = csv.reader(file)
     header = next(rows, [])

@@ -36,7 +36,7 @@ class Scorer:
 
     @classmethod
     def of(cls, labels: np.ndarray, probabilities: np.ndarray) -> "Scorer":
-        """The scorer whose answer is the most probable class (the first of equals)."""
+        """Return the scorer whose answer is the most probable class (the first of equals)."""
         return cls(labels, probabilities, most_probable(probabilities))
 
     @cached_property
@@ -86,14 +86,14 @@ class Scorer:
         return found & np.isfinite(self.true_probability)
 
     def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """True positives, images and answers of each class: three (b, K)."""
+        """Return true positives, images and answers of each class: three (b, K)."""
         classes = self.probabilities.shape[1]
         support = _sums_by(self.labels, weights, classes)
         hits = _sums_by(np.where(self.correct, self.labels, -1), weights, classes)
         return hits, support, _sums_by(self.predicted, weights, classes)
 
     def plain(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every score that needs no ranking, each (b,), and `f1_by_class` (b, K)."""
+        """Return every score that needs no ranking, each (b,), and `f1_by_class` (b, K)."""
         hits, support, answers = self.counts(weights)
         total = weights.sum(axis=1)
         present = support > 0
@@ -137,13 +137,13 @@ class Scorer:
         return {"roc_auc": _mean(areas, present), "average_precision": _mean(precisions, present)}
 
     def ece(self, weights: np.ndarray) -> np.ndarray:
-        """The expected calibration error (b,): what accuracy and confidence differ by in a bin, on average."""
+        """Return the expected calibration error (b,): what accuracy and confidence differ by in a bin, on average."""
         gaps = np.zeros((len(self.labels), ECE_BINS))
         gaps[np.arange(len(self.labels)), bins_of(self.confidence)] = self.correct - self.confidence
         return _divide(np.abs(_weighted(weights, gaps)).sum(axis=1), weights.sum(axis=1))
 
     def ece_by_chance(self, group: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-        """The calibration errors (count,) of answers that are right as often as their confidence says.
+        """Return the calibration errors (count,) of answers that are right as often as their confidence says.
 
         Images of one `group` (n,) are right together.
         """
@@ -163,7 +163,7 @@ class Scorer:
 
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
-    """The class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN.
+    """Return the class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN.
 
     In float32, as the exported model gives them: two classes that are nearer than its last bit are equal.
     """
@@ -176,7 +176,7 @@ def most_probable(probabilities: np.ndarray) -> np.ndarray:
 
 
 def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """The bin (low, high] of equal width that holds each confidence in 0..1: int64 (n,)."""
+    """Return the bin (low, high] of equal width that holds each confidence in 0..1: int64 (n,)."""
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
@@ -202,7 +202,7 @@ def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) ->
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """How many images of class i were called j: int64 (K, K); images without an answer are left out."""
+    """Return how many images of class i were called j: int64 (K, K); images without an answer are left out."""
     known = predicted >= 0
     cells = labels[known] * classes + predicted[known]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)

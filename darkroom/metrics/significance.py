@@ -16,7 +16,7 @@ RESAMPLES = 2000
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """The exact two-sided p-value of McNemar's test: binomial(fixed + broken, 1/2). Psychometrika 12 (1947).
+    """Return the exact two-sided p-value of McNemar's test: binomial(fixed + broken, 1/2). Psychometrika 12 (1947).
 
     `fixed`: images that only the new classifier gets right; `broken`: only the old one.
     """
@@ -30,7 +30,7 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 def difference_interval(fixed: int, broken: int, n: int) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of the difference in accuracy, new minus old, of n images answered by both.
+    """Return the 95 % interval of the difference in accuracy, new minus old, of n images answered by both.
 
     Wald's interval with half an image added to each of the four cells (A. Agresti and Y. Min, Statistics in Medicine
     24, 2005). Where the exact test sees no difference, the interval is widened to hold zero: the two never contradict.
@@ -110,7 +110,7 @@ def clustered_interval(
 
 
 def images_needed(difference: float, discordant: float) -> int | None:
-    """How many test images show such a difference in accuracy with a power of 80 %; None for a difference of 0.
+    """Return how many test images show such a difference in accuracy with a power of 80 %; None for a difference of 0.
 
     `discordant`: the share of images that just one of the two answers right, at least |difference|. R. Connor,
     Biometrics 43 (1987), with the continuity correction that the exact test asks for.
@@ -137,7 +137,10 @@ def detectable(n: int, discordant: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for their number, in their order. S. Holm, Scandinavian Journal of Statistics 6 (1979)."""
+    """Return the p-values adjusted for their number, in their order.
+
+    S. Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
     order = np.argsort(p_values, kind="stable")
     adjusted, highest = [0.0] * len(order), 0.0
     for rank, place in enumerate(order):

@@ -21,7 +21,7 @@ MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resa
 
 
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
-    """Every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
+    """Return every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
 
     The registry says how the interval of each is found, and darkroom.metrics.intervals how; it is None where the images
     are too few for one that holds. `seed`: of the `count` resamples that calibration and ranking need. Ranking scores
@@ -154,7 +154,7 @@ def headline(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:
-    """The scores of these names, without intervals."""
+    """Return the scores of these names, without intervals."""
     n = len(scorer.labels)
     found = scorer.plain(np.ones((1, n))) if n else {}
     return {name: rounded(float(found[name][0])) if name in found else None for name in names}
@@ -181,12 +181,15 @@ def per_class(predictions: Predictions, f1: np.ndarray, spread: Spread) -> dict[
 
 
 def rounded(value: float | None) -> float | None:
-    """The value to six digits after the point; None for None and for what is no number."""
+    """Return the value to six digits after the point; None for None and for what is no number."""
     return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)
 
 
 def ranked_resamples(n: int, classes: int, count: int = RESAMPLES) -> int:
-    """How many resamples the ranking scores of n images and so many classes get; 0 where too many cells are to sort."""
+    """Return how many resamples the ranking scores of n images and so many classes get.
+
+    0 where too many cells are to sort.
+    """
     cells = max(1, n * classes)
     return min(count, max(FEWEST_RESAMPLES, RANKED_CELLS // cells)) if cells <= MOST_CELLS else 0
 

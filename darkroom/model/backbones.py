@@ -214,7 +214,7 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def published(backbone: str, weights: str) -> Published:
-    """The entry of `weights` (`imagenet`: the best ones) for a torchvision `backbone`. Raises WeightsError."""
+    """Return the entry of `weights` (`imagenet`: the best ones) for a torchvision `backbone`. Raises WeightsError."""
     entries = BACKBONES[backbone].published
     if not entries:
         raise WeightsError(f"weights: {weights}: nobody published ImageNet weights of {backbone}; use none or a file")
@@ -231,12 +231,12 @@ def published(backbone: str, weights: str) -> Published:
 
 
 def is_file(weights: str) -> bool:
-    """Whether `weights` means a file or a folder rather than a published name."""
+    """Tell whether `weights` means a file or a folder rather than a published name."""
     return weights not in NAMED and ("/" in weights or "." in weights or Path(weights).exists())
 
 
 def preprocessing(backbone: str, weights: str) -> Preprocessing:
-    """The input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say.
+    """Return the input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say.
 
     A run's own weights carry their preprocessing; any other file is taken to want what the published weights of the
     backbone want. From scratch the size is the usual one, and mean and std are None.

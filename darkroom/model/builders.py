@@ -10,7 +10,7 @@ from darkroom.model import backbones, small_networks, timm_models
 
 
 def build(backbone: str, image_size: int, seed: int) -> nn.Module:
-    """A network (n, 3, S, S) -> (n, D) in eval mode, its weights drawn from `seed`. Raises DarkroomError.
+    """Return a network (n, 3, S, S) -> (n, D) in eval mode, its weights drawn from `seed`. Raises DarkroomError.
 
     The names in its state_dict are those of torchvision's (or timm's) own model, less the classifier's.
     """
@@ -77,7 +77,7 @@ class MapBody(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) -> (n, C)."""
+        """Map (n, 3, S, S) to (n, C)."""
         return self.relu(self.features(images)).mean((2, 3))
 
 
@@ -92,7 +92,7 @@ class FixedPool(nn.Module):
         self.side = side
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(n, C, h, w) -> (n, C, side, side)."""
+        """Map (n, C, h, w) to (n, C, side, side)."""
         if tuple(maps.shape[2:]) == (self.side, self.side):
             return maps
         rows, columns = (self._averaging(int(size)).to(maps) for size in maps.shape[2:])

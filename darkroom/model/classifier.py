@@ -65,7 +65,7 @@ class SavedClassifier:
         return self.facts["frozen"]
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """(n, D) features -> (n, K) float64 calibrated probabilities; rows sum to one."""
+        """Map (n, D) features to (n, K) float64 calibrated probabilities; rows sum to one."""
         return softmax(logits(features, self.head), self.temperature)
 
 
@@ -89,7 +89,7 @@ class Head:
     dropout: float
 
     def facts(self) -> dict[str, Any]:
-        """As JSON, for model.json."""
+        """Return the facts as JSON, for model.json."""
         return asdict(self)
 
 
@@ -108,7 +108,7 @@ def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
 
 
 def build(head: Head, values: Mapping[str, np.ndarray]) -> "nn.Sequential":
-    """The torch head that holds `values`."""
+    """Return the torch head that holds `values`."""
     from collections import OrderedDict
 
     from torch import nn
@@ -124,7 +124,7 @@ def build(head: Head, values: Mapping[str, np.ndarray]) -> "nn.Sequential":
 
 
 def arrays(network: "nn.Module") -> dict[str, np.ndarray]:
-    """The tensors of a torch head as float32 arrays."""
+    """Return the tensors of a torch head as float32 arrays."""
     return {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
 
 

@@ -43,7 +43,7 @@ class Copies:
     seed: int
 
     def draws(self, places: np.ndarray) -> Iterator[Draws]:
-        """What the images at `places` get, copy by copy."""
+        """Yield what the images at `places` get, copy by copy."""
         for copy in range(1, self.count + 1):
             strength = STRENGTHS[self.augment]
             assert strength is not None
@@ -60,20 +60,20 @@ class Carried:
 
 
 def engine_name(environment: Runtime) -> str:
-    """What computes the features: runner.ONNX, or the device on which torch does."""
+    """Return what computes the features: runner.ONNX, or the device on which torch does."""
     device = nodes.device(environment) if environment.ray else str(runtime.torch_device(environment))
     return runner.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
 
 
 def batch_size(shards: Shards, environment: Runtime) -> int:
-    """How many images go through the body together."""
+    """Return how many images go through the body together."""
     if engine_name(environment) == runner.ONNX:
         return runner.batch_size(shards)
     return runner.batch_size(shards, GPU_PIXELS, GPU_IMAGES)
 
 
 def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -> Iterator[np.ndarray]:
-    """Features float32 (b, 1 + copies, D) of all images, batch by batch: of each image, then of its copies."""
+    """Return features float32 (b, 1 + copies, D) of all images, batch by batch: of each image, then of its copies."""
     size = batch_size(shards, environment)
     if environment.ray is None:
         computes = opened(body, environment)
@@ -95,7 +95,7 @@ def is_exact(body: Path) -> bool:
 
 
 def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
-    """What turns images into features, from the files of models/body.
+    """Return what turns images into features, from the files of models/body.
 
     On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. A GPU
     runs it too where it is exact, with the same bits; otherwise the choice follows from the device alone, since each
@@ -112,7 +112,7 @@ def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorc
 
 
 def views(computes: OnnxBody | TorchBody | ExactTorchBody, batch: Batch, copies: Copies) -> np.ndarray:
-    """Features (b, 1 + copies, D) of one batch."""
+    """Return features (b, 1 + copies, D) of one batch."""
     images, places = batch
     if isinstance(computes, TorchBody):
         return _features(computes, _shown(computes, images, copies.draws(places))).cpu().numpy()
@@ -129,14 +129,17 @@ def _shown(body: TorchBody, images: np.ndarray, copies: Iterable[Draws]) -> "tup
 
 
 def _features(body: TorchBody, shown: "tuple[Tensor, ...]") -> "Tensor":
-    """(b, len(shown), D) float32 on the device."""
+    """Return (b, len(shown), D) float32 on the device."""
     import torch
 
     return torch.stack([body.tensor(images) for images in shown], dim=1)
 
 
 def _on_gpu(body: TorchBody, shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
-    """The views of all images: the next batch travels, and the last one's features come back, while one is computed."""
+    """Yield the views of all images.
+
+    The next batch travels, and the last one's features come back, while one is computed.
+    """
     parts = [np.arange(start, min(start + size, len(shards))) for start in range(0, len(shards), size)]
     waiting = None
     for shown in ready(parts, shards.rows, lambda at, rows: _shown(body, rows, copies.draws(at)), body.device):
@@ -176,7 +179,7 @@ def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> 
 
 @functools.lru_cache(maxsize=1)
 def _kept(files: tuple[tuple[str, bytes], ...], environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
-    """The body in this process of a node, opened once: batches come one after the other."""
+    """Return the body in this process of a node, opened once: batches come one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files:
             (Path(folder) / name).write_bytes(data)

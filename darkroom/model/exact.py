@@ -171,7 +171,7 @@ def _sum(values: np.ndarray) -> float:
 
 
 def _blocks(weights: np.ndarray) -> list[slice]:
-    """Outputs that are computed together: some 4 million weights, so that memory holds few copies of them."""
+    """Return outputs that are computed together: some 4 million weights, so that memory holds few copies of them."""
     count = max(1, 4_000_000 // max(1, weights[0].size))
     return [slice(start, start + count) for start in range(0, len(weights), count)]
 

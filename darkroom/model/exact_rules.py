@@ -34,7 +34,7 @@ def _gemm(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _matmul(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """A product with a constant matrix on either side."""
+    """Make a product with a constant matrix on either side exact."""
     left = node.input[0] in graph.constants
     matrix = graph.constants[node.input[0 if left else 1]].astype(np.float64)
     if matrix.ndim != 2:
@@ -50,7 +50,7 @@ def _matmul(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _batch_norm(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """A BatchNorm that no convolution could take in: a convolution of each channel by itself."""
+    """Write a BatchNorm that no convolution could take in as a convolution of each channel by itself."""
     before = graph.made_by.get(node.input[0])
     if before is not None and graph.folded(before) is not None:
         return graph.value(node.input[0])
@@ -82,7 +82,7 @@ def _average_pool(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _mean(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """The mean over a map: an exact sum and one product."""
+    """Write the mean over a map as an exact sum and one product."""
     options = attributes(node)
     if node.op_type == "ReduceMean":
         axes = graph.constants[node.input[1]].tolist() if len(node.input) > 1 else options["axes"]
@@ -155,7 +155,7 @@ def _silu(graph: ExactGraph, name: str) -> Value:
 
 
 def _sigmoid(graph: ExactGraph, node: onnx.NodeProto) -> Value | None:
-    """A gate: its values come from a table."""
+    """Write a gate as a table of its values."""
     name = node.input[0]
     consumers = graph.consumers[node.output[0]]
     if all(each.op_type == "Mul" and name in each.input for each in consumers):
@@ -187,7 +187,7 @@ def _hard_swish(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _moved(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """A step that moves values without changing them."""
+    """Copy a step that moves values without changing them."""
     value, options = graph.settled(node.input[0]), attributes(node)
     others = [graph.constants[name] for name in node.input[1:] if name]
     if node.op_type == "Reshape":  # the batch's size stands in the shape

@@ -35,7 +35,7 @@ class ExactModule(nn.Module):
         self._last = {name: number for number, node in enumerate(self.nodes) for name in node.input}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(n, S, S, 3) uint8 -> features (n, D) float32, and maps (n, D, h, w) where the graph has them."""
+        """Map (n, S, S, 3) uint8 to features (n, D) float32, and maps (n, D, h, w) where the graph has them."""
         values = {name: getattr(self, buffer) for name, buffer in self._names.items()} | {"images": images}
         with torch.inference_mode(), plain_sums():
             for number, node in enumerate(self.nodes):

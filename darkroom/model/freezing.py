@@ -63,14 +63,14 @@ def batch_norms(body: "nn.Module") -> "list[nn.Module]":
 
 
 def blocks(body: "nn.Module") -> list[str]:
-    """The names of the body's blocks in order: its children, with what merely wraps other blocks opened up."""
+    """Return the names of the body's blocks in order: its children, with what merely wraps other blocks opened up."""
     names: list[str] = []
     _collect("", body, sum(parameter.numel() for parameter in body.parameters()), names)
     return names
 
 
 def groups(body: "nn.Module") -> "list[list[nn.Parameter]]":
-    """The body's parameters, block by block in order (layer groups for discriminative learning rates)."""
+    """Return the body's parameters, block by block in order (layer groups for discriminative learning rates)."""
     named = dict(body.named_parameters())
     out: list[list[nn.Parameter]] = []
     for block in blocks(body):

@@ -49,7 +49,7 @@ def _gradient(maps: np.ndarray, head: Mapping[str, np.ndarray], label: int) -> n
 def occlusion(
     image: np.ndarray, label: int, predict: Callable[[np.ndarray], np.ndarray], batch: int = 32
 ) -> np.ndarray:
-    """How much hiding each patch of `image` (S, S, 3) lowers the class's probability: heat (GRID, GRID), 0..1.
+    """Return how much hiding each patch of `image` (S, S, 3) lowers the class's probability: heat (GRID, GRID), 0..1.
 
     Needs nothing but the model's answers (Zeiler and Fergus, arXiv:1311.2901): GRID² + 1 pictures go through `predict`.
     """
@@ -66,7 +66,7 @@ def occlusion(
 
 
 def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """`image` (S, S, 3) uint8 with `heat` (h, w) 0..1 over it: the brighter, the more it counted.
+    """Return `image` (S, S, 3) uint8 with `heat` (h, w) 0..1 over it: the brighter, the more it counted.
 
     (side, side, 3) uint8, where `side` is SHOWN or S, whichever is larger.
     """
@@ -87,7 +87,7 @@ def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
-    """What `lit` gives, as a PNG."""
+    """Return what `lit` gives, as a PNG."""
     from PIL import Image
 
     file = io.BytesIO()

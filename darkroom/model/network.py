@@ -16,7 +16,7 @@ from darkroom.model.classifier import SavedClassifier
 
 
 def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """(n, S, S, 3) uint8 -> (n, 3, S, S) float32 in 0..1 on `device`, channels last in memory."""
+    """Map (n, S, S, 3) uint8 to (n, 3, S, S) float32 in 0..1 on `device`, channels last in memory."""
     there = on_device(images, torch.device(device)).permute(0, 3, 1, 2)
     return there / 255 if there.is_cuda else there.float().div_(255)  # in one pass; a CPU divides floats sooner
 
@@ -35,7 +35,7 @@ class Body(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) floats in 0..1 -> (n, D) features."""
+        """Map (n, 3, S, S) floats in 0..1 to (n, D) features."""
         return self.net((images - self.mean) / self.std)
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -51,7 +51,10 @@ class Body(nn.Module):
         return features, outputs[-1][1]
 
     def _find_map_layer(self, size: int) -> str:
-        """The name of the layer whose output is the last map; '' when there is none. Tried on noise, in eval mode."""
+        """Return the name of the layer whose output is the last map; '' when there is none.
+
+        Tried on noise, in eval mode.
+        """
         noise = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(self.mean)
         modes = {module: module.training for module in self.modules()}
         with torch.no_grad():
@@ -82,7 +85,7 @@ class Body(nn.Module):
                 hook.remove()
 
     def arrays(self) -> tensors.Tensors:
-        """The weights and statistics as arrays, under the names that torchvision gives them."""
+        """Return the weights and statistics as arrays, under the names that torchvision gives them."""
         return {name: value.detach().cpu().numpy() for name, value in self.net.state_dict().items()}
 
 
@@ -112,24 +115,24 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) floats in 0..1 -> (n, K) logits, before the temperature."""
+        """Map (n, 3, S, S) floats in 0..1 to (n, K) logits, before the temperature."""
         return self.head(self.body(images))
 
     def counts(self) -> dict[str, int]:
-        """The numbers of parameters: total, trainable and frozen."""
+        """Return the numbers of parameters: total, trainable and frozen."""
         total = sum(parameter.numel() for parameter in self.parameters())
         trainable = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         return {"total": total, "trainable": trainable, "frozen": total - trainable}
 
 
 def load_body(folder: Path) -> tuple[Body, dict[str, Any]]:
-    """The body that embed wrote into `folder` (models/body), and the facts in its body.json."""
+    """Return the body that embed wrote into `folder` (models/body), and the facts in its body.json."""
     facts = files.read_json(folder / "body.json")
     return _body(folder / "body.safetensors", facts), facts
 
 
 def load_network(folder: Path) -> Network:
-    """The whole network of a run's models/classifier, in eval mode and with every parameter frozen."""
+    """Return the whole network of a run's models/classifier, in eval mode and with every parameter frozen."""
     saved = SavedClassifier.load(folder)
     body = _body(folder / "body.safetensors", saved.facts)
     head = classifier.build(classifier.Head(**saved.facts["head"]), saved.head)

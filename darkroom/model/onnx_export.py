@@ -16,7 +16,7 @@ LARGEST = 2_000_000_000  # bytes of one protobuf file
 
 
 def export(body: Body, image_size: int, batch: int | None = None, fold: bool = True) -> bytes:
-    """`body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
+    """Return `body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
 
     `batch`: the number of images, written into the graph's shapes; None: any number. `fold`: whether BatchNorm goes
     into the convolutions, which torch computes with other last bits on other processors.

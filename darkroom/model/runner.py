@@ -30,10 +30,10 @@ class BodyRunner(Protocol):
     """Anything that turns images (n, S, S, 3) uint8 into features (n, D) float32."""
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, D) float32."""
+        """Return (n, D) float32."""
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features, and the maps (n, D, h, w) whose average they are, or None where there are none."""
+        """Return features, and the maps (n, D, h, w) whose average they are, or None where there are none."""
 
 
 class OnnxBody:
@@ -53,11 +53,11 @@ class OnnxBody:
         self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        """Map (n, S, S, 3) uint8 to (n, D) float32."""
         return np.concatenate([features for (features,) in self._run(["features"], images)])
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, S, S, 3) uint8 -> (n, D) features and (n, D, h, w) maps whose average they are, or None."""
+        """Map (n, S, S, 3) uint8 to (n, D) features and (n, D, h, w) maps whose average they are, or None."""
         if not self.has_maps:
             return self.features(images), None
         features, maps = zip(*self._run(["features", "maps"], images), strict=True)
@@ -81,11 +81,11 @@ class TorchBody:
         self._parts = _Parts()
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        """Map (n, S, S, 3) uint8 to (n, D) float32."""
         return self.tensor(self._pixels(images)).float().cpu().numpy()
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features and maps, None where the features are no average of a map."""
+        """Return features and maps, None where the features are no average of a map."""
         import torch
 
         with torch.inference_mode():
@@ -93,7 +93,7 @@ class TorchBody:
         return features.cpu().numpy(), None if maps is None else maps.cpu().numpy()
 
     def tensor(self, images: "Tensor") -> "Tensor":
-        """(n, 3, S, S) float32 in 0..1 on the device -> (n, D) float32 there."""
+        """Map (n, 3, S, S) float32 in 0..1 on the device to (n, D) float32 there."""
         import torch
 
         with torch.inference_mode():
@@ -123,11 +123,11 @@ class ExactTorchBody:
         self.body, self.device, self._parts = ExactModule(onnx.load(model)).to(device), device, _Parts()
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """(n, S, S, 3) uint8 -> (n, D) float32."""
+        """Map (n, S, S, 3) uint8 to (n, D) float32."""
         return np.concatenate([outputs[0].cpu().numpy() for outputs in self._run(images)])
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features, and the maps whose average they are, or None."""
+        """Return features, and the maps whose average they are, or None."""
         columns = [
             np.concatenate([part.cpu().numpy() for part in each]) for each in zip(*self._run(images), strict=True)
         ]
@@ -146,7 +146,7 @@ class _Parts:
         self._together: int | None = None
 
     def run(self, body: "Callable[[Tensor], Any]", images: "Tensor") -> list[Any]:
-        """What `body` gives, part by part. Raises DarkroomError when one image needs too much memory."""
+        """Return what `body` gives, part by part. Raises DarkroomError when one image needs too much memory."""
         import torch
 
         while True:
@@ -166,26 +166,26 @@ class _Parts:
 
 
 def batches(shards: Shards, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The images of `shards` in order, in batches of `count`: ((b, S, S, 3), (b,) row numbers)."""
+    """Yield the images of `shards` in order, in batches of `count`: ((b, S, S, 3), (b,) row numbers)."""
     for start in range(0, len(shards), count):
         rows = np.arange(start, min(start + count, len(shards)))
         yield shards.rows(rows), rows
 
 
 def batch_size(shards: Shards, pixels: int = PIXELS_A_BATCH, images: int = 256) -> int:
-    """How many images are read at once, `pixels` and `images` at most: a function of their size alone."""
+    """Return how many images are read at once, `pixels` and `images` at most: a function of their size alone."""
     size = shards.row_shape[0] if len(shards) else 1
     return max(1, min(images, pixels // (size * size)))
 
 
 def in_batches(items: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Slices of at most `size` rows."""
+    """Yield slices of at most `size` rows."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def features_of(body: BodyRunner, images: Iterable[np.ndarray]) -> np.ndarray:
-    """The features (n, D) of images that come in batches; (0, 0) without a batch."""
+    """Return the features (n, D) of images that come in batches; (0, 0) without a batch."""
     parts = [body.features(batch) for batch in images]
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 

@@ -19,7 +19,7 @@ class SmallCNN(nn.Module):
         self.block3 = nn.Sequential(nn.MaxPool2d(2), *_conv(64, 64), *_conv(64, self.features))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) -> (n, 128)."""
+        """Map (n, 3, S, S) to (n, 128)."""
         return self.block3(self.block2(self.block1(images))).mean((2, 3))
 
 
@@ -37,7 +37,7 @@ class LeNet(nn.Module):
         self.block4 = nn.Sequential(nn.Linear(120, self.features), nn.ReLU())
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) -> (n, 84)."""
+        """Map (n, 3, S, S) to (n, 84)."""
         return self.block4(self.block3(self.block2(self.block1(images))))
 
 
@@ -57,7 +57,7 @@ class SimpleCNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) -> (n, 128)."""
+        """Map (n, 3, S, S) to (n, 128)."""
         return self.dense(self.block3(self.block2(self.block1(images))))
 
 

@@ -21,7 +21,7 @@ def save(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 
 
 def load(path: Path) -> Tensors:
-    """All tensors of a file, mapped read-only. Raises WeightsError for one that is missing or damaged."""
+    """Return all tensors of a file, mapped read-only. Raises WeightsError for one that is missing or damaged."""
     try:
         return tensorfile.mapped(path)
     except FileNotFoundError as error:
@@ -31,7 +31,7 @@ def load(path: Path) -> Tensors:
 
 
 def facts(path: Path) -> dict[str, Any] | None:
-    """The facts in a file's header, read without its tensors; None when another program wrote it."""
+    """Return the facts in a file's header, read without its tensors; None when another program wrote it."""
     try:
         return tensorfile.facts(path)
     except ValueError as error:

@@ -45,7 +45,7 @@ def _sensible_size(name: str, size: int, classes: int) -> int:
 
 
 def build(name: str, image_size: int) -> "nn.Module":
-    """The network without its classifier: images in, features out.
+    """Return the network without its classifier: images in, features out.
 
     The features are those that the weights were made for: the class token of DINOv2 and DINOv3, otherwise timm's.
     """

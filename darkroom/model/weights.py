@@ -50,7 +50,7 @@ class Resolved:
 def resolve(
     backbone: str, weights: str, image_size: int, seed: int, train_mean: Iterable[float], train_std: Iterable[float]
 ) -> Resolved:
-    """The body of `backbone` with `weights`; from scratch, mean and std are those of the training split."""
+    """Return the body of `backbone` with `weights`; from scratch, mean and std are those of the training split."""
     source = _source(backbone, weights)
     sha256 = None if source is None else files.sha256(source)
     preprocessing = backbones.preprocessing(backbone, weights)
@@ -97,13 +97,13 @@ def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT)
 
 
 def _cache() -> Path:
-    """The folder in which torch itself keeps downloaded weights: what is there already is not fetched again."""
+    """Return the folder in which torch itself keeps downloaded weights: what is there already is not fetched again."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
 
 
 def read(path: Path) -> "OrderedDict[str, Tensor]":
-    """The tensors of a .safetensors file or of a pickled state_dict, by name. Raises WeightsError.
+    """Return the tensors of a .safetensors file or of a pickled state_dict, by name. Raises WeightsError.
 
     Pickles are read with `weights_only`, which never runs code from the file.
     """
@@ -175,7 +175,7 @@ def _refuse_torchscript(path: Path) -> None:
 
 
 def _state_dict(state: Any, path: Path) -> "OrderedDict[str, Tensor]":
-    """The state_dict itself, out of the wrappings that training scripts put around one."""
+    """Return the state_dict itself, out of the wrappings that training scripts put around one."""
     for wrapping in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
             state = state[wrapping]
@@ -223,7 +223,7 @@ def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
 
 
 def tensors_are_own(path: Path) -> bool:
-    """Whether a run of this pipeline wrote the file."""
+    """Tell whether a run of this pipeline wrote the file."""
     return path.suffix == ".safetensors" and tensors.facts(path) is not None
 
 
@@ -243,7 +243,7 @@ def _renamed(state: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
 def _resized_positions(
     state: "OrderedDict[str, Tensor]", wanted: Mapping[str, Tensor], image_size: int
 ) -> "OrderedDict[str, Tensor]":
-    """A ViT's position embeddings, interpolated to another image size as torchvision does it."""
+    """Return a ViT's position embeddings, interpolated to another image size as torchvision does it."""
     name = "encoder.pos_embedding"
     if name not in state or state[name].shape == wanted[name].shape:
         return state

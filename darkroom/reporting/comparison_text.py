@@ -61,7 +61,7 @@ def as_markdown(found: Comparison, show: int) -> str:
 
 
 def _about_data(found: Comparison, escaped: Callable[[str], str]) -> list[str]:
-    """What changed in the data and in the test set, a sentence each."""
+    """Return what changed in the data and in the test set, a sentence each."""
     parts = (("Data: ", found.data), ("Test set: ", found.tested))
     return [f"{what}{escaped(text)}." for what, text in parts if text]
 

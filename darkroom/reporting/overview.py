@@ -20,7 +20,7 @@ Rows = Sequence[Mapping[str, str]]
 
 
 def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of metrics/data.json: counts by class and split, rejects, duplicates, conflicts, sizes."""
+    """Return the content of metrics/data.json: counts by class and split, rejects, duplicates, conflicts, sizes."""
     by_id = {row["id"]: row for row in index}
     copies = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
     exact = [pair for pair in copies if pair[0]["sha256"] == pair[1]["sha256"]]

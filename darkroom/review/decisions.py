@@ -113,7 +113,7 @@ def _append(path: Path, added: Iterable[Correction]) -> None:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes with the file's content: its inode, size and time of change; None where there is no file."""
+    """Return what changes with the file's content: its inode, size and time of change; None where there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -15,7 +15,7 @@ SHOWN = 10
 
 
 def main(arguments: list[str]) -> int:
-    """0: done."""
+    """Return 0: done."""
     parser = argparse.ArgumentParser(
         prog="darkroom next",
         description="Choose which of these unlabelled photos to label next: those that the model is unsure about, "

@@ -219,7 +219,7 @@ class Review:
         raise DarkroomError(f"there is no list {name[:100]!r}; load the page again")
 
     def _class_queue(self, label: str) -> Queue:
-        """All samples with pixels that have a label now, the least likely first."""
+        """Return all samples with pixels that have a label now, the least likely first."""
         if label not in self.samples.classes:
             raise DarkroomError(f"there is no class {label[:100]!r}; load the page again")
         mine = np.flatnonzero(self.samples.labels[: self.samples.pictured] == self.samples.classes.index(label))
@@ -238,7 +238,7 @@ class Review:
         return sorted(row for row in self.samples.counts() if row[1])
 
     def _answers(self, index: int) -> list[dict[str, Any]]:
-        """The most probable classes of a sample, and its own label's: [] where it has no answer."""
+        """Return the most probable classes of a sample, and its own label's: [] where it has no answer."""
         if self.evidence is None or index >= self.samples.pictured:
             return []
         row = self.evidence.probabilities[index]
@@ -251,7 +251,7 @@ class Review:
         return [{"class": self.evidence.classes[at], "probability": round(float(row[at]), 5)} for at in best]
 
     def _proposal(self, index: int) -> dict[str, Any] | None:
-        """The class that the model answers a sample with, where it is another than the label of the source."""
+        """Return the class that the model answers a sample with, where it is another than the label of the source."""
         if self.evidence is None or index >= self.samples.pictured:
             return None
         row = self.evidence.probabilities[index]

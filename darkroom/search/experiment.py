@@ -100,7 +100,7 @@ class Experiment:
         return f"refs/exps/{head[:2]}/{head[2:]}/{self.name}"
 
     def commit(self) -> str | None:
-        """The experiment's commit; None where there is none of this name on the commit that it was begun on."""
+        """Return the experiment's commit; None where there is none of this name on the commit that it was begun on."""
         return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref) or None
 
     def remove(self) -> None:
@@ -109,7 +109,7 @@ class Experiment:
             git(self.root, "update-ref", "-d", self._ref)
 
     def history(self, commit: str) -> list[dict[str, str]]:
-        """The rows of the experiment's training curve, from DVC's cache."""
+        """Return the rows of the experiment's training curve, from DVC's cache."""
         return list(csv.DictReader(io.StringIO(Revision(commit, self.root).text(HISTORY))))
 
     def reason(self) -> str:
@@ -144,7 +144,7 @@ class Experiment:
 
 
 def setting(value: Any) -> str:
-    """A value as `dvc exp run -S key=…` reads it back."""
+    """Return a value as `dvc exp run -S key=…` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -160,7 +160,7 @@ def setting(value: Any) -> str:
 
 
 def dvc() -> list[str]:
-    """The command that runs this environment's DVC."""
+    """Return the command that runs this environment's DVC."""
     return [sys.executable, "-m", "dvc"]
 
 
@@ -170,7 +170,7 @@ def read(root: Path, commit: str, path: str) -> Any:
 
 
 def _training_folder(pid: int) -> Path | None:
-    """The folder in which the train stage of this process works, while it does."""
+    """Return the folder in which the train stage of this process works, while it does."""
     import psutil
 
     try:

@@ -90,20 +90,20 @@ class Journal:
         self.trials[trial.number] = trial
 
     def log(self, number: int) -> Path:
-        """Where a trial's output goes."""
+        """Return where a trial's output goes."""
         return self.folder / "logs" / f"{number:04d}.log"
 
     def ordered(self) -> list[Trial]:
-        """The finished trials by number."""
+        """Return the finished trials by number."""
         return [self.trials[number] for number in sorted(self.trials)]
 
     def complete(self) -> list[Trial]:
-        """The trials that have a value, by number."""
+        """Return the trials that have a value, by number."""
         return [trial for trial in self.ordered() if trial.state == COMPLETE and trial.value is not None]
 
 
 def best(trials: list[Trial], space: Space) -> Trial | None:
-    """The best complete trial, the first of equals."""
+    """Return the best complete trial, the first of equals."""
     found: Trial | None = None
     for trial in trials:
         known: Any = trial.value

@@ -138,7 +138,7 @@ def _points(gain: tuple[float, float, float]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0: done."""
+    """Return 0: done."""
     parser = argparse.ArgumentParser(
         prog="darkroom learning-curve",
         description="Say what more images would bring: heads on nested parts of the cached features, and a forecast.",

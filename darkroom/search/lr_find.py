@@ -93,7 +93,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
 
 
 def smooth(losses: list[float] | np.ndarray) -> np.ndarray:
-    """The running mean of losses (s,), without the pull to zero at its start."""
+    """Return the running mean of losses (s,), without the pull to zero at its start."""
     mean, out = 0.0, []
     for place, loss in enumerate(losses, start=1):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss)
@@ -102,7 +102,7 @@ def smooth(losses: list[float] | np.ndarray) -> np.ndarray:
 
 
 def valley(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The suggested rate. Raises DarkroomError when the loss never fell."""
+    """Return the suggested rate. Raises DarkroomError when the loss never fell."""
     smoothed = smooth(losses)
     length = np.ones(len(smoothed), int)  # of the longest falling subsequence that ends at each step
     for place in range(1, len(smoothed)):
@@ -116,7 +116,7 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> float:
 
 
 def figure(rates: np.ndarray, losses: np.ndarray, suggested: float, current: float) -> "Figure":
-    """The loss against the rate, with the suggestion and the present setting."""
+    """Return the loss against the rate, with the suggestion and the present setting."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(6.4, 3.8), layout="constrained")

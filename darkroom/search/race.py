@@ -205,7 +205,7 @@ def _command(chosen: Entry) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """0: done; 1: the final evaluation failed."""
+    """Return 0: done; 1: the final evaluation failed."""
     parser = argparse.ArgumentParser(
         prog="darkroom race",
         description="Find the backbone that suits these images: cross-validated heads on parts of train and val.",

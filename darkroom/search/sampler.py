@@ -12,7 +12,7 @@ WARMUP = 2  # epochs that every trial gets
 
 
 def count(space: Space) -> int:
-    """How many trials the sweep has."""
+    """Return how many trials the sweep has."""
     return len(space.grid()) if space.method == "grid" else space.trials
 
 

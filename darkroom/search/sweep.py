@@ -157,7 +157,10 @@ def spread() -> tuple[dict[str, str], int]:
 
 
 def main(arguments: list[str]) -> int:
-    """0: at least one trial is complete; 1: none is, or the final evaluation failed; 130: stopped, goes on later."""
+    """Return 0: at least one trial is complete.
+
+    1: none is, or the final evaluation failed; 130: stopped, goes on later.
+    """
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
     defaults = read_yaml(root / "params.yaml")

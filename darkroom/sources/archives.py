@@ -29,12 +29,12 @@ SLIPS = (ValueError, TypeError, NotImplementedError, struct.error)  # what the r
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is no part of a data set."""
+    """Tell whether a file or folder of this name is no part of a data set."""
     return (name.startswith(".") and name != ".") or name.lower() in JUNK or is_tool_folder(name)
 
 
 def is_tool_folder(name: str) -> bool:
-    """Whether a folder of this name belongs to a network drive, the system or a tool."""
+    """Tell whether a folder of this name belongs to a network drive, the system or a tool."""
     return name.lower() in TOOL_FOLDERS
 
 
@@ -84,7 +84,7 @@ def empty_folders(folders: set[str], files: list[str]) -> list[str]:
 
 
 def advice(path: Path) -> str:
-    """What to do about a damaged archive."""
+    """Return what to do about a damaged archive."""
     with path.open("rb") as file:
         known = what_is_wrong(file.read(4096))
     return f"it is {known}" if known else "download or copy it again"
@@ -156,7 +156,7 @@ class Zip:
         self.tool_folders = count_tool_folders(tools)
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Where the named members are, in the archive's own order."""
+        """Yield where the named members are, in the archive's own order."""
         members = sorted((self._members[name] for name in names), key=lambda member: member.header_offset)
         with self.path.open("rb") as file:
             for member in members:

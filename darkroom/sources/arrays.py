@@ -20,7 +20,7 @@ FIELD, INK = 28, 20  # MNIST: ink within 20 x 20 pixels, centred in 28 x 28 by i
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG of (h, w) or (h, w, 3) uint8, lossless and not compressed: its bytes depend on the pixels alone.
+    """Return a PNG of (h, w) or (h, w, 3) uint8, lossless and not compressed: its bytes depend on the pixels alone.
 
     A compressing encoder's bytes depend on its version, and a sample's id is the digest of its bytes.
     """
@@ -35,7 +35,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def write_pictures(path: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> int:
-    """A zip of PNGs, (name without suffix, pixels) each, stored, written atomically; returns how many."""
+    """Return a zip of PNGs, (name without suffix, pixels) each, stored, written atomically; returns how many."""
     count = 0
     with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, pixels in pictures:
@@ -45,7 +45,7 @@ def write_pictures(path: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> in
 
 
 def _stored(data: bytes) -> bytes:
-    """A zlib stream (RFC 1950) of stored blocks: no compression."""
+    """Return a zlib stream (RFC 1950) of stored blocks: no compression."""
     blocks = [data[start : start + 65535] for start in range(0, len(data), 65535)] or [b""]
     body = b"".join(
         struct.pack("<BHH", place == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
@@ -55,7 +55,7 @@ def _stored(data: bytes) -> bytes:
 
 
 def digits() -> Iterator[tuple[str, np.ndarray]]:
-    """(class/number, pixels (28, 28) uint8, white on black) of every scan, in the data set's order."""
+    """Yield (class/number, pixels (28, 28) uint8, white on black) of every scan, in the data set's order."""
     from sklearn.datasets import load_digits
 
     scans = load_digits()
@@ -64,7 +64,7 @@ def digits() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def draw(scan: np.ndarray) -> np.ndarray:
-    """A scan (8, 8) of 0..16, ink high, as MNIST would show it: (28, 28) uint8."""
+    """Return a scan (8, 8) of 0..16, ink high, as MNIST would show it: (28, 28) uint8."""
     ink = np.rint(scan * (255 / 16)).astype(np.uint8)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -91,7 +91,7 @@ class _ArraysOnly(pickle.Unpickler):
     """Unpickles numbers, texts, lists and numpy arrays, and refuses anything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few functions that arrays are made with."""
+        """Return the few functions that arrays are made with."""
         if (module, name) == ("numpy", "ndarray"):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):

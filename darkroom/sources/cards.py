@@ -31,18 +31,18 @@ class Card:
     class_names: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
-        """What travels with the shards and into the model card."""
+        """Return what travels with the shards and into the model card."""
         return {"name": self.name, "homepage": self.homepage, "licence": self.licence, "citation": self.citation}
 
     def options(self, params: LayoutOptions) -> LayoutOptions:
-        """The layout options of params.yaml, overruled by what the card knows."""
+        """Return the layout options of params.yaml, overruled by what the card knows."""
         return LayoutOptions(
             **({field.name: getattr(params, field.name) for field in fields(params)} | dict(self.read))
         )
 
 
 def load_card(path: Path) -> Card:
-    """The card at `path`. Raises SourceError that names the wrong key."""
+    """Return the card at `path`. Raises SourceError that names the wrong key."""
     values = read_yaml(path)
     kinds = [kind for kind in KINDS if kind in values]
     if len(kinds) != 1:
@@ -113,7 +113,7 @@ def _class_names(path: Path, value: Any) -> dict[str, str]:
 
 
 def archive_remote(card: Card) -> Remote:
-    """The file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
+    """Return the file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
     origin = card.origin if isinstance(card.origin, Mapping) else {}
     unknown = sorted(str(key) for key in set(origin) - {"url", "sha256", "mirror", "file"})
     if unknown or "url" not in origin:

@@ -58,7 +58,7 @@ class KnownImages:
 
 
 def remote(url: str, md5: str) -> Remote:
-    """A file at one address, named as there."""
+    """Return a file at one address, named as there."""
     return Remote(url.rsplit("/", 1)[-1], (url,), "md5", md5)
 
 
@@ -74,7 +74,10 @@ def _mnist_pictures(known: Any, paths: Files) -> Pictures:
 
 
 def _emnist_pictures(known: Any, paths: Files) -> Pictures:
-    """The balanced split: 47 classes of digits and letters. NIST stored the pictures with their axes exchanged."""
+    """Yield the balanced split: 47 classes of digits and letters.
+
+    NIST stored the pictures with their axes exchanged.
+    """
     classes = known.classes_split_dict["balanced"]
     with zipfile.ZipFile(paths["gzip.zip"]) as archive:
         for split in ("train", "test"):
@@ -85,7 +88,7 @@ def _emnist_pictures(known: Any, paths: Files) -> Pictures:
 
 
 def _cifar_pictures(known: Any, paths: Files) -> Pictures:
-    """Pickles, read from an archive that was verified, by a reader that makes nothing but arrays of them."""
+    """Yield pickles, read from an archive that was verified, by a reader that makes nothing but arrays of them."""
     wanted = [name for name, _ in (*known.train_list, *known.test_list)] + [known.meta["filename"]]
     found = _members(paths[known.filename], {f"{known.base_folder}/{name}": name for name in wanted})
     classes = unpickled(found[known.meta["filename"]])[known.meta["key"]]
@@ -131,7 +134,7 @@ def _gunzipped(path: Path) -> bytes:
 
 
 def _members(path: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
-    """The members of a tar that `wanted` names, under the names that it gives them, in one pass."""
+    """Return the members of a tar that `wanted` names, under the names that it gives them, in one pass."""
     found: dict[str, bytes] = {}
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
@@ -187,7 +190,7 @@ def _food(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
 
 
 def _dtd(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
-    """The first of its ten official partitions."""
+    """Yield the first of its ten official partitions."""
     for split in ("train", "val", "test"):
         for name in _text(paths["dtd-r1.0.1.tar.gz"], f"dtd/labels/{split}1.txt").split():
             yield Sample(_in("dtd-r1.0.1.tar.gz", f"dtd/images/{name}"), name.split("/")[0], split)
@@ -200,7 +203,7 @@ def _eurosat(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
 
 
 def _gtsrb(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
-    """Tracks of 30 frames of one sign are groups: `00012_00007.ppm` is frame 7 of track 12 of its class."""
+    """Yield tracks of 30 frames of one sign are groups: `00012_00007.ppm` is frame 7 of track 12 of its class."""
     for name in open_tree(paths["GTSRB-Training_fixed.zip"]).files:
         if name.endswith(".ppm"):
             label = PurePosixPath(name).parent.name

@@ -40,7 +40,7 @@ LOOK_ALIKES = {
 
 
 def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
-    """The label is the name of the class folder, at the level that `class_level` says or that the branches show.
+    """Return the label is the name of the class folder, at the level that `class_level` says or that the branches show.
 
     Raises SourceError where several levels could be meant.
     """
@@ -62,7 +62,7 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
 
 
 def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Reading:
-    """Where the class folders are. Raises SourceError where several levels could be meant."""
+    """Return where the class folders are. Raises SourceError where several levels could be meant."""
     counts = folder_counts(images)
     if isinstance(options.class_level, int):
         return at_level(counts, options.class_level)
@@ -81,7 +81,10 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
-    """A note about class folders that hold files, and no image. Raises SourceError unless they are to be dropped."""
+    """Return a note about class folders that hold files, and no image.
+
+    Raises SourceError unless they are to be dropped.
+    """
     known, suffixes = set(images), dict[str, Counter[str]]()
     labels = set(reading.classes(folder_counts(images)))
     for name in tree.files:
@@ -114,7 +117,7 @@ def _described(reading: Reading, counts: Counter[Folders]) -> str:
 
 
 def has_class_folders(images: list[str]) -> bool:
-    """Whether all images lie in folders, and some of these are classes."""
+    """Tell whether all images lie in folders, and some of these are classes."""
     counts, shared = folder_counts(images), shared_depth(images)
     return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts)) and not parts(images)
 

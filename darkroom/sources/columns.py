@@ -60,7 +60,7 @@ def usual_columns(columns: list[str], usual: tuple[str, ...]) -> list[str]:
 
 
 def is_header(cells: Iterable[str]) -> bool:
-    """Whether cells are the names of columns, one of paths and one of labels."""
+    """Tell whether cells are the names of columns, one of paths and one of labels."""
     plain = {plain_name(cell) for cell in cells}
     return not plain.isdisjoint(PATHS) and not plain.isdisjoint(LABELS)
 
@@ -117,7 +117,7 @@ class Finders:
         self.within = cache(lambda folder: FileFinder(images, folder))
 
     def any_of(self, table: Table, column: str) -> bool:
-        """Whether cells of `column` name images."""
+        """Tell whether cells of `column` name images."""
         return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
 
 

@@ -39,7 +39,7 @@ class Mounted:
         self.notes.append(f"{len(containers)} files are read like folders of their names: {few_of(containers)}")
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """The places of the named files, container by container."""
+        """Yield the places of the named files, container by container."""
         inside: dict[str, list[str]] = {}
         for name in names:
             if name == LABELS and self._shards:
@@ -52,12 +52,12 @@ class Mounted:
                 yield where + name, extent
 
     def location(self, name: str) -> str:
-        """The location of a file as an index has it: `cat.zip::1.jpg`."""
+        """Return the location of a file as an index has it: `cat.zip::1.jpg`."""
         where = self._where(name)
         return self._mounts[where][0] + MEMBER + name.removeprefix(where) if where else name
 
     def trees(self) -> list[Tree]:
-        """The containers, opened."""
+        """Return the containers, opened."""
         return [tree for _, tree in self._mounts.values()]
 
     def _table(self) -> bytes:
@@ -88,7 +88,7 @@ def containers_in(tree: Tree) -> list[str]:
 
 
 def is_nested(tree: Tree) -> bool:
-    """Whether an archive holds containers, and no images."""
+    """Tell whether an archive holds containers, and no images."""
     return not isinstance(tree, Folder) and bool(containers_in(tree)) and not _has_images(tree)
 
 

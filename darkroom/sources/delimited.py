@@ -39,7 +39,7 @@ def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
 
 
 def _is_list_with_words(text: str) -> bool:
-    """Whether each line is an image and its label, of which some have more words than others."""
+    """Tell whether each line is an image and its label, of which some have more words than others."""
     lines = [line.split() for line in text.split("\n")[:LOOKED_AT] if line.strip()]
     plain = not any(mark in text[:4096] for mark in DELIMITERS)
     return (

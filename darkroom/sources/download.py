@@ -57,7 +57,7 @@ class _Never(Exception):
 
 
 def obtain(remote: Remote, downloads: Path | None, cache: Path, first_wait: float = FIRST_WAIT) -> Path:
-    """A verified copy of `remote`: in `downloads` when it is there already, otherwise downloaded into `cache`.
+    """Return a verified copy of `remote`: in `downloads` when it is there already, otherwise downloaded into `cache`.
 
     Raises SourceError when a copy in `downloads` is not what it should be, or no address gives the file.
     """
@@ -84,7 +84,7 @@ def obtain(remote: Remote, downloads: Path | None, cache: Path, first_wait: floa
 
 
 def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -> dict[str, Path]:
-    """`obtain` of each, by name; what lies in `downloads` is checked before anything is downloaded."""
+    """Obtain each, by name; what lies in `downloads` is checked before anything is downloaded."""
     here = [remote for remote in remotes if downloads is not None and (downloads / remote.name).is_file()]
     absent = [remote for remote in remotes if remote not in here]
     return {remote.name: obtain(remote, downloads, cache) for remote in (*here, *absent)}
@@ -182,7 +182,7 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
 
 
 def _quoted(url: str) -> str:
-    """The address in ASCII; what it quotes already stays as it is."""
+    """Return the address in ASCII; what it quotes already stays as it is."""
     parts = urllib.parse.urlsplit(url)
     path, query = (urllib.parse.quote(text, safe="!$%&'()*+,/:;=?@[]~") for text in (parts.path, parts.query))
     return parts._replace(path=path, query=query).geturl()
@@ -262,7 +262,7 @@ def _write(chunks: Iterator[bytes], part: Path, name: str, start: int, total: in
 
 
 def _wrong(path: Path, remote: Remote) -> str:
-    """What is wrong with a file, "" when its digest is right."""
+    """Return what is wrong with a file, "" when its digest is right."""
     with path.open("rb") as file:
         got = hashlib.file_digest(file, lambda: hashlib.new(remote.algorithm, usedforsecurity=False)).hexdigest()
     if got.startswith(remote.digest.lower()):
@@ -274,7 +274,7 @@ def _wrong(path: Path, remote: Remote) -> str:
 
 
 def _starts_at(content_range: str | None) -> int:
-    """The first byte of `bytes 100-199/200`; -1 when the header is something else."""
+    """Return the first byte of `bytes 100-199/200`; -1 when the header is something else."""
     first = (content_range or "").removeprefix("bytes ").partition("-")[0]
     return int(first) if first.isdigit() else -1
 

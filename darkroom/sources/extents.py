@@ -34,7 +34,10 @@ class Extent:
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """The bytes. Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does."""
+        """Return the bytes.
+
+        Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does.
+        """
         if self.data is not None:
             return self.data
         with _opened(self.path) as file:

@@ -33,7 +33,7 @@ FEWEST = 4  # images a class on the average, for words to be labels
 
 
 def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
-    """The label is in the file's name: up to the first separator, or what `label_pattern` finds.
+    """Read labels from the files' names: up to the first separator, or what `label_pattern` finds.
 
     Raises SourceError where the names can be read in several ways.
     """
@@ -56,7 +56,7 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
 
 
 def names_are_labels(images: list[str]) -> bool:
-    """Whether the files' names hold labels, as far as can be told without a person."""
+    """Tell whether the files' names hold labels, as far as can be told without a person."""
     return bool(_readings(images)) and not _numbered_together(images)
 
 
@@ -86,7 +86,7 @@ def _readings(images: list[str]) -> dict[str, Counter[str]]:
 
 
 def _numbered_together(images: list[str]) -> bool:
-    """Whether some names begin with a number, and lie where others do, or in no split of their own."""
+    """Tell whether some names begin with a number, and lie where others do, or in no split of their own."""
     numbered = {name.rpartition("/")[0] for name in images if first_part(PurePosixPath(name).name).isdigit()}
     others = {name.rpartition("/")[0] for name in images} - numbered
     return bool(numbered) and not (others and all(split_names(folder.split("/")) for folder in others))

@@ -108,7 +108,7 @@ def split_in(name: str) -> str:
 
 
 def is_submission(name: str) -> bool:
-    """Whether a table is an example of answers by its name, and so holds no labels."""
+    """Tell whether a table is an example of answers by its name, and so holds no labels."""
     return bool(_SUBMISSION.search(name.rpartition("/")[2]))
 
 
@@ -134,7 +134,7 @@ def are_parts(names: Iterable[str]) -> bool:
 
 
 def is_mask(name: str) -> bool:
-    """Whether a folder's name says that it holds pictures of labels."""
+    """Tell whether a folder's name says that it holds pictures of labels."""
     return bool(_MASKS.fullmatch(name))
 
 
@@ -145,17 +145,17 @@ def masked_stem(stem: str) -> str:
 
 
 def may_be_unlabelled(name: str) -> bool:
-    """Whether a folder beside class folders or splits may hold images without a label by its name."""
+    """Tell whether a folder beside class folders or splits may hold images without a label by its name."""
     return bool(_UNLABELLED.fullmatch(name))
 
 
 def is_unlabelled(name: str) -> bool:
-    """Whether a folder's name says that its images have no label."""
+    """Tell whether a folder's name says that its images have no label."""
     return bool(_NO_LABEL.match(name))
 
 
 def names_no_class(name: str) -> bool:
-    """Whether a folder that is alone in a split's has no class's name: `test/unknown`, `test/images`."""
+    """Tell whether a folder that is alone in a split's has no class's name: `test/unknown`, `test/images`."""
     return bool(_NO_NAME.fullmatch(name)) or is_container(name) or bool(strict_split(name))
 
 
@@ -167,7 +167,7 @@ def are_images_and_masks(labels: Iterable[str]) -> bool:
 
 
 def _says_nothing(word: str) -> bool:
-    """Whether a word of a part's name does not name the set: numbers, single letters, `images`, `part`."""
+    """Tell whether a word of a part's name does not name the set: numbers, single letters, `images`, `part`."""
     return word.isdigit() or len(word) == 1 or word in _FILLERS | _PARTS
 
 

@@ -59,7 +59,7 @@ def write_index(
 
 
 def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
-    """The facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash.
+    """Return the facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash.
 
     `looking` False counts and digests its bytes, and shows them to no decoder.
     """

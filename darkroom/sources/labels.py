@@ -49,12 +49,12 @@ class Labelled:
 
 
 def folder_counts(images: list[str]) -> Counter[Folders]:
-    """The number of images in each folder."""
+    """Return the number of images in each folder."""
     return Counter(path_parts(name)[:-1] for name in images)
 
 
 def path_parts(name: str, shared: int = 0) -> tuple[str, ...]:
-    """The path below the folders that all images share (`images/`, `dogs-vs-cats/train/`).
+    """Return the path below the folders that all images share (`images/`, `dogs-vs-cats/train/`).
 
     Split as PurePosixPath splits it, for a tenth of the time.
     """
@@ -62,7 +62,7 @@ def path_parts(name: str, shared: int = 0) -> tuple[str, ...]:
 
 
 def shared_depth(images: list[str]) -> int:
-    """How many leading folders all images share: in a sorted list the first and the last name tell."""
+    """Return how many leading folders all images share: in a sorted list the first and the last name tell."""
     if not images:
         return 0
     first, last = (path_parts(name)[:-1] for name in (images[0], images[-1]))
@@ -71,7 +71,7 @@ def shared_depth(images: list[str]) -> int:
 
 
 def compiled(pattern: str, key: str) -> re.Pattern[str]:
-    """A regular expression with at least one group. Raises SourceError that names the key of params.yaml."""
+    """Return a regular expression with at least one group. Raises SourceError that names the key of params.yaml."""
     try:
         expression = re.compile(pattern)
     except re.error as error:

@@ -39,7 +39,7 @@ NUMBER = re.compile(r"\d+(\.0+)?")
 
 
 def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
-    """The labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
+    """Return the labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
     images = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
     others = len(tree.files) - len(images)
     masks = _masks(images)
@@ -107,7 +107,7 @@ def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labell
 
 
 def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOptions) -> Labelled:
-    """The label stands in a table beside the images. Raises SourceError."""
+    """Read labels from a table beside the images. Raises SourceError."""
     table = " and ".join(one.name for one in found.tables)
     rows, notes = read_tables(tree, found.tables, images, options)
     samples = [Sample(row.location, row.label, strict_split(row.split), row.group) for row in rows]
@@ -261,7 +261,7 @@ def _note_spellings(found: Labelled) -> None:
 
 
 def _seen(tree: Tree, images: list[str]) -> str:
-    """What lies there, for the person who has to say what it means."""
+    """Return what lies there, for the person who has to say what it means."""
     if not tree.files:
         return "it is empty"
     kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
@@ -271,7 +271,7 @@ def _seen(tree: Tree, images: list[str]) -> str:
 
 
 def _mistakes(tree: Tree, names: list[str]) -> str:
-    """What some of the files really are, when they are nothing that their names say."""
+    """Return what some of the files really are, when they are nothing that their names say."""
     looked_at = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
     found = Counter(map(_mistake, (extent for _, extent in tree.extents(looked_at))))
     del found[""]

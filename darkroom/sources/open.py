@@ -52,7 +52,7 @@ class Opened:
     levels: Levels = field(default_factory=dict)  # of its pictures of more than 8 bits, once they are indexed
 
     def facts(self) -> dict[str, Any]:
-        """What later stages need to know about the source beside its index."""
+        """Return what later stages need to know about the source beside its index."""
         found: dict[str, Any] = {"levels": self.levels} if self.levels else {}
         found |= {"missing_classes": self.missing_classes} if self.missing_classes != "stop" else {}
         return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes} | found
@@ -107,7 +107,10 @@ def _read_tree(path: Path, raw: Path, options: LayoutOptions, places: Locations,
 
 
 def _read_table(source: Path, options: LayoutOptions) -> Labelled:
-    """The files that a table names, in its folder and below. No other table is read, and no folder that is no data."""
+    """Return the files that a table names, in its folder and below.
+
+    No other table is read, and no folder that is no data.
+    """
     folder = Folder(source.parent)
     skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))
     if source.parent.resolve() == Path.cwd():  # stages run in the project's root
@@ -121,7 +124,7 @@ def _read_table(source: Path, options: LayoutOptions) -> Labelled:
 
 
 def write_facts(opened: Opened, raw: Path) -> None:
-    """`raw/source.json`."""
+    """Write `raw/source.json`."""
     files.write_json(raw / FACTS, opened.facts())
 
 
@@ -201,7 +204,7 @@ def _copied_from(address: str, raw: Path, options: LayoutOptions, places: Locati
 
 
 def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Locations) -> Found:
-    """An archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
+    """Return an archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
     if is_nested(tree):
         found = _read_tree(path, raw, options, places, "")

@@ -20,7 +20,7 @@ NAMES = "names"
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a Parquet file has a column of pictures' bytes. Raises SourceError when it is damaged."""
+    """Tell whether a Parquet file has a column of pictures' bytes. Raises SourceError when it is damaged."""
     return bool(_image_column(_opened(path).schema_arrow))
 
 
@@ -40,7 +40,7 @@ class Parquet:
         return [*self._rows, LABELS]
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """The bytes of the named files, in order of row."""
+        """Yield the bytes of the named files, in order of row."""
         wanted = set(names)
         if LABELS in wanted:
             lines = "".join(json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in self.records())
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Any:
 
 
 def _image_column(schema: Any) -> str:
-    """The column that holds pictures: a structure with `bytes`, or bytes themselves; `image` before others."""
+    """Return the column that holds pictures: a structure with `bytes`, or bytes themselves; `image` before others."""
     import pyarrow.types as kinds  # type: ignore[import-untyped]
 
     def is_image(kind: Any) -> bool:
@@ -114,7 +114,7 @@ def _nested_or_binary(kind: Any) -> bool:
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """The names of classes by column, as the Hub's `datasets` writes them beside the schema."""
+    """Return the names of classes by column, as the Hub's `datasets` writes them beside the schema."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {column: kind[NAMES] for column, kind in features.items() if isinstance(kind.get(NAMES), list)}
@@ -123,7 +123,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def _named(value: Any, names: list[str]) -> Any:
-    """The name of a class's number; "" for -1, which stands for none."""
+    """Return the name of a class's number; "" for -1, which stands for none."""
     if not names or type(value) is not int:
         return value
     return names[value] if 0 <= value < len(names) else ""

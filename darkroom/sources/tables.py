@@ -84,7 +84,7 @@ def describe(table: Table, options: Any) -> str:
 
 
 def _is_list(tree: Tree, name: str) -> bool:
-    """Whether the first lines of a text file name images."""
+    """Tell whether the first lines of a text file name images."""
     if not name.lower().endswith(LISTS):
         return False
     try:

@@ -47,7 +47,7 @@ class Tar:
         self.tool_folders = count_tool_folders(tools)
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Where the named members are, in the archive's own order."""
+        """Yield where the named members are, in the archive's own order."""
         for name in sorted(names, key=lambda name: self._places[name]):
             yield name, Extent(str(self.path), *self._places[name])
 
@@ -78,7 +78,7 @@ class PackedTar:
         return self._listed[2]
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """The bytes of the named members, in the archive's own order."""
+        """Yield the bytes of the named members, in the archive's own order."""
         wanted, places = set(names), self._listed[0]
         for archive, member in _tar_members(self.path, PACKED):
             name = _tar_name(member)
@@ -112,7 +112,7 @@ class _Member(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
-        """The header in a block of 512 bytes. Raises ReadError, except for the zeros that end an archive."""
+        """Return the header in a block of 512 bytes. Raises ReadError, except for the zeros that end an archive."""
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
@@ -124,7 +124,7 @@ class _Member(tarfile.TarInfo):
 def _tar_members(
     path: Path, mode: str, tools: set[str] | None = None
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Each file and folder of a tar, with the open archive, after checking that it is no trap.
+    """Yield each file and folder of a tar, with the open archive, after checking that it is no trap.
 
     The paths of tool folders, which are left out, are put into `tools`.
     """
@@ -149,7 +149,10 @@ def _tar_members(
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
-    """The open archive. A gzip is unpacked by gzip, which compares the checksum at its end, as tarfile does not."""
+    """Give the open archive.
+
+    A gzip is unpacked by gzip, which compares the checksum at its end, as tarfile does not.
+    """
     with path.open("rb") as file:
         head = file.read(2)
     if mode != PACKED or head != b"\x1f\x8b":

@@ -59,12 +59,12 @@ class Tree(Protocol):
         ...
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """The places of `names`, in the order in which reading them is fastest."""
+        """Return the places of `names`, in the order in which reading them is fastest."""
         ...
 
 
 def open_tree(path: Path) -> Tree:
-    """The folder or archive at `path`. Raises SourceError when it is neither, damaged or hostile."""
+    """Return the folder or archive at `path`. Raises SourceError when it is neither, damaged or hostile."""
     if path.is_dir():
         return Folder(path)
     if not path.exists():
@@ -81,7 +81,7 @@ def open_tree(path: Path) -> Tree:
 
 
 def read_one(tree: Tree, name: str) -> bytes:
-    """The bytes of one file of a tree."""
+    """Return the bytes of one file of a tree."""
     for _, extent in tree.extents([name]):
         try:
             return extent.read()
@@ -106,7 +106,7 @@ class Folder:
         self.empty_folders.sort()
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Where the named files are, in order of name."""
+        """Yield where the named files are, in order of name."""
         for name in sorted(names):
             yield name, Extent(f"{self.path}/{name}")
 
@@ -172,7 +172,7 @@ class Locations:
                 yield container + name, extent
 
     def _container(self, location: str) -> str:
-        """The archive that a location lies in, with the MEMBER that ends it; "" where it lies in none."""
+        """Return the archive that a location lies in, with the MEMBER that ends it; "" where it lies in none."""
         if self._archive and location.startswith(self._archive):
             return self._archive
         path, member, _ = location.partition(MEMBER)
@@ -181,7 +181,10 @@ class Locations:
         return ""
 
     def _is_file(self, path: str) -> bool:
-        """Whether a container is there; asked once for each, and not for what a user's folder calls `a.zip::b.jpg`."""
+        """Tell whether a container is there.
+
+        Asked once for each, and not for what a user's folder calls `a.zip::b.jpg`.
+        """
         if path not in self._known:
             self._known[path] = Path(self._path(path)).is_file()
         return self._known[path]
@@ -207,5 +210,5 @@ def address_of(source: str | Path) -> str:
 
 
 def is_card(source: Path) -> bool:
-    """Whether `source` names a card, and no data set of the user's."""
+    """Tell whether `source` names a card, and no data set of the user's."""
     return source.suffix in (".yaml", ".yml") and source.is_file()

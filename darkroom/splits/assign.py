@@ -48,7 +48,7 @@ class Groups:
 
 
 def grouped(samples: Samples, rows: np.ndarray) -> Groups:
-    """The groups of the samples at `rows` int64 (m,)."""
+    """Return the groups of the samples at `rows` int64 (m,)."""
     names, of, sizes = np.unique(samples.bound[rows], return_inverse=True, return_counts=True)
     pairs, counts = np.unique(of * len(samples.labels) + samples.label[rows], return_counts=True)
     group, label = np.divmod(pairs, max(1, len(samples.labels)))
@@ -58,7 +58,7 @@ def grouped(samples: Samples, rows: np.ndarray) -> Groups:
 
 
 def places(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
-    """A number in [0, 1) for each of `names` S (n,) that depends on nothing but the arguments: float64 (n,)."""
+    """Return a number in [0, 1) for each of `names` S (n,) that depends on nothing but the arguments: float64 (n,)."""
     start = hashlib.sha256(f"{purpose}:{seed}:".encode())
 
     def digest(name: bytes) -> bytes:
@@ -72,7 +72,7 @@ def places(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
 
 
 def seats(count: int, shares: Sequence[float]) -> list[int]:
-    """`count` seats shared out by Sainte-Laguë's method: one more seat goes to exactly one share.
+    """Return `count` seats shared out by Sainte-Laguë's method: one more seat goes to exactly one share.
 
     A closed form finds all but the last few seats: share i has about count * share seats, and never more than one off.
     """
@@ -146,7 +146,7 @@ def _too_small(totals: Mapping[str, int]) -> str:
 
 
 def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:
-    """The place of a group that its split can do without: the last in the split with the most groups."""
+    """Return the place of a group that its split can do without: the last in the split with the most groups."""
     largest = max(wanted, key=lambda part: (np.count_nonzero(parts == part), SPLITS[part]))
     return int(np.flatnonzero(parts == largest)[-1])
 

@@ -26,7 +26,7 @@ class Names:
     codes: np.ndarray
 
     def code(self, name: str) -> int:
-        """The place of a name; -1 where it does not occur."""
+        """Return the place of a name; -1 where it does not occur."""
         return self.names.index(name) if name in self.names else -1
 
 
@@ -55,7 +55,10 @@ class Columns:
 
 
 def read_columns(path: Path, locations: bool = False) -> Columns:
-    """The columns of an index file; `locations` only where they are asked for, since they take the most memory."""
+    """Return the columns of an index file.
+
+    `locations` only where they are asked for, since they take the most memory.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -64,7 +67,7 @@ def read_columns(path: Path, locations: bool = False) -> Columns:
 
 
 def columns(rows: Iterable[Sequence[str]], locations: bool = True) -> Columns:
-    """The columns of rows, whose cells are those that READ names."""
+    """Return the columns of rows, whose cells are those that READ names."""
     seen: dict[str, dict[str, int]] = {name: {} for name in FEW}
     arrays = (*FEW, "id", "sha256", "phash", "hashed", "windows", "pixels")
     blocks: dict[str, list[np.ndarray]] = {name: [] for name in arrays}

@@ -58,7 +58,7 @@ class Division:
     copy_of: np.ndarray
 
     def rows(self) -> Iterator[tuple[str, str, int | str, str]]:
-        """The rows of data/split.csv: id, split, fold or "", id of the sample it copies or ""."""
+        """Yield the rows of data/split.csv: id, split, fold or "", id of the sample it copies or ""."""
         for first in range(0, len(self.ids), AT_ONCE):
             part = slice(first, first + AT_ONCE)
             copies = self.copy_of[part] != np.arange(len(self.ids))[part]
@@ -68,12 +68,12 @@ class Division:
                 yield name.decode(), SPLITS[split], fold if fold >= 0 else "", original.decode()
 
     def counts(self) -> dict[str, int]:
-        """How many samples each split has."""
+        """Return how many samples each split has."""
         return dict(zip(SPLITS, np.bincount(self.split, minlength=len(SPLITS)).tolist(), strict=True))
 
 
 def divide(index: Columns, options: SplitOptions) -> Division:
-    """The division of an index's rows. Raises ParamsError and SourceError."""
+    """Return the division of an index's rows. Raises ParamsError and SourceError."""
     if options.val_fraction + options.test_fraction >= 1:
         raise ParamsError(f"params.yaml: val_fraction {options.val_fraction} and test_fraction {options.test_fraction} "
                           "leave nothing to learn from; their sum must be below 1")  # fmt: skip

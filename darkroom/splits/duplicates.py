@@ -16,7 +16,7 @@ BLOCK = 1 << 14
 
 
 def near_threshold(hashes: np.ndarray) -> int:
-    """How many bits two hashes of `hashes` (n, BITS / 8) uint8 may differ in for the pictures to be copies.
+    """Return how many bits two hashes of `hashes` (n, BITS / 8) uint8 may differ in for the pictures to be copies.
 
     Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all
     pictures are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join
@@ -54,7 +54,7 @@ def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
 
 
 def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.ndarray:
-    """Pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
+    """Return pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
 
     M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in `orders`
     random orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings
@@ -98,13 +98,13 @@ def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """In how many bits two lots of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
+    """Return in how many bits two lots of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
     bits = np.bitwise_count(one ^ other)
     return bits.sum(axis=0, dtype=np.uint16)
 
 
 def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """The cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
+    """Return the cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
 
     `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
     `windows` as `hashes.from_text` gives them, or none at all, by which crops are found.
@@ -157,17 +157,17 @@ def order_by(key: np.ndarray, *ties: np.ndarray) -> np.ndarray:
 
 
 def prefixes(texts: np.ndarray) -> np.ndarray:
-    """The first eight bytes of each of `texts` S (n,), as numbers uint64 (n,) of the same order."""
+    """Return the first eight bytes of each of `texts` S (n,), as numbers uint64 (n,) of the same order."""
     return texts.astype("S8").view(">u8").astype(np.uint64)
 
 
 def order_of_texts(texts: np.ndarray) -> np.ndarray:
-    """The places int64 (n,) of `texts` S (n,) in ascending order, equal ones in order of place."""
+    """Return the places int64 (n,) of `texts` S (n,) in ascending order, equal ones in order of place."""
     return order_by(prefixes(texts), texts)
 
 
 def equal_neighbours(ordered: np.ndarray) -> np.ndarray:
-    """For each of `ordered` (n, …) whether it equals the one before: bool (n,), the first is False."""
+    """Return for each of `ordered` (n, …) whether it equals the one before: bool (n,), the first is False."""
     same = ordered[1:] == ordered[:-1]
     return np.append(np.zeros(min(1, len(ordered)), bool), same if same.ndim == 1 else same.all(axis=1))
 

@@ -31,7 +31,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Tell whether it is time to save again."""
         return time.monotonic() - self._last >= self._wait
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -47,7 +47,10 @@ class Checkpoint:
         self._wait = max(self._every, SHARE * (self._last - started)) if self._every else 0.0
 
     def load(self, device: Any) -> dict[str, Any] | None:
-        """The saved state, its tensors on the CPU or `device`; None when there is none that is whole and this one's."""
+        """Return the saved state, its tensors on the CPU or `device`;
+
+        None when there is none that is whole and this one's.
+        """
         import torch
 
         data = self._read()
@@ -83,7 +86,7 @@ def discard(folder: Path, key: str) -> None:
 
 
 def code_digest() -> str:
-    """The digest of this project's modules that are loaded: a checkpoint of other code is never picked up."""
+    """Return the digest of this project's modules that are loaded: a checkpoint of other code is never picked up."""
     paths = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -45,7 +45,7 @@ class Data:
 
 
 def open_data(shards: Path, features: Path) -> Data:
-    """The training and validation samples, as images and as features; the test split is never opened."""
+    """Return the training and validation samples, as images and as features; the test split is never opened."""
     images = {split: open_split(shards, split) for split in ("train", "val")}
     cached = {split: open_split(features, split, shards) for split in ("train", "val")}
     return Data(
@@ -63,14 +63,14 @@ class Inputs(Protocol):
     table: Table
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
-        """For each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,).
+        """Return for each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,).
 
         A number of n or more is a sample that comes again in this epoch, drawn anew: see `balanced_order`.
         """
         ...
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
-        """What the network takes, of `samples` int64 (n,) in order, nothing drawn."""
+        """Return what the network takes, of `samples` int64 (n,) in order, nothing drawn."""
         ...
 
 
@@ -82,13 +82,13 @@ class FeatureInputs:
         self._views = max((part.row_shape[0] for part in table.parts if len(part)), default=1)
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
-        """(b, D) float32 and labels (b,) int64 of each part."""
+        """Yield (b, D) float32 and labels (b,) int64 of each part."""
         for samples in parts:
             places, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
             yield on_device(self.table.features(places, shown), self.device), _labels(self, places)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
-        """(b, D) float32 of view 0, in order."""
+        """Yield (b, D) float32 of view 0, in order."""
         del batch_size  # one small product of matrices: memory is no limit
         for start in range(0, len(samples), FEATURES_AT_ONCE):
             part = samples[start : start + FEATURES_AT_ONCE]
@@ -107,7 +107,7 @@ class ImageInputs:
         self.table, self.device, self.seed, self.strength, self.flips = table, device, seed, strength, flips
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
-        """(b, 3, S, S) float32 and labels (b,) int64 of each part."""
+        """Return (b, 3, S, S) float32 and labels (b,) int64 of each part."""
         import torch
 
         def finish(samples: np.ndarray, rows: np.ndarray) -> "tuple[Tensor, Tensor]":
@@ -120,7 +120,7 @@ class ImageInputs:
         return ready(parts, lambda samples: self.table.rows(samples % len(self.table)), finish, self.device)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
-        """(b, 3, S, S) float32, in order."""
+        """Return (b, 3, S, S) float32, in order."""
         parts = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
         made = ready(parts, self.table.rows, lambda _samples, rows: (self._pixels(rows),), self.device)
         return (images for (images,) in made)

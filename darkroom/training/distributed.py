@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def backend(device: str) -> str:
-    """What torch.distributed speaks on `device` (auto, cpu, cuda, …): gloo, and nccl between GPUs."""
+    """Return what torch.distributed speaks on `device` (auto, cpu, cuda, …): gloo, and nccl between GPUs."""
     import torch
 
     return "cpu:gloo,cuda:nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
@@ -39,11 +39,11 @@ class Group:
         return self.rank == 0
 
     def part(self, samples: np.ndarray) -> np.ndarray:
-        """This process's contiguous part of `samples` (n,); the parts' sizes differ by one at most."""
+        """Return this process's contiguous part of `samples` (n,); the parts' sizes differ by one at most."""
         return np.array_split(samples, self.size)[self.rank] if self.size > 1 else samples
 
     def first(self, count: int) -> int:
-        """The place of the first sample of this process's part of a batch of `count`. Raises TrainingError."""
+        """Return the place of the first sample of this process's part of a batch of `count`. Raises TrainingError."""
         if count < self.size:
             raise TrainingError(
                 f"a batch of {count} samples cannot be divided among {self.size} processes; "
@@ -53,7 +53,7 @@ class Group:
         return self.rank * share + min(self.rank, more)
 
     def parallel(self, module: Any, device: "torch.device") -> Any:
-        """`module` such that a backward pass averages the gradients over the group."""
+        """Return `module` such that a backward pass averages the gradients over the group."""
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         from torch.nn.parallel import DistributedDataParallel
@@ -64,7 +64,7 @@ class Group:
         return DistributedDataParallel(module, device_ids=places, find_unused_parameters=True)
 
     def total(self, values: "Tensor") -> "Tensor":
-        """The sum of `values` over the group."""
+        """Return the sum of `values` over the group."""
         if self.size > 1:
             import torch
 
@@ -72,7 +72,7 @@ class Group:
         return values
 
     def joined(self, rows: "Tensor", count: int) -> "Tensor":
-        """The rows (n, …) of all processes' parts of `count`, in order, each once."""
+        """Return the rows (n, …) of all processes' parts of `count`, in order, each once."""
         if self.size == 1:
             return rows
         whole = rows.new_zeros((count, *rows.shape[1:]))
@@ -89,7 +89,7 @@ class Group:
                 torch.distributed.broadcast(buffer, 0)
 
     def agreed(self, value: T) -> T:
-        """The first process's `value`, picklable."""
+        """Return the first process's `value`, picklable."""
         if self.size == 1:
             return value
         import torch

@@ -43,7 +43,7 @@ class Held:
 
 
 def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Data, Held]:
-    """What to learn from without fold number `fold` of data/split.csv, and that fold.
+    """Return what to learn from without fold number `fold` of data/split.csv, and that fold.
 
     As in the pipeline, samples of the train split are learnt from, and those of the val split choose the epoch and the
     temperature, each without the held-out fold; that is its samples of both. The test split has no folds.
@@ -121,7 +121,7 @@ def pooled(parts: Sequence[Predictions]) -> dict[str, Any]:
 
 
 def figure(found: dict[str, Any]) -> "Figure":
-    """Each fold's accuracy, their mean and its interval."""
+    """Draw each fold's accuracy, their mean and its interval."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 

@@ -65,7 +65,10 @@ class Monitor:
         return False
 
     def gives_up(self, patience: int, epoch: int) -> bool:
-        """Whether `epoch` (from 0) is the last: `patience` epochs without a better one; 0 never gives up. Says so."""
+        """Tell whether `epoch` (from 0) is the last: `patience` epochs without a better one; 0 never gives up.
+
+        Says so.
+        """
         if not 0 < patience <= self.waited:
             return False
         say(f"train: no better {self.name} for {patience} epochs; stops after {epoch + 1}")

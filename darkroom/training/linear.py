@@ -37,7 +37,7 @@ UNIT = 2.0**-exactmath.INPUT_BITS
 
 
 def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
-    """Whether a training is one for `train_head`, which takes seconds and so keeps no checkpoint.
+    """Tell whether a training is one for `train_head`, which takes seconds and so keeps no checkpoint.
 
     What takes longer belongs to torch, with its threads, GPUs and checkpoints. A rule by counts alone: the same
     everywhere.
@@ -57,7 +57,7 @@ def train_head(
     watchers: Sequence[Watcher] = (),
     rate: float = 1.0,
 ) -> Trained:
-    """The head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
+    """Return the head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
 
     `rate`: what `lr` is multiplied by, see darkroom.training.recipe.
     Raises TrainingError when there is nothing to learn from, or the loss runs away.
@@ -88,7 +88,7 @@ class _Training:
         self.heaviest = 1.0 if self.weights is None else float(self.weights.max())
 
     def run(self, after_epoch: AfterEpoch, watchers: Sequence[Watcher]) -> Trained:
-        """All epochs, or those that `patience` allows."""
+        """Run all epochs, or those that `patience` allows."""
         recipe, monitor = self.recipe, Monitor(self.recipe.monitor)
         history: list[Row] = []
         seconds: list[float] = []
@@ -116,7 +116,7 @@ class _Training:
         return Trained(head, {}, sum(value.size for value in head.values()), logits, best_epoch, history, ran)
 
     def train_epoch(self, epoch: int) -> Row:
-        """All steps of an epoch; its row of the history, before validation."""
+        """Run all steps of an epoch; return its row of the history, before validation."""
         recipe, labels = self.recipe, self.train.labels
         samples = (
             balanced_order(labels, recipe.training_seed, epoch)

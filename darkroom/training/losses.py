@@ -66,7 +66,10 @@ def require_sensible(
 
 
 def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:
-    """What mixing draws for a batch of `count`: the share (0..1) that a sample keeps, and its partner's place (b,)."""
+    """Return what mixing draws for a batch of `count`.
+
+    The share (0..1) that a sample keeps, and its partner's place (b,).
+    """
     return exactmath.beta(random, strength), random.permutation(count)
 
 

@@ -12,23 +12,23 @@ STEPS = 3  # times that `step` divides the rate by ten, at equal distances
 
 
 def constant(done: float) -> float:
-    """1 all along."""
+    """Return 1 all along."""
     del done
     return 1.0
 
 
 def step(done: float) -> float:
-    """A tenth at each third of the way: 1, 0.1, 0.01."""
+    """Drop to a tenth at each third of the way: 1, 0.1, 0.01."""
     return exactmath.power(0.1, min(STEPS - 1, math.floor(done * STEPS + 1e-9)))
 
 
 def cosine(done: float) -> float:
-    """From 1 down to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
+    """Fall from 1 to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
     return 0.5 * (1 + _cos_pi(done))
 
 
 def onecycle(done: float) -> float:
-    """From 1/25 up to 1 in the first 30 %, then down to nearly 0 (Smith and Topin, 2018)."""
+    """Rise from 1/25 to 1 in the first 30 %, then fall to nearly 0 (Smith and Topin, 2018)."""
     up = 0.3
     if done < up:
         return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - _cos_pi(done / up))
@@ -45,7 +45,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
-    """The factor of `lr` at `at`, in epochs, 0 <= at < epochs: a rise in `warmup` epochs, then the schedule."""
+    """Return the factor of `lr` at `at`, in epochs, 0 <= at < epochs: a rise in `warmup` epochs, then the schedule."""
     if at < warmup:
         return (at + 1e-3) / (warmup + 1e-3)
     return SCHEDULES[schedule]((at - warmup) / (epochs - warmup))

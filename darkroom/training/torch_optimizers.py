@@ -32,7 +32,10 @@ OPTIMIZERS: dict[str, OptimizerKind] = {
 def build(
     kind: str, groups: list[dict[str, Any]], lr: float, weight_decay: float, momentum: float
 ) -> "torch.optim.Optimizer":
-    """The optimizer over `groups` (from `parameter_groups`). A group's `factor` is its share of the learning rate."""
+    """Return the optimizer over `groups` (from `parameter_groups`).
+
+    A group's `factor` is its share of the learning rate.
+    """
     from torch import optim
 
     _keep_compiler_out(optim.Optimizer)
@@ -53,7 +56,7 @@ def set_lr(optimizer: "torch.optim.Optimizer", lr: float) -> None:
 
 
 def parameter_groups(layers: Sequence[Iterable["nn.Parameter"]], lr_decay: float) -> list[dict[str, Any]]:
-    """The learning parameters of `layers`, in groups of one learning rate and one decay each.
+    """Return the learning parameters of `layers`, in groups of one learning rate and one decay each.
 
     `layers` are layer groups from the input to the head; each gets `lr_decay` times the rate of the next. Norms and
     biases (parameters of less than two dimensions) do not decay. Frozen parameters are in no group.
@@ -72,7 +75,7 @@ def parameter_groups(layers: Sequence[Iterable["nn.Parameter"]], lr_decay: float
 
 
 def step(optimizer: "torch.optim.Optimizer") -> None:
-    """One step, then forget the gradients.
+    """Take one step, then forget the gradients.
 
     What torch wraps around a step is for its compiler, whose machinery would be imported; `unwrap` goes round it.
     """

@@ -157,7 +157,7 @@ def _checkpoint_key(
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 faster than float32.
+    """Tell whether the hardware multiplies bfloat16 faster than float32.
 
     CPUs do with AMX or AVX512-BF16 (measured: resnet18 learns 2.1 times as fast with the latter), and are several times
     slower without, where it is emulated.
@@ -171,14 +171,14 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the network's arithmetic. Weights and the head's loss stay float32 either way."""
+    """Return the dtype of the network's arithmetic. Weights and the head's loss stay float32 either way."""
     if precision == "auto":
         return torch.bfloat16 if fast_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def compiles(setting: str, device: torch.device, steps: int) -> bool:
-    """Whether to compile a network for `steps` more steps. Raises ParamsError where it must be and cannot.
+    """Tell whether to compile a network for `steps` more steps. Raises ParamsError where it must be and cannot.
 
     On CPUs compiling cost 35 to 135 s and did not pay back. A rule by counts alone: a measured time would give other
     bits on another run.
