@@ -69,7 +69,8 @@ def test_predicting_the_original_files_of_the_test_set_gives_the_predictions_bac
         archive, member = places[name]
         with zipfile.ZipFile(developed.folder / "data/raw" / archive) as opened:
             (tmp_path / f"{name}.png").write_bytes(opened.read(member))
-    done = developed.run(sys.executable, "-m", "darkroom.cli", "predict", str(tmp_path), "--csv")
+    done = developed.run(sys.executable, "-m", "darkroom.cli", "predict", str(tmp_path), "--csv", check=False)
+    assert done.returncode in (0, 3), done.stderr  # 3: some are unlike anything seen
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert len(rows) == len(expected)
     for row in rows:

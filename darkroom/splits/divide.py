@@ -28,6 +28,7 @@ from darkroom.splits.corrections import ONLY_TRAINS
 from darkroom.splits.duplicates import clusters, joined
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
+NAMED = 5  # classes in a message
 AT_ONCE = 1 << 14  # rows that are texts at the same time
 
 
@@ -88,7 +89,9 @@ def divide(index: Columns, options: SplitOptions) -> Division:
     copy_of[rows] = _copies(index, rows, options.duplicates, officials)
     if options.duplicates == "drop":
         split[copy_of != np.arange(len(index))] = DROPPED
-        rows = rows[copy_of[rows] == rows]
+        kept = rows[copy_of[rows] == rows]
+        _check_kept(index, rows, kept)
+        rows = kept
     bound = _bound(index, rows, copy_of)
     samples = Samples(index.ids, index.labels.codes, index.labels.names, officials[index.officials.codes], bound)
     if options.limit:
@@ -98,6 +101,18 @@ def divide(index: Columns, options: SplitOptions) -> Division:
     if len(added):
         _add(index, added, Division(index.ids, split, fold, copy_of), options)
     return Division(index.ids, split, fold, copy_of)
+
+
+def _check_kept(index: Columns, rows: np.ndarray, kept: np.ndarray) -> None:
+    """Raise SourceError where no sample of a class among `rows` int64 (m,) is among the `kept` int64 (k,)."""
+    lost = np.setdiff1d(index.labels.codes[rows], index.labels.codes[kept])
+    if len(lost):
+        names = ", ".join(repr(index.labels.names[code]) for code in lost[:NAMED].tolist())
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        raise SourceError(
+            f"every image of class {names}{more} is a copy of an image of another class, which `duplicates: drop` "
+            "leaves out; correct the labels, `exclude` the class, or set `duplicates: group`"
+        )
 
 
 def _add(index: Columns, added: np.ndarray, division: Division, options: SplitOptions) -> None:

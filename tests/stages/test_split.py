@@ -140,10 +140,18 @@ def test_wrong_params_are_named(changes, message):
 
 def test_a_class_with_one_image_is_named(pictures):
     (pictures / "fox").mkdir()
-    (pictures / "fox/1.jpg").write_bytes(ALTERED["grey"](photos()[1].transpose(0)))
+    (pictures / "fox/1.jpg").write_bytes(ALTERED["grey"](photos()[1].crop((20, 20, 220, 160))))
     run_fetch()
     with pytest.raises(SourceError, match="the class 'fox' has 1 image"):
         run_split()
+
+
+def test_a_class_of_nothing_but_copies_of_other_classes_stops_the_run(pictures):
+    (pictures / "fox").mkdir()
+    (pictures / "fox/1.jpg").write_bytes(ALTERED["grey"](photos()[1].transpose(0)))
+    run_fetch()
+    with pytest.raises(SourceError, match=r"every image of class 'fox' is a copy .* or set `duplicates: group`"):
+        run_split(duplicates="drop")
 
 
 def test_an_official_test_image_is_kept_when_copies_are_dropped_also_a_small_one(pictures):
