@@ -20,10 +20,10 @@ from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.runtime import from_environment
+from darkroom.images.assemble import write_splits
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import Row, decoded
-from darkroom.images.shard_writer import write_splits
 from darkroom.sources.trees import Locations, open_tree
 
 FRAMING = Framing(224, "crop", 256)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from darkroom.images import hashes
-from darkroom.images.hashes import fingerprints, perceptual_hash
+from darkroom.images.fingerprints import fingerprints, perceptual_hash
 from darkroom.sources.arrays import png
 from darkroom.sources.catalog import ARRAYS
 from darkroom.splits.duplicates import MOST, as_bits, near_pairs, near_threshold

@@ -20,9 +20,9 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.runtime import from_environment
+from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
-from darkroom.images.shard_writer import write_splits
 from darkroom.sources.arrays import png
 from darkroom.sources.index import write_index
 from darkroom.sources.labels import LayoutOptions

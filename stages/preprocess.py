@@ -7,11 +7,11 @@ from darkroom.core import files
 from darkroom.core.params import load, param
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
+from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
-from darkroom.images.shard_writer import write_splits
 from darkroom.reporting.overview import draw_duplicates, summary
-from darkroom.sources.index import report_lost
+from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.groups import groups_of
 

@@ -15,9 +15,6 @@ from itertools import product
 
 import numpy as np
 
-from darkroom.core.errors import BadImage, NoMemory
-from darkroom.images.decode import decode_grey
-
 SIDE, FREQUENCIES, BITS = 32, 24, 256
 FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
 # Cosines are whole numbers of this, and sums of their products with grey levels stay below 2 ** 53: in floating point
@@ -163,26 +160,3 @@ def _keys(hashes: np.ndarray, table: np.ndarray) -> np.ndarray:
     for byte in range(1, len(table)):
         keys |= table[byte][hashes[:, byte]]
     return keys
-
-
-def fingerprints(data: bytes, short_side: int = 0) -> tuple[str, str]:
-    """Return (perceptual hash, window hashes) of an image file's bytes; "" for a flat or unreadable picture.
-
-    The first is 64 hex digits: 256 bits, low frequencies first. The second, as `as_text` writes it, is left out
-    where the picture's `short_side` is below MIN_SIDE pixels. Raises NoMemory.
-    """
-    try:
-        if short_side < MIN_SIDE:
-            return hash_of(*decode_grey(data, SIDE)), ""
-        small, larger = decode_grey(data, SIDE, GRID)
-    except NoMemory:
-        raise  # it is tried again when nothing else runs
-    except BadImage:
-        return "", ""
-    whole = hash_of(small)
-    return whole, as_text(window_hashes(larger)) if whole else ""
-
-
-def perceptual_hash(data: bytes) -> str:
-    """Return the first of an image file's fingerprints."""
-    return fingerprints(data)[0]

@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError, field_validator
 from darkroom.core import files
 from darkroom.core.params import read_yaml
 from darkroom.core.runtime import Runtime
+from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
-from darkroom.images.shard_writer import write_shards, write_splits
+from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import onnx_export, packaged, tensors, timm_models, weights
 from darkroom.model.backbones import TIMM

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,20 +11,19 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
+from darkroom.images.fingerprints import fingerprints
 from darkroom.images.formats import what_is_wrong
-from darkroom.images.hashes import fingerprints
 from darkroom.images.headers import upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
-from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
+from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
 Facts = tuple[int, str, str, str, int, int, Range | None, str]
-SHOWN = 5
 UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
@@ -95,21 +94,6 @@ def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str)
     lost = {label: found for label, found in unread.items() if all(reason for _, reason in found)}
     if lost:
         report_lost(lost, missing)
-
-
-def report_lost(lost: Mapping[str, Iterable[tuple[str, str]]], missing: str) -> None:
-    """Say which classes have no picture: (location, reason) of their files by label. Raises SourceError unless
-    `missing` is drop."""
-    shown = []
-    for label, found in sorted(lost.items())[:SHOWN]:
-        kinds = Counter((Path(location).suffix.lower() or "no suffix", reason) for location, reason in found)
-        shown.append(
-            f"{printable(label)}: " + ", ".join(f"{n} {suffix} ({reason})" for (suffix, reason), n in kinds.items())
-        )
-    what = f"no file of {len(lost)} classes is a picture that can be read: {'; '.join(shown)}"
-    if missing != "drop":
-        raise SourceError(f"{what}; mend them, or leave these classes out by `missing_classes: drop` in params.yaml")
-    say(f"note: {what}; they are left out")
 
 
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:

@@ -5,7 +5,8 @@ import pytest
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.images.shard_writer import BLOCK_BYTES, copy_pictures, write_shards
+from darkroom.images.assemble import BLOCK_BYTES, copy_pictures
+from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import ID_WIDTH
 
 SIDE = 300

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 
+from darkroom.images.fingerprints import fingerprints, perceptual_hash
 from darkroom.images.hashes import (
     FREQUENCIES,
     GRID,
@@ -15,10 +16,8 @@ from darkroom.images.hashes import (
     WINDOWS,
     as_text,
     crop_pairs,
-    fingerprints,
     from_text,
     hash_of,
-    perceptual_hash,
     turned,
     window_hashes,
 )

@@ -66,6 +66,16 @@ def test_packages_that_shape_the_numbers_are_deps_where_they_compute():
     assert "requirements.lock" not in wiring.written_links("fetch")
 
 
+@pytest.mark.parametrize(("stage", "untouched"), [
+    ("split", ("darkroom.images.decode", "darkroom.sources.layouts")),
+    ("preprocess", ("darkroom.sources.layouts", "darkroom.sources.index", "darkroom.images.hashes")),
+    ("embed", ("darkroom.images.decode", "darkroom.images.preprocess", "darkroom.sources.trees")),
+    ("train", ("darkroom.images.decode", "darkroom.metrics.summary")),
+])  # fmt: skip
+def test_an_edit_of_one_stage_s_work_does_not_run_another_again(stage, untouched):
+    assert [name for name in untouched if name in wiring.written_links(stage)] == []
+
+
 def test_a_template_is_a_dep_of_the_stage_that_fills_it():
     assert "card.md.j2" in wiring.written_links("export")
     assert "card.md.j2" not in wiring.written_links("evaluate")
