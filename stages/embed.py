@@ -16,7 +16,7 @@ from darkroom.core.progress import progress, say
 from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
-from darkroom.images.shards import Shards
+from darkroom.images.shards import SPLITS, Shards
 from darkroom.model import exact_body, freezing, onnx_export, tensors, weights
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
@@ -24,7 +24,6 @@ from darkroom.model.exact import NotExact
 from darkroom.model.runner import EXACT
 from darkroom.reporting.contact_sheet import draw_samples
 
-SPLITS = ("train", "val", "test")
 ARITHMETIC = ("auto", "exact", "float32")
 
 

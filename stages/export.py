@@ -13,7 +13,7 @@ from darkroom.core.stage import note, run
 from darkroom.export import agreement, answers, cost, provenance, quantize, standalone
 from darkroom.export.graph import describe, join, parse, read, write
 from darkroom.export.novelty import add_similarity
-from darkroom.images.shards import Shards, open_split
+from darkroom.images.shards import SPLITS, Shards, open_split
 from darkroom.metrics import abstention
 from darkroom.metrics.abstention import Limits
 from darkroom.metrics.predictions import Predictions, group_codes
@@ -198,7 +198,7 @@ def _describe(
 
 def _counts(path: Path) -> dict[str, int]:
     counted = files.read_json(path)
-    return {split: counted[split] for split in ("train", "val", "test")}
+    return {split: counted[split] for split in SPLITS}
 
 
 def _rounded(found: agreement.Agreement) -> dict[str, Any]:

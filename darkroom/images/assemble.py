@@ -16,8 +16,9 @@ import numpy as np
 from darkroom.core import files, tensorfile
 from darkroom.core.errors import DarkroomError, SourceError
 from darkroom.images.framing import Framing
-from darkroom.images.preprocess import SPLITS, Prepared
+from darkroom.images.preprocess import Prepared
 from darkroom.images.shard_writer import SAMPLE_COLUMNS, ShardWriter, encode_ids, file_name, write_shards
+from darkroom.images.shards import SPLITS
 from darkroom.images.workers import Died, run_tasks
 
 BLOCK_BYTES = 1 << 22  # read, digested and written while it is in the processor's cache

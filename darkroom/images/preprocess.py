@@ -19,11 +19,11 @@ from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
+from darkroom.images.shards import SPLITS
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
 from darkroom.sources.trees import Locations
 
-SPLITS = ("train", "val", "test")
 REJECT_COLUMNS = ("location", "sha256", "reason")
 CHANGED = "changed"
 Row = Mapping[str, str]

@@ -29,6 +29,7 @@ from darkroom.core.errors import DarkroomError
 
 EXCLUDED = -1
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
+SPLITS = ("train", "val", "test")  # the folders of `data/shards` and `data/features`
 MAPPED_BYTES = 512_000_000  # of images or features in one folder: no more than that may count as our memory
 PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
 MOST_THREADS = 4  # that read a batch together

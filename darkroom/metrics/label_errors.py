@@ -15,11 +15,10 @@ import numpy as np
 from darkroom.core import exactmath
 from darkroom.core.errors import DarkroomError
 from darkroom.core.files import blocks
-from darkroom.images.shards import open_split
+from darkroom.images.shards import SPLITS, open_split
 
 FALSE = 0.5  # share of the list that may be errors of the model: each entry is more likely the label's than not
 GRAIN = 1e9  # probabilities are summed in such parts
-SPLITS = ("train", "val", "test")
 FOLDS = 5
 MOST_LEARNT = 20_000  # images that a fold's classifier learns from, which bounds the time that it takes
 STRENGTH = 0.1  # scikit-learn's C, for features whose mean square is 1; a factor of 3 either way changes little
@@ -114,7 +113,7 @@ def out_of_fold(shards: Path, features: Path, groups: Mapping[str, str] | None =
     """Answer the images of all splits by cross-validation of logistic regression on the cached features.
 
     `shards`: data/shards; `features`: data/features, of a frozen backbone. `groups`: the group of each image by id
-    (splits.groups.read_groups); one without any stands alone. A group is in one fold, or a copy under the same wrong
+    (splits.groups.groups_of); one without any stands alone. A group is in one fold, or a copy under the same wrong
     label would confirm it. Folds keep the shares of the classes. Raises DarkroomError where there are no features.
     """
     parts = [open_split(features, split, shards) for split in SPLITS]

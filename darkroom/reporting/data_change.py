@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from darkroom.images.shards import SPLITS
 from darkroom.reporting.runs import INDEX, SPLIT, CompareError, Revision, locked_md5
 
-SPLITS = ("train", "val", "test")
 LABELS = "data/labels"
 
 

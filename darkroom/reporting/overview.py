@@ -10,7 +10,8 @@ import numpy as np
 from darkroom.core.errors import BadImage
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
-from darkroom.images.preprocess import SPLITS, Prepared
+from darkroom.images.preprocess import Prepared
+from darkroom.images.shards import SPLITS
 from darkroom.reporting.figures import caption_names
 from darkroom.reporting.sheets import INK, PALE, SMALL_SIDE, WRONG, Group, Tile, draw_sheet, save_png
 from darkroom.sources.trees import Locations

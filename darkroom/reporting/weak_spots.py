@@ -8,13 +8,12 @@ import numpy as np
 
 from darkroom.images.batches import balanced_places
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
-from darkroom.images.shards import Shards, open_split
+from darkroom.images.shards import SPLITS, Shards, open_split
 from darkroom.metrics.slices import Slice, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.pictures import data_uri, encoded
 
-SPLITS = ("train", "val", "test")
 LOOKED_AT = 5000  # pictures of a split, at most, evenly of each class
 SHOWN, SIDE = 8, 96  # pictures of a kind, and their side
 AT_ONCE = 256

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from darkroom.core.errors import DarkroomError
-from darkroom.images.shards import Shards
+from darkroom.images.shards import SPLITS, Shards
 from darkroom.metrics.label_errors import label_errors, likely_label_errors, out_of_fold
 from darkroom.metrics.predictions import read_predictions
 from darkroom.reporting.runs import groups
@@ -48,7 +48,7 @@ class Evidence:
 
 def gather(samples: Samples) -> Evidence:
     """Compute the evidence about the samples of a run, under the labels that they have now. Raises DarkroomError."""
-    parts = [Shards(samples.root / FEATURES / split) for split in ("train", "val", "test")]
+    parts = [Shards(samples.root / FEATURES / split) for split in SPLITS]
     if sum(map(len, parts)) != samples.pictured:
         return _of_test_set(samples)
     classes, probabilities = _out_of_fold(samples)

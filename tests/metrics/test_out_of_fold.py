@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 
 from darkroom.core.errors import DarkroomError
 from darkroom.images.shard_writer import write_shards
-from darkroom.metrics.label_errors import SPLITS, out_of_fold
+from darkroom.images.shards import SPLITS
+from darkroom.metrics.label_errors import out_of_fold
 
 WRONG = 40
 
