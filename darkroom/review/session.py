@@ -66,12 +66,12 @@ class Review:
 
     def state(self) -> dict[str, Any]:
         """Return queues, classes and counts of decisions: what the page shows beside the pictures."""
-        self._follow()
+        version = self.version()  # before the counts: an answer never claims to be newer than it is
         decided, counts = self.log.decided(), dict.fromkeys(KINDS, 0)
         for correction in list(decided.values()):
             counts[correction.decision] += 1
         return {
-            "version": self._seen,
+            "version": version,
             "source": str(self.samples.params["source"]),
             "images": len(self.samples),
             "analysed": self.evidence is not None or bool(self.problem),

@@ -14,6 +14,12 @@ def tile(page, location: str):
     return page.locator(f'.tile[aria-label^="{location},"]')
 
 
+def tile_names(page) -> list[str]:
+    """The locations of all pictures shown, as their tiles say."""
+    labels = page.locator(".tile").evaluate_all("tiles => tiles.map((tile) => tile.getAttribute('aria-label'))")
+    return [label.partition(",")[0] for label in labels]
+
+
 def in_hand(page) -> str:
     """The location of the picture in hand, as the inspector shows it."""
     return page.locator("#location").inner_text().rpartition(" (")[0]
@@ -214,6 +220,29 @@ def test_two_pages_lose_no_row_and_see_each_other(run, open_page):
             wait_until_saved(page, 4)
         tile(pages[1], here).get_by_text("excluded", exact=True).wait_for()
     assert len(decisions(run)) == 4
+
+
+def test_a_late_answer_about_the_screenful_before_changes_no_tile(run, open_page):
+    with reviewing(run) as one, reviewing(run) as other:
+        page, colleague = open_page(one.url), open_page(other.url)
+        wait_for_errors(page)
+        wait_for_errors(colleague)
+        held = []
+        page.route("**/items?*", lambda route: held.append(route))  # unanswered until it is let go
+        press(colleague, "e")
+        for _ in range(500):
+            if held:
+                break
+            page.wait_for_timeout(20)
+        before = in_hand(page)
+        press(page, "PageDown")
+        assert another_comes(page, before)
+        shown = tile_names(page)
+        for route in held:
+            route.continue_()
+        page.wait_for_timeout(500)
+        assert tile_names(page) == shown
+        assert len(set(shown)) == len(shown)
 
 
 def test_a_mistake_made_by_hand_meanwhile_is_named_and_nothing_is_lost(run, open_page):

@@ -83,6 +83,8 @@ function screenful() {
 
 async function load(atEnd = false) {
   const asked = queue;
+  await last; // what is decided already may leave the list
+  if (queue !== asked) return;
   try {
     const whole = queue.startsWith("class:") || queue === "decided" || queue === "unsure";
     $("open").disabled = whole;
@@ -342,8 +344,10 @@ async function watch() {
       await refresh();
       if (news && (!items.length || queue === "errors" || queue.startsWith("class:"))) await load();
       else if (items.length) {
-        const fresh = await get("items", { id: items.map((item) => item.id) });
-        fresh.items.forEach((item, place) => Object.assign(items[place] ?? {}, item));
+        const [shown, before] = [items, decisions];
+        const fresh = await get("items", { id: shown.map((item) => item.id) });
+        if (shown !== items || before !== decisions) { setTimeout(watch, 0); return; } // it speaks of what was shown before
+        fresh.items.forEach((item, place) => Object.assign(shown[place], item));
         drawHand();
       }
       known = version;

@@ -27,10 +27,12 @@ const get = async (path, values = {}) => {
 // Decisions reach the server in the order in which they were made.
 let last = Promise.resolve();
 let unsaved = 0;
+let decisions = 0; // made on this page
 
 function decide(changes) {
   const body = JSON.stringify({ changes });
   unsaved++;
+  decisions++;
   const sent = last.then(async () => {
     try {
       return await (await ask("decide", { method: "POST", body, headers: { "Content-Type": "application/json" } })).json();
