@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.stage import REASONS
 from darkroom.review.originals import Originals, encode
 from darkroom.review.session import Change, Review
 from darkroom.serve.middleware import SECURITY_HEADERS
@@ -29,6 +30,7 @@ FILES = {"": PAGE / "index.html"} | {
 } | {name: HOUSE / name for name in ("page.css", "icon.svg")}  # fmt: skip
 LARGEST_BODY = 8 << 20
 MOST_TILES = 500
+LONGEST_LABEL = 1000  # characters: a class is called whatever a folder or a cell of a table is
 MOST_CHANGES = 100_000
 KEPT = "private, max-age=86400, immutable"  # a picture of the shards does not change while this address exists
 
@@ -39,8 +41,8 @@ class ChangeBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     id: str = Field(max_length=100)
     decision: str = Field(max_length=20)
-    becomes: str = Field("", max_length=200)
-    queue: str = Field("", max_length=250)
+    becomes: str = Field("", max_length=LONGEST_LABEL)
+    queue: str = Field("", max_length=LONGEST_LABEL + 10)
     note: str = Field("", max_length=500)
 
 
@@ -65,6 +67,7 @@ def create_app(review: Review, originals: Originals, token: str, hosts: Callable
     _add_files(routes)
     app.include_router(routes)
     app.add_exception_handler(DarkroomError, _problem)
+    app.add_exception_handler(OSError, _unreadable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(Guard, token=token, hosts=hosts)
     return app
@@ -184,6 +187,12 @@ def _add_files(routes: APIRouter) -> None:
 
 async def _problem(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 409)
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    name = f"{error.filename}: " if error.filename else ""
+    return JSONResponse({"error": f"{name}{REASONS.get(error.errno or 0, error.strerror or str(error))}"}, 409)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
@@ -36,8 +36,6 @@ class DecisionLog:
         self._by_key: dict[str, Correction] = {}
         self._stamp: Stamp | None = None
         with self._locked():
-            if not path.exists():
-                write_corrections(path, [])
             self._read()
 
     def decided(self) -> Mapping[str, Correction]:
@@ -65,23 +63,28 @@ class DecisionLog:
                 if any(before.values()):
                     kept = [row for row in self._rows if row.key not in changes]
                     write_corrections(self.path, [*kept, *added])
+                    stamp = _stamp(self.path)
                 else:
-                    _append(self.path, added)
+                    stamp = _append(self.path, added, self._stamp)
             except OSError as error:
-                reason = REASONS.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
-                raise DarkroomError(f"{self.path}: {reason}; the decision is not saved") from error
+                raise DarkroomError(f"{self.path}: {_reason(error)}; the decision is not saved") from error
             kept.extend(added)
             by_key = {key: change for key, change in {**self._by_key, **changes}.items() if change}
-            self._take(kept, by_key, _stamp(self.path))
+            self._take(kept, by_key, stamp)
         return before
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._mutex:
-            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock_file.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
+        """Hold the lock of the file. Raises DarkroomError where it cannot be had, or the file not be begun."""
+        with self._mutex, ExitStack() as held:
+            try:
+                self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(held.enter_context(self._lock_file.open("w")), fcntl.LOCK_EX)
+                if not self.path.exists():  # at first, or where another branch was checked out meanwhile
+                    write_corrections(self.path, [])
+            except OSError as error:
+                raise DarkroomError(f"{error.filename or self.path}: {_reason(error)}") from error
+            yield
 
     def _read(self) -> None:
         """Take what the file holds, unless it is what is known already."""
@@ -95,8 +98,11 @@ class DecisionLog:
         self.version += 1
 
 
-def _append(path: Path, added: Iterable[Correction]) -> None:
-    """Write rows at the end of the file and sync it; what a full disk left of them is taken back."""
+def _append(path: Path, added: Iterable[Correction], known: Stamp | None) -> Stamp | None:
+    """Write rows at the end of the file and sync it; what a full disk left of them is taken back.
+
+    Returns the stamp of the file; None where an editor, which asks for no lock, has changed it since `known`.
+    """
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).writerows(change.row() for change in added)
     with path.open("r+b", buffering=0) as file:
@@ -110,6 +116,12 @@ def _append(path: Path, added: Iterable[Correction]) -> None:
         except OSError:
             file.truncate(end)
             raise
+    stamp = _stamp(path)
+    return stamp if known and stamp and stamp[:2] == (known[0], known[1] + len(data)) else None
+
+
+def _reason(error: OSError) -> str:
+    return REASONS.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -1,7 +1,7 @@
 """What the page shows of proposed photos, and the labels that they get: copies in `added/`, rows of its table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,14 +22,17 @@ LOCK = Path(".darkroom/added.lock")
 
 
 class Proposals:
-    """The photos that the last `darkroom next` chose. `position`: the number of each in the list, by its sha256."""
+    """The photos that the last `darkroom next` chose. `position`: the number of each in the list, by its sha256.
 
-    def __init__(self, root: Path, table: Path) -> None:
+    `learnt`: sha256 of the run's own images, which are not proposed any more.
+    """
+
+    def __init__(self, root: Path, table: Path, learnt: Collection[str] = ()) -> None:
         facts = files.read_json(root / PROPOSED)
         source = Path(facts["source"])
         self.cache, self.table = Cache(root, source), table
         number = {photo.sha256: at for at, photo in enumerate(self.cache.photos)}
-        self.names = [name for name in facts["photos"] if name in number]
+        self.names = [name for name in facts["photos"] if name in number and name not in learnt]
         self.position = {name: place for place, name in enumerate(self.names)}
         self._at = [number[name] for name in self.names]
         self.log = DecisionLog(root / table, root / LOCK)

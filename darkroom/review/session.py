@@ -20,7 +20,7 @@ from darkroom.review.proposals import Proposals
 from darkroom.review.queues import Queue, of_the_data, of_the_model
 from darkroom.review.samples import Samples
 from darkroom.review.unlabelled import PROPOSED as LIST
-from darkroom.splits.corrections import DECISIONS, Correction
+from darkroom.splits.corrections import DECISIONS, Correction, is_label
 
 NEIGHBOURS, ANSWERS = 8, 9
 WITHDRAWN = "none"
@@ -48,7 +48,7 @@ class Review:
         self.evidence: Evidence | None = None
         self.queues = {queue.name: queue for queue in of_the_data(self.samples)}
         self.problem = ""
-        self.proposals = _proposals(root, self.samples.params)
+        self.proposals = _proposals(root, self.samples)
         self._followed, self._seen, self._lock = 0, 0, threading.Lock()
         self._follow()
 
@@ -57,9 +57,9 @@ class Review:
         try:
             evidence = gather(self.samples)
             queues = of_the_model(self.samples, evidence)
-        except DarkroomError as error:
-            self.problem = str(error)
-            say(f"review: {error}")
+        except Exception as error:  # the page must not wait for ever, whatever is wrong with a run
+            self.problem = str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
+            say(f"review: {self.problem}")
             return
         self.queues = {queue.name: queue for queue in [*queues, *self.queues.values()]}
         self.evidence = evidence
@@ -140,14 +140,16 @@ class Review:
         }  # fmt: skip
 
     def decide(self, changes: Sequence[Change]) -> dict[str, Any]:
-        """Write decisions; return what was decided before, as changes that undo them. Raises DarkroomError."""
+        """Write decisions; return what was decided before, as changes that undo them. Raises DarkroomError.
+
+        `copies`: what tiles show of other samples that the decisions are about as well, since their bytes are the same.
+        """
         if self.proposals and all(change.id in self.proposals.position for change in changes):
-            checked = [(change.id, *_checked(change), change.note) for change in changes]
+            checked = [(change.id, *self._checked(change), change.note) for change in changes]
             undo = self.proposals.decide(checked)
             self._follow()
-            return {"undo": undo, "version": self._seen}
-        wanted = {self.samples.all[index].key: self._correction(index, change)
-                  for change in changes for index in [self.index(change.id)]}  # fmt: skip
+            return {"undo": undo, "version": self._seen, "copies": []}
+        wanted = self._wanted(changes)
         before = self.log.record(wanted)
         self._follow(wanted)
         undo = []
@@ -155,7 +157,11 @@ class Review:
             name = self.samples.all[self.samples.by_key[key][0]].id
             undo.append({"id": name, "decision": old.decision if old else WITHDRAWN,
                          "becomes": old.becomes if old else "", "note": old.note if old else ""})  # fmt: skip
-        return {"undo": undo, "version": self._seen}
+        shown = {change.id for change in changes}
+        copies = [
+            index for key in wanted for index in self.samples.by_key[key] if self.samples.all[index].id not in shown
+        ]
+        return {"undo": undo, "version": self._seen, "copies": [self.item(index) for index in copies]}
 
     def index(self, name: str) -> int:
         """Return the index of the sample with this id. Raises DarkroomError."""
@@ -172,8 +178,22 @@ class Review:
             if count and not learnt
         ]  # fmt: skip
 
+    def _wanted(self, changes: Sequence[Change]) -> dict[str, Correction | None]:
+        """Return the decision about each file. Raises DarkroomError where two changes of one file contradict."""
+        wanted: dict[str, Correction | None] = {}
+        for change in changes:
+            index = self.index(change.id)
+            key, correction = self.samples.all[index].key, self._correction(index, change)
+            other = wanted.setdefault(key, correction)
+            if (other and other.outcome) != (correction and correction.outcome):
+                raise DarkroomError(
+                    f"{self.samples.all[index].location} is the same file as another one that is selected, under "
+                    "another label; decide about one of them"
+                )
+        return wanted
+
     def _correction(self, index: int, change: Change) -> Correction | None:
-        decision, becomes = _checked(change)
+        decision, becomes = self._checked(change)
         if decision == WITHDRAWN:
             return None
         sample = self.samples.all[index]
@@ -250,6 +270,19 @@ class Review:
             best.append(self.evidence.classes.index(own))
         return [{"class": self.evidence.classes[at], "probability": round(float(row[at]), 5)} for at in best]
 
+    def _checked(self, change: Change) -> tuple[str, str]:
+        """Return the decision and the new label that the page asks for. Raises DarkroomError for what is neither."""
+        if change.decision not in (*DECISIONS, WITHDRAWN):
+            raise DarkroomError(f"{change.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
+        if change.decision != "relabel":
+            return change.decision, ""
+        if change.becomes in self.samples.classes:  # as the source has it, blanks of any kind included
+            return change.decision, change.becomes
+        becomes = " ".join(change.becomes.split())
+        if not is_label(becomes):
+            raise DarkroomError("a new label needs at least one character, and no control characters")
+        return change.decision, becomes
+
     def _proposal(self, index: int) -> dict[str, Any] | None:
         """Return the class that the model answers a sample with, where it is another than the label of the source."""
         if self.evidence is None or index >= self.samples.pictured:
@@ -261,22 +294,13 @@ class Review:
         return {"class": self.evidence.classes[best], "probability": round(float(row[best]), 4)}
 
 
-def _checked(change: Change) -> tuple[str, str]:
-    """Return the decision and the new label that the page asks for. Raises DarkroomError for what cannot be meant."""
-    if change.decision not in (*DECISIONS, WITHDRAWN):
-        raise DarkroomError(f"{change.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
-    becomes = " ".join(change.becomes.split()) if change.decision == "relabel" else ""
-    if change.decision == "relabel" and not (becomes and becomes.isprintable()):
-        raise DarkroomError("a new label needs at least one character, and no control characters")
-    return change.decision, becomes
-
-
-def _proposals(root: Path, params: dict[str, Any]) -> Proposals | None:
-    """Return the photos to label next, if any were chosen for the run as it is."""
+def _proposals(root: Path, samples: Samples) -> Proposals | None:
+    """Return the photos to label next, if any were chosen for the run as it is; those that it learnt from since are
+    samples of its own."""
     if not (root / LIST).exists():
         return None
     try:
-        found = Proposals(root, Path(params["added"]))
+        found = Proposals(root, Path(samples.params["added"]), samples.by_key)
     except (DarkroomError, KeyError, ValueError) as error:
         say(f"review: the photos of `darkroom next` are not shown: {error}; run it again")
         return None

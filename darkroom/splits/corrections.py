@@ -8,20 +8,24 @@ the source gives is written to one JSON file a split, which `darkroom.images.sha
 
 import csv
 import io
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from darkroom.core import files
 from darkroom.core.errors import SourceError
+from darkroom.core.stage import REASONS
 
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
 ONLY_TRAINS = "added"  # the official split of photos that people have labelled since (darkroom.sources.added)
-CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
+CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+BREAKING = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
+REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # marks that reorder what follows them
 SHOWN = 5
 
 
@@ -73,12 +77,18 @@ def read_corrections(path: Path) -> list[Correction]:
     except FileNotFoundError as error:
         raise SourceError(f"{path} does not exist; expected a table with the columns {', '.join(COLUMNS)}") from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 at byte {error.start}; save it as CSV in UTF-8") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SourceError(
+            f"{path}, line {line} is not UTF-8 (byte {error.start}); save the file as CSV in UTF-8"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{path}: {REASONS.get(error.errno or 0, error.strerror)}") from error
     rows = csv.reader(io.StringIO(text, newline=""))
     header = next(rows, [])
     if tuple(header) != COLUMNS:
-        raise SourceError(f"{path}, line 1: the columns are {', '.join(header)[:100]}, expected {', '.join(COLUMNS)}")
-    return [_correction(path, rows.line_num, row) for row in rows if row]
+        found = ", ".join(header)[:100] or "missing"
+        raise SourceError(f"{path}, line 1: the columns are {found}, expected {', '.join(COLUMNS)}")
+    return list(_corrections(path, rows))
 
 
 def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
@@ -93,14 +103,20 @@ def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correc
     """
     found: dict[str, Correction] = {}
     for correction in corrections:
-        key = correction.key
-        other = found.setdefault(key, correction)
-        if other.outcome != correction.outcome:
-            raise SourceError(
-                f"{path}, lines {other.line} and {correction.line} decide differently about {key[:12]}: "
-                f"{_in_words(other)}, and {_in_words(correction)}; delete one of the two lines"
-            )
+        other = found.setdefault(correction.key, correction)
+        _one_of([other, correction], path)
     return found
+
+
+def _one_of(rows: list[Correction], path: Path) -> Correction | None:
+    """Return the first of the decisions about one image, None for none. Raises SourceError for contradictions."""
+    for other in rows[1:]:
+        if other.outcome != rows[0].outcome:
+            raise SourceError(
+                f"{path}, lines {rows[0].line} and {other.line} decide differently about {rows[0].key[:12]}: "
+                f"{_in_words(rows[0])}, and {_in_words(other)}; delete one of the two lines"
+            )
+    return rows[0] if rows else None
 
 
 def apply(
@@ -123,9 +139,9 @@ def apply(
     relabelled = excluded = 0
     for row in index:
         name = split.get(row["id"])
-        decided = by_content.get(row["sha256"]) or by_content.get(row["id"])
-        if decided is not None:
-            used.add(decided.key)
+        found = [by_content[key] for key in dict.fromkeys((row["sha256"], row["id"])) if key in by_content]
+        decided = _one_of(found, path)
+        used.update(one.key for one in found)
         if name not in changes or row["sha256"] in rejects:
             continue
         kind, becomes = decided.outcome if decided else ("keep", "")
@@ -155,6 +171,32 @@ def write_labels(folder: Path, applied: Applied) -> None:
         files.write_json(folder / f"{name}.json", {"classes": applied.classes, "changes": changes})
 
 
+def is_label(text: str) -> bool:
+    """Return whether a source may give an image this label: on one line, as it is shown, with no blank at an end."""
+    breaking = any(
+        unicodedata.category(sign) in BREAKING or unicodedata.bidirectional(sign) in REORDERING for sign in text
+    )
+    return bool(text) and text.strip() == text and not breaking
+
+
+def _corrections(path: Path, rows: Any) -> Iterator[Correction]:
+    """Yield a decision a line. A cell with a line end in it is a quote that was left open: it swallows decisions."""
+    while True:
+        line = rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {line}: {error}; close the quotes of this line, or shorten it") from error
+        if row is None:
+            return
+        broken = next((at for at, cell in enumerate(row) if "\n" in cell or "\r" in cell), None)
+        if broken is not None:
+            column = COLUMNS[broken] if broken < len(COLUMNS) else str(broken + 1)
+            raise SourceError(f"{path}, line {line}, column {column}: a quote is opened, and not closed on its line")
+        if row:
+            yield _correction(path, line, row)
+
+
 def _correction(path: Path, line: int, row: list[str]) -> Correction:
     where = f"{path}, line {line}"
     if row[0].startswith(CONFLICT):
@@ -174,7 +216,7 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
         expected = "the new label" if cells["decision"] == "relabel" else f"nothing, for {cells['decision']}"
         raise SourceError(f"{where}, column becomes: {cells['becomes'][:100]!r}, expected {expected}")
     becomes = cells["becomes"]
-    if not becomes.isprintable() or becomes.strip() != becomes:
+    if becomes and not is_label(becomes):
         raise SourceError(
             f"{where}, column becomes: {becomes[:100]!r} has a control character or a space at an end; remove it"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.core.errors import DarkroomError
-from darkroom.review.decisions import DecisionLog
+from darkroom.review.decisions import DecisionLog, _append, _stamp
 from darkroom.splits.corrections import Correction, read_corrections
 from tests.conftest import ROOT
 
@@ -104,6 +104,31 @@ def write_many(folder: Path, first: int) -> None:
         record(log, correction(first + number))
         if number % 5 == 0:
             record(log, correction(first + number, "keep"))
+
+
+def test_a_file_that_went_away_meanwhile_is_begun_again(log):
+    record(log, correction(1))
+    log.path.unlink()  # another branch, which has none, was checked out
+    record(log, correction(2))
+    assert kept(log) == [("2", "exclude", "")]
+    assert set(log.decided()) == {correction(2).key}
+
+
+def test_what_an_editor_wrote_between_a_look_and_an_append_is_read_afterwards(log, tmp_path):
+    record(log, correction(1))
+    before = _stamp(log.path)
+    other = tmp_path / "saved-by-an-editor"
+    other.write_text(log.path.read_text().replace("a test", "an editor"))
+    other.replace(log.path)
+    assert _append(log.path, [correction(2)], before) is None
+    assert [row.by for row in read_corrections(log.path)] == ["an editor", "a test"]
+    assert _append(log.path, [correction(3)], _stamp(log.path)) == _stamp(log.path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / ".darkroom").write_text("a file where a folder is expected")
+    with pytest.raises(DarkroomError, match=r"\.darkroom: .*exist"):
+        open_log(tmp_path)
 
 
 FULL_DISK = """

@@ -101,7 +101,7 @@ def test_no_path_of_a_request_reaches_a_file(review, path):
         ({"decision": "relabel", "becomes": "a\u202eb"}, "no control characters"),
         ({"decision": "exclude", "id": "0" * 64}, "is not an image of this run; load the page again"),
         ({"decision": "exclude", "path": "/etc/passwd"}, "Extra inputs are not permitted"),
-        ({"decision": "relabel", "becomes": "x" * 201}, "at most 200 characters"),
+        ({"decision": "relabel", "becomes": "x" * 1001}, "at most 1000 characters"),
     ],
 )
 def test_a_decision_that_cannot_be_is_rejected_in_one_line(review, root, name, change, message):

@@ -108,6 +108,10 @@ def test_a_class_without_a_training_image_stops_the_run(tmp_path):
         ("ABC,,exclude,ant,,me,now,", "line 2, column sha256: 'ABC', expected 64 hexadecimal digits"),
         (",,exclude,ant,,me,now,", "line 2: neither sha256 nor id says which image is meant"),
         ("<<<<<<< HEAD", "line 2: a merge left its conflict here"),
+        ("||||||| 1c6b3a0", "line 2: a merge left its conflict here"),
+        (f'{SHA["a"]},,exclude,ant,,me,now,"cut', "line 2, column note: a quote is opened, and not closed on its line"),
+        (f"{SHA['a']},,exclude,ant,,me,now,{'x' * 200_000}", "line 2: field larger than field limit"),
+        (f"{SHA['a']},,relabel,ant,b\u202ee,me,now,", r"line 2, column becomes: 'b\\u202ee' has a control character"),
     ],
 )
 def test_a_mistake_made_by_hand_names_line_and_column(tmp_path, line, message):
@@ -116,11 +120,41 @@ def test_a_mistake_made_by_hand_names_line_and_column(tmp_path, line, message):
     assert "\n" not in str(caught.value)
 
 
+def test_an_open_quote_swallows_no_decision_and_its_own_line_is_named(tmp_path):
+    lines = [f"{SHA[name]},,exclude,ant,,me,now," for name in "abc"]
+    path = write_lines(tmp_path, lines[0], f'{lines[1]}"cut', *lines[2:])
+    with pytest.raises(SourceError, match="line 3, column note: a quote is opened"):
+        read_corrections(path)
+    wrong = write_lines(tmp_path, lines[0], "", f'{lines[1]}"cut, and dark"', lines[2].replace("exclude", "rename"))
+    with pytest.raises(SourceError, match="line 5, column decision: 'rename'"):
+        read_corrections(wrong)
+
+
+@pytest.mark.parametrize(
+    "label", ["👨\u200d👩", "a\u00a0b", "نمی\u200cدانم", "=cmd|' /C calc'!A0", "<b>&amp;", 'say "a, b"']
+)
+def test_a_label_that_a_source_may_have_may_be_given(tmp_path, label):
+    corrections = [decided("a", "relabel", label), decided("e", "relabel", label)]
+    assert label in applied(tmp_path, *corrections).classes
+
+
+def test_a_row_by_sha256_and_one_by_id_are_about_the_same_image(tmp_path):
+    index = [{"id": "photo-1", "sha256": SHA["a"], "label": "ant"}, *INDEX[1:]]
+    split = DIVIDED | {"photo-1": "train"}
+    path = write_lines(tmp_path, f"{SHA['a']},,relabel,ant,bee,me,now,", ",photo-1,relabel,ant,bee,me,now,")
+    assert apply(read_corrections(path), path, index, split).notes == []
+    path = write_lines(tmp_path, f"{SHA['a']},,relabel,ant,bee,me,now,", ",photo-1,exclude,ant,,me,now,")
+    with pytest.raises(SourceError, match="lines 2 and 3 decide differently about 000000000000: relabel to 'bee', and"):
+        apply(read_corrections(path), path, index, split)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"image,label\n", "line 1: the columns are image, label, expected sha256, id"),
-        (b"\xff\xfe\x00", "is not UTF-8 at byte 0"),
+        (b"\xff\xfe\x00", r"line 1 is not UTF-8 \(byte 0\)"),
+        (",".join(COLUMNS).encode() + b"\n,b\xe9e,keep,,,,,\n", r"line 2 is not UTF-8 \(byte 46\)"),
+        (b"", "line 1: the columns are missing, expected sha256, id"),
         (None, "does not exist; expected a table with the columns sha256"),
     ],
 )
@@ -130,6 +164,11 @@ def test_a_file_that_is_not_such_a_table_is_rejected(tmp_path, data, message):
         path.write_bytes(data)
     with pytest.raises(SourceError, match=message):
         read_corrections(path)
+
+
+def test_a_folder_in_its_place_is_named(tmp_path):
+    with pytest.raises(SourceError, match="is a folder, expected a file"):
+        read_corrections(tmp_path)
 
 
 def test_shards_show_the_corrected_labels_and_leave_out_the_excluded(tmp_path):
