@@ -52,6 +52,16 @@ PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # also of profiles: those of 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+# Other kinds of file, by their first bytes, that come under the names of pictures.
+KINDS = {
+    b"%PDF": "a PDF document", b"{\\rtf": "an RTF document", b"<svg": "an SVG drawing", b"8BPS": "a Photoshop file",
+    b"\x1aE\xdf\xa3": "a WebM or MKV video", b"\xff\x0a": "a JPEG XL picture", b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 picture", b"\xffO\xffQ": "a JPEG 2000 picture", b"v/1\x01": "an OpenEXR picture",
+    b"\x93NUMPY": "an array of NumPy", b"MATLAB": "a file of MATLAB", b"\x89HDF": "an HDF5 file",
+    b"\0\0\1\0": "an icon of Windows", b"7z\xbc\xaf": "a 7-Zip archive", b"Rar!": "a RAR archive",
+}  # fmt: skip
+DICOM, DICOM_AT = b"DICM", 128
+JSON_STARTS = (b'{"', b"[{", b'["', b"[]", b"{}")
 GZIP = b"\x1f\x8b"
 
 
@@ -137,7 +147,21 @@ def what_is_wrong(data: bytes) -> str:
         return "an HTML or XML page, saved under this name"
     if not any(data[:4096]):
         return "only zero bytes"
-    return ""
+    return _kind_of_file(data)
+
+
+def _kind_of_file(data: bytes) -> str:
+    """Return what a file is that is none of the pictures read here, "" where its first bytes do not tell."""
+    if data[DICOM_AT : DICOM_AT + len(DICOM)] == DICOM:
+        return "a DICOM file, of a medical scanner; export it as PNG"
+    if data[4:8] == b"ftyp" and not any(brand in data[8:64] for brand in (*HEIF_BRANDS, *AVIF_BRANDS)):
+        return "a raw picture of a camera" if data[8:11] == b"crx" else "a video, MP4 or the like"
+    if data[:4] == b"RIFF" and data[8:12] != b"WEBP":
+        return "an AVI video" if data[8:11] == b"AVI" else "a RIFF file, and no WebP"
+    text = b"".join(data[:64].split())
+    if text.startswith(JSON_STARTS) and b"\0" not in data[:64]:
+        return "JSON data"
+    return next((kind for start, kind in KINDS.items() if data.startswith(start)), "")
 
 
 def describe_file(path: Path) -> str:

@@ -22,7 +22,8 @@ TAILS = 0.001  # share of a picture's pixels at either end that do not count: de
 OUTLIER, MOST_OUTLIERS, FEW = 16, 0.01, 8  # times the median range; share of the files; files before any is one
 USUAL_ENDS, SLACK = (1.0, 255.0, 65535.0), 1.02  # of floating-point pictures; interpolation overshoots a little
 DEEP = re.compile("(RGB[AXa]?);16([BLN])")  # Pillow's names of 16-bit colours
-DEEP_PNG = (b"\x10\0", b"\x10\x02", b"\x10\x06")  # 16 bits of grey, RGB and RGBA
+GREY_ALPHA = "LA;16B"  # Pillow's name of PNG's 16-bit grey with transparency
+DEEP_PNG = (b"\x10\0", b"\x10\x02", b"\x10\x04", b"\x10\x06")  # 16 bits: grey, RGB, grey with alpha, RGBA
 MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P5", b"Pf")  # TIFF and the greymaps
 
 
@@ -53,11 +54,14 @@ def range_of(values: np.ndarray, kind: str) -> Range:
 
 
 def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
-    """Return the low bytes of a 16-bit colour picture, of which Pillow keeps the high bytes, as a picture of their own.
+    """Return the low bytes of a 16-bit picture of which Pillow keeps the high bytes, in colour or grey with
+    transparency, as a picture of their own.
 
     None for any other picture. `image` is the open picture in `data`, whose pixels are still unread. The pixels are
     decoded once more, with the order of the two bytes exchanged.
     """
+    if [tile.args for tile in getattr(image, "tile", ())] == [GREY_ALPHA]:
+        return _low_greys(data)
     exchanged = [_exchanged(tile) for tile in getattr(image, "tile", ())]
     tiles = [tile for tile in exchanged if tile is not None]
     if not tiles or len(tiles) < len(exchanged):
@@ -66,6 +70,17 @@ def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
     other.tile = tiles  # type: ignore[attr-defined]
     other.load()
     return other
+
+
+def _low_greys(data: bytes) -> Image.Image:
+    """Return the low bytes of a PNG of 16-bit grey with transparency, RGBA as Pillow opens it.
+
+    Its four bytes a pixel are decoded as if they were RGBA of 8 bits: grey, its low byte, alpha, its low byte.
+    """
+    other: Any = open_picture(io.BytesIO(data))
+    other.tile = [other.tile[0]._replace(args="RGBA")]
+    _, grey, _, alpha = other.split()
+    return Image.merge("RGBA", (grey, grey, grey, alpha))
 
 
 def _exchanged(tile: Any) -> Any:

@@ -1,7 +1,9 @@
 """Labels from class folders: the level whose names are classes, and what lies beside them."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import PurePosixPath
+from statistics import median
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings
@@ -31,7 +33,11 @@ NO_PICTURES = (
     ".yaml",
     ".yml",
 )  # files that come with data, in no class
-NO_CLASSES = ("annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src")
+NO_CLASSES = (
+    "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
+    "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
+)  # fmt: skip
+FEW = 10  # a folder of such a name is no class where a usual class has so many times its images
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
     ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
@@ -40,7 +46,7 @@ LOOK_ALIKES = {
 
 
 def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
-    """Return the label is the name of the class folder, at the level that `class_level` says or that the branches show.
+    """Return the images by the names of their class folders, at the level that `class_level` or the branches say.
 
     Raises SourceError where several levels could be meant.
     """
@@ -55,9 +61,12 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
             loose.append(name)
     notes = [*note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
     notes += [f"{folder} holds the class folders beside it once more: both are read" for folder in reading.copies]
-    called = sorted({label for label, _ in found.values() if label.lower() in SPLITS or may_be_unlabelled(label)})
+    labels = {label for label, _ in found.values()}
+    called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
               "if it is no class, `exclude` it" for label in called]  # fmt: skip
+    notes += [f"{label} is called like what comes with data, and is taken for a class; if it is none, `exclude` it"
+              for label in sorted(labels) if label.lower() in NO_CLASSES]  # fmt: skip
     return Labelled("folders", samples, notes)
 
 
@@ -72,12 +81,20 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
         raise SourceError(f"{tree.path}: the folders can be read in {len(readings)} ways: {shown}; choose one by its "
                           "`class_level` in params.yaml")  # fmt: skip
     reading = readings[0] if readings else Reading(frozenset())
+    reading = replace(reading, unlabelled=reading.unlabelled | _come_with_data(reading.classes(counts)))
     classes = sorted(reading.classes(counts))
     if are_images_and_masks(classes):
         raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like images and their annotations, "
                           f"and not like classes; set `source` to one of them, or `class_level: {reading.level}` in "
                           "params.yaml if they are classes")  # fmt: skip
     return reading
+
+
+def _come_with_data(classes: Counter[str]) -> frozenset[str]:
+    """Return the names of folders that are no classes: called like what comes with data, with hardly an image."""
+    others = [count for label, count in classes.items() if label.lower() not in NO_CLASSES]
+    most = max(1, int(median(others)) // FEW) if len(others) > 1 else 0
+    return frozenset(label for label, count in classes.items() if label.lower() in NO_CLASSES and count <= most)
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
@@ -88,18 +105,21 @@ def _note_missing(tree: Tree, images: list[str], reading: Reading, options: Layo
     known, suffixes = set(images), dict[str, Counter[str]]()
     labels = set(reading.classes(folder_counts(images)))
     for name in tree.files:
-        if name not in known and not name.lower().endswith(NO_PICTURES):
+        if name not in known:
             label, _ = reading.label_and_split(path_parts(name)[:-1])
             if label and label not in labels and label.lower() not in NO_CLASSES:
                 suffixes.setdefault(label, Counter())[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+    texts = {label: found for label, found in suffixes.items() if set(found) <= set(NO_PICTURES)}
+    notes = [f"{printable(label)} holds no image and is no class: {_kinds(found)}" for label, found in texts.items()]
+    suffixes = {label: found for label, found in suffixes.items() if label not in texts}
     if not suffixes:
-        return []
+        return notes[:SHOWN]
     shown = "; ".join(f"{printable(label)}: {_kinds(found)}" for label, found in sorted(suffixes.items())[:SHOWN])
     what = f"{len(suffixes)} class folders hold no file whose suffix is read: {shown}"
     if options.missing_classes == "stop":
         raise SourceError(f"{tree.path}: {what}; convert them to images, or leave these classes out by "
                           "`missing_classes: drop` in params.yaml")  # fmt: skip
-    return [what]
+    return [what, *notes[:SHOWN]]
 
 
 def _kinds(suffixes: Counter[str]) -> str:

@@ -250,14 +250,20 @@ def _check_official_splits(tree: Tree, found: Labelled) -> None:
 def _note_spellings(found: Labelled) -> None:
     spellings: dict[str, set[str]] = {}
     for label in {sample.label for sample in found.samples}:
-        alike = unicodedata.normalize("NFC", label.lower())  # é may be one sign or two
+        alike = _as_it_looks(label.lower())
         alike = COPY.sub("", " ".join(alike.replace("_", " ").replace("-", " ").split()))
         alike = f"{float(alike):g}" if NUMBER.fullmatch(alike) else alike  # 1, 1.0 and 01
         spellings.setdefault(alike, set()).add(label)
     for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
-        same = len({unicodedata.normalize("NFC", name) for name in several}) < len(several)
+        same = len(set(map(_as_it_looks, several))) < len(several)
         shown = ", ".join(map(ascii, several) if same else several)
         found.notes.append(f"one label in several spellings, kept as separate classes: {shown}")
+
+
+def _as_it_looks(label: str) -> str:
+    """Return a label with one spelling of what looks alike: é as one sign or two, a wide ａ, signs without a width."""
+    composed = unicodedata.normalize("NFKC", label)
+    return "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")
 
 
 def _seen(tree: Tree, images: list[str]) -> str:

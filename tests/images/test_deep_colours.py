@@ -13,7 +13,7 @@ from darkroom.images.levels import INTEGERS, common_levels, file_range
 from tests.images.pictures import photos
 
 SIDE = 96
-COLOURS = {3: 2, 4: 6}  # PNG's colour types of RGB and RGBA
+COLOURS = {2: 4, 3: 2, 4: 6}  # PNG's colour types of grey with alpha, RGB and RGBA
 
 
 def chunk(name, content):
@@ -21,7 +21,7 @@ def chunk(name, content):
 
 
 def png(values, more=()):
-    """A PNG of 8 or 16 bits from values (h, w, 3 or 4) uint8 or uint16, and chunks between its header and pixels."""
+    """A PNG of 8 or 16 bits from values (h, w, 2 to 4) uint8 or uint16, and chunks between its header and pixels."""
     height, width, channels = values.shape
     depth = 8 * values.dtype.itemsize
     rows = b"".join(b"\0" + row.astype(f">u{values.dtype.itemsize}").tobytes() for row in values)
@@ -73,6 +73,20 @@ def test_colours_of_fewer_bits_than_their_file_keep_their_levels(bits, write):
     assert notes == [f"3 pictures of more than 8 bits: values from 0 to {2**bits - 1} become 0 to 255"]
     pixels = decode(files[0], Framing(SIDE, "stretch", SIDE, **levels))
     assert np.abs(pixels.astype(float) - of_bits(bits)[1]).mean() < 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_grey_with_transparency_keeps_its_levels_and_lies_on_white(bits):
+    grey = of_bits(bits)[0][..., 1]
+    alpha = np.full_like(grey, 65535)
+    alpha[: SIDE // 2] = 0
+    data = png(np.dstack([grey, alpha]))
+    levels, _ = common_levels([file_range(data)])
+    assert levels == {INTEGERS: (0.0, 2.0**bits - 1)}
+    pixels = decode(data, Framing(SIDE, "stretch", SIDE, **levels))
+    assert (pixels[: SIDE // 2] == 255).all()
+    seen, wanted = (values[SIDE // 2 :].astype(float) for values in (pixels, of_bits(bits)[1][..., 1:2]))
+    assert np.abs(seen - wanted).max() <= 1
 
 
 def test_colours_of_all_bits_are_their_high_bytes():
