@@ -26,8 +26,9 @@ from darkroom.reporting.sheets import save_png
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUSPECT_COLUMNS = ("id", "label", "answer", "label_probability", "answer_probability", "split", "location")
-ERROR_COLUMNS = ("id", "label", "predicted", "confidence", "location")
+ERROR_COLUMNS = (
+    "id", "split", "label", "predicted", "confidence", "label_probability", "likely_label_error", "location",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,8 @@ def draw_all(folder: Path, material: Material) -> None:
     per_class = curves.per_class_rows(own, material.metrics["per_class"])
     files.write_csv(folder / "per_class.csv", curves.PER_CLASS_COLUMNS, per_class)
     files.write_csv(folder / "errors.csv", ERROR_COLUMNS, _error_rows(material))
-    files.write_csv(folder / "label_errors.csv", SUSPECT_COLUMNS, _suspect_rows(material))
     for name, draw in SHEETS.items():
-        save_png(folder / f"{name}.png", draw(material))
+        save_png(folder / "sheets" / f"{name}.png", draw(material))
 
 
 def _confusion(material: Material) -> "Image":
@@ -112,18 +112,14 @@ SHEETS: dict[str, Callable[[Material], "Image"]] = {
 
 
 def _error_rows(material: Material) -> Iterator[tuple[Any, ...]]:
-    own = material.test.predictions
-    for i in gallery.worst_order(own):
-        confidence = _short(own.scorer.confidence[i])
-        yield own.ids[i], *_names(own, i), confidence, material.test.locations[i]
-
-
-def _suspect_rows(material: Material) -> Iterator[tuple[Any, ...]]:
-    own = material.unseen.predictions
-    for i in material.suspects:
-        shares = own.probabilities[i, [own.labels[i], own.predicted[i]]]
-        split = "val" if i < len(material.val.predictions) else "test"
-        yield own.ids[i], *_names(own, i), *map(_short, shares), split, material.unseen.locations[i]
+    """Yield every wrong answer to a test or validation image, the test set's first, the most confident ones first."""
+    own, unseen = material.unseen.predictions, material.unseen
+    suspects, validation = set(material.suspects.tolist()), len(material.val.predictions)
+    order = gallery.worst_order(own)
+    for i in [*order[order >= validation].tolist(), *order[order < validation].tolist()]:
+        shares = own.scorer.confidence[i], own.probabilities[i, own.labels[i]]
+        split, suspect = "val" if i < validation else "test", "yes" if i in suspects else "no"
+        yield own.ids[i], split, *_names(own, i), *map(_short, shares), suspect, unseen.locations[i]
 
 
 def _names(own: Predictions, i: int) -> tuple[str, str]:

@@ -71,7 +71,7 @@ def test_the_figures_and_data_files_are_the_outputs_that_dvc_yaml_lists(done):
     made = {path.relative_to(done.root).as_posix() for path in (done.root / "plots/test").iterdir()}
     outs = read_yaml(ROOT / "dvc.yaml")["stages"]["evaluate"]["outs"]
     assert made == {out for out in outs if isinstance(out, str) and out.startswith("plots/test/")}
-    assert {f"plots/test/{name}.png" for name in FIGURES} <= made
+    assert {path.stem for path in (done.root / "plots/test/sheets").iterdir()} == FIGURES
 
 
 def test_running_again_in_another_folder_gives_the_same_bytes(done, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_odd_test_sets_are_measured_and_drawn(case, names, counts, tmp_path, mon
     said = evaluate.main(*run.arguments)
     assert said.startswith("accuracy"), case
     json.dumps(files.read_json(tmp_path / "metrics/test.json"), allow_nan=False)
-    assert (tmp_path / "plots/test/confusion.png").stat().st_size > 1000
+    assert (tmp_path / "plots/test/sheets/confusion.png").stat().st_size > 1000
 
 
 def test_nan_in_the_head_gives_null_and_no_crash(tmp_path, monkeypatch):
@@ -194,14 +194,14 @@ def test_before_training_means_the_untouched_body(tuned):
 
 
 def test_the_fine_tuned_figures_are_there(tuned):
-    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in (tuned.root / "plots/test").iterdir()}
+    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in (tuned.root / "plots/test/sheets").iterdir()}
 
 
 def test_a_body_without_a_map_is_looked_into_by_hiding_patches(tuned):
     body = TorchBody(load_network(tuned.root / "models/classifier").body, torch.device("cpu"))
     image = Shards(tuned.root / "data/shards/test").rows(np.arange(1))
     assert body.features_and_maps(image)[1] is None
-    with Image.open(tuned.root / "plots/test/where_it_looks.png") as picture:
+    with Image.open(tuned.root / "plots/test/sheets/where_it_looks.png") as picture:
         drawn = np.asarray(picture.convert("RGB")).astype(int)
     glow = (drawn[..., 0] - drawn[..., 2] > 60) & (drawn[..., 1] > 100)  # orange and yellow: the scans are grey
     assert glow.sum() > 500
