@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
 from darkroom.sources.encodings import few_of
-from darkroom.sources.folder_names import split_in
+from darkroom.sources.folder_names import split_in, strict_split
 from darkroom.sources.matching import FileFinder
 
 if TYPE_CHECKING:
@@ -23,13 +23,26 @@ PATHS = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name", "image_id",
     "img", "img_path", "id", "name", "imagename", "imagepath", "imageid", "image_file", "image_filename", "img_name",
     "img_id", "img_file", "image_index", "picture", "photo", "photo_id", "filenames", "files", "images", "paths", "uri",
-    "url", "image_url", "key", "uuid",
+    "url", "image_url", "key", "uuid", "source_ref", "imagegcsuri",
 )  # fmt: skip
 LABELS = (
     "label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y", "labels",
     "classname", "class_id", "class_label", "category_name", "category_id", "label_id", "labelname", "tag", "choice",
+    "choices", "displayname",
 )  # fmt: skip
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage")
+SPLIT_COLUMNS = (
+    "split",
+    "set",
+    "subset",
+    "partition",
+    "fold_name",
+    "usage",
+    "ml_use",
+    "aiplatform_googleapis_com_ml_use",
+)
+# Columns of the folder that a name in the column of paths lies in; one of splits may say it, too.
+FOLDERS = ("folder", "dir", "directory", "subfolder", "subdir", "folder_name", "dir_name", "image_dir", "image_folder")
+UNASSIGNED = ("", "unassigned", "none")  # in a column of splits
 # Columns of true and false: the split of those that are true, and of the others.
 FLAGS = {
     "is_valid": ("val", "train"), "is_val": ("val", "train"), "is_test": ("test", ""), "is_train": ("train", "test"),
@@ -38,6 +51,7 @@ FLAGS = {
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 TRIED = 50  # rows
 QUIET = (".txt", ".lst", ".json")  # texts and settings, of which nothing is said where they name no image
+LIST_OF_ONE = re.compile(r"\[\s*(['\"])([^'\"\[\],]*)\1\s*,?\s*\]")
 ABSENT = ("", "nan", "na", "n/a", "none", "null")  # what stands for no number
 
 
@@ -104,9 +118,15 @@ class Table:
     def labels(self) -> list[str]:
         """Return the label of each row, "" where it has none."""
         if self.label:
-            return self.frame[self.label].tolist()
+            return [_without_list(cell) for cell in self.frame[self.label].tolist()]
         ones = self.frame[self.one_hot].apply(lambda column: column.str.lower().isin(TRUE))
         return ones.idxmax(axis=1).where(ones.any(axis=1), "").tolist() if len(ones) else []
+
+
+def _without_list(cell: str) -> str:
+    """Return what a list of one holds, as Python and JSON write it (`['cat']`); any other cell as it is."""
+    match = LIST_OF_ONE.fullmatch(cell)
+    return match[2] if match else cell
 
 
 class Finders:
@@ -124,11 +144,12 @@ class Finders:
 def recognised(table: Table, options: Any, finders: Finders) -> Table:
     """Return the table with its columns of paths and labels found; `options` is a LayoutOptions."""
     table.path = _path_column(table, options, finders)
+    _join_folder(table, options, finders)
     table.label = column_of(table.columns, options.label_column, LABELS)
     if table.label == table.path:
         table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
     _note_other_labels(table, options)
-    if table.columns == ["column 1", "column 2"] and table.path:
+    if table.path and all(re.fullmatch(r"column \d", column) for column in table.columns):
         _take_other_column(table)
     if table.path and not table.label and options.label_column == "auto":
         table.one_hot = _one_hot(table)
@@ -163,14 +184,50 @@ def _path_column(table: Table, options: Any, finders: Finders) -> str:
     return found
 
 
+def _join_folder(table: Table, options: Any, finders: Finders) -> None:
+    """Put a column of folders before the names, where these alone do not say which images they mean."""
+    if not table.path or options.path_column != "auto" or not finders.images:
+        return
+    finder = finders.within(table.folder)
+    tried = table.frame.head(TRIED)
+    if all(finder.find_all(tried[table.path].tolist())[0]):
+        return
+    for column in usual_columns([name for name in table.columns if name != table.path], (*FOLDERS, *SPLIT_COLUMNS)):
+        if all(map(finder.find, (tried[column] + "/" + tried[table.path]).tolist())):
+            joined = f"{column}/{table.path}"
+            table.frame = table.frame.assign(**{joined: table.frame[column] + "/" + table.frame[table.path]})
+            table.notes = [*table.notes, f"{table.name}: paths are {joined}"]
+            table.path = joined
+            return
+
+
 def _take_other_column(table: Table) -> None:
-    """Take the column beside the paths for labels in a table of two columns without header, unless all differ."""
-    other = next(column for column in table.columns if column != table.path)
-    if len(table.frame) < 4 or table.frame[other].nunique() <= len(table.frame) / 2:
-        table.label = table.label or other
+    """Take the column beside the paths for labels in a table without header, unless all differ; a third one may say
+    the split (`TRAIN,gs://bucket/1.jpg,cat`)."""
+    others = [column for column in table.columns if column != table.path]
+    splits = [column for column in others if len(others) > 1 and table.frame[column].map(_is_split).all()]
+    others = [column for column in others if column not in splits]
+    if len(others) != 1 or len(splits) > 1:
+        return
+    if len(table.frame) < 4 or table.frame[others[0]].nunique() <= len(table.frame) / 2:
+        table.label = table.label or others[0]
+        table.frame = table.frame.rename(columns=dict.fromkeys(splits, SPLIT_COLUMNS[0]))
+
+
+def _is_split(cell: str) -> bool:
+    return bool(strict_split(cell)) or cell.lower() in UNASSIGNED
 
 
 def _note_other_labels(table: Table, options: Any) -> None:
+    """Note the columns that could be labels, too. Raises SourceError where one name stands above different labels."""
+    again = f"{table.label} 2"
+    if (
+        options.label_column == "auto"
+        and again in table.columns
+        and ((table.frame[table.label] != table.frame[again]).any())
+    ):
+        raise SourceError(f"{table.name} has two columns {table.label} that differ; set `label_column` to "
+                          f"{table.label!r} or {again!r} in params.yaml")  # fmt: skip
     others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
     if others and table.label and options.label_column == "auto":
         table.notes = [*table.notes, f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "

@@ -5,6 +5,7 @@ unpacked into data/raw first. Of each, one level: what is deeper is named.
 """
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from darkroom.sources.encodings import few_of
 from darkroom.sources.extents import Extent
 from darkroom.sources.parquet import LABELS, Parquet, holds_images
 from darkroom.sources.trees import ARCHIVES, CONTAINERS, MEMBER, Folder, Tree, open_tree
+
+SHARD = re.compile(r"(.*?)\d{3,}(?:-of-\d+)?")  # `00000.tar`, `train-00003.tar`
 
 
 class Mounted:
@@ -55,6 +58,12 @@ class Mounted:
         """Return the location of a file as an index has it: `cat.zip::1.jpg`."""
         where = self._where(name)
         return self._mounts[where][0] + MEMBER + name.removeprefix(where) if where else name
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the containers are called like parts of one set: one name, and numbers of three digits or more."""
+        found = [SHARD.fullmatch(where.rstrip("/")) for where in self._mounts]
+        return len({match and match[1] for match in found}) == 1 and found[0] is not None
 
     def trees(self) -> list[Tree]:
         """Return the containers, opened."""

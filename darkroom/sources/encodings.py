@@ -14,6 +14,8 @@ def decode(data: bytes) -> tuple[str, str]:
             return data.decode(encoding, errors="replace"), ""
     if len(data) > 3 and data[1] == data[3] == 0:
         return data.decode("utf-16-le", errors="replace"), ""
+    if len(data) > 3 and data[0] == data[2] == 0:
+        return data.decode("utf-16-be", errors="replace"), ""
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError:
@@ -22,7 +24,7 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def guess(data: bytes) -> str:
-    """Return the likely encoding of bytes that are not UTF-8: cp932 (Shift-JIS), gbk or cp1252.
+    """Return the likely encoding of bytes that are not UTF-8: cp932 (Shift-JIS), gbk, big5, cp1251 or cp1252.
 
     Chinese and Japanese characters are pairs that begin with a byte above 127; a letter with an accent in cp1252 is one
     such byte between ASCII letters. Where most such bytes stand alone the text is taken for cp1252.
@@ -42,8 +44,9 @@ def guess(data: bytes) -> str:
             index += 1
     if alone > len(leads):
         return "cp1252"
-    order = ("cp932", "gbk") if any(lead in SHIFT_JIS_LEADS for lead in leads) else ("gbk", "cp932")
-    return next((encoding for encoding in order if _decodes(data, encoding)), "cp1252")
+    order = ("cp932", "gbk") if any(lead in SHIFT_JIS_LEADS for lead in leads) else ("gbk", "big5", "cp932")
+    # Letters with accents seldom stand side by side; those of Cyrillic always do.
+    return next((encoding for encoding in order if _decodes(data, encoding)), "cp1251")
 
 
 def _decodes(data: bytes, encoding: str) -> bool:

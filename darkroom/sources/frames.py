@@ -5,21 +5,24 @@ Every cell stays the text that it is (`007`, `1e5`, `nan`, `null`); an absent on
 
 import gzip
 import io
-import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.columns import is_header
 from darkroom.sources.delimited import read_grid
 from darkroom.sources.encodings import decode
 from darkroom.sources.extents import MAX_BYTES
+from darkroom.sources.folder_names import split_names
+from darkroom.sources.records import as_text, read_json, read_json_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PACKED = ".gz"
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+TABLES = (
+    ".csv", ".tsv", ".jsonl", ".ndjson", ".manifest", ".json", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz",
+)  # fmt: skip
 LISTS = (".txt", ".lst")  # tables where their lines name images, otherwise texts
 UNREAD = {
     ".xls": "save it as .xlsx or .csv", ".ods": "save it as .xlsx or .csv", ".numbers": "save it as .xlsx or .csv",
@@ -28,6 +31,7 @@ UNREAD = {
     ".npy": "write its images into folders", ".h5": "write its images into folders",
     ".pkl": "write its labels into a .csv", ".rar": "unpack it", ".7z": "unpack it",
 }  # fmt: skip
+SPLIT = "split"
 TITLES = 20  # rows in which the header is looked for
 
 
@@ -103,7 +107,10 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Read the first sheet with a known header, or the first that is filled; merged cells hold their text in each."""
+    """Read the first sheet with a known header, or the first that is filled, and those with the same header.
+
+    Merged cells hold their text in each. Sheets called like splits get a column that says so.
+    """
     import openpyxl  # type: ignore[import-untyped]
     import pandas as pd
 
@@ -121,56 +128,14 @@ def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
         return pd.DataFrame(), []
     known = (title for title, rows in sheets.items() if any(map(is_header, rows[:TITLES])))
     title = next(known, next(iter(sheets)))
-    notes = [f"{name} has {len(sheets)} sheets; {title} is read"] if len(sheets) > 1 else []
-    return _headed(pd.DataFrame(sheets[title]))[0], notes
-
-
-def _json_lines(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    return _of_records(_lines(name, decode(data)[0])), []
-
-
-def _lines(name: str, text: str) -> Iterator[Any]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                record = json.loads(line, parse_int=str, parse_float=str)
-            except (ValueError, RecursionError) as error:
-                raise SourceError(
-                    f"{name}: line {number} is not JSON ({str(error)[:100]}); mend or delete it"
-                ) from error
-            if not isinstance(record, dict):
-                raise SourceError(f"{name}: line {number} is {line[:100]!r}, expected an object such as "
-                                  '{"file_name": "1.jpg", "label": "cat"}')  # fmt: skip
-            yield record
-
-
-def _json(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Read a list of records, columns by name, labels by file name, or COCO's lists; nothing of any other JSON."""
-    import pandas as pd
-
-    found = json.loads(decode(data)[0], parse_int=str, parse_float=str)
-    if isinstance(found, list):
-        return _of_records(record for record in found if isinstance(record, dict)), []
-    if not isinstance(found, dict):
-        return pd.DataFrame(), []
-    if all(isinstance(found.get(key), list) for key in ("images", "annotations")):
-        return _of_records(_coco(found)), []
-    values = list(found.values())
-    if values and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
-        return pd.DataFrame({key: list(map(_text, value)) for key, value in found.items()}, dtype=str), []
-    if values and all(isinstance(value, dict) for value in values):
-        return _of_records({"path": key} | value for key, value in found.items()), []
-    if values and not any(isinstance(value, list | dict) for value in values):
-        return _of_records({"path": key, "label": value} for key, value in found.items()), []
-    return pd.DataFrame(), []
-
-
-def _coco(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    names = {category.get("id"): category.get("name") for category in found.get("categories", [])}
-    files = {image.get("id"): image.get("file_name") for image in found["images"]}
-    for annotation in found["annotations"]:
-        kind = annotation.get("category_id")
-        yield {"path": files.get(annotation.get("image_id")), "label": names.get(kind, kind)}
+    frames = {name: _headed(pd.DataFrame(rows))[0] for name, rows in sheets.items()}
+    alike = {name: frame for name, frame in frames.items() if list(frame.columns) == list(frames[title].columns)}
+    splits = split_names(alike) if len(alike) > 1 and SPLIT not in frames[title] else {}
+    if len(splits) == len(alike):
+        alike = {name: frame.assign(**{SPLIT: splits[name]}) for name, frame in alike.items()}
+    which = f"{', '.join(alike)} {'are' if len(alike) > 1 else 'is'} read"
+    notes = [f"{name} has {len(sheets)} sheets; {which}"] if len(sheets) > 1 else []
+    return pd.concat(alike.values(), ignore_index=True), notes
 
 
 def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
@@ -178,26 +143,8 @@ def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     table = pq.read_table(io.BytesIO(data))
-    cells = {column: [_text(value) for value in table[column].to_pylist()] for column in table.column_names}
+    cells = {column: [as_text(value) for value in table[column].to_pylist()] for column in table.column_names}
     return pd.DataFrame(cells, dtype=str), []
-
-
-def _of_records(records: Iterator[dict[str, Any]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    rows = [{str(key).strip(): _text(value) for key, value in record.items()} for record in records]
-    return pd.DataFrame(rows, dtype=str).fillna("")
-
-
-def _text(value: Any) -> str:
-    """Return a cell of JSON or Parquet as text; a list of one as what it holds."""
-    if value is None:
-        return ""
-    if isinstance(value, list) and len(value) == 1:
-        return _text(value[0])
-    if isinstance(value, list | dict | bool):
-        return json.dumps(value, ensure_ascii=False, default=repr)
-    return str(value).strip()
 
 
 READERS: dict[str, Callable[[str, bytes], tuple["pd.DataFrame", list[str]]]] = {
@@ -205,9 +152,10 @@ READERS: dict[str, Callable[[str, bytes], tuple["pd.DataFrame", list[str]]]] = {
     ".tsv": _delimited,
     ".txt": _delimited,
     ".lst": _delimited,
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-    ".json": _json,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".manifest": read_json_lines,
+    ".json": read_json,
     ".xlsx": _excel,
     ".parquet": _parquet,
 }

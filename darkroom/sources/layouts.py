@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.images.formats import SUFFIXES, what_is_wrong
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
+from darkroom.sources.columns import UNASSIGNED
+from darkroom.sources.containers import Mounted
 from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.extents import Extent
 from darkroom.sources.file_names import names_are_labels, read_names
@@ -111,7 +113,7 @@ def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOpti
     table = " and ".join(one.name for one in found.tables)
     rows, notes = read_tables(tree, found.tables, images, options)
     samples = [Sample(row.location, row.label, strict_split(row.split), row.group) for row in rows]
-    unknown = Counter(row.split for row in rows if row.split and not strict_split(row.split))
+    unknown = Counter(row.split for row in rows if not strict_split(row.split) and row.split.lower() not in UNASSIGNED)
     if unknown:
         values = ", ".join(f"{value} {count}" for value, count in unknown.most_common(SHOWN))
         values += ", …" if len(unknown) > SHOWN else ""
@@ -136,6 +138,10 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
                           "or set `source` to one of them")  # fmt: skip
     if not images:
         raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}.{''.join(_hints_of_unread(tree))}")
+    if options.class_level == "auto" and isinstance(tree, Mounted) and tree.numbered and _are_flat(images):
+        raise SourceError(f"{tree.path}: its archives are called like numbered parts of one set, without class folders "
+                          f"or labels beside the images ({_seen(tree, images)}); if each archive is a class, set "
+                          "`class_level: 1` in params.yaml")  # fmt: skip
     if options.class_level != "auto" or has_class_folders(images):
         return "folders"
     if names_are_labels(images):
@@ -150,6 +156,10 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
         f"first group is the label), or `layout: csv` (a table beside them).{''.join(hints)}"
     )
+
+
+def _are_flat(images: list[str]) -> bool:
+    return all(name.count("/") == 1 for name in images)
 
 
 def _hint_of_folders(images: list[str]) -> str:

@@ -8,6 +8,9 @@ from urllib.parse import unquote
 
 from darkroom.images.formats import SUFFIXES
 
+ADDRESS_WITH_PATH = re.compile(r"\?d=(.+)")  # of Label Studio's local files
+ADDRESS_WITH_QUESTION = re.compile(r"^([^?]+)\?")
+UPLOAD = re.compile(r"upload/\d+/(?:[0-9a-f]{8}-)?(.+)")  # Label Studio puts a number of its own before a file's name
 WHOLE = re.compile(r"\d+\.0")
 
 
@@ -38,7 +41,10 @@ class FileFinder:
         found = self._find(text)
         if found == "" and "%" in text:
             found = self._find(unquote(text))
-        return self._find(text.partition("?")[0]) if found == "" and "?" in text else found
+        for known in (ADDRESS_WITH_PATH, ADDRESS_WITH_QUESTION, UPLOAD):
+            if found == "" and (match := known.search(text)):
+                found = self._find(match[1])
+        return found
 
     def _find(self, text: str) -> str | None:
         text = text.replace("\\", "/")

@@ -12,6 +12,7 @@ from darkroom.sources.folder_names import strict_split
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree
 
+LIST = re.compile(r"\[.*,.*\]")
 SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
 
 
@@ -125,7 +126,13 @@ def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
         label
         for label in counts
         if len(parts := [part for part in SEVERAL.split(label) if part]) > 1
-        and ("|" in label or ";" in label or column.lower() == "labels" or known.issuperset(parts))
+        and (
+            "|" in label
+            or ";" in label
+            or LIST.fullmatch(label)
+            or column.lower() == "labels"
+            or known.issuperset(parts)
+        )
     ]
     if not doubtful:
         return []

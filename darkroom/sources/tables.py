@@ -10,10 +10,11 @@ from darkroom.sources.columns import Finders, Table, recognised, without_header
 from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
-from darkroom.sources.sidecars import RECORD, sidecar_frame
+from darkroom.sources.sidecars import RECORD, joined_lists, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
 MOST_TABLES, TRIED = 50, 50  # files; lines of a text
+MOST_NAMED, FEW_NAMED = 0.9, 0.1  # share of the images
 
 
 @dataclass
@@ -48,11 +49,12 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         except SourceError as error:
             unread = unread or ("" if name.lower().endswith((*LISTS, ".json")) else str(error))
     fitting = [table for table in tables if table.fits]
+    beside = beside or (None if fitting else joined_lists(tree, images))
     if beside and not fitting:
         tables = [recognised(Table(*beside), options, finders)]
         fitting = [table for table in tables if table.fits]
     naming = [table for table in fitting if finders.any_of(table, table.path)] if len(fitting) > 1 else fitting
-    chosen = _chosen(naming or fitting, finders)
+    chosen = _chosen(naming or fitting, finders) or _naming_most(naming, finders)
     if chosen:
         _note_unread(chosen, [name for name in names if name not in {table.name for table in chosen}], fitting)
         return TableSet(chosen)
@@ -113,6 +115,8 @@ def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
     splits = _parts_by_name(tables)
     alike = [table for table in tables if (table.path, table.label, table.one_hot) ==
              (tables[0].path, tables[0].label, tables[0].one_hot)]  # fmt: skip
+    if len(splits) == len(tables) == len(set(splits.values())):
+        alike = tables  # `train.csv` and `val.csv`, whose columns may be called otherwise
     named = [table for table in tables if table.name in splits and table in alike]
     if len({splits[table.name] for table in named}) > 1 or (len(named) == len(tables)):
         parts = named
@@ -128,6 +132,15 @@ def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
     for table in parts:
         table.part = splits.get(table.name, "")
     return parts
+
+
+def _naming_most(tables: list[Table], finders: Finders) -> list[Table]:
+    """Return the one table that names nearly all images, where each other names few: `{"0": "cat"}` names classes."""
+    counts = [len(set(filter(None, finders.within(table.folder).find_all(table.frame[table.path].tolist())[0])))
+              for table in tables]  # fmt: skip
+    shares = [count / max(len(finders.images), 1) for count in counts]
+    most = [table for table, share in zip(tables, shares, strict=True) if share > MOST_NAMED]
+    return most if len(most) == 1 and sum(share > FEW_NAMED for share in shares) == 1 else []
 
 
 def _parts_by_name(tables: list[Table]) -> dict[str, str]:

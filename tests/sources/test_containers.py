@@ -172,7 +172,8 @@ def shard(start, label, extension, write):
 @pytest.mark.parametrize(("extension", "write"), [
     ("cls", str), ("cls", "{}\n".format), ("json", lambda label: json.dumps({"label": label, "width": 8})),
     ("json", lambda label: json.dumps({"class": label, "caption": "x"})),
-], ids=["cls", "cls with a line end", "json", "json with class"])  # fmt: skip
+    ("json", lambda label: json.dumps({"meta": {"label": label}})), ("txt", str), ("label.cls", str),
+], ids=["cls", "cls with a line end", "json", "json with class", "json in json", "txt", "two dots"])  # fmt: skip
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_webdataset_shards(tmp_path, extension, write, mode):
     (tmp_path / "set").mkdir()
@@ -184,6 +185,17 @@ def test_webdataset_shards(tmp_path, extension, write, mode):
     assert classes(found) == {"0": 6, "1": 6}
     assert Counter(sample.split for sample in found.samples) == {"train": 8, "val": 4}
     assert levels[f"train-000001{suffix}::000006.jpg"] == 6
+
+
+def test_numbered_shards_without_labels_are_no_classes(tmp_path):
+    (tmp_path / "set").mkdir()
+    for number in range(2):
+        members = shard(4 * number, str, "txt", "a photo of the number {}".format)
+        (tmp_path / "set" / f"{number:05}.tar").write_bytes(tarred(members))
+    with pytest.raises(SourceError, match="its archives are called like numbered parts of one set"):
+        opened(tmp_path / "set", tmp_path / "raw")
+    found, _ = opened(tmp_path / "set", tmp_path / "raw", class_level=1)
+    assert classes(found) == {"00000": 4, "00001": 4}
 
 
 def test_one_webdataset_tar(tmp_path):

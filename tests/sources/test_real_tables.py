@@ -163,6 +163,69 @@ TABLES = {
                                     TWO_TWO + " | train 2, val 2",
         "official splits are those of train.txt and val.txt"),
     "a compressed table": (FOUR, {"t.csv.gz": four("id,label\n")}, TWO_TWO, ""),
+    "two columns of one name": (FOUR, {"t.csv": four("id,label,label\n", "{n},{label},x")},
+        "!two columns label that differ; set `label_column` to 'label' or 'label 2'", ""),
+    "two columns of one name and content": (
+        FOUR, {"t.csv": four("id,label,label\n", "{n},{label},{label}")}, TWO_TWO, ""),
+    "lists of one in python": (FOUR, {"t.csv": four("id,label\n", "{n},['{label}']")}, TWO_TWO, ""),
+    "lists of several in python": (FOUR, {"t.csv": "id,label\n1,\"['cat', 'dog']\"\n2,['cat']\n3,['dog']\n4,['dog']\n"},
+        "['cat', 'dog'] 1, cat 1, dog 2", "look like several in one cell"),
+    "a folder and a file": (
+        "{a,b}/{1,2}.jpg", {"t.csv": "folder,file,label\na,1.jpg,cat\na,2.jpg,dog\nb,1.jpg,dog\nb,2.jpg,cat\n"},
+        TWO_TWO, "paths are folder/file"),
+    "a split and a file": (
+        "{train,test}/{1,2}.jpg",
+        {"t.csv": "split,file,label\ntrain,1.jpg,cat\ntrain,2.jpg,dog\ntest,1.jpg,dog\ntest,2.jpg,cat\n"},
+        TWO_TWO + " | test 2, train 2", "paths are split/file"),
+    "a split, an address and a label without header": (
+        FOUR, {"t.csv": four("", "TRAIN,gs://set/images/{n}.jpg,{label}").replace("TRAIN,gs://set/images/4", "TEST,4")},
+        TWO_TWO + " | test 1, train 3", "has no header"),
+    "utf-16 of the other byte order": (FOUR, {"t.csv": four("id,label\n").encode("utf-16-be")}, TWO_TWO, ""),
+    "cyrillic": (FOUR, {"t.csv": four("id,label\n").replace("cat", "кошка").replace("dog", "собака").encode("cp1251")},
+                 "кошка 2, собака 2", "is read as cp1251"),
+    "traditional chinese": (FOUR, {"t.csv": four("id,label\n").replace("cat", "貓咪").replace("dog", "狗隻")
+                                   .encode("big5")}, "狗隻 2, 貓咪 2", "is read as big5"),
+    "records in records": (
+        FOUR, {"t.jsonl": four("", '{{"image": {{"path": "{n}.jpg", "width": 9}}, "kind": {{"label": "{label}"}}}}')},
+        TWO_TWO, ""),
+    "two labels in records": (
+        FOUR, {"t.jsonl": four("", '{{"image": "{n}.jpg", "one": {{"label": "{label}"}}, "two": {{"label": "x"}}}}')},
+        "!columns image, one.label, two.label", ""),
+    "vertex": (FOUR, {"t.jsonl": four("", '{{"imageGcsUri": "gs://set/images/{n}.jpg", "classificationAnnotation":'
+                      ' {{"displayName": "{label}"}}, "dataItemResourceLabels":'
+                      ' {{"aiplatform.googleapis.com/ml_use": "training"}}}}')}, TWO_TWO + " | train 4", ""),
+    "sagemaker": (FOUR, {"t.manifest": four("", '{{"source-ref": "s3://set/images/{n}.jpg", "job": 0, "job-metadata":'
+                         ' {{"class-name": "{label}", "confidence": 1}}}}')}, TWO_TWO, ""),
+    "label studio": (FOUR, {"t.json": "[" + ",".join(
+        f'{{"id": {n + 2}, "data": {{"image": "/data/upload/1/0a1b2c3d-{n}.jpg"}}, "annotations": [{{"id": 7, "result":'
+        f' [{{"value": {{"choices": ["{label}"]}}}}]}}]}}'
+        for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)) + "]"}, TWO_TWO, ""),
+    "files by label": (FOUR, {"t.json": '{"cat": ["1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg"]}'}, TWO_TWO, ""),
+    "files by split": (FOUR, {"t.json": '{"train": ["1.jpg", "2.jpg"], "val": ["3.jpg", "4.jpg"]}'},
+        "!cannot tell where the labels are", ""),
+    "pairs": (FOUR, {"t.json": '{"labels": [["images/1.jpg", 0], ["images/2.jpg", 0], ["images/3.jpg", 1],'
+        ' ["images/4.jpg", 1]]}'}, "0 2, 1 2", ""),
+    "a list among other facts": (FOUR, {"t.json": '{"version": 1, "data": [{"image": "1.jpg", "label": "cat"},'
+        ' {"image": "2.jpg", "label": "cat"}, {"image": "3.jpg", "label": "dog"},'
+        ' {"image": "4.jpg", "label": "dog"}]}'}, TWO_TWO, ""),
+    "lists joined by numbers": (
+        FOUR, {"images.txt": four("", "{n}0 {n}.jpg"), "image_class_labels.txt": "10 1\n20 1\n30 2\n40 2\n",
+               "train_test_split.txt": "10 1\n20 0\n30 1\n40 0\n", "classes.txt": "1 cat\n2 dog\n",
+               "bounding_boxes.txt": "10 1 1 5 5\n"}, TWO_TWO + " | test 2, train 2", "is_train"),
+    "parts with other columns": (
+        "images/{1..8}.jpg", {"train.csv": four("image,label\n", "{n}.jpg,{label}"),
+                              "val.csv": "filename,class\n5.jpg,cat\n6.jpg,cat\n7.jpg,dog\n8.jpg,dog\n"},
+        "cat 4, dog 4 | train 4, val 4", ""),
+    "names of classes by number": (
+        "images/{0..29}.jpg", {"train.csv": "id,label\n" + "".join(f"{n},{n % 2}\n" for n in range(30)),
+                               "names.json": '{"0": "cat", "1": "dog"}'}, "0 15, 1 15", ""),
+    "a text beside each image": (
+        FOUR + " images/1.txt", {f"images/{n}.txt": label for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)},
+        TWO_TWO, ""),
+    "a caption beside each image": (FOUR, {f"images/{n}.txt": f"a photo, number {n}" for n in range(1, 5)},
+                                    "!cannot tell where the labels are", ""),
+    "boxes beside each image": (FOUR, {f"images/{n}.txt": f"{n % 2} 0.5 0.5 0.2 0.2\n" for n in range(1, 5)},
+                                "!cannot tell where the labels are", ""),
     "an old excel file": (FOUR, {"t.xls": "x"}, "!t.xls", ""),
 }  # fmt: skip
 
@@ -173,7 +236,8 @@ def test_a_table_is_read_as_it_was_meant_or_the_reason_is_given(tmp_path, tree, 
     for name, text in tables.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        content = text.encode() if isinstance(text, str) else text
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     if expected.startswith("!"):
         with pytest.raises(SourceError, match=expected[1:]) as caught:
             read(tmp_path)
@@ -259,6 +323,23 @@ def test_merged_cells_of_excel_hold_their_label_in_each_row(tmp_path):
     rows = [["image", "label"], ["1.jpg", "cat"], ["2.jpg", None], ["3.jpg", "dog"], ["4.jpg", None]]
     workbook(tmp_path, rows, merged=["B2:B3", "B4:B5"])
     assert summary(read(tmp_path)) == TWO_TWO
+
+
+@pytest.mark.parametrize(("titles", "expected"), [
+    (("train", "test"), "cat 2, dog 2 | test 2, train 2"), (("Sheet1", "Sheet2"), "cat 2, dog 2"),
+])  # fmt: skip
+def test_sheets_with_one_header_are_parts_of_one_table(tmp_path, titles, expected):
+    plant(tmp_path, FOUR)
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in zip(titles, (ROWS[1::2], ROWS[2::2]), strict=True):
+        sheet = book.create_sheet(title)
+        for row in (ROWS[0], *rows):
+            sheet.append(row)
+    book.save(tmp_path / "labels.xlsx")
+    found = read(tmp_path)
+    assert summary(found) == expected
+    assert f"labels.xlsx has 2 sheets; {titles[0]}, {titles[1]} are read" in found.notes
 
 
 def test_numbers_of_excel_stay_as_they_are_shown(tmp_path):
