@@ -61,6 +61,7 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
             loose.append(name)
     notes = [*note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
     notes += [f"{folder} holds the class folders beside it once more: both are read" for folder in reading.copies]
+    notes += _note_beside_splits(images, found)
     labels = {label for label, _ in found.values()}
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
@@ -68,6 +69,18 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     notes += [f"{label} is called like what comes with data, and is taken for a class; if it is none, `exclude` it"
               for label in sorted(labels) if label.lower() in NO_CLASSES]  # fmt: skip
     return Labelled("folders", samples, notes)
+
+
+def _note_beside_splits(images: list[str], found: dict[Folders, tuple[str, str]]) -> list[str]:
+    """Return a note about class folders in no split, beside official ones: they might be one of another name."""
+    splits = {split for label, split in found.values() if label}
+    if len(splits) < 2 or "" not in splits:
+        return []
+    depth = shared_depth(images)
+    beside = [folders for folders, (label, split) in found.items() if label and not split]
+    count = sum(folders in set(beside) for folders in (path_parts(name)[:-1] for name in images))
+    where = sorted({"/".join(folders[: depth + 1]) for folders in beside})
+    return [f"{count} images of {few_of(where)} lie in no official split, and are divided like those without one"]
 
 
 def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Reading:

@@ -20,6 +20,7 @@ _IMAGES = frozenset((
 _FILLERS = _IMAGES | {
     "set", "sets", "folder", "folders", "dir", "sample", "samples", "file", "files", "split", "subset", "part", "of",
     "small", "large", "full", "clean", "cleaned", "new", "final", "public", "private", "my", "all", "v",
+    "labelled", "labeled", "annotated",
 }  # fmt: skip
 # Words that, with a number or a letter behind them, name a part of a set; and those that name whom it shows or where.
 _PARTS = frozenset((

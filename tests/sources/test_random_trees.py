@@ -1,5 +1,6 @@
 """Trees drawn from a grammar of what people have, the truth known: read rightly or stopped, never wrong in silence."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Tree:
 
     truth: dict[str, tuple[str, str]] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
-    table: str = ""
+    texts: dict[str, str] = field(default_factory=dict)  # tables and small texts by their paths
 
     def labels(self) -> dict[str, str]:
         """Return the labels of the pictures that have one."""
@@ -56,8 +57,9 @@ class Tree:
         for name in (*self.truth, *self.others):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(b"")
-        if self.table:
-            (root / "labels.csv").write_text(self.table)
+        for name, text in self.texts.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
 
 
 @st.composite
@@ -115,12 +117,79 @@ def tables(draw: st.DrawFn) -> Tree:
                 "elsewhere": f"/home/me/set/{path}"}[form]  # fmt: skip
         if labelled:
             lines.append(f"{cell}{separator}{'0.5' if separator != ';' else '0,5'}{separator}{label}")
-    tree.table = "\n".join(lines) + "\n"
+    tree.texts["labels.csv"] = "\n".join(lines) + "\n"
     return tree
 
 
-@settings(max_examples=40, deadline=None, derandomize=False, database=None)
-@given(st.one_of(class_folders(), tables()))
+Rows = list[tuple[str, str]]  # a path and its label
+
+
+def _joined(rows: Rows) -> dict[str, str]:
+    """CUB-200's lists, joined by numbers."""
+    kinds = sorted({label for _, label in rows})
+    return {
+        "images.txt": "".join(f"{number} {path}\n" for number, (path, _) in enumerate(rows, 1)),
+        "image_class_labels.txt": "".join(f"{n} {kinds.index(label) + 1}\n" for n, (_, label) in enumerate(rows, 1)),
+        "classes.txt": "".join(f"{number} {kind}\n" for number, kind in enumerate(kinds, 1)),
+    }
+
+
+def _by_label(rows: Rows) -> dict[str, str]:
+    return {"labels.json": json.dumps({kind: [path for path, label in rows if label == kind] for _, kind in rows})}
+
+
+def _columns(rows: Rows, head: str, row: Callable[[str, str, str], str]) -> dict[str, str]:
+    """A table of one row a picture, from its folder, its name and its label."""
+    return {"labels.csv": head + "".join(row(*path.rpartition("/")[::2], label) + "\n" for path, label in rows)}
+
+
+# How labels stand beside images that lie in folders which mean nothing.
+FORMS: tuple[Callable[[Rows], dict[str, str]], ...] = (
+    _joined,
+    _by_label,
+    lambda rows: _columns(rows, "folder,file,label\n", "{},{},{}".format),
+    lambda rows: _columns(rows, "sep=;\nlabel;image\n", lambda above, name, label: f"{label};{above}/{name}"),
+    lambda rows: _columns(rows, "file\tclass\tfolder\n", lambda above, name, label: f"{name}\t{label}\t{above}"),
+    lambda rows: _columns(rows, "image,label\n", lambda above, name, label: f"{above}/{name},\"['{label}']\""),
+    lambda rows: _columns(rows, "Survey of 2023\n\n,image,label\n", "0,{}/{},{}".format),
+    lambda rows: {"all.jsonl": "".join(json.dumps({"image": {"file_name": path}, "is": {"label": label}}) + "\n"
+                                       for path, label in rows)},
+    lambda rows: {f"{path[:-4]}.txt": label for path, label in rows},
+    lambda rows: {f"{path[:-4]}.cls": label + "\n" for path, label in rows},
+    lambda rows: {f"{path[:-4]}.json": json.dumps({"meta": {"label": label}}) for path, label in rows},
+)  # fmt: skip
+
+
+@st.composite
+def labels_beside(draw: st.DrawFn) -> Tree:
+    """Images of the same names in several folders that are no classes, and labels in one of many forms."""
+    tree = Tree()
+    classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
+    folders = draw(st.sampled_from([("images",), ("a", "b"), ("part1", "part2"), ("2020/01", "2020/02"), ("x", "cat")]))
+    each = draw(st.integers(4, 9))
+    paths = [f"{folder}/{number:03}.jpg" for folder in folders for number in range(each)]
+    rows = [(path, classes[n] if n < 2 else draw(st.sampled_from(classes))) for n, path in enumerate(paths)]
+    tree.truth = {path: (label, "") for path, label in rows}
+    tree.texts = draw(st.sampled_from(FORMS))(rows)
+    return tree
+
+
+@st.composite
+def kinds_of_kinds(draw: st.DrawFn) -> Tree:
+    """Folders in folders that could both be the classes: "?" is no label, so that reading them at all is wrong."""
+    tree = Tree()
+    outer = draw(st.lists(st.sampled_from(("animal", "vehicle", "plant", "dog", "cat")), min_size=2, unique=True))
+    inner = [draw(st.lists(st.sampled_from(("pug", "bus", "oak", "siam", "red")), min_size=2, max_size=3, unique=True))
+             for _ in outer]  # fmt: skip
+    splits = draw(st.sampled_from([("",), ("train/", "test/")]))
+    folders = [f"{above}/{below}" for above, some in zip(outer, inner, strict=True) for below in some]
+    paths = [f"{split}{folder}/{number}.jpg" for split in splits for folder in folders for number in range(2)]
+    tree.truth = dict.fromkeys(paths, ("?", ""))
+    return tree
+
+
+@settings(max_examples=80, deadline=None, derandomize=False, database=None)
+@given(st.one_of(class_folders(), tables(), labels_beside(), kinds_of_kinds()))
 def test_a_drawn_tree_is_read_rightly_or_stopped_with_one_line(tree: Tree) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tree.planted(Path(folder))

@@ -110,6 +110,10 @@ TREES = {
     "copies of class folders": ("cat dog cat~-~Copy", "cat 3, cat - Copy 3, dog 3", "spellings"),
     "a class in several cases": ("train/{Cat,Dog} test/{cat,dog}", "!no class in common", ""),
     "classes with numbers before": ("{train,test}/{0_cat,1_dog}", "0_cat 6, 1_dog 6 | test 6, train 6", ""),
+    "a split of an unknown name": ("{train,validation,essai}/{a,b}", "a 9, b 9 | none 6, train 6, val 6",
+        "6 images of essai lie in no official split"),
+    "a test set with labels beside one without": (
+        "train/{0,1} test_labelled/{0,1} test_unlabelled", "0 6, 1 6 | test 6, train 6", LOOSE),
     "a picture of the documentation": ("{cat,dog} docs/1.jpg README.md", "cat 3, dog 3", LOOSE),
     "a class called like what comes with data": ("{photos,screenshots,memes}", "memes 3, photos 3, screenshots 3",
         "screenshots is called like what comes with data, and is taken for a class"),
