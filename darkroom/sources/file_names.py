@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.encodings import printable
-from darkroom.sources.folder_names import split_names, strict_split
+from darkroom.sources.folder_names import is_container, split_names, strict_split
 from darkroom.sources.labels import (
     SHOWN,
     Labelled,
@@ -22,8 +22,10 @@ from darkroom.sources.labels import (
 from darkroom.sources.trees import Tree
 
 SEPARATOR = re.compile(r"[._\-\s]")
-FIRST_WORD, BEFORE_NUMBER = r"^([^._\-\s]+)", r"^(.*?)[._\-\s(]*\d+\)?\.[^.]*$"  # as a `label_pattern`
+FIRST_WORD, BEFORE_NUMBER = r"^([^._\-\s]+)", r"^(.*?)[._\-\s(@=#]*\d+\)?\.[^.]*$"  # as a `label_pattern`
 BEFORE_DIGITS = r"^([^\W\d_]+)\d+\.[^.]*$"  # `cat12.jpg`
+FRAME = re.compile(r"(^|[._\-\s])frames?[._\-\s]*\d+\.[^.]*$", re.IGNORECASE)  # what stands before it names a video
+HASH = re.compile(r"(?=.*\d)[0-9a-f]{4,}", re.IGNORECASE)
 # What cameras, phones and programs put before the number of a picture.
 CAMERAS = frozenset((
     "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "gopr", "whatsapp", "screenshot", "image", "images", "photo",
@@ -73,13 +75,16 @@ def _pattern(tree: Tree, images: list[str]) -> str:
 def _readings(images: list[str]) -> dict[str, Counter[str]]:
     """Return the patterns that may find the labels, one of each division of the images, and the labels' counts."""
     found: dict[str, Counter[str]] = {}
+    if images and all(FRAME.search(name) for name in images):
+        return found
     for pattern in (FIRST_WORD, BEFORE_NUMBER, BEFORE_DIGITS):
         labels = Counter(map(_label_by(pattern), images))
         whole = pattern == FIRST_WORD or labels[""] == 0
         for label in [label for label in labels if label.isdigit() or not label]:
             del labels[label]  # test1/7.jpg beside train/cat.7.jpg
         few = 2 <= len(labels) <= max(2, labels.total() // FEWEST)
-        known = any(label.lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
+        known = any(first_part(label).lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
+        known |= all(is_container(label) or HASH.fullmatch(label) for label in labels)  # `patient01_7.jpg`
         if whole and few and not known and not any(len(labels) == len(other) for other in found.values()):
             found[pattern] = labels
     return found
