@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darkroom",
         description="Use and compare the classifiers that the pipeline develops.",
-        usage="darkroom COMMAND … (darkroom COMMAND --help tells more)",
+        usage="darkroom COMMAND … (darkroom COMMAND --help says more)",
         epilog="\n".join(["commands:", *lines]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

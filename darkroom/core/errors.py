@@ -28,7 +28,7 @@ class WeightsError(DarkroomError):
 
 
 class TrainingError(DarkroomError):
-    """Training cannot go on: a loss that is no number, nothing to train, no memory."""
+    """Training cannot go on: a loss that is not a number, nothing to train, no memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -157,7 +157,7 @@ def _allowed(spec: dict[str, Any]) -> str:
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)  # YAML also has keys that are no texts
+    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)  # YAML also has keys that are not texts
     return f"did you mean `{near[0]}`?" if near else "the keys are " + ", ".join(sorted(known))
 
 

@@ -120,7 +120,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Return the graph in a file, whole: external data is refused. Raises DarkroomError."""
+    """Return the graph in a file, whole: external data is rejected. Raises DarkroomError."""
     try:
         return parse(path.read_bytes(), path.as_posix())
     except FileNotFoundError as error:

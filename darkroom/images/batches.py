@@ -25,7 +25,7 @@ AHEAD = 2  # batches that wait, read, while one is computed with
 def balanced_places(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
     """Return at most `most` rows, as many of each class as there are, the first ones of each: int64, ascending.
 
-    Rows are ordered by content, so the first ones are no special ones. Of more classes than `most`, every so many.
+    Rows are ordered by content, so the first ones are not special. Of more classes than `most`, every so many.
     """
     share = max(1, most // max(1, classes))
     found = np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)])

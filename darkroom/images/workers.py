@@ -27,7 +27,7 @@ BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
 PAUSED = 2.0  # seconds between two polls of the workers, of which one takes at most 1
 MAX_FAILED_STARTS = 5  # workers in a row that may die before they begin
 NOT_STARTED = -1
-OUT_OF_MEMORY = 86  # the status of a worker that memory was refused to
+OUT_OF_MEMORY = 86  # the status of a worker that got no memory
 PATIENCE = 300.0  # seconds that one task may take before its worker counts as hung
 
 

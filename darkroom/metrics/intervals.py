@@ -182,7 +182,7 @@ def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the central `level` of bootstrap values (b,); (None, None) when one of them is no number."""
+    """Return the central `level` of bootstrap values (b,); (None, None) when one of them is not a number."""
     if len(values) == 0 or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])

@@ -176,7 +176,7 @@ def _held_out_logits(values: np.ndarray, labels: np.ndarray, group: np.ndarray, 
     divide = StratifiedKFold if groups == len(usable) else StratifiedGroupKFold  # the latter takes long for many
     size = float(np.sqrt(np.mean(values[usable].astype(np.float64) ** 2))) or 1.0
     with warnings.catch_warnings():
-        # A class of fewer images than folds, and a minimum that is not reached to the last digit, are no trouble here.
+        # A class of fewer images than folds, and a minimum that is not reached to the last digit, do no harm here.
         warnings.simplefilter("ignore")
         parts = divide(folds, shuffle=True, random_state=0).split(usable, labels[usable], group[usable])
         for learnt, held in parts:

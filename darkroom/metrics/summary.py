@@ -181,7 +181,7 @@ def per_class(predictions: Predictions, f1: np.ndarray, spread: Spread) -> dict[
 
 
 def rounded(value: float | None) -> float | None:
-    """Return the value to six digits after the point; None for None and for what is no number."""
+    """Return the value to six digits after the point; None for None and for what is not a number."""
     return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)
 
 

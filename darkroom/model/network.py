@@ -41,7 +41,7 @@ class Body(nn.Module):
     def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """As forward, and the last map (n, D, h, w), whose average over its places is the features.
 
-        None for a backbone whose features are no average of a map: a head's weights say nothing about places there.
+        None for a backbone whose features are not an average of a map: a head's weights say nothing about places there.
         """
         if self._map_layer is None:
             self._map_layer = self._find_map_layer(images.shape[-1])

@@ -85,7 +85,7 @@ class TorchBody:
         return self.tensor(self._pixels(images)).float().cpu().numpy()
 
     def features_and_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return features and maps, None where the features are no average of a map."""
+        """Return features and maps, None where the features are not an average of a map."""
         import torch
 
         with torch.inference_mode():

@@ -27,7 +27,7 @@ def load(path: Path) -> Tensors:
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist; run `dvc repro`, or check the name") from error
     except ValueError as error:
-        raise WeightsError(f"{path} is no whole safetensors file; fetch or make it again") from error
+        raise WeightsError(f"{path} is not a whole safetensors file; fetch or make it again") from error
 
 
 def facts(path: Path) -> dict[str, Any] | None:
@@ -35,7 +35,7 @@ def facts(path: Path) -> dict[str, Any] | None:
     try:
         return tensorfile.facts(path)
     except ValueError as error:
-        raise WeightsError(f"{path} is no whole safetensors file; fetch or make it again") from error
+        raise WeightsError(f"{path} is not a whole safetensors file; fetch or make it again") from error
 
 
 def fill(network: "nn.Module", values: Mapping[str, np.ndarray]) -> None:

@@ -110,7 +110,7 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix not in PICKLED:
-        raise WeightsError(f"weights: {path} is no file of weights; expected .safetensors or {', '.join(PICKLED)}")
+        raise WeightsError(f"weights: {path} is not a file of weights; expected .safetensors or {', '.join(PICKLED)}")
     try:
         _refuse_torchscript(path)
         with warnings.catch_warnings():
@@ -118,7 +118,7 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
             state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise WeightsError(
-            f"weights: {path} holds more than tensors, or is no state_dict; it is not read, because such a file can "
+            f"weights: {path} holds more than tensors, or is not a state_dict; it is not read, because such a file can "
             "run code; where it was made, save `model.state_dict()` and use that"
         ) from error
     except DAMAGED as error:

@@ -57,7 +57,7 @@ def _steps_up(root: Path, sha: str, prefix: str) -> int:
 
 
 def _link_what_git_lacks(root: Path, project: Path) -> None:
-    """Link the deps of dvc.lock that are in no commit and are no stage's output: sources and weights."""
+    """Link the deps of dvc.lock that are in no commit and are not a stage's output: sources and weights."""
     stages = read_yaml(project / LOCK)["stages"].values()
     made = [out["path"] for stage in stages for out in stage.get("outs", [])]
     for path in sorted({dep["path"] for stage in stages for dep in stage.get("deps", [])}):

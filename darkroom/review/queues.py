@@ -50,7 +50,7 @@ def of_the_data(samples: Samples) -> list[Queue]:
             lambda index: f"a copy of it is labelled {samples.all[other[index]].label}", lambda index: other[index],
         ),
         Queue(
-            "straddling", "Copies in two splits", "The test set is no measure of what was learnt by heart.",
+            "straddling", "Copies in two splits", "The test set does not measure what was learnt by heart.",
             _flat(straddling), sum(map(len, straddling)),
             lambda _: "a copy of it lies in another split",
         ),

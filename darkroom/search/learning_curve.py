@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER = Path(".darkroom")
 SHARES = tuple(2.0 ** (-step / 2) for step in range(8, -1, -1))  # of the images, 1/16 to all, by the root of two
 REPEATS = 3  # draws of a part of at most half of the images; larger ones share most of theirs
-FEWEST = 30  # images to learn from: fewer are no point of a curve
+FEWEST = 30  # images to learn from: fewer do not make a point of a curve
 SHOWN = 12  # classes in the table
 
 

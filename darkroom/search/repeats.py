@@ -140,7 +140,7 @@ def in_words(name: str, found: OverSeeds, what: str) -> str:
     signed = "+" if what == "difference" else ""
     text = f"{name}: {what} {100 * found.mean:{signed}.2f} %"
     if found.low is None or found.high is None or found.spread is None:
-        return f"{text}, of one seed: how much of it is luck is unknown; --seeds 5 tells"
+        return f"{text}, of one seed: how much of it is luck is unknown; --seeds 5 shows it"
     span = f"{100 * found.low:{signed}.2f} to {100 * found.high:{signed}.2f}"
     return (f"{text} (95 % interval over images and {len(found.by_seed)} seeds {span}); "
             f"seeds differ by a standard deviation of {100 * found.spread:.2f} points")  # fmt: skip

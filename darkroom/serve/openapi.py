@@ -10,7 +10,7 @@ STATUSES = {
     401: "The API key is missing or unknown",
     408: "The body did not arrive in time",
     413: "The body is larger than allowed",
-    415: "The body, or the only file, is no picture of a known format",
+    415: "The body, or the only file, is not a picture of a known format",
     422: "No picture was sent, it is damaged, or it has too many pixels",
     503: "Too busy; try again after the seconds that Retry-After says",
 }

@@ -29,7 +29,7 @@ SLIPS = (ValueError, TypeError, NotImplementedError, struct.error)  # what the r
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a file or folder of this name is no part of a data set."""
+    """Tell whether a file or folder of this name is not part of a data set."""
     return (name.startswith(".") and name != ".") or name.lower() in JUNK or is_tool_folder(name)
 
 

@@ -108,7 +108,7 @@ def _class_names(path: Path, value: Any) -> dict[str, str]:
         raise SourceError(f"{path}: class_names is {value!r}, expected lines such as `folder: word` below it")
     for item in (part for pair in value.items() for part in pair):
         if isinstance(item, bool) or not isinstance(item, str | int | float):
-            raise SourceError(f"{path}: class_names: {item!r} is no text; put it in quotes")
+            raise SourceError(f"{path}: class_names: {item!r} is not a text; put it in quotes")
     return {str(key): str(name) for key, name in value.items()}
 
 
@@ -137,5 +137,5 @@ def archive_remote(card: Card) -> Remote:
 def _is_address(url: Any) -> bool:
     try:
         return isinstance(url, str) and bool(urlsplit(url).scheme)
-    except ValueError:  # a bracket that is no IPv6 address's
+    except ValueError:  # a bracket that does not belong to an IPv6 address
         return False

@@ -37,7 +37,7 @@ NO_CLASSES = (
     "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
     "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
 )  # fmt: skip
-FEW = 10  # a folder of such a name is no class where a usual class has so many times its images
+FEW = 10  # a folder of such a name is not a class where a usual class has so many times its images
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
     ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
@@ -65,7 +65,7 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     labels = {label for label, _ in found.values()}
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
-              "if it is no class, `exclude` it" for label in called]  # fmt: skip
+              "if it is not a class, `exclude` it" for label in called]  # fmt: skip
     notes += [f"{label} is called like what comes with data, and is taken for a class; if it is none, `exclude` it"
               for label in sorted(labels) if label.lower() in NO_CLASSES]  # fmt: skip
     return Labelled("folders", samples, notes)
@@ -104,7 +104,7 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
 
 
 def _come_with_data(classes: Counter[str]) -> frozenset[str]:
-    """Return the names of folders that are no classes: called like what comes with data, with hardly an image."""
+    """Return the names of folders that are not classes: called like what comes with data, with hardly an image."""
     others = [count for label, count in classes.items() if label.lower() not in NO_CLASSES]
     most = max(1, int(median(others)) // FEW) if len(others) > 1 else 0
     return frozenset(label for label, count in classes.items() if label.lower() in NO_CLASSES and count <= most)
@@ -123,7 +123,7 @@ def _note_missing(tree: Tree, images: list[str], reading: Reading, options: Layo
             if label and label not in labels and label.lower() not in NO_CLASSES:
                 suffixes.setdefault(label, Counter())[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
     texts = {label: found for label, found in suffixes.items() if set(found) <= set(NO_PICTURES)}
-    notes = [f"{printable(label)} holds no image and is no class: {_kinds(found)}" for label, found in texts.items()]
+    notes = [f"{printable(label)} holds no image and is not a class: {_kinds(found)}" for label, found in texts.items()]
     suffixes = {label: found for label, found in suffixes.items() if label not in texts}
     if not suffixes:
         return notes[:SHOWN]

@@ -40,11 +40,11 @@ class Reading:
     """One way to read the folders: those whose children are classes, and what the names of some children mean."""
 
     parents: frozenset[Folders]
-    unlabelled: frozenset[str] = frozenset()  # names of children that are no class
+    unlabelled: frozenset[str] = frozenset()  # names of children that are not classes
     renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # `cat_train`: the class and the split
     splits_below: bool = False  # whether each class folder holds folders of splits
     copies: tuple[str, ...] = ()  # folders that hold the class folders beside them once more
-    shared: int = 0  # the leading folders that all images share: `train/` around everything is no split
+    shared: int = 0  # the leading folders that all images share: `train/` around everything is not a split
     splits: Mapping[Folders, str] = field(default_factory=dict)  # all folders that are official splits
     masks: frozenset[Folders] = frozenset()  # folders of pictures of labels, which are left out
 

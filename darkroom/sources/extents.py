@@ -13,7 +13,7 @@ from darkroom.core.errors import BadImage
 MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
 PIECE = 1 << 20
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then refused
+AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then rejected
 NO_FILE = "a pipe, socket or device, no file"
 CIRCLE = "a link that leads back to itself"
 
@@ -36,7 +36,7 @@ class Extent:
     def read(self) -> bytes:
         """Return the bytes.
 
-        Raises BadImage when it is no image's size or no file, or damaged; OSError as `open` does.
+        Raises BadImage when it is not of an image's size, or not a file, or damaged; OSError as `open` does.
         """
         if self.data is not None:
             return self.data

@@ -53,7 +53,7 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
         else:
             loose.append(name)
     if not any(sample.split == "train" for sample in samples):
-        samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is no split
+        samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is not a split
     return Labelled("names", samples, note_loose(loose, "have no label in their name"))
 
 

@@ -161,7 +161,7 @@ def names_no_class(name: str) -> bool:
 
 
 def are_images_and_masks(labels: Iterable[str]) -> bool:
-    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are no classes."""
+    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are not classes."""
     masks = [label for label in labels if is_mask(label)]
     others = [label for label in labels if label not in masks]
     return bool(masks) and bool(others) and all(is_container(label) for label in others)

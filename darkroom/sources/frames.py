@@ -81,7 +81,7 @@ def _delimited(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
 def _headed(grid: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
     """Return the rows below the header with its names as columns, and the header's row.
 
-    The header is the first row that names columns of paths and labels, otherwise the first that is no title: a title
+    The header is the first row that names columns of paths and labels, otherwise the first that is not a title: a title
     fills one cell where the rows below it fill more.
     """
     if not len(grid):

@@ -58,7 +58,7 @@ def write_index(
 
 
 def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
-    """Return the facts of one file; a file that is no picture has size 0 x 0 and no perceptual hash.
+    """Return the facts of one file; a file that is not a picture has size 0 x 0 and no perceptual hash.
 
     `looking` False counts and digests its bytes, and shows them to no decoder.
     """
@@ -80,7 +80,7 @@ def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
         if count * 2 > len(samples):
             which = "all" if count == len(samples) else f"{count} of"
             raise SourceError(f"{which} {len(samples)} files that should be images are no such thing, but: {mistake}")
-        say(f"note: {count} files are no images, but: {mistake}; preprocess sets them aside")
+        say(f"note: {count} files are not images, but: {mistake}; preprocess sets them aside")
 
 
 def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str) -> None:

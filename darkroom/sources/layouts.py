@@ -60,7 +60,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     if name != "csv":
         unread = others
         if unread:
-            found.notes.append(f"{unread} files are no images by their names and are left out")
+            found.notes.append(f"{unread} files are not images by their names and are left out")
     if masks:
         found.notes.append(
             f"{len(masks)} images are called like masks of others and are left out: {few_of(sorted(masks))}"
@@ -183,7 +183,7 @@ def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, 
     try:
         by_folder = {sample.location: sample.label for sample in READERS["folders"](tree, images, options).samples}
     except SourceError:
-        return ""  # the folders are no class folders for sure
+        return ""  # it is not certain that the folders are class folders
     first: dict[str, Sample] = {}  # of each folder, the first that the table names
     differing = [
         sample
@@ -212,7 +212,7 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
 
 
 def _unwritable(names: list[str]) -> set[str]:
-    """Those names that are no UTF-8, and so cannot stand in an index."""
+    """Return those names that are not UTF-8, and so cannot stand in an index."""
     try:
         "".join(names).encode()
     except UnicodeEncodeError:

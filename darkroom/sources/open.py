@@ -109,7 +109,7 @@ def _read_tree(path: Path, raw: Path, options: LayoutOptions, places: Locations,
 def _read_table(source: Path, options: LayoutOptions) -> Labelled:
     """Return the files that a table names, in its folder and below.
 
-    No other table is read, and no folder that is no data.
+    No other table is read, and no folder without data.
     """
     folder = Folder(source.parent)
     skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))

@@ -143,7 +143,7 @@ def with_split_lists(tree: Tree, images: list[str], found: Labelled) -> Labelled
 
 
 def _listed(tree: Tree, name: str, images: list[str]) -> list[str]:
-    """Return the images that a list names, [] where its lines are no paths."""
+    """Return the images that a list names, [] where its lines are not paths."""
     try:
         lines = [line.strip() for line in decode(read_one(tree, name))[0].splitlines() if line.strip()]
     except SourceError:

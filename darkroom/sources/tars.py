@@ -124,7 +124,7 @@ class _Member(tarfile.TarInfo):
 def _tar_members(
     path: Path, mode: str, tools: set[str] | None = None
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Yield each file and folder of a tar, with the open archive, after checking that it is no trap.
+    """Yield each file and folder of a tar, with the open archive, after checking that it is not a trap.
 
     The paths of tool folders, which are left out, are put into `tools`.
     """

@@ -148,7 +148,7 @@ def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
         found |= index.ids == pattern.encode()
         if not found.any():
             near = difflib.get_close_matches(pattern, index.locations[:10000], n=1, cutoff=0)
-            raise ParamsError(f"params.yaml: exclude: {pattern!r} is no id and matches no path"
+            raise ParamsError(f"params.yaml: exclude: {pattern!r} is neither an id nor matches a path"
                               + (f", such as {near[0]}" if near else ""))  # fmt: skip
         excluded |= found
     return excluded

@@ -89,7 +89,7 @@ class FeatureInputs:
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """Yield (b, D) float32 of view 0, in order."""
-        del batch_size  # one small product of matrices: memory is no limit
+        del batch_size  # one small product of matrices: memory does not limit it
         for start in range(0, len(samples), FEATURES_AT_ONCE):
             part = samples[start : start + FEATURES_AT_ONCE]
             yield on_device(self.table.features(part, np.zeros(len(part), np.int64)), self.device)

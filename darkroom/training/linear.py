@@ -64,7 +64,7 @@ def train_head(
     """
     if not len(train):
         raise TrainingError("there is nothing to train on: the train split is empty; look at data/split.csv")
-    # A loss that is no number is told to the user by its step.
+    # A loss that is not a number is reported with its step.
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
         return _Training(train, val, head, recipe, rate).run(after_epoch, watchers)
 

@@ -41,7 +41,7 @@ class Sgd:
 
 
 class Adam:
-    """Adam; with `decoupled`, AdamW: the decay is no part of the gradient."""
+    """Adam; with `decoupled`, AdamW: the decay is not part of the gradient."""
 
     def __init__(self, decoupled: bool) -> None:
         self.decoupled = decoupled

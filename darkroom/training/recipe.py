@@ -46,7 +46,7 @@ class Recipe:
     l1: float = param("Weight of the sum of the weights' magnitudes in the loss, not of norms and biases", at_least=0)
     schedule: str = param("How the learning rate goes over the epochs", choices=SCHEDULES)
     warmup_epochs: float = param("Epochs in which the learning rate rises from zero", at_least=0)
-    grad_clip: float = param("Largest norm of a step's gradient; 0 is no limit", at_least=0)
+    grad_clip: float = param("Largest norm of a step's gradient; 0 means no limit", at_least=0)
     label_smoothing: float = param("Share of each label that is spread over all classes", at_least=0, below=1)
     mixup: float = param("Strength of mixing two samples into one (Beta's parameter); 0 is off", at_least=0)
     cutmix: float = param("Strength of pasting a part of one image into another; 0 is off", at_least=0)

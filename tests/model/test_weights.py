@@ -138,7 +138,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a.txt", "a.pth", "a.safetensors"])
 def test_a_file_of_something_else_is_refused(tmp_path, name):
     (tmp_path / name).write_text("<html>not found</html>")
-    with pytest.raises(WeightsError, match=r"is no file of weights|holds more than tensors|damaged|no whole"):
+    with pytest.raises(WeightsError, match=r"is not a file of weights|holds more than tensors|damaged|not a whole"):
         resolve("resnet18", tmp_path / name)
 
 

@@ -57,7 +57,7 @@ import json, math, pathlib, time
 from ruamel.yaml import YAML
 params = YAML(typ="safe", pure=True).load(open("params.yaml"))
 if params["lr"] == 0.5:
-    raise SystemExit("train: the loss is no number in epoch 1; use a smaller lr")
+    raise SystemExit("train: the loss is not a number in epoch 1; use a smaller lr")
 goal = abs(math.log10(params["lr"]) + 2)
 for folder in ("plots", "metrics"):
     pathlib.Path(folder).mkdir(exist_ok=True)
@@ -127,7 +127,7 @@ def test_a_grid_with_a_failing_trial_two_at_a_time(project, capsys, tmp_path):
     assert status == 0
     assert {trial["number"]: trial["state"] for trial in trials(project)} == {0: COMPLETE, 1: COMPLETE, 2: FAILED}
     assert "2 complete, 0 pruned, 1 failed" in out
-    assert "failed: trial 2  lr=0.5: train: the loss is no number in epoch 1; use a smaller lr" in out
+    assert "failed: trial 2  lr=0.5: train: the loss is not a number in epoch 1; use a smaller lr" in out
     assert ".darkroom/sweeps/sweeps/logs/0002.log" in out
     assert "dvc exp run -S lr=0.01" in out
     assert "validation accuracy 0.9500 on 200 images: the best of 2 trials may look up to 0.9 points better" in out

@@ -118,7 +118,7 @@ def test_spellings_empty_folders_and_foreign_files_are_reported(tmp_path):
     (tmp_path / "fox").mkdir()
     notes = found(tmp_path, "Cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/readme.txt").notes
     assert notes == [
-        "1 files are no images by their names and are left out",
+        "1 files are not images by their names and are left out",
         "1 folders are empty: fox",
         "one label in several spellings, kept as separate classes: Cat, cat",
     ]
@@ -143,7 +143,7 @@ def test_spellings_empty_folders_and_foreign_files_are_reported(tmp_path):
         (["1.jpg", "2.jpg"], LayoutOptions(), "cannot tell where the labels are"),
         (["cat.1.jpg", "cat.2.jpg"], LayoutOptions(layout="names"), "one class only, 'cat'"),
         (["1.jpg"], LayoutOptions(layout="csv"), "holds no .csv"),
-        (["cat.1.jpg"], LayoutOptions(label_pattern="("), "label_pattern: '\\(' is no regular expression"),
+        (["cat.1.jpg"], LayoutOptions(label_pattern="("), "label_pattern: '\\(' is not a regular expression"),
         (["cat.1.jpg"], LayoutOptions(label_pattern="cat"), "label_pattern: 'cat' has no group"),
         (["a/1.jpg", "b/2.jpg"], LayoutOptions(group_by="(zzz)"), "group_by: '\\(zzz\\)' matches none of 2 paths"),
     ],

@@ -99,7 +99,7 @@ def class_folders(draw: st.DrawFn) -> Tree:
 
 @st.composite
 def tables(draw: st.DrawFn) -> Tree:
-    """A table of labels beside flat images, or images in folders that are no classes."""
+    """A table of labels beside flat images, or images in folders that are not classes."""
     tree = Tree()
     classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
     folders = draw(st.sampled_from([("images",), ("train", "test"), ("",), ("part1", "part2"), ("a/b", "a/c")]))
@@ -162,7 +162,7 @@ FORMS: tuple[Callable[[Rows], dict[str, str]], ...] = (
 
 @st.composite
 def labels_beside(draw: st.DrawFn) -> Tree:
-    """Images of the same names in several folders that are no classes, and labels in one of many forms."""
+    """Images of the same names in several folders that are not classes, and labels in one of many forms."""
     tree = Tree()
     classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
     folders = draw(st.sampled_from([("images",), ("a", "b"), ("part1", "part2"), ("2020/01", "2020/02"), ("x", "cat")]))

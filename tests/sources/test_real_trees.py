@@ -117,7 +117,7 @@ TREES = {
     "a picture of the documentation": ("{cat,dog} docs/1.jpg README.md", "cat 3, dog 3", LOOSE),
     "a class called like what comes with data": ("{photos,screenshots,memes}", "memes 3, photos 3, screenshots 3",
         "screenshots is called like what comes with data, and is taken for a class"),
-    "a class folder of texts": ("{cat,dog} bird/{1..4}.txt", "cat 3, dog 3", "bird holds no image and is no class"),
+    "a class folder of texts": ("{cat,dog} bird/{1..4}.txt", "cat 3, dog 3", "bird holds no image and is not a class"),
     "a class twice by a sign without width": ("cat ca\u200bt dog", "cat 3, ca\u200bt 3, dog 3", "'ca\\u200bt'"),
     "a class twice by wide letters": ("cat ｃａｔ dog", "cat 3, dog 3, ｃａｔ 3", "spellings"),
     "views of things": ("{cup,plate}/{front,back}", TWO_WAYS, ""),

@@ -247,7 +247,7 @@ def test_nothing_in_the_users_folder_changes(project):
             {"bundled": "digits", "class_names": "[zero, one]"},
             r"toy.yaml: class_names is \['zero', 'one'\], expected lin",
         ),
-        ({"bundled": "digits", "class_names": "{0: }"}, "toy.yaml: class_names: None is no text"),
+        ({"bundled": "digits", "class_names": "{0: }"}, "toy.yaml: class_names: None is not a text"),
         ({"torchvision": "[MNIST]"}, r"toy.yaml: torchvision is \['MNIST'\], expected a name"),
         ({"folder": ""}, "toy.yaml: folder is None, expected a name"),
         ({"archive": "https://x/y.zip"}, "toy.yaml: archive is 'https://x/y.zip', expected `{url: …, sha256: …}`"),

@@ -126,7 +126,10 @@ def test_images_are_excluded_by_path_pattern_and_id():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"exclude": "[chnia/1.jpg]"}, r"exclude: 'chnia/1.jpg' is no id and matches no path, such as china/1.jpg"),
+        (
+            {"exclude": "[chnia/1.jpg]"},
+            r"exclude: 'chnia/1.jpg' is neither an id nor matches a path, such as china/1.jpg",
+        ),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave nothing to learn from"),
         ({"duplicates": "keep"}, "duplicates is 'keep', expected one of drop, group, ignore"),
         ({"folds": 1}, "folds is 1, expected a whole number at least 2"),
