@@ -88,8 +88,7 @@ def decide(
     lost, won = int((right_full & ~right_small).sum()), int((right_small & ~right_full).sum())
     n, effect = len(labels), 1.0
     if group is not None:
-        sizes_of_groups, lose = np.bincount(group), right_full.astype(np.int64) - right_small
-        effect = design_effect(np.bincount(group, lose).astype(np.int64), sizes_of_groups)
+        effect = design_effect(right_full.astype(np.int64) - right_small, group)
     draws = n / effect  # as many pictures that have no company
     largest = largest_loss(lost / effect, won / effect, draws) if n else 1.0
     speedup = costs[0].latency_ms["32"] / costs[1].latency_ms["32"]

@@ -1,7 +1,8 @@
 """Classify pictures with this folder's model, without Darkroom: python predict.py PICTURE …
 
 Needs numpy, onnxruntime, pillow and simplejpeg. Pictures of 8 bits a channel without transparency are decoded
-as those that the model was measured on; others need `darkroom predict`. The model's metadata hold classes and framing.
+as those that the model was measured on; others need `darkroom predict`. The model's metadata hold classes and framing,
+and config.json the limits by which a picture is called unknown or an answer uncertain.
 """
 
 import io
@@ -78,16 +79,29 @@ def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return ImageCms.profileToProfile(image, found, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
 
 
+def doubt(probabilities: np.ndarray, similarity: float | None, limits: dict[str, Any]) -> str:
+    """Return "unknown: " or "uncertain: " for an answer (K,) that should be doubted, else ""."""
+    if limits.get("similarity") is not None and not (similarity is not None and similarity >= limits["similarity"]):
+        return "unknown: "
+    below = limits.get("confidence") is not None and not probabilities.max() >= limits["confidence"]
+    return "uncertain: " if below else ""
+
+
 def main(names: list[str]) -> None:
-    """Print the most probable classes of each picture."""
+    """Print the most probable classes of each picture, and whether to doubt them."""
+    config = FOLDER / "config.json"
+    limits = json.loads(config.read_text(encoding="utf-8")).get("limits", {}) if config.exists() else {}
     session = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, framing = json.loads(about["classes"]), json.loads(about["framing"])
+    outputs = [output.name for output in session.get_outputs() if output.name in ("probabilities", "similarity")]
     for name in names:
         images = pixels_of(Path(name).read_bytes(), framing)
-        probabilities = session.run(["probabilities"], {"images": images})[0][0]
+        answer = dict(zip(outputs, session.run(outputs, {"images": images}), strict=True))
+        probabilities, similarity = answer["probabilities"][0], answer.get("similarity")
         best = np.argsort(-probabilities, kind="stable")[:5]
-        print(f"{name}:", ", ".join(f"{classes[index]} {probabilities[index]:.6f}" for index in best))
+        doubted = doubt(probabilities, None if similarity is None else float(similarity[0]), limits)
+        print(f"{name}: {doubted}" + ", ".join(f"{classes[index]} {probabilities[index]:.6f}" for index in best))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from darkroom.core.runtime import Runtime, torch_device
 from darkroom.images.batches import balanced_places
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics.abstention import Answered
-from darkroom.metrics.intervals import wilson
+from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
 from darkroom.metrics.summary import rounded
@@ -208,8 +208,8 @@ def _crops(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def share_right(right: np.ndarray) -> dict[str, Any]:
-    """Accuracy with Wilson's interval and n, of bool (n,)."""
-    low, high = wilson(int(right.sum()), len(right))
+    """Return the accuracy with its interval, and n, of bool (n,)."""
+    low, high = share_interval(int(right.sum()), len(right))
     accuracy = rounded(float(right.mean())) if len(right) else None
     return {"accuracy": accuracy, "accuracy_low": rounded(low), "accuracy_high": rounded(high), "n": len(right)}
 

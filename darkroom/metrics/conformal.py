@@ -124,10 +124,9 @@ def share(name: str, mask: np.ndarray, group: np.ndarray | None = None) -> dict[
     if group is not None and n:
         sizes = np.bincount(group)
         rarer = mask if 2 * count < n else ~mask
-        present = sizes > 0
-        effect = intervals.design_effect(np.bincount(group[rarer], minlength=len(sizes))[present], sizes[present])
-        z = intervals.student(max(1, int(present.sum()) - 1))
-    low, high = intervals.wilson(count / effect, n / effect, z)
+        effect = intervals.design_effect(rarer, group)
+        z = intervals.student(max(1, intervals.draws_of(sizes) - 1))
+    low, high = intervals.share_interval(count / effect, n / effect, z)
     return {name: _rounded(count / n) if n else None, f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
 
 

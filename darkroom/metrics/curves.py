@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.metrics import abstention
-from darkroom.metrics.intervals import wilson
+from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import ECE_BINS, bins_of
 from darkroom.metrics.summary import rounded
@@ -23,7 +23,7 @@ def confusion_rows(predictions: Predictions) -> Iterator[Row]:
 
 
 def reliability_rows(predictions: Predictions) -> Iterator[Row]:
-    """Yield each occupied bin: mean confidence, accuracy with Wilson's interval, images. Perfect is the diagonal."""
+    """Yield each occupied bin: mean confidence, accuracy with its interval, images. Perfect is the diagonal."""
     if not predictions.scorer.finite:
         return
     confidence, correct = predictions.scorer.confidence, predictions.scorer.correct
@@ -31,7 +31,7 @@ def reliability_rows(predictions: Predictions) -> Iterator[Row]:
     for place in range(ECE_BINS):
         mine = bins == place
         if mine.any():
-            low, high = wilson(int(correct[mine].sum()), int(mine.sum()))
+            low, high = share_interval(int(correct[mine].sum()), int(mine.sum()))
             row = (float(confidence[mine].mean()), float(correct[mine].mean()), low, high)
             yield (*map(rounded, row), int(mine.sum()))
 

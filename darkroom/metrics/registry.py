@@ -15,7 +15,7 @@ LAST = 99  # after the rows that have a position on the model card
 class Interval(StrEnum):
     """How the 95 % interval of a score is found."""
 
-    SHARE = "share"  # of the images: Wilson's
+    SHARE = "share"  # of the images
     COUNTS = "counts"  # of the confusion matrix: the delta method
     MEAN = "mean"  # of one number an image
     AREA = "area"  # under a curve: a bootstrap

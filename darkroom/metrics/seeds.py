@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from darkroom.metrics.intervals import LEVEL, by_group, wilson
+from darkroom.metrics.intervals import FEWEST_DRAWS, LEVEL, draws_of, share_interval, variances
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,30 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     seeds, n = values.shape
     by_seed, by_image = values.mean(axis=1), values.mean(axis=0)
     mean = float(by_seed.mean())
-    sums = by_group(by_image - mean, group)
-    draws = len(sums)
-    if seeds < 2 or draws < 2:
+    draws = n if group is None else draws_of(np.bincount(group))
+    if seeds < 2 or draws < (2 if group is None else FEWEST_DRAWS):
         return OverSeeds(mean, None, None, by_seed, None, None)
     # One image more that differs: where none does, the recipes need not be the same (Agresti and Min, 2005).
-    of_images = float((sums**2).sum() + difference) / n**2 * draws / (draws - 1)
+    rest = by_image - mean
+    squares = float((rest**2).sum()) if group is None else max(variances(rest, group))
+    of_images = (squares + difference) / n**2 * draws / (draws - 1)
     of_seeds = float(by_seed.var(ddof=1)) / seeds
     both = of_images + of_seeds
     spread = float(by_seed.std(ddof=1))
     if not both:
-        low, high = wilson(mean * n, n)
+        low, high = share_interval(mean * n, n)
         return OverSeeds(mean, low, high, by_seed, spread, None)
     half = sqrt(of_images * _quantile(draws - 1) ** 2 + of_seeds * _quantile(seeds - 1) ** 2)
     if difference:
         low, high = mean - half, mean + half
-    else:  # a share: Wilson's, of as many draws as would have this half width at large
+    else:  # a share, of as many draws as would have this half width at large
         z = half / sqrt(both)
         worth = mean * (1 - mean) / both
-        low, high = wilson(mean * worth, worth, z)
+        low, high = share_interval(mean * worth, worth, z)
     return OverSeeds(mean, low, high, by_seed, spread, of_seeds / both)
 
 
-def _quantile(freedom: int) -> float:
+def _quantile(freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.5 + LEVEL / 2, freedom))

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from darkroom.metrics import registry
-from darkroom.metrics.intervals import FEWEST_GROUPS, Z, design_effect, percentile_interval, redrawn
+from darkroom.metrics.intervals import FEWEST_GROUPS, Z, design_effect, draws_of, percentile_interval, redrawn
 from darkroom.metrics.scores import Scorer
 
 ALPHA = 0.05
@@ -87,13 +87,14 @@ def sign_flip_test(gains: np.ndarray) -> float:
     return float(min(1.0, 2 * share[total + seen :].sum()))
 
 
-def clustered_interval(
-    fixed: int, broken: int, gains: np.ndarray, sizes: np.ndarray
-) -> tuple[float, float] | tuple[None, None]:
-    """Return `difference_interval` for images in groups: wider by the design effect and by Student's t of g - 1.
+def clustered_interval(change: np.ndarray, group: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """Return `difference_interval` for images in groups: wider by the design effect and Student's t.
 
-    It holds zero where `sign_flip_test` sees no difference. (None, None) for fewer than two groups.
+    `change` int64 (n,): 1 for an image that only the new classifier gets right, -1 for one that only the old one does,
+    else 0. It holds zero where `sign_flip_test` sees no difference. (None, None) for fewer than two groups.
     """
+    gains, sizes = gains_of(change, group), np.bincount(group)
+    fixed, broken = int((change > 0).sum()), int((change < 0).sum())
     if len(gains) < 2:
         return None, None
     from scipy.stats import t
@@ -101,12 +102,18 @@ def clustered_interval(
     total = int(sizes.sum()) + 2
     centre = (fixed - broken) / total
     variance = max(0.0, fixed + broken + 1 - (fixed - broken) ** 2 / total)
-    wider = sqrt(design_effect(gains, sizes)) * float(t.ppf(1 - ALPHA / 2, len(gains) - 1))
+    wider = sqrt(design_effect(change, group)) * float(t.ppf(1 - ALPHA / 2, draws_of(sizes) - 1))
     half = wider * sqrt(variance) / total
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     if sign_flip_test(gains) > ALPHA:
         low, high = min(low, 0.0), max(high, 0.0)
     return low, high
+
+
+def gains_of(change: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the images that each group gains less those that it loses: int64 (g,), of `clustered_interval`'s input."""
+    size = int(group.max(initial=-1)) + 1
+    return np.bincount(group[change > 0], minlength=size) - np.bincount(group[change < 0], minlength=size)
 
 
 def images_needed(difference: float, discordant: float) -> int | None:

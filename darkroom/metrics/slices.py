@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darkroom.metrics.intervals import Z, wilson
+from darkroom.metrics.intervals import Z, share_interval
 from darkroom.metrics.significance import holm
 
 FEWEST = 10  # images of a slice, below which it says next to nothing
@@ -51,7 +51,7 @@ def slices(
     found = []
     for (column, value, rows), p, adjusted in zip(parts, p_values, holm(p_values), strict=True):
         images, right = int(rows.sum()), int(correct[rows].sum())
-        low, high = wilson(right / effect, images / effect, z)
+        low, high = share_interval(right / effect, images / effect, z)
         found.append(
             Slice(column, value, images, right / images, low or 0.0, 1.0 if high is None else high, p, adjusted)
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from darkroom.metrics import intervals, registry
 from darkroom.metrics.influence import influence
-from darkroom.metrics.intervals import RESAMPLES, f1_interval, wilson
+from darkroom.metrics.intervals import RESAMPLES, f1_interval, share_interval
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.registry import Interval, Metric
 from darkroom.metrics.scores import Scorer
@@ -60,9 +60,8 @@ class Spread:
         self.effect, self.z, self.groups = 1.0, intervals.Z, len(predictions)
         if self.group is not None:
             sizes = np.bincount(self.group)
-            wrong = np.bincount(self.group[~self.scorer.correct], minlength=len(sizes))
-            self.effect, self.groups = intervals.design_effect(wrong, sizes), len(sizes)
-            self.z = intervals.student(max(1, len(sizes) - 1))
+            self.effect, self.groups = intervals.design_effect(~self.scorer.correct, self.group), len(sizes)
+            self.z = intervals.student(max(1, intervals.draws_of(sizes) - 1))
 
     @cached_property
     def errors(self) -> int:
@@ -117,8 +116,8 @@ class Spread:
         return intervals.calibration_interval(score, *self._calibration)
 
     def share(self, successes: float, trials: float) -> intervals.Interval:
-        """Return Wilson's interval of a share of the images, as if they were so many draws."""
-        return wilson(successes / self.effect, trials / self.effect, self.z)
+        """Return the interval of a share of the images, as if they were so many draws."""
+        return share_interval(successes / self.effect, trials / self.effect, self.z)
 
     @cached_property
     def _areas(self) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from darkroom.metrics.significance import (
     clustered_interval,
     detectable,
     difference_interval,
+    gains_of,
     holm,
     images_needed,
     mcnemar,
@@ -154,10 +155,9 @@ def compare(
     one = replace(one, groups=known)
     group, sizes, effect = one.group, np.ones(n, np.int64), 1.0
     if group is not None:
-        sizes = np.bincount(group)
-        gains = gains_of(group, was, now)
-        p, effect = sign_flip_test(gains), design_effect(gains, sizes)
-        low, high = clustered_interval(fixed, broken, gains, sizes)
+        sizes, change = np.bincount(group), now.astype(np.int64) - was
+        p, effect = sign_flip_test(gains_of(change, group)), design_effect(change, group)
+        low, high = clustered_interval(change, group)
     else:
         p = mcnemar(fixed, broken)
         low, high = difference_interval(fixed, broken, n)
@@ -230,18 +230,13 @@ def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
         counts.append((int(mine.sum()), int(a.sum()), int(b.sum()), int((b & ~a).sum()), int((a & ~b).sum())))
     p_values = [mcnemar(fixed, broken) for *_, fixed, broken in counts]
     if one.group is not None:
-        p_values = [sign_flip_test(gains_of(one.group[mine], was[mine], now[mine])) for mine in members]
+        change = now.astype(np.int64) - was
+        p_values = [sign_flip_test(gains_of(change[mine], one.group[mine])) for mine in members]
     rows = [
         ClassRow(one.classes[label], *numbers, p, adjusted)
         for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
     ]
     return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
-
-
-def gains_of(group: np.ndarray, was: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Return the images that each group gains less those that it loses: int64 (g,), from bool `was`, `now` (n,)."""
-    size = int(group.max(initial=-1)) + 1
-    return np.bincount(group[now], minlength=size) - np.bincount(group[was], minlength=size)
 
 
 def flips(one: Predictions, two: Predictions, locations: dict[str, str]) -> list[Flip]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from darkroom.metrics.intervals import wilson
+from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.significance import ALPHA, difference_interval, holm, mcnemar
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
     pairs = [None, *against(order[0], order[1:]), *(against(order[0], [loser])[0] for loser in losers)]
     rows = []
     for standing, pair in zip([*order, *losers], pairs, strict=True):
-        low, high = wilson(float(standing.right.sum()), len(standing.ids))
+        low, high = share_interval(float(standing.right.sum()), len(standing.ids))
         verdict = "best" if pair is None else "worse" if pair.worse else "level"
         compared = [None] * 4 if pair is None else [pair.difference, pair.low, pair.high, pair.p]
         rows.append([

@@ -4,15 +4,19 @@ import asyncio
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.export import standalone
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.metrics.abstention import Limits
@@ -95,6 +99,29 @@ def test_an_export_of_the_format_before_answers_as_it_did(exported, photos, caps
     assert "format" not in files.read_json(exported / "config.json")
     assert predict.main([str(photos / "flower.jpg"), "--model", str(exported), "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"file", "class", "probability", "top"}
+
+
+def test_the_export_doubts_the_same_answers_without_darkroom(doubting, photos, tmp_path):
+    folder, names = tmp_path / "export", [str(photos / "china.jpg"), str(photos / "flower.jpg")]
+    shutil.copytree(doubting, folder)
+    shutil.copy(Path(standalone.__file__), folder / "predict.py")
+    model, framing = onnx.load(folder / "model.onnx"), Framing(SIZE, "crop", SIZE)
+    facts = {"classes": CLASSES, "framing": framing.facts() | {"short_side": framing.short_side}}
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
+    onnx.save(model, folder / "model.onnx")
+
+    def printed() -> list[str]:
+        done = subprocess.run([sys.executable, "predict.py", *names], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [line.removeprefix(f"{name}: ") for name, line in zip(names, done.stdout.splitlines(), strict=True)]
+
+    files.write_json(folder / "config.json", {"limits": LIMITS.facts() | {"similarity": 0.995}})  # pixels differ by one
+    known, unknown = printed()
+    assert (known.startswith("unknown: "), unknown.startswith("unknown: ")) == (False, True)
+    files.write_json(folder / "config.json", {"limits": LIMITS.facts() | {"similarity": 0.1, "confidence": 2.0}})
+    assert all(line.startswith("uncertain: ") for line in printed())
+    (folder / "config.json").unlink()
+    assert not any(": " in line for line in printed())
 
 
 @pytest.mark.parametrize(
