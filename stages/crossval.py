@@ -21,7 +21,7 @@ class CrossvalParams:
 
 
 def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
-    """Mean, standard deviation and interval of each score over RESULTS/fold-*."""
+    """Return mean, standard deviation and interval of each score over RESULTS/fold-*."""
     params = load(CrossvalParams)
     found = [files.read_json(path) for path in sorted(results.glob("fold-*/result.json"))]
     found.sort(key=lambda result: result["fold"])

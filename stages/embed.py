@@ -144,15 +144,15 @@ def write_features(
     """
     ids = shards.ids()
     with write_shards(folder, "features", shards.classes) as writer:
-        place = 0
+        position = 0
         for batch in batches:
             if not np.isfinite(batch).all():
                 raise DarkroomError(
                     "the backbone's features are not finite numbers; choose other weights, or weights: none"
                 )
             for row in batch:
-                writer.add(row, int(shards.labels[place]), ids[place])
-                place += 1
+                writer.add(row, int(shards.labels[position]), ids[position])
+                position += 1
         writer.close(**(made_by or {}))
 
 

@@ -124,7 +124,7 @@ def _cost(
 def _try_int8(
     model: onnx.ModelProto, saved: SavedClassifier, folder: Path, val: Shards, machine: runtime.Runtime
 ) -> dict[str, Any]:
-    """Put the 8-bit model in the place of the full one if the validation pictures allow it; return the decision and
+    """Put the 8-bit model instead of the full one if the validation pictures allow it; return the decision and
     what it rests on."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(val))[: quantize.CALIBRATION_IMAGES])
     batches = (

@@ -33,16 +33,16 @@ def main(
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
     shape = Framing(**files.read_json(framing), **facts.get("levels", {}))
-    places = Locations(Path(params.source), raw, runtime.downloads)
+    locations = Locations(Path(params.source), raw, runtime.downloads)
     rows = rows_of_splits(indexed, {row["id"]: row["split"] for row in divided})
-    with decoded(rows, places, shape, runtime, shards) as (prepared, scratch):
+    with decoded(rows, locations, shape, runtime, shards) as (prepared, scratch):
         check_rejects(prepared, params.max_rejects, rejects)
         if lost := prepared.lost_classes():
             report_lost(lost, facts.get("missing_classes", "stop"))
         more = {"flips": facts["flips"], "card": facts["card"]}
         write_splits(prepared, scratch, shape, shards, more, runtime.workers, groups_of(indexed, divided))
     files.write_json(metrics, summary(indexed, divided, prepared, facts))
-    draw_duplicates(indexed, divided, prepared, places, duplicates)
+    draw_duplicates(indexed, divided, prepared, locations, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     return f"{parts} images of {shape.size} px ({len(prepared.rejects):,} set aside)"

@@ -46,14 +46,14 @@ def save_references(classifier: Path, shards: Path, features: Path, runtime: Run
     saved = SavedClassifier.load(classifier)
     images = open_split(shards, "train")
     width, classes = saved.facts["features"], len(saved.classes)
-    places = balanced_places(images.labels, classes, novelty.most(width, classes))
+    indices = balanced_places(images.labels, classes, novelty.most(width, classes))
     if saved.frozen:
-        found = open_split(features, "train", shards).rows(places)[:, 0]
+        found = open_split(features, "train", shards).rows(indices)[:, 0]
     else:
         from darkroom.model.runner import batch_size, features_of, in_batches, trained_body
 
         body = trained_body(saved, runtime)
-        found = features_of(body, map(images.rows, in_batches(places, batch_size(images))))
+        found = features_of(body, map(images.rows, in_batches(indices, batch_size(images))))
     known = novelty.references(found, classes)
     if known is not None:
         novelty.save(classifier, known)

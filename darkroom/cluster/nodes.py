@@ -112,7 +112,7 @@ def shape(environment: Runtime) -> Shape:
 
 
 def device(environment: Runtime) -> str:
-    """cpu or cuda: what every node computes on; `auto` is cuda where a node has a GPU. Raises DarkroomError.
+    """Return cpu or cuda: what every node computes on; `auto` is cuda where a node has a GPU. Raises DarkroomError.
 
     Never cuda:1: Ray shows a process the GPUs that it was given, counted from 0.
     """

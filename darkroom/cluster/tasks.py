@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 25  # and not more than this, so that what is on its way fits
 def run(function: Callable[[T], R], tasks: Iterable[T], environment: Runtime) -> Iterator[tuple[T, R | Died]]:
     """Yield (task, function(task)) in no fixed order; a task whose process dies of it costs itself alone.
 
-    A task is a tuple with the `Extent` of its file at place 1. `function` and the tasks are picklable.
+    A task is a tuple with the `Extent` of its file at index 1. `function` and the tasks are picklable.
     """
     if environment.ray is None:
         yield from run_tasks(function, tasks, environment.workers)

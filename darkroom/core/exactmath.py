@@ -31,7 +31,8 @@ _LARGEST, _SMALLEST = 709.78, -708.0  # arguments of exp whose result is a norma
 
 
 def _roots_of_two(count: int) -> Array:
-    """2**(j / count) for j below `count`, a power of two, correctly rounded, from square roots of whole numbers."""
+    """Return 2**(j / count) for j below `count`, a power of two, correctly rounded, from square roots of whole
+    numbers."""
     bits = 64
     powers = [1 << (bits * count + j) for j in range(count)]
     for _ in range(count.bit_length() - 1):
@@ -43,7 +44,7 @@ _ROOTS = _roots_of_two(_STEPS)
 
 
 def exp(x: ArrayLike) -> Array:
-    """e**x, elementwise; 0 below -708, where numpy gives numbers down to 5e-324.
+    """Return e**x, elementwise; 0 below -708, where numpy gives numbers down to 5e-324.
 
     x = (64 k + j + t) ln(2)/64 with |t| <= 1/2 gives 2**k * 2**(j/64) * e**r: a shift, a table, a polynomial in r.
     """
@@ -88,12 +89,12 @@ def log(x: ArrayLike) -> Array:
 
 
 def cos_pi(x: ArrayLike) -> Array:
-    """cos(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
+    """Return cos(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
     return sin_pi(np.asarray(x, np.float64) % 2.0 + 0.5)
 
 
 def sin_pi(x: ArrayLike) -> Array:
-    """sin(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
+    """Return sin(pi x), elementwise, for |x| below 2**52: exact at multiples of 1/2."""
     turns = np.asarray(x, np.float64) % 2.0  # exact, as is the rest of the reduction
     quarter = np.rint(turns * 2.0)
     angle = (turns - quarter * 0.5) * math.pi  # within pi/4
@@ -156,7 +157,7 @@ def round_to(values: ArrayLike, bits: int) -> Array:
 
 
 def product(left: ArrayLike, right: ArrayLike) -> Array:
-    """left (n, d) @ right (d, m), to some 40 bits of the largest numbers, the same on every processor.
+    """Return left (n, d) @ right (d, m), to some 40 bits of the largest numbers, the same on every processor.
 
     Each row of `left`, and `right` as a whole, is a sum of two slices: so many bits of its largest value that no sum of
     products rounds, and as many bits of what is left. No row depends on another. (Slices: Ozaki et al., 2012.)
@@ -182,7 +183,7 @@ def _power_above(value: Array) -> Array:
 
 
 def _slices(values: Array, bits: int) -> tuple[Array, Array]:
-    """Whole numbers h and l for values within 1: h + l / 2**bits is nearest to values * 2**bits."""
+    """Return whole numbers h and l for values within 1: h + l / 2**bits is nearest to values * 2**bits."""
     scaled = values * 2.0**bits
     high = np.rint(scaled)
     return high, np.rint((scaled - high) * 2.0**bits)
@@ -197,7 +198,7 @@ def units(values: ArrayLike) -> Array:
 
 
 def multiply(whole: Array, right: ArrayLike) -> Array:
-    """whole (n, d) of whole numbers @ right (d, m), rounded to multiples of 2**-WEIGHT_BITS, or more coarsely.
+    """Return whole (n, d) of whole numbers @ right (d, m), rounded to multiples of 2**-WEIGHT_BITS, or more coarsely.
 
     Bits are given up as far as it takes for no sum of magnitudes to reach 2**53 units, so that no partial sum rounds.
     Raises OverflowError where fewer than FEWEST_BITS are left of the largest value of `right`, and where a value is not

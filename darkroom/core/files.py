@@ -21,7 +21,8 @@ SMALL = 64_000_000  # bytes that an array takes of memory
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path`; on success it is synced and replaces `path`, otherwise it is removed.
+    """Yield a temporary path in the folder of `path`; on success it is synced and replaces `path`, otherwise it is
+    removed.
 
     A reader therefore sees the old file or the whole new one, also after a power cut.
     """
@@ -50,7 +51,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted keys, two spaces, a newline at the end. NaN and infinity are a programming error: pass None."""
+    """Write JSON with sorted keys, two spaces, a newline at the end. NaN and infinity are a programming error: pass
+    None."""
     write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -119,8 +121,8 @@ def fresh_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> dict[str, Any]:
-    """How tempfile names a file or folder beside `path`: with this process in it, so that the next one can tell what
-    a killed one left behind, and sweep it away."""
+    """Return how tempfile names a file or folder beside `path`: with this process in it, so that the next one can
+    tell what a killed one left behind, and sweep it away."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         process = left.name.removeprefix(f".{path.name}.").partition(".")[0]

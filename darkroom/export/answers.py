@@ -55,7 +55,7 @@ def check(
     some = np.unique(np.linspace(0, len(test) - 1, min(WHOLE, len(test))).round().astype(np.int64))
     exported = exported_answers(path, test, machine, some)
     tolerance = SAME_FEATURES if rows.index["engine"] == EXACT else TOLERANCE
-    return found.worse(require(trained[some], exported, [ids[place] for place in some], tolerance))
+    return found.worse(require(trained[some], exported, [ids[position] for position in some], tolerance))
 
 
 def _joined(parts: list[np.ndarray], saved: SavedClassifier) -> np.ndarray:
@@ -79,11 +79,11 @@ def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> n
     return _joined(parts, saved)
 
 
-def exported_answers(path: Path, test: Shards, machine: Runtime, places: np.ndarray | None = None) -> np.ndarray:
-    """Return what the exported model says of the pictures at `places`; None: of the whole test set."""
-    places = np.arange(len(test)) if places is None else places
+def exported_answers(path: Path, test: Shards, machine: Runtime, indices: np.ndarray | None = None) -> np.ndarray:
+    """Return what the exported model says of the pictures at `indices`; None: of the whole test set."""
+    indices = np.arange(len(test)) if indices is None else indices
     session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
-    return probabilities(session, _images(test, places, "export: the exported model"), len(test.classes))
+    return probabilities(session, _images(test, indices, "export: the exported model"), len(test.classes))
 
 
 def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
@@ -117,6 +117,6 @@ def _check_similarity(model: onnx.ModelProto, saved: SavedClassifier, machine: R
         )
 
 
-def _images(shards: Shards, places: np.ndarray, what: str) -> Iterator[np.ndarray]:
-    parts = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+def _images(shards: Shards, indices: np.ndarray, what: str) -> Iterator[np.ndarray]:
+    parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
     yield from (shards.rows(part) for part in progress(parts, what, total=len(parts), unit="batch"))

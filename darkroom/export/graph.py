@@ -2,7 +2,7 @@
 
 A body's graph maps `images` uint8 (n, S, S, 3) to `features` float32 (n, D) and, where the network has one, `maps`
 float32 (n, C, h, w), its last feature map. The joined graph keeps both inputs and `maps`, and puts `probabilities`
-float32 (n, K) in the place of `features`. Its bytes depend on the body's file, the head's tensors and the
+float32 (n, K) instead of `features`. Its bytes depend on the body's file, the head's tensors and the
 temperature alone.
 """
 

@@ -26,7 +26,8 @@ QUANTIZED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "Concat", "MaxPool
 
 
 def quantize(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.ModelProto:
-    """`model` with 8-bit weights (a scale a channel) and activations (ranges from `batches`, uint8 (b, S, S, 3))."""
+    """Return `model` with 8-bit weights (a scale a channel) and activations (ranges from `batches`, uint8 (b, S, S,
+    3))."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,

@@ -65,7 +65,7 @@ class Draws:
     box: np.ndarray | None
 
     def of(self, part: slice) -> "Draws":
-        """Those of a part of the batch."""
+        """Return those of a part of the batch."""
         colour, box = (None if each is None else each[part] for each in (self.colour, self.box))
         return Draws(self.affine[part], colour, box)
 

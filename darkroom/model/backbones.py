@@ -253,7 +253,8 @@ def preprocessing(backbone: str, weights: str) -> Preprocessing:
 
 
 def facts_of(path: Path) -> dict[str, Any] | None:
-    """What a run wrote beside its weights (backbone, image_size, short_side, mean, std, …); None for a foreign file.
+    """Return what a run wrote beside its weights (backbone, image_size, short_side, mean, std, …); None for a foreign
+    file.
 
     `path` is a run's models/classifier or a .safetensors made from it. Raises WeightsError when there is nothing.
     """

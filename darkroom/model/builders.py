@@ -21,7 +21,7 @@ def build(backbone: str, image_size: int, seed: int) -> nn.Module:
 
 
 def features_of(network: nn.Module, image_size: int) -> int:
-    """D, the number of features that `network` gives for an image of `image_size`. Raises DarkroomError."""
+    """Return D, the number of features that `network` gives for an image of `image_size`. Raises DarkroomError."""
     parameter = next(network.parameters())
     try:
         with torch.no_grad():
@@ -99,8 +99,8 @@ class FixedPool(nn.Module):
         return rows @ maps @ columns.T
 
     def _averaging(self, size: int) -> Tensor:
-        places = torch.arange(self.side)
-        starts, ends = places * size // self.side, -(-(places + 1) * size // self.side)
+        indices = torch.arange(self.side)
+        starts, ends = indices * size // self.side, -(-(indices + 1) * size // self.side)
         inside = (torch.arange(size) >= starts[:, None]) & (torch.arange(size) < ends[:, None])
         return inside / (ends - starts)[:, None]
 

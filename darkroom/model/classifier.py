@@ -94,7 +94,8 @@ class Head:
 
 
 def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
-    """The tensors to start from, from `features` to `classes`: weights uniform within 1/sqrt(inputs), biases zero.
+    """Return the tensors to start from, from `features` to `classes`: weights uniform within 1/sqrt(inputs), biases
+    zero.
 
     A function of `seed` alone, the same for numpy and torch.
     """
@@ -159,10 +160,10 @@ def keep_known_rows(
         return []
     if last == "1":
         values |= {name: np.array(known[name]) for name in ("0.weight", "0.bias")}
-    place = {name: row for row, name in enumerate(known_classes)}
-    kept = [name for name in classes if name in place]
+    index = {name: row for row, name in enumerate(known_classes)}
+    kept = [name for name in classes if name in index]
     for row, name in enumerate(classes):
-        if name in place:
-            values[f"{last}.weight"][row] = known[f"{last}.weight"][place[name]]
-            values[f"{last}.bias"][row] = known[f"{last}.bias"][place[name]]
+        if name in index:
+            values[f"{last}.weight"][row] = known[f"{last}.weight"][index[name]]
+            values[f"{last}.bias"][row] = known[f"{last}.bias"][index[name]]
     return kept

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_PIXELS = 16 * 224 * 224  # of the images that the ranges of an exact body are measured on
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
-Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their places in the shards (b,)
+Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their indices into the shards (b,)
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Copies:
     flips: bool
     seed: int
 
-    def draws(self, places: np.ndarray) -> Iterator[Draws]:
-        """Yield what the images at `places` get, copy by copy."""
+    def draws(self, indices: np.ndarray) -> Iterator[Draws]:
+        """Yield what the images at `indices` get, copy by copy."""
         for copy in range(1, self.count + 1):
             strength = STRENGTHS[self.augment]
             assert strength is not None
-            yield draw(strength, self.flips, places, self.seed, copy)
+            yield draw(strength, self.flips, indices, self.seed, copy)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
 
 
 def calibration_pictures(train: Shards) -> np.ndarray:
-    """Training images, evenly spaced, on which the ranges of an exact body are measured: (n, S, S, 3) uint8."""
+    """Return training images, evenly spaced, on which the ranges of an exact body are measured: (n, S, S, 3) uint8."""
     count = min(len(train), max(8, min(64, CALIBRATION_PIXELS // train.row_shape[0] ** 2)))
     return train.rows(np.arange(count) * len(train) // count)
 
@@ -113,15 +113,16 @@ def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorc
 
 def views(computes: OnnxBody | TorchBody | ExactTorchBody, batch: Batch, copies: Copies) -> np.ndarray:
     """Return features (b, 1 + copies, D) of one batch."""
-    images, places = batch
+    images, indices = batch
     if isinstance(computes, TorchBody):
-        return _features(computes, _shown(computes, images, copies.draws(places))).cpu().numpy()
-    shown = [images, *(augmented(images, draws) for draws in copies.draws(places))]
+        return _features(computes, _shown(computes, images, copies.draws(indices))).cpu().numpy()
+    shown = [images, *(augmented(images, draws) for draws in copies.draws(indices))]
     return np.stack([computes.features(each) for each in shown], axis=1)
 
 
 def _shown(body: TorchBody, images: np.ndarray, copies: Iterable[Draws]) -> "tuple[Tensor, ...]":
-    """`images` uint8 (b, S, S, 3), then each of their augmented copies: (b, 3, S, S) float32 on the body's device."""
+    """Return `images` uint8 (b, S, S, 3), then each of their augmented copies: (b, 3, S, S) float32 on the body's
+    device."""
     from darkroom.model.network import pixels
 
     plain = pixels(images, body.device)
@@ -173,8 +174,8 @@ def _on_cluster(
 
 
 def _on_node(carried: Carried, numbered: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
-    _, images, places = numbered
-    return views(_kept(carried.files, carried.environment), (images, places), carried.copies)
+    _, images, indices = numbered
+    return views(_kept(carried.files, carried.environment), (images, indices), carried.copies)
 
 
 @functools.lru_cache(maxsize=1)

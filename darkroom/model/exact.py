@@ -134,8 +134,8 @@ def ceil_power(value: Any) -> Any:
 
 def sigmoid_table(unit: float, low: float, high: float, bits: int) -> np.ndarray:
     """Return the sigmoid of each multiple of `unit` in [low, high], rounded to `bits` bits after the point: float32."""
-    places = np.arange(round(low / unit), round(high / unit) + 1)
-    return np.array([np.rint(float(_sigmoid(int(n), unit)) * 2.0**bits) / 2.0**bits for n in places], np.float32)
+    indices = np.arange(round(low / unit), round(high / unit) + 1)
+    return np.array([np.rint(float(_sigmoid(int(n), unit)) * 2.0**bits) / 2.0**bits for n in indices], np.float32)
 
 
 def silu_is_safe(unit: float, low: float, high: float, out_unit: float) -> bool:

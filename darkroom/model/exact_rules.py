@@ -87,7 +87,7 @@ def _mean(graph: ExactGraph, node: onnx.NodeProto) -> Value:
     if node.op_type == "ReduceMean":
         axes = graph.constants[node.input[1]].tolist() if len(node.input) > 1 else options["axes"]
         if sorted(axis % 4 for axis in axes) != [2, 3]:
-            raise NotExact("a mean is not over a map's places")
+            raise NotExact("a mean is not over a map's positions")
     settled = graph.settled(node.input[0])
     count = math.prod(graph.arrays[settled.name].shape[2:])
     value = graph.on_grid(node.input[0], most=(exact.LIMIT - 1) // count)
@@ -142,7 +142,7 @@ def _product(name: str, value: Value, low: float, high: float) -> Value:
 
 
 def _silu(graph: ExactGraph, name: str) -> Value:
-    """x sigmoid(x) on a grid, rounded to a unit at which every library's sigmoid gives the same."""
+    """Return x sigmoid(x) on a grid, rounded to a unit at which every library's sigmoid gives the same."""
     value = graph.settled(name)
     size = float(exact.ceil_power(max(-value.low, value.high)))
     for bits in SILU_BITS:
@@ -209,7 +209,7 @@ def _concat(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _affine(graph: ExactGraph, node: onnx.NodeProto) -> Pixels:
-    """Arithmetic of pixels and constants."""
+    """Write arithmetic of pixels and constants."""
     pixels = graph.values[node.input[0]]
     assert isinstance(pixels, Pixels)
     by = graph.constants[node.input[1]].astype(np.float64).reshape(-1)

@@ -56,7 +56,8 @@ def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":
 
 
 def batch_norms(body: "nn.Module") -> "list[nn.Module]":
-    """The layers that normalise with the statistics of a batch in training, and with a running mean of them after."""
+    """Return the layers that normalise with the statistics of a batch in training, and with a running mean of them
+    after."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     return [module for module in body.modules() if isinstance(module, _BatchNorm)]

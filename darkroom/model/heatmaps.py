@@ -24,7 +24,7 @@ COLOURS = np.array(
 
 
 def class_activation(maps: np.ndarray, head: Mapping[str, np.ndarray], label: int) -> np.ndarray:
-    """Grad-CAM in closed form, for features that are the mean of `maps` (C, h, w): heat (h, w) float32, 0..1.
+    """Return Grad-CAM in closed form, for features that are the mean of `maps` (C, h, w): heat (h, w) float32, 0..1.
 
     The gradient of a class's logit by the map is then the same everywhere in a channel: for a linear head its row of
     weights (Zhou et al., arXiv:1512.04150), for an mlp that row carried back through the ReLU (Selvaraju et al.,
@@ -57,9 +57,9 @@ def occlusion(
     edges = np.linspace(0, size, GRID + 1).round().astype(int)
     fill = image.mean((0, 1)).round().astype(np.uint8)
     hidden = np.repeat(image[None], GRID * GRID + 1, axis=0)
-    for place in range(GRID * GRID):
-        row, column = divmod(place, GRID)
-        hidden[place, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = fill
+    for index in range(GRID * GRID):
+        row, column = divmod(index, GRID)
+        hidden[index, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = fill
     parts = [predict(hidden[start : start + batch])[:, label] for start in range(0, len(hidden), batch)]
     probability = np.concatenate(parts)
     return _scaled((probability[-1] - probability[:-1]).reshape(GRID, GRID))

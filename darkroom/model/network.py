@@ -39,9 +39,9 @@ class Body(nn.Module):
         return self.net((images - self.mean) / self.std)
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As forward, and the last map (n, D, h, w), whose average over its places is the features.
+        """Return what forward does, and the last map (n, D, h, w), whose average over its positions is the features.
 
-        None for a backbone whose features are not an average of a map: a head's weights say nothing about places there.
+        None for a backbone whose features are not an average of a map: its head says nothing about positions.
         """
         if self._map_layer is None:
             self._map_layer = self._find_map_layer(images.shape[-1])
@@ -71,7 +71,8 @@ class Body(nn.Module):
         return ""
 
     def _watched(self, names: set[str], images: Tensor) -> tuple[Tensor, list[tuple[str, Any]]]:
-        """The features, and what each of the layers `names` gave on the way to them, in the order of the calls."""
+        """Return the features, and what each of the layers `names` gave on the way to them, in the order of the
+        calls."""
         outputs: list[tuple[str, Any]] = []
 
         def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -108,7 +109,7 @@ class Network(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
-        """Training mode for what learns; what is frozen stays in eval mode."""
+        """Set training mode for what learns; what is frozen stays in eval mode."""
         super().train(mode)
         for module in (*self._still, *self._norms):
             module.training = False

@@ -22,7 +22,7 @@ def export(body: Body, image_size: int, batch: int | None = None, fold: bool = T
     into the convolutions, which torch computes with other last bits on other processors.
 
     The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and where there is one `maps` float32
-    (n, D, h, w), whose average over its places the features are.
+    (n, D, h, w), whose average over its positions the features are.
     """
     size = 4 * sum(value.numel() for value in body.state_dict().values())
     if size > LARGEST:

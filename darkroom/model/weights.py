@@ -79,7 +79,8 @@ def resolve(
 
 
 def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
-    """The path of the published `weights` (imagenet, or a name) of `backbone`, downloaded where it is not here yet.
+    """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded where it is not here
+    yet.
 
     The hash in a file's name is checked. Raises WeightsError, which says how to get the file, when offline.
     """

@@ -1,9 +1,9 @@
-"""Who learns, who tunes, who judges: splits that depend on what the images are and the seed, not on names.
+"""Seeded, stratified, group-aware assignment to train, val and test, by what the images are and not by their names.
 
 Samples are bound into groups that must not be separated: copies of one picture, and what `group_by` says. Each group
-has a place between 0 and 1 that is a hash of its content and the seed. Within a class, the groups with the lowest
-places are the test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so
-that a new image moves a boundary by one at most, and ten new images hardly ever more than ten others.
+has a hash of its content and the seed, between 0 and 1. Within a class, the groups with the lowest hashes are the
+test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so that a new image
+moves a boundary by one at most, and ten new images hardly ever more than ten others.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ OFFICIALS = (ANY, TEST, TRAIN, VAL)  # in the order of their names
 class Samples:
     """What splitting needs to know of samples, in order of id.
 
-    `ids` S (n,); `label` int32 (n,), places in `labels`, which are in ascending order; `official` int8 (n,), places in
-    SPLITS or ANY; `bound` int64 (n,), the first sample of each one's group: those of one group stay together.
+    `ids` S (n,); `label` int32 (n,), indices into `labels`, which are in ascending order; `official` int8 (n,), indices
+    into SPLITS, or ANY; `bound` int64 (n,), the first sample of each one's group: those of one group stay together.
     """
 
     ids: np.ndarray
@@ -57,7 +57,7 @@ def grouped(samples: Samples, rows: np.ndarray) -> Groups:
     return Groups(names, of, sizes, label[best][first])
 
 
-def places(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
+def seeded_hashes(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
     """Return a number in [0, 1) for each of `names` S (n,) that depends on nothing but the arguments: float64 (n,)."""
     start = hashlib.sha256(f"{purpose}:{seed}:".encode())
 
@@ -85,7 +85,8 @@ def seats(count: int, shares: Sequence[float]) -> list[int]:
 
 
 def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, test_fraction: float) -> np.ndarray:
-    """The split of each sample at `rows` int64 (m,), as its place in SPLITS: train, val, test, or dropped, int8 (m,).
+    """Return the split of each sample at `rows` int64 (m,), as its index in SPLITS: train, val, test, or dropped, int8
+    (m,).
 
     An official split is kept. Where it contains test (val), no other test (val) is drawn. A group that straddles
     official splits stays in the strictest (test, then val), and its other members are dropped: a benchmark's test set
@@ -114,16 +115,17 @@ def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, t
 def by_label(
     samples: Samples, groups: Groups, chosen: np.ndarray, seed: int, purpose: str
 ) -> list[tuple[int, np.ndarray]]:
-    """(label, groups) for each label in ascending order: those of the `chosen` int64 groups that are of this label, in
-    order of place."""
-    order = np.lexsort((places(seed, samples.ids[groups.names[chosen]], purpose), groups.label[chosen]))
+    """Return (label, groups) for each label in ascending order: those of the `chosen` int64 groups that are of this
+    label, in order of hash."""
+    order = np.lexsort((seeded_hashes(seed, samples.ids[groups.names[chosen]], purpose), groups.label[chosen]))
     ordered = chosen[order]
     labels, starts = np.unique(groups.label[ordered], return_index=True)
     return list(zip(labels.tolist(), np.split(ordered, starts[1:]), strict=True)) if len(labels) else []
 
 
 def _cut(sizes: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
-    """The split int8 (g,) of each group of a class, by its `sizes` in order of place: test, then val, then train."""
+    """Return the split int8 (g,) of each group of a class, by its `sizes` in order of hash: test, then val, then
+    train."""
     shares, total = (1 - val_share - test_share, val_share, test_share), int(sizes.sum())
     _, val, test = seats(total, shares)
     middles = np.cumsum(sizes) - sizes / 2
@@ -146,14 +148,14 @@ def _too_small(totals: Mapping[str, int]) -> str:
 
 
 def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:
-    """Return the place of a group that its split can do without: the last in the split with the most groups."""
+    """Return the index of a group that its split can do without: the last in the split with the most groups."""
     largest = max(wanted, key=lambda part: (np.count_nonzero(parts == part), SPLITS[part]))
     return int(np.flatnonzero(parts == largest)[-1])
 
 
 def folds(samples: Samples, rows: np.ndarray, split: np.ndarray, seed: int, count: int) -> np.ndarray:
-    """A fold number 0..count-1 for each of `rows` int64 (m,) whose `split` (m,) is train or val: stratified, groups
-    kept whole; -1 for the others: int32 (m,)."""
+    """Return a fold number 0..count-1 for each of `rows` int64 (m,) whose `split` (m,) is train or val: stratified,
+    groups kept whole; -1 for the others: int32 (m,)."""
     fold = np.full(len(rows), -1, np.int32)
     learnt = np.flatnonzero((split == TRAIN) | (split == VAL))
     groups = grouped(samples, rows[learnt])
@@ -168,8 +170,8 @@ def folds(samples: Samples, rows: np.ndarray, split: np.ndarray, seed: int, coun
 
 
 def limited(samples: Samples, rows: np.ndarray, seed: int, limit: int) -> np.ndarray:
-    """Those of `rows` int64 (m,) that stay when about `limit` images of each class do: whole groups, shared out among
-    the official splits as they are."""
+    """Return those of `rows` int64 (m,) that stay when about `limit` images of each class do: whole groups, shared
+    out among the official splits as they are."""
     kept = [np.empty(0, np.int64)]
     ordered_rows = rows[np.argsort(samples.label[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(samples.label[ordered_rows])) + 1

@@ -20,13 +20,13 @@ NO_HASH = "0" * (BITS // 4)
 
 @dataclass(frozen=True)
 class Names:
-    """A column of few different texts. `codes` int32 (n,): places in `names`, which are in ascending order."""
+    """A column of few different texts. `codes` int32 (n,): indices into `names`, which are in ascending order."""
 
     names: list[str]
     codes: np.ndarray
 
     def code(self, name: str) -> int:
-        """Return the place of a name; -1 where it does not occur."""
+        """Return the index of a name; -1 where it does not occur."""
         return self.names.index(name) if name in self.names else -1
 
 
@@ -62,8 +62,8 @@ def read_columns(path: Path, locations: bool = False) -> Columns:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
-        places = [header.index(name) for name in READ]
-        return columns(([row[place] for place in places] for row in reader if row), locations)
+        indices = [header.index(name) for name in READ]
+        return columns(([row[position] for position in indices] for row in reader if row), locations)
 
 
 def columns(rows: Iterable[Sequence[str]], locations: bool = True) -> Columns:
@@ -129,7 +129,7 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
         ordered("hashed"),
         windows,
         ordered("pixels"),
-        [found[place] for place in order.tolist()] if found else [],
+        [found[position] for position in order.tolist()] if found else [],
     )
 
 

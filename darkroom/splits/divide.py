@@ -21,7 +21,7 @@ from darkroom.splits.assign import (
     assign,
     folds,
     limited,
-    places,
+    seeded_hashes,
 )
 from darkroom.splits.columns import Columns
 from darkroom.splits.corrections import ONLY_TRAINS
@@ -49,8 +49,8 @@ class SplitOptions:
 class Division:
     """Where the samples of an index went, in order of id.
 
-    `ids` S (n,); `split` int8 (n,), places in SPLITS; `fold` int32 (n,), -1 for none; `copy_of` int64 (n,), the place
-    of the sample that each copies, its own when it copies none.
+    `ids` S (n,); `split` int8 (n,), indices into SPLITS; `fold` int32 (n,), -1 for none; `copy_of` int64 (n,), the
+    index of the sample that each copies, its own when it copies none.
     """
 
     ids: np.ndarray
@@ -122,7 +122,7 @@ def _add(index: Columns, added: np.ndarray, division: Division, options: SplitOp
     """
     split, fold, copy_of = division.split, division.fold, division.copy_of
     split[added] = TRAIN
-    fold[added] = (places(options.seed, index.ids[added], "fold") * options.folds).astype(np.int32)
+    fold[added] = (seeded_hashes(options.seed, index.ids[added], "fold") * options.folds).astype(np.int32)
     if options.duplicates == "ignore":
         return
     rows = np.flatnonzero((split < DROPPED) | np.isin(np.arange(len(index)), added))
@@ -163,9 +163,9 @@ def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) ->
 
 
 def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:
-    """The sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the lowest id;
-    itself where there is no other. Where copies are dropped, one of an official test set comes before larger ones, then
-    one of a val set, and in the test set nothing is a copy: a benchmark's stays what it is."""
+    """Return the sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the
+    lowest id; itself where there is no other. Where copies are dropped, one of an official test set comes before
+    larger ones, then one of a val set, and in the test set nothing is a copy: a benchmark's stays what it is."""
     if duplicates == "ignore":
         return rows
     windows = index.windows[rows] if len(index.windows) else index.windows
@@ -180,8 +180,8 @@ def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.nda
 
 
 def _bound(index: Columns, rows: np.ndarray, copy_of: np.ndarray) -> np.ndarray:
-    """The first sample of each one's group, int64 (n,), where copies and groups among `rows` are joined: two groups
-    that share a picture become one."""
+    """Return the first sample of each one's group, int64 (n,), where copies and groups among `rows` are joined: two
+    groups that share a picture become one."""
     group = index.groups.codes[rows]
     named = rows[group != index.groups.code("")]
     first = np.zeros(len(index.groups.names), np.int64)

@@ -43,7 +43,8 @@ def near_threshold(hashes: np.ndarray) -> int:
 
 
 def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
-    """Pairs (m, 2) int64 of rows of `hashes`, one of which is near the other mirrored, turned or upside down, i < j."""
+    """Return pairs (m, 2) int64 of rows of `hashes`, one of which is near the other mirrored, turned or upside down,
+    i < j."""
     count, found = len(hashes), [np.empty((0, 2), np.int64)]
     for others in turned(hashes):
         pairs = near_pairs(np.concatenate([hashes, others]), threshold, TURNED_ORDERS)
@@ -72,22 +73,22 @@ def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.n
             # (4, b): a word of all is added up at once; `take` copies rows of 32 bytes, an index would go by numbers
             ordered = np.ascontiguousarray(words.take(block, axis=0).T)
             for step in range(1, min(NEIGHBOURS, len(block) - 1) + 1):
-                places = np.flatnonzero(_distances(ordered[:, :-step], ordered[:, step:]) <= threshold)
-                if len(places):
-                    one, other = block[places], block[places + step]
+                indices = np.flatnonzero(_distances(ordered[:, :-step], ordered[:, step:]) <= threshold)
+                if len(indices):
+                    one, other = block[indices], block[indices + step]
                     near.append(np.minimum(one, other) * count + np.maximum(one, other))
         found = np.unique(np.concatenate(near)) if len(near) > 1 else found
     return np.stack(np.divmod(found, max(1, count)), axis=1)
 
 
 def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The bits of `hashes` (n, BITS / 8) uint8 at the places `chosen` (KEY_BITS,), as numbers uint64 (n,), the first
-    the highest. What each value of each byte adds to the number is looked up."""
+    """Return the bits of `hashes` (n, BITS / 8) uint8 at the indices `chosen` (KEY_BITS,), as numbers uint64 (n,),
+    the first the highest. What each value of each byte adds to the number is looked up."""
     keys = np.empty(len(hashes), np.uint64)
     values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
     tables = np.zeros((ROBUST_BITS // 8, 256), np.uint64)
-    for place, bit in enumerate(chosen.tolist()):
-        tables[bit // 8] |= values[:, bit % 8] << np.uint64(KEY_BITS - 1 - place)
+    for index, bit in enumerate(chosen.tolist()):
+        tables[bit // 8] |= values[:, bit % 8] << np.uint64(KEY_BITS - 1 - index)
     for first in range(0, len(hashes), BLOCK):
         block = np.ascontiguousarray(hashes[first : first + BLOCK, : ROBUST_BITS // 8].T)
         key = np.zeros(block.shape[1], np.uint64)
@@ -104,7 +105,7 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Return the cluster of each sample: int64 (n,), the place of its first member; a sample without copies is its own.
+    """Return the cluster of each sample: int64 (n,), the index of its first member; a sample without copies is its own.
 
     `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
     `windows` as `hashes.from_text` gives them, or none at all, by which crops are found.
@@ -129,19 +130,20 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
 
 
 def as_bits(hashes: Sequence[str]) -> np.ndarray:
-    """Hex hashes as (n, BITS / 8) uint8."""
+    """Return hex hashes as (n, BITS / 8) uint8."""
     return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
 
 
 def _pairs_of_neighbours(order: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Pairs (m, 2) of places in `order` (n,) that stand beside each other and are the `same` bool (n,) as the one
-    before."""
+    """Return pairs (m, 2) of indices into `order` (n,) that stand beside each other and are the `same` bool (n,) as
+    the one before."""
     later = np.flatnonzero(same)
     return np.stack([order[later - 1], order[later]], axis=1)
 
 
 def order_by(key: np.ndarray, *ties: np.ndarray) -> np.ndarray:
-    """The places int64 (n,) in ascending order of `key` uint64 (n,), then of each of `ties` (n,), then of the place.
+    """Return the indices int64 (n,) in ascending order of `key` uint64 (n,), then of each of `ties` (n,), then of the
+    index.
 
     A stable sort of the keys alone takes several times as long: numpy sorts unstably with vector instructions, and what
     those leave undefined, the order of equal keys, is put right here. So the result is the same on every processor.
@@ -151,8 +153,8 @@ def order_by(key: np.ndarray, *ties: np.ndarray) -> np.ndarray:
     same = ordered[1:] == ordered[:-1]
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-        places = order[tied]
-        order[tied] = places[np.lexsort((places, *(tie[places] for tie in reversed(ties)), ordered[tied]))]
+        indices = order[tied]
+        order[tied] = indices[np.lexsort((indices, *(tie[indices] for tie in reversed(ties)), ordered[tied]))]
     return order
 
 
@@ -162,7 +164,7 @@ def prefixes(texts: np.ndarray) -> np.ndarray:
 
 
 def order_of_texts(texts: np.ndarray) -> np.ndarray:
-    """Return the places int64 (n,) of `texts` S (n,) in ascending order, equal ones in order of place."""
+    """Return the indices int64 (n,) of `texts` S (n,) in ascending order, equal ones in order of index."""
     return order_by(prefixes(texts), texts)
 
 
@@ -173,7 +175,8 @@ def equal_neighbours(ordered: np.ndarray) -> np.ndarray:
 
 
 def joined(count: int, pairs: np.ndarray) -> np.ndarray:
-    """The lowest place that each of `count` places is joined to by a chain of `pairs` int64 (m, 2): int64 (count,)."""
+    """Return the lowest index that each of `count` indices is joined to by a chain of `pairs` int64 (m, 2): int64
+    (count,)."""
     root = np.arange(count)
     one, other = pairs.reshape(-1, 2).T
     while True:

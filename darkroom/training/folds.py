@@ -80,7 +80,8 @@ def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Dat
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """metrics/crossval.json from each fold's `n` and scores: for each score its mean, standard deviation and interval.
+    """Return metrics/crossval.json from each fold's `n` and scores: for each score its mean, standard deviation and
+    interval.
 
     The interval is Student's t with the variance of Nadeau and Bengio (2003), (1/K + 1/(K-1)) s²: folds share most of
     what they learnt from, so s²/K alone would be too sure.

@@ -19,7 +19,8 @@ Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Weights (K,) float32 that make every class count the same: n / (present classes x its count), 0 when absent."""
+    """Return weights (K,) float32 that make every class count the same: n / (present classes x its count), 0 when
+    absent."""
     counts = np.bincount(labels, minlength=classes)
     present = counts > 0
     weights = np.zeros(classes, np.float32)
@@ -28,7 +29,8 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
-    """The mean over a batch of the cross entropy of logits (b, K) and labels (b,), weighted by class where asked.
+    """Return the mean over a batch of the cross entropy of logits (b, K) and labels (b,), weighted by class where
+    asked.
 
     A weighted sample counts `weight / b`, not `weight / (sum of the batch's weights)`: the gradient of a batch in parts
     is then the same as the gradient of the whole.
