@@ -236,11 +236,13 @@ def is_file(weights: str) -> bool:
 
 
 def preprocessing(backbone: str, weights: str) -> Preprocessing:
-    """Return the input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say.
+    """Return the input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say, and
+    for a backbone that is not known.
 
     A run's own weights carry their preprocessing; any other file is taken to want what the published weights of the
     backbone want. From scratch the size is the usual one, and mean and std are None.
     """
+    _require_known(backbone)
     if is_file(weights):
         own = facts_of(Path(weights))
         if own is not None:
@@ -250,6 +252,14 @@ def preprocessing(backbone: str, weights: str) -> Preprocessing:
         return published(backbone, weights).preprocessing
     usual = _usual(backbone)
     return replace(usual, mean=None, std=None) if weights == "none" else usual
+
+
+def _require_known(backbone: str) -> None:
+    if backbone.startswith(TIMM) or backbone in BACKBONES:
+        return
+    near = difflib.get_close_matches(backbone, BACKBONES, n=1, cutoff=0.5)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    raise WeightsError(f"backbone is {backbone!r}, expected {', '.join(list(BACKBONES)[:4])}, … or timm/NAME{hint}")
 
 
 def facts_of(path: Path) -> dict[str, Any] | None:

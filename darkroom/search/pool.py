@@ -74,6 +74,14 @@ class Pool:
         found[there] = ranks(names, self.chooses[there], seed) < share
         return found
 
+    def learnable(self) -> np.ndarray:
+        """Return which samples a head can know the class of, bool (n,): another fold has one of it to learn from."""
+        found = np.zeros(len(self), bool)
+        for number in sorted(set(self.fold.tolist()) - {-1}):
+            held = self.fold == number
+            found[held] = np.isin(self.labels[held], self.labels[~held & ~self.chooses])
+        return found
+
     def out_of_fold(
         self, recipe: Recipe, learn: np.ndarray | None = None, answer: np.ndarray | None = None
     ) -> np.ndarray:

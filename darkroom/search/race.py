@@ -22,11 +22,11 @@ from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment, torch_device
 from darkroom.images.framing import Framing
-from darkroom.model.backbones import is_file
+from darkroom.model.backbones import TIMM, is_file
 from darkroom.model.preprocessing import framing
 from darkroom.reporting.figures import save
 from darkroom.search import project
-from darkroom.search.entrants import PERMISSIVE, Entrant, Entry, RaceFile, discard, licence, read_race, shards_of
+from darkroom.search.entrants import PERMISSIVE, UNKNOWN, Entrant, Entry, RaceFile, discard, licence, read_race, shards_of
 from darkroom.search.experiment import Experiment, dvc, read, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
@@ -37,6 +37,7 @@ from darkroom.training.recipe import Recipe
 FOLDER = Path(".darkroom/races")
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the images
 FEW = 400  # images: with fewer, parts of them tell nothing
+INTERRUPTED = 130
 INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
 
 
@@ -65,6 +66,7 @@ class Race:
         self.entrants = self._entrants(file)
         self.out: list[Standing] = []
         self.seconds = 0.0  # for decoding and embedding
+        self.alone = 0  # images whose class no other fold has
 
     def _entrants(self, file: RaceFile) -> list[Entrant]:
         """Return the entrants; with them the body of params.yaml, if it has weights. Who cannot run is reported."""
@@ -102,6 +104,8 @@ class Race:
             best = min(standings, key=lambda standing: standing.rank)
             say(f"race: on {len(best.ids):,} images {best.name} leads with {best.accuracy:.1%}")
             if end == rounds[-1]:
+                if self.alone:
+                    say(f"race: {self.alone:,} images are left out: no other fold has one of their class to learn from")
                 break
             losers = lost(standings)
             for loser in losers:
@@ -137,8 +141,17 @@ class Race:
 
     def _judge(self, entrant: Entrant) -> Standing:
         pool = Pool(entrant.parts, self.labels, self.folds, self.val)
+        learnable = pool.learnable()
+        if not learnable.any():
+            raise DarkroomError(
+                f"no class of the {len(pool):,} images has two in different folds, so none can be cross-validated;"
+                " add images, or lower test_fraction"
+            )
+        answers = pool.out_of_fold(self.recipe)
+        answers[~learnable] = np.nan
+        self.alone = int((~learnable & (pool.fold >= 0)).sum())
         return Standing.of(
-            entrant.entry.name, pool.ids, pool.labels, pool.out_of_fold(self.recipe),
+            entrant.entry.name, pool.ids, pool.labels, answers,
             embed_rate=entrant.embedded / entrant.seconds, export_rate=1000 / entrant.latency,
             megabytes=entrant.megabytes, parameters=int(entrant.facts["parameters"]), licence=entrant.licence,
         )  # fmt: skip
@@ -195,7 +208,11 @@ def _look_at_test(race: Race, chosen: Entry) -> int:
 
 
 def _settings(chosen: Entry) -> dict[str, Any]:
-    return {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
+    found = {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
+    terms = licence(chosen)
+    if chosen.backbone.startswith(TIMM) and chosen.weights == "imagenet" and terms not in (*PERMISSIVE, UNKNOWN):
+        found["accept_license"] = terms  # as the race's file does, which let it enter
+    return found
 
 
 def _command(chosen: Entry) -> str:
@@ -205,7 +222,7 @@ def _command(chosen: Entry) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0: done; 1: the final evaluation failed."""
+    """Return 0: done; 1: the final evaluation failed; 130: stopped, goes on later."""
     parser = argparse.ArgumentParser(
         prog="darkroom race",
         description="Find the backbone that suits these images: cross-validated heads on parts of train and val.",
@@ -219,7 +236,11 @@ def main(arguments: list[str]) -> int:
     folder = root / FOLDER / (asked.file.stem if asked.file else "default")
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    race = Race(root, file, folder, runtime)
-    standings = race.run()
+    try:
+        race = Race(root, file, folder, runtime)
+        standings = race.run()
+    except KeyboardInterrupt:
+        say("race: stopped; the same command goes on from here")
+        return INTERRUPTED
     say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
     return conclude(race, standings, not asked.no_test)

@@ -12,8 +12,10 @@ WARMUP = 2  # epochs that every trial gets
 
 
 def count(space: Space) -> int:
-    """Return how many trials the sweep has."""
-    return len(space.grid()) if space.method == "grid" else space.trials
+    """Return how many trials the sweep has: no more than there are different ones."""
+    if space.method == "grid":
+        return len(space.grid())
+    return min(space.trials, space.combinations or space.trials)
 
 
 def choose(space: Space, number: int, done: list[Trial], running: Mapping[int, Params]) -> Params:

@@ -29,6 +29,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
+MOST_SHUFFLED = 10_000  # combinations that random trials go through in a shuffled order; of more, hardly one comes twice
 DIGITS = 4  # of a drawn number: a param is to be read and typed
 SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
 PLAIN = "a text, a finite number, true, false or null"
@@ -134,8 +135,19 @@ class Space(Strict):
         columns = [value.grid() if isinstance(value, Range) else value for value in self.params.values()]
         return [dict(zip(self.params, row, strict=True)) for row in itertools.product(*columns)]
 
+    @property
+    def combinations(self) -> int | None:
+        """How many different trials there are; None where a param has a range."""
+        lists = [value for value in self.params.values() if isinstance(value, list)]
+        return math.prod(map(len, lists)) if len(lists) == len(self.params) else None
+
     def draw(self, number: int) -> Params:
-        """Return the random trial of this number: a function of (seed, number), the same after a stop."""
+        """Return the random trial of this number: a function of (seed, number), the same after a stop.
+
+        Of choices alone no trial comes twice, for `number` below `combinations`.
+        """
+        if (count := self.combinations) is not None and count <= MOST_SHUFFLED:
+            return self.grid()[int(np.random.default_rng(self.seed).permutation(count)[number % count])]
         rng = np.random.default_rng([self.seed, number])
         return {
             key: value.at(rng.random()) if isinstance(value, Range) else value[int(rng.integers(len(value)))]

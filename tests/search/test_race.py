@@ -127,14 +127,20 @@ def project(tmp_path, monkeypatch) -> Path:
         path = tmp_path / f"pictures/{label}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 15.9).astype(np.uint8)).resize((28, 28)).save(path)
+    prepare(tmp_path)
+    monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
+    return tmp_path
+
+
+def prepare(folder: Path) -> None:
+    """Index and split the pictures in `folder`, and write the project's params."""
+    (folder / "params.schema.json").unlink(missing_ok=True)
     run_fetch()
     run_split()
     for name in ("corrections.csv", "params.schema.json"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, folder)
     text = (ROOT / "params.yaml").read_text().replace("sources/digits.yaml", "pictures")
-    (tmp_path / "params.yaml").write_text(text.replace("image_size: auto", "image_size: 28"))
-    monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
-    return tmp_path
+    (folder / "params.yaml").write_text(text.replace("image_size: auto", "image_size: 28"))
 
 
 def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(project, capsys):
@@ -168,6 +174,56 @@ def test_a_race_of_one_is_no_race_and_who_is_left_out_is_reported(project, capsy
     with pytest.raises(DarkroomError, match=r"a race needs two bodies, \d can run here"):
         race.Race(project, file, project, runtime.from_environment())
     assert "race: resnet18 (absent.pth) is left out: weights: absent.pth does not exist" in capsys.readouterr().err
+
+
+def test_a_name_that_no_backbone_has_is_left_out_with_the_nearest_one(project, capsys):
+    names = [Entry(backbone=name, weights="none") for name in ("resnet81", "lenet", "simple_cnn")]
+    begun = race.Race(project, RaceFile(backbones=names), project, runtime.from_environment())
+    assert "race: resnet81 (none) is left out: backbone is 'resnet81', expected" in (said := capsys.readouterr().err)
+    assert "did you mean `resnet18`?" in said
+    assert {entrant.entry.backbone for entrant in begun.entrants} == {"lenet", "simple_cnn"}
+
+
+def few_digits(project: Path, counts: dict[str, int]) -> race.Race:
+    """A race on so many pictures of each class."""
+    for folder in (project / "pictures").iterdir():
+        for path in sorted(folder.iterdir())[counts.get(folder.name, 0) :]:
+            path.unlink()
+        if folder.name not in counts:
+            folder.rmdir()
+    prepare(project)
+    names = [Entry(backbone="lenet", weights="none"), Entry(backbone="small_cnn", weights=str(WEIGHTS))]
+    return race.Race(project, RaceFile(backbones=names), project / "race", runtime.from_environment())
+
+
+def test_an_image_whose_class_no_other_fold_has_is_left_out_and_reported(project, capsys):
+    begun = few_digits(project, {"0": 30, "1": 30, "2": 2})  # of two images, one is for test
+    standings = begun.run()
+    classes = {begun.labels[name] for standing in standings for name in standing.ids}
+    assert classes == {"0", "1"}
+    assert "race: 1 images are left out: no other fold has one of their class to learn from" in capsys.readouterr().err
+
+
+def test_classes_of_two_images_cannot_be_raced_on(project):
+    begun = few_digits(project, {"0": 2, "1": 2, "2": 2})
+    with pytest.raises(DarkroomError, match="no class of the 3 images has two in different folds"):
+        begun.run()
+
+
+def test_a_race_that_was_stopped_says_how_to_go_on(project, monkeypatch, capsys):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(race, "require_split", lambda root: None)  # DVC has no part in this
+    monkeypatch.setattr(race.Race, "run", stop)
+    (project / "bodies.yaml").write_text(BODIES)
+    assert race.main(["bodies.yaml"]) == 130
+    assert "race: stopped; the same command goes on from here" in capsys.readouterr().err
+
+
+def test_a_licence_that_the_file_accepts_is_accepted_in_the_command_too():
+    chosen = Entry(backbone="timm/vit_small_patch16_dinov3", weights="imagenet")
+    assert "-S accept_license=dinov3-license" in race._command(chosen)
 
 
 def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, capsys):

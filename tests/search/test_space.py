@@ -49,6 +49,15 @@ def test_random_trials_are_a_function_of_the_seed_and_their_number(tmp_path):
     assert sum(params["lr"] < 0.00316 for params in first) in range(15, 36)  # half of them, on a logarithmic scale
 
 
+def test_random_trials_of_choices_alone_never_come_twice(tmp_path):
+    path = tmp_path / "bodies.yaml"
+    path.write_text("trials: 20\nparams: {head: [linear, mlp], lr: [0.1, 0.2, 0.3]}\n")
+    drawn = read_space(path, KNOWN)
+    assert count(drawn) == 6
+    assert len({str(choose(drawn, number, [], {})) for number in range(6)}) == 6
+    assert count(drawn.model_copy(update={"trials": 4})) == 4
+
+
 def finished(drawn: Space, count: int) -> list[Trial]:
     trials: list[Trial] = []
     for number in range(count):
