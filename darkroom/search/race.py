@@ -26,7 +26,17 @@ from darkroom.model.backbones import TIMM, is_file
 from darkroom.model.preprocessing import framing
 from darkroom.reporting.figures import save
 from darkroom.search import project
-from darkroom.search.entrants import PERMISSIVE, UNKNOWN, Entrant, Entry, RaceFile, discard, licence, read_race, shards_of
+from darkroom.search.entrants import (
+    PERMISSIVE,
+    UNKNOWN,
+    Entrant,
+    Entry,
+    RaceFile,
+    discard,
+    licence,
+    read_race,
+    shards_of,
+)  # fmt: skip
 from darkroom.search.experiment import Experiment, dvc, read, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table

@@ -29,7 +29,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
-MOST_SHUFFLED = 10_000  # combinations that random trials go through in a shuffled order; of more, hardly one comes twice
+MOST_SHUFFLED = 10_000  # combinations that random trials go through in a shuffled order; of more, few come twice
 DIGITS = 4  # of a drawn number: a param is to be read and typed
 SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
 PLAIN = "a text, a finite number, true, false or null"

@@ -214,7 +214,7 @@ def test_a_race_that_was_stopped_says_how_to_go_on(project, monkeypatch, capsys)
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(race, "require_split", lambda root: None)  # DVC has no part in this
+    monkeypatch.setattr(race, "require_split", lambda _: None)  # DVC has no part in this
     monkeypatch.setattr(race.Race, "run", stop)
     (project / "bodies.yaml").write_text(BODIES)
     assert race.main(["bodies.yaml"]) == 130
