@@ -84,7 +84,8 @@ def _readings(images: list[str]) -> dict[str, Counter[str]]:
             del labels[label]  # test1/7.jpg beside train/cat.7.jpg
         few = 2 <= len(labels) <= max(2, labels.total() // FEWEST)
         known = any(first_part(label).lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
-        known |= all(is_container(label) or HASH.fullmatch(label) for label in labels)  # `patient01_7.jpg`
+        if labels and all(is_container(label) or HASH.fullmatch(label) for label in labels):
+            return {}  # `patient01_benign_7.jpg`: the person comes first, and so no reading is sure
         if whole and few and not known and not any(len(labels) == len(other) for other in found.values()):
             found[pattern] = labels
     return found

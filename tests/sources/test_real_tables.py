@@ -267,6 +267,7 @@ NAMES = {
     "short hashes first": ("{a1b2,c3d4}-{1..4}-x.jpg", "!cannot tell where the labels are", ""),
     "frames of videos": ("{walk,run}_frame{0001..0006}.jpg", "!cannot tell where the labels are", ""),
     "persons first": ("subject{01,02}.{happy,sad,wink,calm}.jpg", "!cannot tell where the labels are", ""),
+    "persons before labels": ("patient{1..3}_{benign,malignant}_{1..4}.jpg", "!cannot tell where the labels are", ""),
     "programs first": ("{Screenshot,Photo}~2020-{1..6}.png", "!cannot tell where the labels are", ""),
     "an at sign": ("{cat,dog}@{1..6}.jpg", "cat 6, dog 6", ""),
     "a word behind the number": ("{cat,dog}_{1..4}_small.jpg", "cat 4, dog 4", ""),
