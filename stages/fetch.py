@@ -1,12 +1,12 @@
 """Find, verify and index the labelled images that `source` names -> data/raw, data/index.csv."""
 
-import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.errors import SourceError
+from darkroom.core.git import git_output
 from darkroom.core.params import load, param
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
@@ -90,8 +90,7 @@ def _say_what_copies_lack(source: Path) -> None:
     """Say how an experiment that runs in a copy of what Git knows finds a source that Git does not know."""
     if source.is_absolute() or not source.exists() or Path(f"{str(source).rstrip('/')}.dvc").exists():
         return
-    listed = subprocess.run(["git", "ls-files", "--", source], capture_output=True, check=False)
-    if listed.returncode == 0 and not listed.stdout:
+    if git_output(Path(), "ls-files", "--", str(source)) == b"":
         say(f"note: Git does not know {source}: `dvc exp run --queue` and `--temp`, which run in a copy of what it "
             f"knows, need `-C {source}`, or `-S source={source.absolute()}`")  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Count how often a test set has been looked at: what is chosen among many by it looks better there than it is."""
 
 import hashlib
-import subprocess
 from pathlib import Path
 
+from darkroom.core.git import git_output
 from darkroom.metrics.predictions import KEYS
 
 PREDICTIONS = "plots/predictions.csv"
@@ -21,7 +21,8 @@ def looks(root: Path) -> int:
     if not path.exists():
         return 0
     here = path.read_bytes()
-    raw = _git(root, "log", "--all", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", PREDICTIONS)
+    history = ("log", "--all", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", PREDICTIONS)
+    raw = git_output(root, *history) or b""
     versions = dict.fromkeys(line.split()[3] for line in raw.decode().splitlines() if line.startswith(":"))
     names = [name for name in versions if name.strip("0")][:MOST]
     asked, found = _images(here), {hashlib.sha256(here).digest()}
@@ -49,7 +50,8 @@ def _images(text: bytes) -> frozenset[bytes]:
 
 def _contents(root: Path, names: list[str]) -> list[bytes]:
     """Return the contents of Git's objects `names`."""
-    output, found = _git(root, "cat-file", "--batch", given="".join(f"{name}\n" for name in names)), []
+    asked = "".join(f"{name}\n" for name in names).encode()
+    output, found = git_output(root, "cat-file", "--batch", given=asked) or b"", []
     while output:
         head, _, rest = output.partition(b"\n")
         if head.endswith(b" missing"):  # of a shallow clone
@@ -59,8 +61,3 @@ def _contents(root: Path, names: list[str]) -> list[bytes]:
         found.append(rest[:size])
         output = rest[size + 1 :]
     return found
-
-
-def _git(root: Path, *arguments: str, given: str = "") -> bytes:
-    """Return what Git prints; nothing where it fails, as outside of a repository."""
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, input=given.encode()).stdout

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError, SourceError
+from darkroom.core.git import git
 from darkroom.core.params import read_yaml
 from darkroom.reporting.runs import LOCK, PARAMS
-from darkroom.reproduction.results import git
 
 KEPT = ".dvc/tmp"
 RWLOCK = ".dvc/tmp/rwlock"  # who reads and writes which output; DVC writes it in place

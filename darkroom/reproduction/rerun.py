@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.git import git
 from darkroom.core.params import read_yaml
 from darkroom.reporting.runs import LOCK
-from darkroom.reproduction.results import git, stages_of
+from darkroom.reproduction.results import stages_of
 
 LAST_LINES = 15
 

@@ -2,12 +2,12 @@
 
 import io
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.reporting.runs import LOCK, METRICS, PREDICTIONS, CompareError, Revision, locked_md5, md5
 
@@ -48,14 +48,6 @@ def of_revision(revision: str, root: Path) -> Results:
         raise DarkroomError(f"{revision} ({sha}) holds no {LOCK}; run `dvc repro` there, and commit what it wrote")
     stages = stages_of(lock, sha)
     return _results(sha, stages, metrics, run, _answers(reader, stages))
-
-
-def git(root: Path, *arguments: str) -> str:
-    """Return git's output, without the last newline. Raises DarkroomError with git's reason."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DarkroomError(f"git {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
-    return done.stdout.rstrip("\n")
 
 
 def _results(

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions
 from darkroom.reproduction.differences import Difference, first, outputs
 from darkroom.reproduction.rerun import remove, rerun
-from darkroom.reproduction.results import Results, git, of_folder, of_revision
+from darkroom.reproduction.results import Results, of_folder, of_revision
 
 CANNOT = 2
 SHOWN = 8

@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from darkroom.core.git import git
 from darkroom.reporting.runs import Revision
-from darkroom.reproduction.results import git
 from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial

@@ -1,11 +1,11 @@
 """What decides a trial beside its own params: the project's other params, its code and its data, read through DVC."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkroom.core.git import git_output
 from darkroom.core.params import read_yaml
 from darkroom.search.space import Params, Space, SweepError
 
@@ -46,11 +46,11 @@ def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
             path.is_absolute()
             or ".." in path.parts
             or not (root / path).exists()
-            or _git(root, "ls-files", "--", value)
+            or git_output(root, "ls-files", "--", value)
         ):
             continue
         name = path.as_posix()
-        if not _git(root, "check-ignore", "--", value):
+        if not git_output(root, "check-ignore", "--", value):
             raise SweepError(
                 f"{name} is neither in Git nor ignored, and DVC would commit it to Git with every trial; add the line"
                 f" `/{name}` to .gitignore, or run `dvc add {name}`"
@@ -97,11 +97,6 @@ def state(root: Path, space: Space, params: Params, target: str | None) -> dict[
     except DvcException as error:
         raise SweepError(f"DVC cannot read the pipeline: {error}; make `dvc status` work first") from error
     return found
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """Return what Git prints; "" also where it finds nothing, which `check-ignore` calls an error."""
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True).stdout.strip()
 
 
 def _size(path: Path) -> int:
