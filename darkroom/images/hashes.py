@@ -70,11 +70,11 @@ def hash_of(grey: np.ndarray) -> str:
 
 
 def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the hashes (n, BITS / 8) of the mirrored, turned and transposed pictures of `hashes`, seven times.
+    """Yield the hashes (n, BITS / 8) of the mirrored, turned and transposed pictures of `hashes`, and of the negatives.
 
     A mirror image has the same spectrum with the signs of the odd frequencies of one direction changed, a transposed
-    picture the transposed spectrum: no picture is decoded again. Four frequencies of 256 have no transposed one in the
-    hash; their bits stay zero.
+    picture the transposed spectrum, a negative the opposite of each sign: no picture is decoded again. Four
+    frequencies of 256 have no transposed one in the hash; their bits stay zero.
     """
     down, across = ORDER // FREQUENCIES, ORDER % FREQUENCIES
     place = {frequency: bit for bit, frequency in enumerate(ORDER.tolist())}
@@ -86,6 +86,7 @@ def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
             if spectrum is transposed or upside_down or mirrored:
                 changed = (upside_down * down + mirrored * across) % 2 == 1
                 yield np.packbits(spectrum ^ changed, axis=1)
+    yield ~hashes
 
 
 def window_hashes(grey: np.ndarray) -> np.ndarray:

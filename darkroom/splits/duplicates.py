@@ -43,7 +43,7 @@ def near_threshold(hashes: np.ndarray) -> int:
 
 
 def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
-    """Return pairs (m, 2) int64 of rows of `hashes`, one of which is near the other mirrored, turned or upside down,
+    """Return pairs (m, 2) int64 of rows of `hashes`, one of which is near the other turned, mirrored or negative,
     i < j."""
     count, found = len(hashes), [np.empty((0, 2), np.int64)]
     for others in turned(hashes):

@@ -2,10 +2,11 @@
 
 import io
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 from scipy.fft import dctn
 
 from darkroom.images.fingerprints import fingerprints, perceptual_hash
@@ -152,16 +153,17 @@ CUTS = {
 
 
 TURNS = tuple(Image.Transpose)
+TURNED = {turn.name: partial(Image.Image.transpose, method=turn) for turn in TURNS} | {"negative": ImageOps.invert}
 
 
 def hashes_of(images: list[Image.Image]) -> np.ndarray:
     return as_bits([perceptual_hash(saved(image)) for image in images])
 
 
-@pytest.mark.parametrize("turn", TURNS, ids=lambda turn: turn.name)
-def test_a_copy_that_is_mirrored_or_turned_is_joined_to_its_picture_and_to_no_other(turn):
+@pytest.mark.parametrize("turn", TURNED.values(), ids=TURNED)
+def test_a_copy_that_is_mirrored_or_turned_or_a_negative_is_joined_to_its_picture_and_to_no_other(turn):
     originals = list(photos()[:12])
-    copies = [image.transpose(turn).resize((150, 110)) for image in originals]
+    copies = [turn(image).resize((150, 110)) for image in originals]
     every = hashes_of([*originals, *copies])
     assert turned_pairs(every, MOST).tolist() == [[row, 12 + row] for row in range(12)]
     joined = clusters(np.array([str(row) for row in range(24)], "S"), every, np.ones(24, bool), np.empty((0, 11, 16)))
@@ -176,7 +178,7 @@ def test_the_hash_of_each_turned_picture_is_known_without_decoding_it():
         min(int(np.bitwise_count(np.frombuffer(one, np.uint8) ^ other).sum()) for one in known) for other in decoded
     ]
     assert max(near) <= 32  # a stranger is 128 away, and a copy up to 64
-    assert len(known) == 7
+    assert len(known) == 8  # and of the negative
 
 
 def test_a_symmetric_picture_and_turned_digits_have_no_copy():
