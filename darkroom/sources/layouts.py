@@ -1,22 +1,18 @@
 """Where the labels are: class folders, file names or a table. `read_layout` finds out, or says why not."""
 
-import errno
-import os
 import re
 import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
 
-from darkroom.core.errors import BadImage, SourceError
-from darkroom.images.formats import SUFFIXES, what_is_wrong
+from darkroom.core.errors import SourceError
+from darkroom.images.formats import SUFFIXES
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
 from darkroom.sources.columns import UNASSIGNED
 from darkroom.sources.containers import Mounted
 from darkroom.sources.encodings import few_of, printable
-from darkroom.sources.extents import Extent
 from darkroom.sources.file_names import names_are_labels, read_names
 from darkroom.sources.folder_names import masked_stem, strict_split
-from darkroom.sources.frames import UNREAD
 from darkroom.sources.labels import (
     SHOWN,
     Labelled,
@@ -28,10 +24,10 @@ from darkroom.sources.labels import (
 )
 from darkroom.sources.rows import read_tables
 from darkroom.sources.sidecars import with_split_lists
+from darkroom.sources.survey import hint_of_suffixes, hints_of_unread, seen
 from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
 
-LOOKED_AT = 20
 # What file managers put behind a second folder of a name, and people to say what was done to its pictures.
 COPY = re.compile(
     r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|resized|cropped|small)$"
@@ -52,7 +48,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     name = found.layout
     if not found.samples:
         why = "".join(f"; {note}" for note in found.notes)
-        raise SourceError(f"{tree.path}: layout {name} finds no labelled image{why}; {_seen(tree, images)}")
+        raise SourceError(f"{tree.path}: layout {name} finds no labelled image{why}; {seen(tree, images)}")
     found.notes += [unread_table] if unread_table else []
     found.samples.sort(key=lambda sample: sample.location)
     if not any(sample.group for sample in found.samples):  # no column of a table was meant
@@ -81,7 +77,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     labels = {sample.label for sample in found.samples}
     if len(labels) < 2:
         raise SourceError(f"{tree.path}: layout {name} finds one class only, {labels.pop()!r}, and a classifier needs "
-                          f"two; {_seen(tree, images)}")  # fmt: skip
+                          f"two; {seen(tree, images)}")  # fmt: skip
     return found
 
 
@@ -137,10 +133,11 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
         raise SourceError(f"{tree.path} holds archives and no images: {few_of(archives)}; unpack them into one folder, "
                           "or set `source` to one of them")  # fmt: skip
     if not images:
-        raise SourceError(f"{tree.path} holds no images; {_seen(tree, images)}.{''.join(_hints_of_unread(tree))}")
+        hint = hint_of_suffixes(tree) + "".join(hints_of_unread(tree))
+        raise SourceError(f"{tree.path} holds no images; {seen(tree, images)}.{hint}")
     if options.class_level == "auto" and isinstance(tree, Mounted) and tree.numbered and _are_flat(images):
         raise SourceError(f"{tree.path}: its archives are called like numbered parts of one set, without class folders "
-                          f"or labels beside the images ({_seen(tree, images)}); if each archive is a class, set "
+                          f"or labels beside the images ({seen(tree, images)}); if each archive is a class, set "
                           "`class_level: 1` in params.yaml")  # fmt: skip
     if options.class_level != "auto" or has_class_folders(images):
         return "folders"
@@ -149,10 +146,13 @@ def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions,
     hints = [
         f" The table {table.removeprefix('The table ')}." if table else "",
         _hint_of_folders(images),
-        *_hints_of_unread(tree),
+        f" {len(archives)} archives are not opened, since images lie beside them: {few_of(archives)}; unpack them."
+        if archives
+        else "",
+        *hints_of_unread(tree),
     ]
     raise SourceError(
-        f"{tree.path}: cannot tell where the labels are; {_seen(tree, images)}. Say it in params.yaml: "
+        f"{tree.path}: cannot tell where the labels are; {seen(tree, images)}. Say it in params.yaml: "
         "`layout: folders` (one folder a class), `layout: names` with a `label_pattern` (a regular expression whose "
         f"first group is the label), or `layout: csv` (a table beside them).{''.join(hints)}"
     )
@@ -168,12 +168,6 @@ def _hint_of_folders(images: list[str]) -> str:
                 "classes, set their `class_level`.")  # fmt: skip
     folder = str(PurePosixPath(images[0]).parent)
     return f" All lie in {folder}: if that is a class, a second one is missing." if shared_depth(images) else ""
-
-
-def _hints_of_unread(tree: Tree) -> list[str]:
-    """Return what to do about files that may hold labels or images and are not read."""
-    unread = {name: UNREAD[suffix] for name in tree.files if (suffix := PurePosixPath(name).suffix.lower()) in UNREAD}
-    return [f" {printable(name)} is not read: {advice}." for name, advice in sorted(unread.items())[:3]]
 
 
 def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, labelled: list[Sample]) -> str:
@@ -274,30 +268,3 @@ def _as_it_looks(label: str) -> str:
     """Return a label with one spelling of what looks alike: é as one sign or two, a wide ａ, signs without a width."""
     composed = unicodedata.normalize("NFKC", label)
     return "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")
-
-
-def _seen(tree: Tree, images: list[str]) -> str:
-    """Return what lies there, for the person who has to say what it means."""
-    if not tree.files:
-        return "it is empty"
-    kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
-    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
-    few = ", ".join(map(printable, (images or tree.files)[:3]))
-    return f"it holds {len(tree.files)} files ({shown}), such as {few}{_mistakes(tree, images or tree.files)}"
-
-
-def _mistakes(tree: Tree, names: list[str]) -> str:
-    """Return what some of the files really are, when they are nothing that their names say."""
-    looked_at = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
-    found = Counter(map(_mistake, (extent for _, extent in tree.extents(looked_at))))
-    del found[""]
-    return "".join(f"; {count} of {len(looked_at)} files looked at: {known}" for known, count in found.most_common())
-
-
-def _mistake(extent: Extent) -> str:
-    try:
-        return what_is_wrong(extent.read())
-    except BadImage as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot be read: {os.strerror(error.errno or errno.EIO)}"

@@ -9,6 +9,8 @@ from darkroom.core.errors import SourceError
 from darkroom.sources.labels import LayoutOptions, Sample
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
+from tests.images.pictures import class_folders
+from tests.sources.planting import plant, read
 
 
 def tree_of(root, *names, **texts):
@@ -158,6 +160,20 @@ def test_a_table_with_other_columns_lists_them(tmp_path):
         found(tmp_path, "1.jpg", options=LayoutOptions(layout="csv"), labels__csv="a,b\n1,cat\n")
     with pytest.raises(SourceError, match="has no column 'patient' to group by; it has id, label"):
         found(tmp_path, "1.jpg", "2.jpg", options=LayoutOptions(group_by="patient"), t__csv="id,label\n1,a\n2,b\n")
+
+
+def test_pictures_without_a_suffix_are_recognised_by_their_bytes(tmp_path):
+    class_folders(tmp_path, each=2)
+    for path in tmp_path.rglob("*.jpg"):
+        path.rename(path.with_suffix(""))
+    with pytest.raises(SourceError, match=r"4 of 4 are pictures by their bytes: give them a suffix, such as .jpg"):
+        read(tmp_path)
+
+
+def test_an_archive_beside_one_class_folder_is_named(tmp_path):
+    plant(tmp_path, "cat dog.zip")
+    with pytest.raises(SourceError, match=r"1 archives are not opened, since images lie beside them: dog.zip; unpack"):
+        read(tmp_path)
 
 
 def test_real_folders_are_understood(shared):

@@ -1,0 +1,70 @@
+"""What lies in a tree, said to the person who has to say what it means: kinds of files, and what some really are."""
+
+import errno
+import os
+from collections import Counter
+from pathlib import PurePosixPath
+
+from darkroom.core.errors import BadImage
+from darkroom.images.formats import what_is_wrong
+from darkroom.images.headers import upright_size
+from darkroom.sources.encodings import printable
+from darkroom.sources.extents import Extent
+from darkroom.sources.frames import UNREAD
+from darkroom.sources.labels import SHOWN
+from darkroom.sources.trees import Tree
+
+LOOKED_AT = 20  # files
+
+
+def seen(tree: Tree, images: list[str]) -> str:
+    """Return what lies there, for the person who has to say what it means."""
+    if not tree.files:
+        return "it is empty"
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN))
+    few = ", ".join(map(printable, (images or tree.files)[:3]))
+    return f"it holds {len(tree.files)} files ({shown}), such as {few}{_mistakes(tree, images or tree.files)}"
+
+
+def hint_of_suffixes(tree: Tree) -> str:
+    """Return what to do where files are pictures without a suffix of pictures."""
+    looked_at = _some(tree.files)
+    pictures = sum(_is_picture(extent) for _, extent in tree.extents(looked_at))
+    return f" {pictures} of {len(looked_at)} are pictures by their bytes: give them a suffix, such as .jpg." * (
+        pictures > 0
+    )
+
+
+def hints_of_unread(tree: Tree) -> list[str]:
+    """Return what to do about files that may hold labels or images and are not read."""
+    unread = {name: UNREAD[suffix] for name in tree.files if (suffix := PurePosixPath(name).suffix.lower()) in UNREAD}
+    return [f" {printable(name)} is not read: {advice}." for name, advice in sorted(unread.items())[:3]]
+
+
+def _mistakes(tree: Tree, names: list[str]) -> str:
+    """Return what some of the files really are, when they are nothing that their names say."""
+    looked_at = _some(names)
+    found = Counter(map(_mistake, (extent for _, extent in tree.extents(looked_at))))
+    del found[""]
+    return "".join(f"; {count} of {len(looked_at)} files looked at: {known}" for known, count in found.most_common())
+
+
+def _mistake(extent: Extent) -> str:
+    try:
+        return what_is_wrong(extent.read())
+    except BadImage as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
+
+
+def _is_picture(extent: Extent) -> bool:
+    try:
+        return upright_size(extent.read()) != (0, 0)
+    except (BadImage, OSError):
+        return False
+
+
+def _some(names: list[str]) -> list[str]:
+    return names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
