@@ -25,6 +25,8 @@ NAMES = {np.dtype(kind): name for name, kind in {
 }.items()}  # fmt: skip
 PIECE = 1 << 22
 TYPES = {name: kind for kind, name in NAMES.items()}
+MAX_HEADER = 100_000_000  # bytes, as the format's own library
+SHOWN = 100  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,19 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
     with suppress(AttributeError, OSError):  # where the system knows of no large pages for files
         whole.madvise(mmap.MADV_HUGEPAGE)
     raw = np.frombuffer(whole, np.uint8)[start:]
-    try:
-        return {
-            name: raw[slice(*facts["data_offsets"])].view(TYPES[facts["dtype"]]).reshape(facts["shape"])
-            for name, facts in tensors.items()
-        }
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a safetensors file that can be mapped ({error})") from error
+    found = {}
+    for name, facts in tensors.items():
+        try:
+            kind, (first, last) = np.dtype(TYPES[facts["dtype"]]), facts["data_offsets"]
+            shape = tuple(facts["shape"])
+            whole_numbers = all(type(number) is int and number >= 0 for number in (first, last, *shape))
+        except (KeyError, TypeError, ValueError):
+            whole_numbers = False
+        if not whole_numbers or last > len(raw) or last - first != kind.itemsize * math.prod(shape):
+            told = f"{name[:SHOWN]}: {json.dumps(facts)[:SHOWN]}"
+            raise ValueError(f"{path}: not a safetensors file that can be mapped ({told})")
+        found[name] = raw[first:last].view(kind).reshape(shape)
+    return found
 
 
 def where(path: Path, name: str) -> int:
@@ -115,8 +123,20 @@ def facts(path: Path) -> dict[str, Any] | None:
 
     Raises OSError, or ValueError for a damaged file.
     """
-    text = _header(path)[0].get("__metadata__", {}).get("json")
-    return None if text is None else json.loads(text)
+    about = _header(path)[0].get("__metadata__", {})
+    if not isinstance(about, dict) or not isinstance(about.get("json", ""), str):
+        raise ValueError(f"{path}: its metadata are {json.dumps(about)[:SHOWN]}, expected texts by name")
+    found = _parsed(path, about["json"]) if "json" in about else None
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"{path}: its facts are {json.dumps(found)[:SHOWN]}, expected an object")
+    return found
+
+
+def _parsed(path: Path, text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{path}: its header is nested too deep") from error
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -125,7 +145,9 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= path.stat().st_size - 8:
             raise ValueError(f"{path}: not a whole safetensors file")
-        header = json.loads(file.read(length))
+        if length > MAX_HEADER:
+            raise ValueError(f"{path}: a header of {length:,} bytes; at most {MAX_HEADER:,} are read")
+        header = _parsed(path, file.read(length))
     if not isinstance(header, dict):
         raise ValueError(f"{path}: not a safetensors file")
     return header, 8 + length

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import yaml
 
 MOST_NESTED = 50  # no file of this project comes near; the composer recurses once a level
+MOST_REPEATED = 1_000_000  # characters that aliases stand for: nine lines of nine aliases each stand for gigabytes
 INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 
@@ -61,7 +62,7 @@ Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 def parse(text: str) -> Any:
     """Return the value of one YAML document. Raises YAMLError with the reason and the line."""
     try:
-        _check_nesting(text)
+        _check_size(text)
         return yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
     except yaml.YAMLError as error:
         raise YAMLError(" ".join(str(error).split())[:300]) from error
@@ -77,12 +78,30 @@ def read(path: Path) -> Any:
         raise YAMLError(f"not UTF-8 at byte {error.start}") from error
 
 
-def _check_nesting(text: str) -> None:
-    depth = 0
+def _check_size(text: str) -> None:
+    """Raise YAMLError for a text whose aliases unpack to very much, or that is nested very deep."""
+    sizes: dict[str, int] = {}  # of what has an anchor, in characters and collections
+    begun: list[tuple[str | None, int]] = []  # the anchors of the open collections, and `size` where each began
+    size = repeated = 0
     for event in yaml.parse(text, Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MOST_NESTED:
+        if isinstance(event, yaml.AliasEvent):
+            alias = event.anchor or ""
+            if alias not in sizes:
+                raise YAMLError(f"`*{alias[:100]}` names nothing that ends before it")
+            size += sizes[alias]
+            repeated += sizes[alias]
+            if repeated > MOST_REPEATED:
+                raise YAMLError(f"aliases repeat more than {MOST_REPEATED:,} characters")
+        elif isinstance(event, yaml.ScalarEvent):
+            size += len(event.value) + 1
+            if event.anchor:
+                sizes[event.anchor] = len(event.value) + 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            begun.append((event.anchor, size))
+            size += 1
+            if len(begun) > MOST_NESTED:
                 raise YAMLError(f"collections are nested more than {MOST_NESTED} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            anchor, before = begun.pop()
+            if anchor:
+                sizes[anchor] = size - before

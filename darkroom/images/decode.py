@@ -23,6 +23,8 @@ from darkroom.images.formats import (
     MAX_WIDE_PIXELS,
     SCAN_PIXELS,
     WIDE,
+    TooManyParts,
+    check_parts,
     open_picture,
     quiet,
     what_is_wrong,
@@ -117,6 +119,10 @@ def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) ->
     side = framing.short_side if framing.resize == "crop" else framing.size
     if data[:2] != JPEG:
         return _pillow(data, side, framing.levels)
+    try:
+        check_parts(io.BytesIO(data))
+    except TooManyParts as error:
+        raise _problem(data, error) from error
     orientation = jpeg_orientation(data)
     pixels = _jpeg(data, framing, detail, grey)
     if pixels is None:
@@ -182,6 +188,8 @@ def _problem(data: bytes, error: Exception) -> Exception:
 
 
 def _reason(data: bytes, error: Exception) -> str:
+    if isinstance(error, TooManyParts):
+        return f"too many parts: {error}"
     if isinstance(error, Image.DecompressionBombError):
         return "too large: more pixels than fit in memory"
     known = what_is_wrong(data)

@@ -44,6 +44,12 @@ MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coeffici
 # counted is scans times pixels; for a scan of few pixels, its tables cost as much as SCAN_PIXELS of them.
 MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 
+# Pillow reads some parts of a file one by one in Python, and some so that each copies all before it. Encoders write
+# some hundreds of segments before a JPEG's pixels at most, and a few other chunks than pixels into a PNG.
+MAX_SEGMENTS, MAX_CHUNKS, MAX_OTHER_CHUNKS, MAX_TILES, MAX_COMMENTS = 2_000, 100_000, 5_000, 100_000, 1_000
+FRAMES = (b"IDAT", b"fdAT", b"fcTL")  # chunks of pixels
+PLAIN_PPM = (b"P1", b"P2", b"P3")
+
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
 # Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
@@ -66,21 +72,77 @@ GZIP = b"\x1f\x8b"
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Open a picture of one of FORMATS with Pillow, its pixels still unread. Raises what Pillow raises."""
+    """Open a picture of one of FORMATS with Pillow, its pixels still unread.
+
+    Raises what Pillow raises, and TooManyParts for a file that would keep it busy before it comes to the pixels.
+    """
     head = file.read(64)
-    file.seek(0)
+    check_parts(file)
     if head[4:8] == b"ftyp":
         brands = head[8 : int.from_bytes(head[:4], "big")]
         if any(brand in brands for brand in HEIF_BRANDS) and not any(brand in brands for brand in AVIF_BRANDS):
             _register_heif()
             return Image.open(file, formats=("HEIF",))
     try:
-        return Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
+        if len(getattr(image, "tile", ())) > MAX_TILES:
+            raise TooManyParts(f"more than {MAX_TILES:,} strips or tiles")
+        return image
+    except TooManyParts:
+        raise
     except (ValueError, UnidentifiedImageError):
         if head[:8] != PNG:
             raise
     file.seek(0)
     return Image.open(io.BytesIO(_without_metadata(file.read())), formats=FORMATS)
+
+
+class TooManyParts(ValueError):
+    """Report a file of so many parts that no encoder has written it; str(error) says of which."""
+
+
+def check_parts(file: BinaryIO) -> None:
+    """Raise TooManyParts for a JPEG, PNG or plain PPM of more parts than encoders write; the file is rewound."""
+    file.seek(0)
+    head = file.read(8)
+    if head[:2] == b"\xff\xd8":
+        _check_segments(file)
+    elif head == PNG:
+        _check_chunks(file)
+    elif head[:2] in PLAIN_PPM and file.read().count(b"#") > MAX_COMMENTS:
+        raise TooManyParts(f"more than {MAX_COMMENTS:,} comments")
+    file.seek(0)
+
+
+def _check_segments(file: BinaryIO) -> None:
+    """Walk to a JPEG's first scan as Pillow does: it goes on after a marker of an end, and over fill bytes."""
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        file.seek(position)
+        part = file.read(4)
+        if len(part) < 4 or part[0] != 0xFF or part[1] == 0xDA:
+            return
+        if part[1] == 0xFF:
+            position += 1
+        elif part[1] == 0 or 0xD0 <= part[1] <= 0xD9:  # without a length
+            position += 2
+        else:
+            position += 2 + int.from_bytes(part[2:], "big")
+    raise TooManyParts(f"more than {MAX_SEGMENTS:,} segments before the pixels")
+
+
+def _check_chunks(file: BinaryIO) -> None:
+    position, others = 8, 0
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        part = file.read(8)
+        if len(part) < 8 or part[4:] == b"IEND":
+            return
+        others += part[4:] not in FRAMES
+        if others > MAX_OTHER_CHUNKS:
+            raise TooManyParts(f"more than {MAX_OTHER_CHUNKS:,} chunks besides pixels")
+        position += 12 + int.from_bytes(part[:4], "big")
+    raise TooManyParts(f"more than {MAX_CHUNKS:,} chunks")
 
 
 def _without_metadata(data: bytes) -> bytes:

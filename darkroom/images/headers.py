@@ -10,7 +10,7 @@ import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from darkroom.core.errors import NoMemory
-from darkroom.images.formats import MAX_SCANNED_PIXELS, PNG, SCAN_PIXELS, open_picture, quiet
+from darkroom.images.formats import MAX_SCANNED_PIXELS, MAX_SEGMENTS, PNG, SCAN_PIXELS, open_picture, quiet
 
 JPEG = b"\xff\xd8"
 ORIENTATION = 0x0112  # the EXIF tag
@@ -133,9 +133,11 @@ def picture_orientation(image: Image.Image) -> int:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start, end of the content) of each segment of a JPEG's header, up to its first scan."""
+    """Yield (marker, start, end of the content) of the first segments of a JPEG's header, up to its first scan."""
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    for _ in range(MAX_SEGMENTS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            return
         marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
             position += 1

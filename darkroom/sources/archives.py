@@ -25,7 +25,8 @@ MAX_NESTED = 1 << 40
 MAX_MEMBERS = 20_000_000
 DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
-SLIPS = (ValueError, TypeError, NotImplementedError, struct.error)  # what the readers also raise on damaged headers
+# What the readers also raise on damaged headers: one that describes a header that describes a header … is too deep.
+SLIPS = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError, struct.error)
 
 
 def is_junk(name: str) -> bool:

@@ -60,17 +60,24 @@ class Extent:
                 out.write(self.read())
                 return
             reader = zlib.decompressobj(-zlib.MAX_WBITS) if self.unpacked >= 0 else None
-            crc, left = 0, self.size
+            crc, left, most = 0, self.size, max(self.size if not reader else 0, self.unpacked)
             with _opened(self.path) as file:
                 file.seek(self.start)
-                while left and (packed := file.read(min(left, PIECE))):
-                    left -= len(packed)
-                    piece = reader.decompress(packed) if reader else packed
+                packed = b""
+                while out.tell() <= most and (packed or left):
+                    if not packed:
+                        packed = file.read(min(left, PIECE))
+                        left -= len(packed) or left
+                    # A piece may unpack to a thousand times its size: it is written in pieces, too.
+                    piece = reader.decompress(packed, PIECE) if reader else packed
+                    packed = reader.unconsumed_tail if reader else b""
                     crc = zlib.crc32(piece, crc)
                     out.write(piece)
-                    if self.unpacked >= 0 and out.tell() > self.unpacked:
-                        break
-            if out.tell() != max(self.size if not reader else 0, self.unpacked) or (self.crc >= 0 and crc != self.crc):
+                if reader:
+                    rest = reader.decompress(b"", PIECE)
+                    crc = zlib.crc32(rest, crc)
+                    out.write(rest)
+            if out.tell() != most or (self.crc >= 0 and crc != self.crc):
                 raise BadImage("damaged in the archive (its size or its CRC does not match)")
 
 

@@ -1,6 +1,8 @@
 """Tar archives: a plain one is read in place, a compressed one from its start."""
 
+import bz2
 import gzip
+import lzma
 import tarfile
 import zlib
 from collections import Counter
@@ -8,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.archives import (
@@ -25,7 +27,16 @@ from darkroom.sources.archives import (
 from darkroom.sources.extents import Extent
 
 PIECE = 1 << 20
-PLAIN, PACKED = "r:", "r|*"  # tarfile's modes: read in place, and unpacked from the start
+PLAIN, PACKED = "r:", "r|"  # tarfile's modes: read in place, and as a stream from the start
+# Entries that describe the next one: its long name, or its attributes.
+EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+MAX_EXTENDED = 1 << 20
 
 
 class Tar:
@@ -114,7 +125,10 @@ class _Member(tarfile.TarInfo):
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
         """Return the header in a block of 512 bytes. Raises ReadError, except for the zeros that end an archive."""
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
+            if header.type in EXTENDED and header.size > MAX_EXTENDED:  # tarfile would read it into memory
+                raise tarfile.ReadError(f"a name or header of {header.size:,} bytes; at most {MAX_EXTENDED:,} are read")
+            return header
         except tarfile.HeaderError as error:
             if len(buf) == tarfile.BLOCKSIZE and not any(buf):
                 raise
@@ -136,6 +150,8 @@ def _tar_members(
                     raise SourceError(f"{path}: {member.name} is a link to {member.linkname}; pack the file itself")
                 if not (member.isfile() or member.isdir()):
                     raise SourceError(f"{path}: {member.name} is a device or pipe, no file; pack the images alone")
+                if member.issparse() and mode == PLAIN:  # its bytes do not lie in the file as they are
+                    raise SourceError(f"{path}: {member.name} is packed with its holes left out; pack without --sparse")
                 check_bomb(path, count, 0)
                 if any(is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
                     if tools is not None:
@@ -143,26 +159,48 @@ def _tar_members(
                     continue
                 check_size(path, member.name, member.size, in_memory=mode == PACKED)
                 yield archive, member
-    except (tarfile.TarError, OSError, EOFError, zlib.error, *SLIPS) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, *SLIPS) as error:
         raise SourceError(f"{path} is not a whole tar archive ({error}); {advice(path)}") from error
 
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
-    """Give the open archive.
-
-    A gzip is unpacked by gzip, which compares the checksum at its end, as tarfile does not.
-    """
-    with path.open("rb") as file:
-        head = file.read(2)
-    if mode != PACKED or head != b"\x1f\x8b":
+    """Give the open archive. A compressed one is read to its end, where its checksum is."""
+    if mode != PACKED:
         with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
         return
-    with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Member) as archive:
-        yield archive
-        for pieces, _ in enumerate(iter(lambda: unpacked.read(PIECE), b"")):
-            check_bomb(path, 0, pieces * PIECE)
+    with _unpacked(path) as stream:
+        bounded = _Bounded(path, stream)
+        with tarfile.open(fileobj=bounded, mode="r|", bufsize=PIECE, tarinfo=_Member) as archive:  # type: ignore[call-overload]
+            yield archive
+            while bounded.read(PIECE):
+                pass
+
+
+def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open a compressed archive, or one that is not, by its first bytes, whatever its name says."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.open(path)
+    if head.startswith(b"BZh"):
+        return bz2.open(path)
+    return lzma.open(path) if head.startswith((b"\xfd7zX", b"]\0\0")) else path.open("rb")
+
+
+class _Bounded:
+    """Count what an archive unpacks to, headers and junk too, as it is read. Raises SourceError for a bomb."""
+
+    def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self._path, self._stream, self._total = path, stream, 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes."""
+        piece = self._stream.read(size)
+        self._total += len(piece)
+        check_bomb(self._path, 0, self._total)
+        return piece
 
 
 def _tar_name(member: tarfile.TarInfo) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from darkroom.core.errors import ParamsError
-from darkroom.core.params import check, load, param, schema
+from darkroom.core.params import check, load, param, read_yaml, schema
 from darkroom.training.recipe import Recipe
 from tests.project import ROOT
 
@@ -98,6 +98,36 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ParamsError, match=message):
         load(Params, path)
+
+
+BOMB = "[&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)) + "]"
+
+
+@pytest.mark.parametrize(
+    ("lr", "message"),
+    [
+        (BOMB, "aliases repeat more than 1,000,000 characters"),
+        ("[&long " + "x" * 400_000 + ", *long, *long, *long]", "aliases repeat more than 1,000,000 characters"),
+        ("&a [*a]", r"`\*a` names nothing that ends before it"),
+        ("[" * 20_000, "collections are nested more than 50 deep"),
+        ("9" * 10_000, "a value cannot be read"),
+        ("x" * 1_000_000, "lr is 'xxx"),
+        ("[" + "1, " * 100_000 + "1]", r"lr is \[1, 1"),
+    ],
+    ids=["aliases of aliases", "aliases of a long text", "an alias in itself", "nesting", "digits", "text", "list"],
+)
+def test_a_value_made_to_fill_the_memory_is_one_short_line(tmp_path, lr, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"lr: {lr}\n" + "".join(f"{key}: {value}\n" for key, value in GOOD.items() if key != "lr"))
+    with pytest.raises(ParamsError, match=message) as caught:
+        load(Params, path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def test_aliases_of_honest_size_are_read(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: &a [1, {b: 2}]\nc: [*a, *a]\n")
+    assert read_yaml(path) == {"a": [1, {"b": 2}], "c": [[1, {"b": 2}]] * 2}
 
 
 def test_an_absent_file_says_where_to_run(tmp_path):

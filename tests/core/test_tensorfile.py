@@ -1,6 +1,7 @@
 """safetensors files: exact bytes, read by the library, mapped without a copy, damage found."""
 
 import hashlib
+import json
 import mmap
 
 import numpy as np
@@ -73,3 +74,53 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:keep])
     with pytest.raises(ValueError):  # noqa: PT011 - numpy's own words for a view that does not fit
         tensorfile.mapped(tmp_path / "a")
+
+
+def described(path, header, tail=bytes(64)):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + tail)
+    return path
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 12]},
+        {"dtype": "F32", "shape": [2, 2], "data_offsets": [-16, 0]},
+        {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 128]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": [1 << 62, 1 << 62, 0, 4], "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": 4, "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": [4], "data_offsets": [0, 16, 32]},
+        {"dtype": "F32", "shape": [4], "data_offsets": "0 16"},
+        {"dtype": ["F32"], "shape": [4], "data_offsets": [0, 16]},
+        {"dtype": "O", "shape": [4], "data_offsets": [0, 16]},
+        {"shape": [4], "data_offsets": [0, 16]},
+        [],
+        "x" * 10_000_000,
+    ],
+)
+def test_a_tensor_that_the_header_describes_wrongly_is_one_short_line(tmp_path, about):
+    path = described(tmp_path / "a", {"weight": about})
+    with pytest.raises(ValueError, match=r"not a safetensors file that can be mapped \(weight: ") as error:
+        tensorfile.mapped(path)
+    assert len(str(error.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b'{"__metadata__":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "its header is nested too deep"),
+        ({"__metadata__": {"json": "[" * 20_000 + "]" * 20_000}}, "its header is nested too deep"),
+        ({"__metadata__": ["json"]}, "its metadata are"),
+        ({"__metadata__": 3}, "its metadata are 3, expected texts by name"),
+        ({"__metadata__": {"json": {"a": 1}}}, "its metadata are"),
+        ({"__metadata__": {"json": "[" + "1," * 1_000_000 + "1]"}}, "its facts are .* expected an object"),
+        ([1], "not a safetensors file"),
+    ],
+)
+def test_metadata_of_a_wrong_kind_are_one_short_line(tmp_path, header, reason):
+    with pytest.raises(ValueError, match=reason) as error:
+        tensorfile.facts(described(tmp_path / "a", header))
+    assert len(str(error.value)) < 200 + len(str(tmp_path))
