@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
 from darkroom.sources.encodings import few_of
-from darkroom.sources.folder_names import split_in, strict_split
+from darkroom.sources.folder_names import strict_split
 from darkroom.sources.matching import FileFinder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from darkroom.sources.trees import Tree
 
 # In the form of `plain_name`; the first that a table has is taken.
 PATHS = (
@@ -24,6 +23,7 @@ PATHS = (
     "img", "img_path", "id", "name", "imagename", "imagepath", "imageid", "image_file", "image_filename", "img_name",
     "img_id", "img_file", "image_index", "picture", "photo", "photo_id", "filenames", "files", "images", "paths", "uri",
     "url", "image_url", "key", "uuid", "source_ref", "imagegcsuri",
+    "filepaths", "file_paths", "file_names", "image_paths", "imagepaths",
 )  # fmt: skip
 LABELS = (
     "label", "class", "category", "target", "class_name", "label_name", "classid", "breed", "species", "y", "labels",
@@ -136,6 +136,10 @@ class Finders:
         self.images = images
         self.within = cache(lambda folder: FileFinder(images, folder))
 
+    def count(self, table: Table, column: str) -> int:
+        """Return how many images the cells of `column` name."""
+        return len(set(filter(None, self.within(table.folder).find_all(table.frame[column].tolist())[0])))
+
     def any_of(self, table: Table, column: str) -> bool:
         """Tell whether cells of `column` name images."""
         return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
@@ -178,10 +182,12 @@ def _path_column(table: Table, options: Any, finders: Finders) -> str:
         named = [column for column in table.columns if column.startswith("column ")]
         endings = [column for column in named if tried.frame[column].str.lower().str.endswith(SUFFIXES).any()]
         return usual[0] if usual else next(iter(endings), "")
-    found = next((column for column in table.columns if finders.any_of(tried, column)), "")
-    if found:
+    counts = {column: finders.count(tried, column) for column in table.columns}
+    found = max(counts, key=counts.__getitem__, default="")
+    if found and counts[found] > len(tried.frame) / 2:  # numbers of classes name some image, too
         table.notes = [*table.notes, f"{table.name}: {found} is read as the path, since it names images"]
-    return found
+        return found
+    return ""
 
 
 def _join_folder(table: Table, options: Any, finders: Finders) -> None:
@@ -255,28 +261,3 @@ def _one_hot(table: Table) -> list[str]:
              and plain_name(column) not in FLAGS and lowered[column].isin(TRUE).any()]  # fmt: skip
     known = lowered[flags][~lowered[flags].isin(ABSENT).all(axis=1)]
     return flags if len(flags) > 1 and len(known) and bool((known.isin(TRUE).sum(axis=1) == 1).all()) else []
-
-
-def splits_of(tree: "Tree", table: Table, options: Any) -> list[str]:
-    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
-    split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
-    if options.split_column not in ("auto", "", split):
-        raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
-                          f"it has {', '.join(table.columns)}")  # fmt: skip
-    if split:
-        return table.frame[split].tolist()
-    flags = (
-        [column for column in table.columns if plain_name(column) in FLAGS] if options.split_column == "auto" else []
-    )
-    for column in flags:
-        cells = table.frame[column].str.lower()
-        if cells.isin([*TRUE, *FALSE]).all():
-            chosen, others = FLAGS[plain_name(column)]
-            table.notes.append(f"{table.name}: {column} is read as an official split")
-            return cells.isin(TRUE).map({True: chosen, False: others}).tolist()
-    return [table.part] * len(table.frame)
-
-
-def split_of_ids(table: Table) -> str:
-    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
-    return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"

@@ -11,6 +11,7 @@ from darkroom.images.formats import SUFFIXES
 ADDRESS_WITH_PATH = re.compile(r"\?d=(.+)")  # of Label Studio's local files
 ADDRESS_WITH_QUESTION = re.compile(r"^([^?]+)\?")
 UPLOAD = re.compile(r"upload/\d+/(?:[0-9a-f]{8}-)?(.+)")  # Label Studio puts a number of its own before a file's name
+SLASHES = re.compile("/+")
 WHOLE = re.compile(r"\d+\.0")
 
 
@@ -39,6 +40,8 @@ class FileFinder:
         here, but the last folder that it names is the image's own.
         """
         found = self._find(text)
+        if found == "" and "//" in text:
+            found = self._find(SLASHES.sub("/", text))
         if found == "" and "%" in text:
             found = self._find(unquote(text))
         for known in (ADDRESS_WITH_PATH, ADDRESS_WITH_QUESTION, UPLOAD):

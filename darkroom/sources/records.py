@@ -79,7 +79,7 @@ def _lines(name: str, text: str) -> Iterator[Record]:
 
 def _records(found: Any) -> Iterable[Record]:
     """Return a list of records or of pairs, labels by file, files by label, columns by name, or COCO's lists; also
-    where such a list is the only one among other facts. Nothing of any other JSON."""
+    where such a list is the only one among other facts, or stands below each split. Nothing of any other JSON."""
     if isinstance(found, list):
         return _listed(found)
     if not isinstance(found, dict) or not found:
@@ -87,13 +87,14 @@ def _records(found: Any) -> Iterable[Record]:
     if all(isinstance(found.get(key), list) for key in ("images", "annotations")):
         return _coco(found)
     values = list(found.values())
+    if len(split_names(found)) == len(found) > 1 and not any(isinstance(value, str) for value in values):
+        return [{**record, "split": split} for split, value in found.items() for record in _records(value)]
     if all(isinstance(value, dict) for value in values):
         return [{"path": key} | value for key, value in found.items()]
     if not any(isinstance(value, list | dict) for value in values) or all(map(_is_image, found)):
         return [{"path": key, "label": as_text(value)} for key, value in found.items()]
     if len(found) > 1 and all(isinstance(value, list) and value and all(map(_is_image, value)) for value in values):
-        by_split = len(split_names(found)) == len(found)
-        return [] if by_split else [{"path": name, "label": label} for label, names in found.items() for name in names]
+        return [{"path": name, "label": label} for label, names in found.items() for name in names]
     if is_header(found) and all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
         return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
     lists = [rows for value in values if isinstance(value, list) and (rows := _listed(value))]

@@ -3,15 +3,17 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.columns import Table, split_of_ids, splits_of
+from darkroom.sources.columns import FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
 from darkroom.sources.encodings import few_of
-from darkroom.sources.folder_names import strict_split
+from darkroom.sources.folder_names import split_in, strict_split
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree
 
+MOST_SPLITS = 20  # different words of a column of splits
 LIST = re.compile(r"\[.*,.*\]")
 SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
 
@@ -65,7 +67,7 @@ def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any
 
 def _read_one_table(tree: Tree, table: Table, images: list[str], options: Any, read: _Read) -> list[str]:
     """Add the rows of one table to `read`; return notes."""
-    splits = splits_of(tree, table, options)
+    splits = _splits_of(tree, table, options)
     group = options.group_by if options.group_by in table.columns else ""
     if options.group_by and not group and "(" not in options.group_by:
         shown = ", ".join(table.columns)
@@ -95,7 +97,7 @@ def _located(table: Table, texts: list[str], images: list[str]) -> tuple[list[st
     locations, notes = FileFinder(images, table.folder).find_all(texts)
     if None not in locations:
         return locations, notes
-    split = split_of_ids(table)
+    split = _split_of_ids(table)
     within = [image for image in images if split in map(strict_split, image.split("/")[:-1])]
     finder = FileFinder(within, table.folder)
     chosen = [
@@ -138,3 +140,42 @@ def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
         return []
     return [f"{name}: {len(doubtful)} labels look like several in one cell ({few_of(sorted(doubtful))}); each is taken "
             "for a class of its own"]  # fmt: skip
+
+
+def _splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
+    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
+    split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
+    if options.split_column not in ("auto", "", split):
+        raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
+                          f"it has {', '.join(table.columns)}")  # fmt: skip
+    if split:
+        return table.frame[split].tolist()
+    flags = (
+        [column for column in table.columns if plain_name(column) in FLAGS] if options.split_column == "auto" else []
+    )
+    for column in flags:
+        cells = table.frame[column].str.lower()
+        if cells.isin([*TRUE, *FALSE]).all():
+            chosen, others = FLAGS[plain_name(column)]
+            table.notes.append(f"{table.name}: {column} is read as an official split")
+            return cells.isin(TRUE).map({True: chosen, False: others}).tolist()
+    if not table.part and options.split_column == "auto" and (found := _split_by_cells(table)):
+        table.notes.append(f"{table.name}: {found} is read as an official split")
+        return table.frame[found].tolist()
+    return [table.part] * len(table.frame)
+
+
+def _split_by_cells(table: Table) -> str:
+    """Return the one column, whatever it is called, whose cells are all splits, train and others; else ""."""
+    found = []
+    for column in table.columns:
+        cells = table.frame[column].unique() if column not in (table.path, table.label) else ()
+        kinds = set(map(strict_split, cells)) if 1 < len(cells) <= MOST_SPLITS else {""}
+        if "" not in kinds and "train" in kinds and len(kinds) > 1:
+            found.append(column)
+    return found[0] if len(found) == 1 else ""
+
+
+def _split_of_ids(table: Table) -> str:
+    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
+    return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"

@@ -48,6 +48,7 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
             tables.append(_open(tree, name, options, finders))
         except SourceError as error:
             unread = unread or ("" if name.lower().endswith((*LISTS, ".json")) else str(error))
+    _join_names(tables, finders)
     fitting = [table for table in tables if table.fits]
     beside = beside or (None if fitting else joined_lists(tree, images))
     if beside and not fitting:
@@ -106,6 +107,25 @@ def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
     if any(column.lower().endswith(SUFFIXES) for column in table.columns):
         table = without_header(name, frame, notes)
     return recognised(table, options, finders)
+
+
+def _join_names(tables: list[Table], finders: Finders) -> None:
+    """Give tables of labels by number the names of files that another table has by the same numbers: `id,label` beside
+    `id,filename`. The numbers may name images too, and other ones."""
+    for table in filter(lambda table: table.fits, tables):
+        for other in tables:
+            if other.label or other.one_hot or table.path not in other.columns:
+                continue
+            keys = other.frame[table.path]
+            if keys.duplicated().any() or set(keys) != set(table.frame[table.path]):
+                continue
+            names = [column for column in other.columns if column != table.path]
+            named = next((column for column in names if finders.count(other, column) == len(keys)), "")
+            if named:
+                joined, by_key = f"{named} of {other.name}", dict(zip(keys, other.frame[named], strict=True))
+                table.frame = table.frame.assign(**{joined: table.frame[table.path].map(by_key)})
+                table.notes = [*table.notes, f"{table.name}: paths are {joined}, by {table.path}"]
+                table.path = joined
 
 
 def _chosen(tables: list[Table], finders: Finders) -> list[Table]:

@@ -226,6 +226,29 @@ TABLES = {
                                     "!cannot tell where the labels are", ""),
     "boxes beside each image": (FOUR, {f"images/{n}.txt": f"{n % 2} 0.5 0.5 0.2 0.2\n" for n in range(1, 5)},
                                 "!cannot tell where the labels are", ""),
+    "a column of splits of any name": (
+        FOUR, {"t.csv": "id,label,phase\n1,cat,train\n2,cat,test\n3,dog,train\n4,dog,test\n"},
+        TWO_TWO + " | test 2, train 2", "phase is read as an official split"),
+    "birds": (
+        "{train,test}/{1,2}.jpg", {"birds.csv": "class id,filepaths,labels,data set\n1,train/1.jpg,cat,train\n"
+                                   "2,train/2.jpg,dog,train\n1,test/1.jpg,cat,test\n2,test/2.jpg,dog,test\n"},
+        TWO_TWO + " | test 2, train 2", "data set is read as an official split"),
+    "numbers of classes that name an image": (
+        FOUR, {"t.csv": "number,label,foto\n1,cat,1.jpg\n1,cat,2.jpg\n2,dog,3.jpg\n2,dog,4.jpg\n"}, TWO_TWO,
+        "foto is read as the path"),
+    "names and labels in two tables": (
+        FOUR, {"files.csv": "id,filename\n4,1.jpg\n3,2.jpg\n2,3.jpg\n1,4.jpg\n",
+               "labels.csv": "id,label\n4,cat\n3,dog\n2,dog\n1,cat\n"}, TWO_TWO,
+        "labels.csv: paths are filename of files.csv, by id"),
+    "doubled slashes": (FOUR, {"t.csv": four("path,label\n", "set//images//{n}.jpg,{label}")}, TWO_TWO, ""),
+    "records by split": (
+        FOUR, {"t.json": '{"train": [{"image": "1.jpg", "label": "cat"}, {"image": "3.jpg", "label": "dog"}],'
+                         ' "test": [{"image": "2.jpg", "label": "cat"}, {"image": "4.jpg", "label": "dog"}]}'},
+        TWO_TWO + " | test 2, train 2", ""),
+    "files by label by split": (
+        FOUR, {"t.json": '{"train": {"cat": ["1.jpg"], "dog": ["3.jpg"]},'
+                         ' "test": {"cat": ["2.jpg"], "dog": ["4.jpg"]}}'},
+        TWO_TWO + " | test 2, train 2", ""),
     "an old excel file": (FOUR, {"t.xls": "x"}, "!t.xls", ""),
 }  # fmt: skip
 
@@ -352,3 +375,11 @@ def test_numbers_of_excel_stay_as_they_are_shown(tmp_path):
     plant(tmp_path, FOUR)
     workbook(tmp_path, [["id", "label"], [1, 0], [2, 0], [3, 1], [4, 1]])
     assert summary(read(tmp_path)) == "0 2, 1 2"
+
+
+def test_numbers_that_another_table_names_are_not_those_of_images(tmp_path):
+    plant(tmp_path, FOUR)
+    (tmp_path / "files.csv").write_text("id,filename\n4,1.jpg\n3,2.jpg\n2,3.jpg\n1,4.jpg\n")
+    (tmp_path / "labels.csv").write_text("id,label\n4,cat\n3,cat\n2,dog\n1,dog\n")
+    found = {sample.location: sample.label for sample in read(tmp_path).samples}
+    assert found == {f"images/{n}.jpg": label for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)}
