@@ -110,6 +110,8 @@ def contents(root: Path) -> dict[str, Any]:
         "main": registry.at_top_of_report(),
         "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
         "slices": weak_spots.slices_of_test(material) if material else [],
+        "labels": weak_spots.doubtful_labels(material, root) if material else {"count": 0, "looked_at": 0},
+        "leaks": weak_spots.leaking_pictures(material) if material else [],
         "doubtful": weak_spots.doubtful_pictures(root / "data/shards") if material else {"kinds": []},
         "shown": shown,
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

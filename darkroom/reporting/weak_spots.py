@@ -1,5 +1,7 @@
-"""Show where a classifier or its pictures are weak: slices of the test set, and pictures that hardly show anything."""
+"""Show where a classifier or its pictures are weak: slices of the test set, labels that look wrong, parts of training
+pictures in other splits, and pictures that hardly show anything."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,16 @@ import numpy as np
 from darkroom.images.batches import balanced_places
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
+from darkroom.metrics.label_errors import out_of_fold
 from darkroom.metrics.slices import Slice, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
+from darkroom.reporting.leaks import Part, leaks
 from darkroom.reporting.pictures import data_uri, encoded
+from darkroom.reporting.runs import groups
 
 LOOKED_AT = 5000  # pictures of a split, at most, evenly of each class
-SHOWN, SIDE = 8, 96  # pictures of a kind, and their side
+SHOWN, LABELS_SHOWN, SIDE = 8, 24, 96  # pictures of a kind, those whose label looks wrong, and the side of each
 AT_ONCE = 256
 
 
@@ -61,13 +66,62 @@ def doubtful_pictures(shards: Path) -> dict[str, Any]:
     shown = []
     for kind in KINDS:
         worst = kinds[kind][:SHOWN]
-        pictures = [
-            (data_uri(encoded(rows[at][0].rows(np.array([rows[at][1]]))[0], SIDE, 50)), samples[at]["location"])
-            for at in worst
-        ]
+        pictures = [(_picture(*rows[at]), samples[at]["location"]) for at in worst]
         if pictures:
             shown.append({"kind": kind, "count": len(kinds[kind]), "pictures": pictures})
     return {"looked_at": len(rows), "of": count, "kinds": shown}
+
+
+def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
+    """Return the pictures of all splits whose label looks wrong to classifiers that have not learnt from them.
+
+    `count` of `looked_at`, in words by `split`, and the likeliest as (picture, file, split, label, answer). Nothing to
+    look at without cached features, of a network that learns as a whole.
+    """
+    if not material.answerer.saved.frozen:
+        return {"looked_at": 0, "count": 0, "split": "", "pictures": []}
+    shards = material.answerer.shards
+    found = out_of_fold(shards, material.answerer.cached, groups(root))
+    parts = {split: open_split(shards, split) for split in SPLITS}
+    samples = {split: images.samples() for split, images in parts.items()}
+    first = {split: found.split.index(split) for split in parts if split in found.split}
+    shown = []
+    for at in found.suspects[:LABELS_SHOWN].tolist():
+        split = found.split[at]
+        row = at - first[split]
+        names = found.classes[found.labels[at]], found.classes[found.proposed[at]]
+        shown.append((_picture(parts[split], row), samples[split][row]["location"], split, *names))
+    counts = Counter(found.split[at] for at in found.suspects.tolist())
+    return {
+        "looked_at": len(found.ids), "count": len(found.suspects), "pictures": shown,
+        "split": ", ".join(f"{counts[split]:,} of {split}" for split in SPLITS if counts[split]),
+    }  # fmt: skip
+
+
+def leaking_pictures(material: Material) -> list[tuple[str, str, str, str, str]]:
+    """Return the pairs of darkroom.reporting.leaks: two pictures with their files, and the split of the second one."""
+    if not material.answerer.saved.frozen:
+        return []
+    train = open_split(material.answerer.shards, "train")
+    cached = open_split(material.answerer.cached, "train", material.answerer.shards)
+    features = cached.rows(np.arange(len(cached)))[:, 0] if len(cached) else np.empty((0, 1), np.float32)
+    others = {"test": material.test, "val": material.val}
+    found = leaks(
+        Part(train, features),
+        {split: Part(answers.shards, answers.features) for split, answers in others.items()},
+    )
+    files = train.samples()
+    return [
+        (
+            _picture(train, leak.train), files[leak.train]["location"],
+            _picture(others[leak.split].shards, leak.row), others[leak.split].locations[leak.row], leak.split,
+        )
+        for leak in found
+    ]  # fmt: skip
+
+
+def _picture(images: Shards, row: int) -> str:
+    return data_uri(encoded(images.rows(np.array([row]))[0], SIDE, 50))
 
 
 def measured(images: Shards, rows: np.ndarray) -> Quality:

@@ -1,6 +1,7 @@
 """A whole run in a temporary folder, as the earlier stages leave it: real digits, a small convolutional body, a
 head."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,11 +76,20 @@ def write_body(folder: Path) -> None:
     onnx.save(model, folder / "body.onnx")
 
 
-def make_run(root: Path, names: list[str] | None = None, counts: tuple[int, int, int] = (400, 120, 200)) -> Run:
-    """Shards, features, body and a trained frozen classifier below `root`, and params.yaml. `names`: the classes."""
+def make_run(
+    root: Path,
+    names: list[str] | None = None,
+    counts: tuple[int, int, int] = (400, 120, 200),
+    wrong: Sequence[int] = (),
+) -> Run:
+    """Shards, features, body and a trained frozen classifier below `root`, and params.yaml.
+
+    `names`: the classes; `wrong`: images that get the label of the next class.
+    """
     names = names or [str(digit) for digit in range(10)]
     images, digits = pictures(sum(counts))
     labels = (digits + 10 * np.arange(len(digits))) % len(names)
+    labels[list(wrong)] = (labels[list(wrong)] + 1) % len(names)
     write_body(root / "models/body")
     features = OnnxBody(root / "models/body/body.onnx", threads=2).features(images)
     bounds = np.cumsum([0, *counts])

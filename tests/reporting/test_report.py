@@ -205,3 +205,16 @@ def test_weak_spots_are_parts_of_the_test_set_and_pictures_that_show_nothing(tmp
     assert re.search(r"brightness: [\d.]+ to [\d.]+</th>", page)
     assert "parts of at least 10 images" in page
     assert "file type: .png" not in page  # all of them have it
+
+
+def test_wrong_labels_of_all_splits_are_shown(tmp_path, monkeypatch):
+    wrong = [20, 120, 220, 320, 400]  # three of train, one of val, one of test
+    run = make_run(tmp_path, counts=(300, 60, 120), wrong=wrong)
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(*run.arguments)
+    page = report.page(tmp_path)
+    shown = re.findall(r"<figcaption>\d, or \d\? \d/(\d+)\.png \((\w+)\)</figcaption>", page)
+    assert len({number for number, _ in shown} & {str(row) for row in wrong}) >= 4  # the body is one of random filters
+    assert ("320", "val") in shown
+    assert re.search(r"<p>\d+ of train, \d+ of val, \d+ of test, by classifiers", page)
+    assert "Parts of training pictures" not in page  # of 24 px: nobody cuts these
