@@ -52,9 +52,10 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     """
     reading = class_reading(tree, images, options)
     found = {folders: reading.label_and_split(folders) for folders in folder_counts(images)}
+    of_folder = {folder: found[path_parts(folder)] for folder in {name.rpartition("/")[0] for name in images}}
     samples, loose = [], []
     for name in images:
-        label, split = found[path_parts(name)[:-1]]
+        label, split = of_folder[name.rpartition("/")[0]]
         if label:
             samples.append(Sample(name, label, split))
         else:
@@ -78,7 +79,8 @@ def _note_beside_splits(images: list[str], found: dict[Folders, tuple[str, str]]
         return []
     depth = shared_depth(images)
     beside = [folders for folders, (label, split) in found.items() if label and not split]
-    count = sum(folders in set(beside) for folders in (path_parts(name)[:-1] for name in images))
+    counts = folder_counts(images)
+    count = sum(counts[folders] for folders in beside)
     where = sorted({"/".join(folders[: depth + 1]) for folders in beside})
     return [f"{count} images of {few_of(where)} lie in no official split, and are divided like those without one"]
 

@@ -50,7 +50,10 @@ class Labelled:
 
 def folder_counts(images: list[str]) -> Counter[Folders]:
     """Return the number of images in each folder."""
-    return Counter(path_parts(name)[:-1] for name in images)
+    found: Counter[Folders] = Counter()
+    for folder, count in Counter(name.rpartition("/")[0] for name in images).items():
+        found[path_parts(folder)] += count
+    return found
 
 
 def path_parts(name: str, shared: int = 0) -> tuple[str, ...]:

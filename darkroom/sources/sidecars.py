@@ -78,6 +78,8 @@ def joined_lists(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | 
     first two.
     """
     pairs = {name: found for name in tree.files if name.lower().endswith(LISTS) and (found := _pairs(tree, name))}
+    if len(pairs) < 2:
+        return None
     finder = FileFinder(images, ".")
     for paths, numbered in pairs.items():
         if not all(path.lower().endswith(SUFFIXES) for path in numbered.values()):
