@@ -165,6 +165,11 @@ def main(arguments: list[str]) -> int:
     root = Path.cwd()
     defaults = read_yaml(root / "params.yaml")
     space = read_space(asked.space, defaults, project.stage_params(root, *project.DECIDING))
+    if asked.trials and space.method == "grid":
+        raise SweepError(
+            f"--trials is {asked.trials}, and a grid tries each of its {count(space)} combinations; leave --trials out,"
+            f" or set method: random in {asked.space}"
+        )
     changes = {"name": asked.name, "trials": asked.trials}
     space = space.model_copy(update={key: value for key, value in changes.items() if value})
     for line in preflight.mend(root):
@@ -200,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         help="trials at the same time (default: 1, or as many as the Ray cluster of DARKROOM_RAY has room for)",
     )
-    parser.add_argument("--trials", type=_positive, help="so many in all, instead of what the file says")
+    parser.add_argument("--trials", type=_positive, help="so many in all, instead of what the file says; not of a grid")
     parser.add_argument("--name", help="of the sweep and its experiments (default: the file's)")
     parser.add_argument("--retry", action="store_true", help="run failed trials again")
     parser.add_argument("--no-test", action="store_true", help="leave out the final evaluation on the test set")

@@ -145,6 +145,12 @@ def test_a_grid_with_a_failing_trial_two_at_a_time(project, capsys, tmp_path):
     assert (run(project, "git", "for-each-ref", "refs/exps"), trials(project)) == before
 
 
+def test_a_grid_cannot_be_cut_short(project):
+    space = write_space(project, "method: grid\nparams: {lr: [0.1, 0.01, 0.5]}\n")
+    with pytest.raises(SweepError, match=r"--trials is 2, and a grid tries each of its 3 combinations; leave --trials"):
+        sweep.main([space, "--trials", "2"])
+
+
 def test_what_trials_share_is_computed_once_however_many_run_at_once(project, tmp_path, capsys):
     space = write_space(project, "method: grid\nparams: {body: [a, b, none], lr: [0.1, 0.03, 0.01]}\n")
     assert sweep.main([space, "--jobs", "4", "--no-test"]) == 0
