@@ -56,3 +56,27 @@ def test_one_seed_or_one_image_has_no_interval_and_a_perfect_recipe_has_wilsons(
     assert 0.9 < found.low < 0.95
     same = over_seeds(np.zeros((3, 50)), difference=True)
     assert (same.low, same.high) == pytest.approx((-1.96 / 50, 1.96 / 50), rel=0.05)
+
+
+def out_of_fold(rng: np.random.Generator, images: int, strengths: tuple[float, float]) -> np.ndarray:
+    """Which of `images` two recipes answer rightly in 5 folds, each of which learns anew by least squares: (2, n)."""
+    labels = rng.integers(0, 2, images)
+    found = np.zeros((2, images))
+    for recipe, strength in enumerate(strengths):
+        features = rng.normal(size=(images, 8)) + strength * (2 * labels[:, None] - 1)
+        for fold in range(5):
+            held = np.arange(images) % 5 == fold
+            weights = np.linalg.lstsq(features[~held], 2.0 * labels[~held] - 1, rcond=None)[0]
+            found[recipe, held] = (features[held] @ weights > 0) == labels[held]
+    return found
+
+
+@pytest.mark.parametrize(("images", "strengths"), [(100, (0.3, 0.3)), (400, (0.3, 0.3)), (100, (0.4, 0.3))])
+def test_the_pooled_interval_of_two_recipes_in_folds_holds_their_difference(images, strengths):
+    """Training sets of folds overlap, so that answers are not independent draws: 92 to 95 of 100 in place of 95."""
+    rng = np.random.default_rng(3)
+    answers = [out_of_fold(rng, images, strengths) for _ in range(400)]
+    differences = [np.repeat(new[None] - old, 2, axis=0) for old, new in answers]  # two seeds answer the same
+    truth = 0.0 if strengths[0] == strengths[1] else float(np.mean(differences))
+    found = [over_seeds(values, difference=True) for values in differences]
+    assert 0.90 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.99
