@@ -53,6 +53,14 @@ class Extent:
             raise BadImage("damaged in the archive (its CRC does not match)")
         return data
 
+    def head(self, most: int) -> bytes:
+        """Return the first bytes, of a whole file at most `most`, to see what it is. Raises as `read` does."""
+        if self.data is not None or self.size >= 0:
+            return self.read()
+        with _opened(self.path) as file:
+            _check_file(os.fstat(file.fileno()), 0)
+            return file.read(most)
+
     def copy(self, target: Path) -> None:
         """Write the bytes to a file, piece by piece: also more than fit in memory. Raises BadImage as `read` does."""
         with target.open("wb") as out:

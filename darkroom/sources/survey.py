@@ -14,7 +14,7 @@ from darkroom.sources.frames import UNREAD
 from darkroom.sources.labels import SHOWN
 from darkroom.sources.trees import Tree
 
-LOOKED_AT = 20  # files
+LOOKED_AT, MOST_BYTES = 20, 1 << 22  # files, and bytes of each: some are films
 
 
 def seen(tree: Tree, images: list[str]) -> str:
@@ -52,7 +52,7 @@ def _mistakes(tree: Tree, names: list[str]) -> str:
 
 def _mistake(extent: Extent) -> str:
     try:
-        return what_is_wrong(extent.read())
+        return what_is_wrong(extent.head(MOST_BYTES))
     except BadImage as error:
         return str(error)
     except OSError as error:
@@ -61,7 +61,7 @@ def _mistake(extent: Extent) -> str:
 
 def _is_picture(extent: Extent) -> bool:
     try:
-        return upright_size(extent.read()) != (0, 0)
+        return upright_size(extent.head(MOST_BYTES)) != (0, 0)
     except (BadImage, OSError):
         return False
 
