@@ -61,6 +61,14 @@ format: setup-dev ## Format the code
 serve: setup-serve ## Serve the exported model, with a page to try it on, on http://127.0.0.1:$(PORT)
 	darkroom serve --port $(PORT)
 
+.PHONY: new upgrade
+new: setup ## Make a project of your own: DIR=../birds SOURCE=../photos
+	@test -n "$(DIR)" && test -n "$(SOURCE)" || { echo 'usage: make new DIR=../birds SOURCE=../photos' >&2; exit 2; }
+	$(BIN)/python -m darkroom.cli new "$(DIR)" --source "$(SOURCE)"
+
+upgrade: setup ## Merge a later version of Darkroom into a project that `make new` has made: FROM=repository REV=commit
+	$(BIN)/python -m darkroom.cli upgrade $(if $(FROM),--from "$(FROM)") $(if $(REV),--rev "$(REV)")
+
 .PHONY: report pr-report pr-number.txt pr-comment lock-check repro-check
 
 report: setup ## Write everything about the run into report.html

@@ -13,5 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("darkroom.review.command", "look at doubtful images and correct their labels, in the browser"),
     "next": ("darkroom.review.next_photos", "choose which unlabelled photos to label next"),
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
+    "new": ("darkroom.reproduction.new", "make a project of your own, pinned to this version"),
+    "upgrade": ("darkroom.reproduction.upgrade", "merge a later version of Darkroom into your project"),
     "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }

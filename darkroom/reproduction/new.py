@@ -1,0 +1,130 @@
+"""`darkroom new`: a project of one's own, with its own history, that later versions of Darkroom can be merged into.
+
+The pipeline's code is part of what a result depends on, so that a project holds it, as it is at one commit, and pins
+it by that. The branch `darkroom-upstream` has nothing else: one commit a version. `main` begins there and adds the
+project's own changes, so that `darkroom upgrade` is a merge of Git's with the right base, and no tool of our own.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.git import git
+from darkroom.core.progress import say
+from darkroom.sources.trees import address_of
+
+ROOT = Path(__file__).resolve().parents[2]
+BRANCH = "darkroom-upstream"
+PIN = ".darkroom.json"  # which commit of Darkroom a project holds, and where it came from
+# What belongs to Darkroom and not to a project: its results, its own tests, and what they measure.
+LEFT_OUT = (
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "dvc.lock", "crossval/dvc.lock", "metrics", "plots", "tests",
+    "benchmarks", "docs/images", ".github/workflows/ci.yml", ".github/ISSUE_TEMPLATE",
+)  # fmt: skip
+FOR_PHOTOS = {"backbone": "timm/tf_efficientnet_lite0", "weights": "package"}
+README = """# {name}
+
+An image classifier, developed with Darkroom (commit {commit}, in `{pin}`) from `{source}`.
+
+```sh
+make setup                                  # once: .venv
+{photos}source .venv/bin/activate
+dvc repro                                   # fetch, split, preprocess, embed, train, evaluate, export
+git add -A && git commit -m "First run"     # the lock, the metrics and the answers; the photos stay where they are
+```
+
+How good it is: [metrics/summary.json](metrics/summary.json), with 95 % intervals; `make report` shows all of it.
+
+A change becomes a pull request with a verdict:
+
+```sh
+git switch -c lower-lr
+dvc exp run -S lr=1e-3
+darkroom compare main                       # is the difference real, or noise?
+git commit -am "A lower learning rate" && git push -u origin lower-lr
+```
+
+`.github/workflows/report.yml` comments with the verdict, params, metrics and flipped answers; it needs the photos in
+reach of the workflow: a remote, as in [docs/ci.md](docs/ci.md). `make upgrade` merges a later version of Darkroom and
+keeps your changes.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Make the project."""
+    parser = argparse.ArgumentParser(
+        prog="darkroom new", description="Make a project of your own, with its own Git history, pinned to this version."
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the project's folder, which must not exist yet")
+    parser.add_argument("--source", required=True, help="the photos: what `source` in params.yaml may be")
+    options = parser.parse_args(arguments)
+    make_project(options.folder.absolute(), options.source)
+    say(f"{options.folder} is a project of its own; next: cd {shlex.quote(str(options.folder))} && cat README.md")
+    return 0
+
+
+def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
+    """Make the project `folder` out of the commit that `template` is at. Raises DarkroomError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DarkroomError(f"{folder} exists already; name a folder that does not")
+    if not address_of(source) and not Path(source).exists() and not (template / source).exists():
+        raise DarkroomError(f"--source {source} does not exist; expected a folder, archive, table or card")
+    commit = git(template, "rev-parse", "HEAD")
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "-q", "-b", BRANCH)
+    record(folder, str(template), commit)
+    git(folder, "checkout", "-q", "-f", "-b", "main")
+    seen = _seen_from(folder, source, template)
+    changes = {"source": seen} | ({} if seen.endswith((".yaml", ".yml")) else FOR_PHOTOS)
+    set_params(folder / "params.yaml", changes)
+    photos = "" if "backbone" not in changes else ".venv/bin/pip install -e '.[photos]'        # weights for photos\n"
+    text = README.format(name=folder.name, commit=commit[:12], pin=PIN, source=seen, photos=photos)
+    files.write_text(folder / "README.md", text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", f"A project for {seen}")
+
+
+def record(folder: Path, template: str, revision: str) -> str:
+    """Commit what a project takes of a version of Darkroom, in the working tree at `folder`; return that version.
+
+    `template` is a repository of Darkroom's, a path or an address; the tree's files are not touched, its index is.
+    """
+    git(folder, "fetch", "-q", "--no-tags", template, revision)
+    commit = git(folder, "rev-parse", "FETCH_HEAD")
+    git(folder, "read-tree", commit)
+    git(folder, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", *LEFT_OUT)
+    pin = folder / PIN
+    origin = _origin(Path(template)) if Path(template).is_dir() else template
+    pin.write_text(json.dumps({"commit": commit, "from": origin}, indent=2) + "\n", encoding="utf-8")
+    git(folder, "add", "-f", PIN)
+    git(folder, "commit", "-q", "--allow-empty", "-m", f"Darkroom at {commit[:12]}")
+    return commit
+
+
+def set_params(path: Path, values: dict[str, str]) -> None:
+    """Replace values of a params file, and nothing else in it."""
+    text = path.read_text(encoding="utf-8")
+    for key, value in values.items():
+        plain = re.fullmatch(r"[\w./][\w./ -]*[\w./]|\w", value, re.ASCII)
+        line = f"{key}: {value if plain else json.dumps(value)}".replace("\\", r"\\")
+        text = re.sub(rf"^{key}:.*$", line, text, count=1, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
+
+
+def _origin(template: Path) -> str:
+    try:
+        return git(template, "remote", "get-url", "origin")
+    except DarkroomError:
+        return str(template)
+
+
+def _seen_from(folder: Path, source: str, template: Path) -> str:
+    """Return `source`, a card of the template or a path seen from here, as the project sees it."""
+    if address_of(source) or (not Path(source).is_absolute() and (folder / source).exists()):
+        return source
+    return os.path.relpath(Path(source).absolute(), folder) if Path(source).exists() else str(template / source)

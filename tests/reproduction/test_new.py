@@ -1,0 +1,153 @@
+"""A project of one's own: its history, its params, and the merge of a later version with changed params kept."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from PIL import Image
+
+from darkroom.core.errors import DarkroomError
+from darkroom.core.git import git
+from darkroom.core.params import read_yaml
+from darkroom.reproduction.new import BRANCH, FOR_PHOTOS, LEFT_OUT, PIN, make_project
+from darkroom.reproduction.upgrade import upgrade
+from tests.project import Project
+
+
+@pytest.fixture(autouse=True)
+def committer(monkeypatch):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "A user")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "user@example.com")
+
+
+@pytest.fixture
+def template(tmp_path):
+    """A repository with the files of this checkout."""
+    return Project(tmp_path / "template").folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for label in ("ant", "bee"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (9, 9), (number, 2, 3)).save(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def birds(tmp_path, template, photos):
+    make_project(tmp_path / "birds", str(photos), template)
+    return tmp_path / "birds"
+
+
+def commit_all(folder, message):
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_new_project_has_its_own_history_params_readme_and_workflows(birds, template):
+    assert git(birds, "status", "--porcelain") == ""
+    assert git(birds, "branch", "--show-current") == "main"
+    assert len(git(birds, "log", "--format=%h", "main").split()) == 2
+    params = read_yaml(birds / "params.yaml")
+    assert params == read_yaml(template / "params.yaml") | FOR_PHOTOS | {"source": "../photos"}
+    assert json.loads((birds / PIN).read_text())["commit"] == git(template, "rev-parse", "HEAD")
+    readme = (birds / "README.md").read_text()
+    assert readme.startswith("# birds\n")
+    assert git(template, "rev-parse", "HEAD")[:12] in readme
+    for document in re.findall(r"\((docs/\S+?)[:)]", readme):
+        assert (birds / document).exists()
+    assert {path.name for path in (birds / ".github/workflows").iterdir()} >= {"report.yml", "comment.yml"}
+    assert not [name for name in LEFT_OUT if name != "README.md" and (birds / name).exists()]
+    # The two branches differ by what makes it this project, and by nothing else.
+    assert git(birds, "diff", "--name-only", BRANCH, "main", "--").split() == ["README.md", "params.yaml"]
+
+
+def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template):
+    change(birds / "params.yaml", "\nseed: ", "\nseed: 7")
+    (birds / "notes.md").write_text("mine\n")
+    commit_all(birds, "Mine")
+    change(template / "params.yaml", "\nepochs: ", "\n# said better\nepochs: ")
+    change(template / "darkroom/cli.py", '"""The', '"""Later: the')
+    (template / "docs/later.md").write_text("new\n")
+    (template / "README.md").write_text("another\n")
+    shutil.rmtree(template / "sweeps")
+    commit_all(template, "Later")
+    mine = (birds / "README.md").read_text()
+
+    before, after = upgrade(birds, str(template))
+
+    assert (before, after) == (git(template, "rev-parse", "HEAD~1"), git(template, "rev-parse", "HEAD"))
+    assert git(birds, "status", "--porcelain") == ""
+    assert str(read_yaml(birds / "params.yaml")["seed"]).startswith("7")
+    assert read_yaml(birds / "params.yaml")["source"] == "../photos"
+    assert "# said better" in (birds / "params.yaml").read_text()
+    assert (birds / "darkroom/cli.py").read_text().startswith('"""Later: the')
+    assert (birds / "docs/later.md").exists()
+    assert (birds / "notes.md").exists()
+    assert not (birds / "sweeps").exists()
+    assert (birds / "README.md").read_text() == mine
+    assert json.loads((birds / PIN).read_text())["commit"] == after
+    assert upgrade(birds, str(template)) == (after, after)
+    assert git(birds, "log", "-1", "--format=%s", BRANCH, "--") == f"Darkroom at {after[:12]}"
+
+
+def test_a_clone_of_the_project_upgrades_too(birds, template, tmp_path):
+    (template / "docs/later.md").write_text("new\n")
+    commit_all(template, "Later")
+    subprocess.run(["git", "clone", "-q", birds, tmp_path / "clone"], check=True)
+    upgrade(tmp_path / "clone", str(template))
+    assert (tmp_path / "clone/docs/later.md").exists()
+
+
+def test_lines_that_both_sides_changed_are_left_to_the_user_by_name(birds, template):
+    for folder, value in ((birds, "5"), (template, "6")):
+        change(folder / "params.yaml", "\nepochs: ", f"\nepochs: {value}")
+        commit_all(folder, "Epochs")
+    with pytest.raises(DarkroomError, match=r"changed the same lines of params.yaml; choose .* `git merge --abort`"):
+        upgrade(birds, str(template))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (lambda folder: (folder / PIN).unlink(), "is missing or damaged; upgrade runs in a folder that"),
+        (lambda folder: (folder / PIN).write_text("[" * 20_000), "is missing or damaged"),
+        (lambda folder: (folder / "params.yaml").write_text("source: x\n"), "not committed; commit or stash them"),
+    ],
+)
+def test_what_cannot_be_upgraded_is_said(birds, template, prepare, reason):
+    prepare(birds)
+    with pytest.raises(DarkroomError, match=reason):
+        upgrade(birds, str(template))
+
+
+def test_what_cannot_become_a_project_is_said(birds, template, photos, tmp_path):
+    with pytest.raises(DarkroomError, match="birds exists already"):
+        make_project(birds, str(photos), template)
+    with pytest.raises(DarkroomError, match="--source nowhere does not exist"):
+        make_project(tmp_path / "other", "nowhere", template)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_card_of_darkroom_keeps_its_network(template, tmp_path):
+    make_project(tmp_path / "digits", "sources/digits.yaml", template)
+    assert read_yaml(tmp_path / "digits/params.yaml") == read_yaml(template / "params.yaml")
+
+
+def test_a_source_with_signs_of_yaml_is_written_as_a_text(template, tmp_path, monkeypatch):
+    name = "photos: 'a' \\1 #é"
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path / "odd", name, template)
+    assert read_yaml(tmp_path / "odd/params.yaml")["source"] == f"../{name}"
