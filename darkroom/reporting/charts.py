@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from darkroom.reporting.robustness import Row
+
 # What the page's style sheet sets, for light and for dark.
 VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
 CLASS_CURVES = 30  # thin curves in a chart
@@ -81,6 +83,16 @@ def risk_coverage(rows: Sequence[Mapping[str, str]]) -> str:
     return line_chart([Line("accuracy", x, y, dots=len(x) < 3)], "share answered, the surest first", "accuracy")
 
 
+def robustness(rows: "Sequence[Row]") -> str:
+    """Return the chart of accuracy against severity, a line for each corruption; "" without rows."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    lines = []
+    for kind in kinds:
+        own = [row for row in rows if row.kind == kind]
+        lines.append(Line(kind, [row.severity for row in own], [row.accuracy for row in own], dots=True))
+    return line_chart(lines, "severity", "accuracy") if lines else ""
+
+
 def svg(figure: "Figure", label: str) -> str:
     """Return the figure as an <svg> element with `label` for those who cannot see it."""
     import matplotlib
@@ -126,6 +138,10 @@ def line_chart(
     colours = iter(PALETTE * (1 + len(lines) // len(PALETTE)))
     for line in lines:
         _line(axes, line, FAINT if line.faint else next(colours))
+    if not unit_square and all(float(value).is_integer() for line in lines for value in line.x):
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # of epochs and severities there are no halves
     if sum(not line.faint for line in lines) > 1:
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
     return svg(figure, f"{y_label} by {x_label}")

@@ -21,7 +21,7 @@ from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval
-from darkroom.reporting import charts, findings, looks, pictures, weak_spots
+from darkroom.reporting import charts, findings, looks, pictures, robustness, weak_spots
 from darkroom.reporting.card import limits
 from darkroom.reporting.confusion import pairs, similar_order, similarity
 from darkroom.reporting.evaluation import Material
@@ -40,17 +40,25 @@ def main(arguments: list[str]) -> int:
         prog="darkroom report", description="Write everything about the workspace's run into one HTML file."
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file (default: %(default)s)")
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also answer spoilt test images (blur, noise, JPEG, darkness, turn, small size), which takes a while",
+    )
     parsed = parser.parse_args(arguments)
     if parsed.out.is_dir():
         raise DarkroomError(f"--out {parsed.out} is a folder; name a file, such as {parsed.out / 'report.html'}")
-    files.write_text(parsed.out, page(Path()))
+    files.write_text(parsed.out, page(Path(), parsed.robustness))
     size = parsed.out.stat().st_size / 1e6
     print(f"report: {parsed.out} ({size:.1f} MB), one file that opens without a network", file=sys.stderr)
     return 0
 
 
-def page(root: Path) -> str:
-    """Return the whole HTML text about the run in a project's folder. Raises DarkroomError where none lies there."""
+def page(root: Path, robust: bool = False) -> str:
+    """Return the whole HTML text about the run in a project's folder; `robust`: with answers to spoilt test images.
+
+    Raises DarkroomError where no run lies there.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -60,10 +68,10 @@ def page(root: Path) -> str:
     )
     environment.filters |= {"share": findings.share, "number": number, "plain": plain, "counted": findings.counted,
                             "why_no_interval": why_no_interval}  # fmt: skip
-    return environment.get_template("report.html").render(contents(root))
+    return environment.get_template("report.html").render(contents(root, robust))
 
 
-def contents(root: Path) -> dict[str, Any]:
+def contents(root: Path, robust: bool = False) -> dict[str, Any]:
     """Return what the template shows of the run in the folder `root`."""
     test = read_json(root / "metrics/test.json")
     if not test:
@@ -83,6 +91,8 @@ def contents(root: Path) -> dict[str, Any]:
     config = read_json(root / "models/export/config.json")
     drawn = _charts(root, predictions)
     drawn["map"], shown["map"] = _map(material) if material else ("", [])
+    spoilt = robustness.robustness(material) if robust and material else []
+    drawn["robustness"] = charts.robustness(spoilt)
     return {
         "title": f"{params.get('backbone', 'A classifier')} on {Path(str(params.get('source', ''))).stem}",
         "test": test,
@@ -111,6 +121,7 @@ def contents(root: Path) -> dict[str, Any]:
         "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
         "slices": weak_spots.slices_of_test(material) if material else [],
         "labels": weak_spots.doubtful_labels(material, root) if material else {"count": 0, "looked_at": 0},
+        "spoilt": spoilt,
         "leaks": weak_spots.leaking_pictures(material) if material else [],
         "doubtful": weak_spots.doubtful_pictures(root / "data/shards") if material else {"kinds": []},
         "shown": shown,
