@@ -44,6 +44,10 @@ install:
 test: setup-dev ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+.PHONY: fuzz
+fuzz: setup-dev ## Feed changed files to everything that reads files, 15 minutes at most: FUZZ_EXAMPLES=2000 a reader
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) timeout 900 $(BIN)/python -m pytest -n auto tests/fuzz || test $$? = 124
+
 coverage: setup-dev ## Run the tests and measure which lines of darkroom/ and stages/ they reach
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
 		--cov=darkroom --cov=stages --cov-report=term:skip-covered --cov-report=xml

@@ -36,6 +36,11 @@ class _Parser(MultiPartParser):
             self._current_part.content_disposition = (self._current_part.content_disposition or b"") + b'; filename=""'
         super().on_headers_finished()
 
+    def close_files(self) -> None:
+        """Close all files, also one whose end is missing in the form: Starlette does not count it as part of it."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
     """Return the files of a request, at least one. Raises Problem (400, 408, 413, 415, 422, 503)."""
@@ -58,8 +63,9 @@ async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
 async def _form(request: Request, settings: Settings) -> list[Upload]:
     stream: AsyncGenerator[bytes, None] = request.stream()
     # The parser cleans up after itself when it is closed, also half-way.
+    parser = _Parser(request.headers, stream, max_files=settings.max_files, max_fields=16)
     try:
-        form = await _Parser(request.headers, stream, max_files=settings.max_files, max_fields=16).parse()
+        form = await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise Problem(413, f"more than {settings.max_files} files in one request") from error
@@ -74,7 +80,7 @@ async def _form(request: Request, settings: Settings) -> list[Upload]:
             raise Problem(422, f"the form holds no file in the field `{FIELD}`")
         return [Upload(_readable(file.filename), await file.read()) for file in files]
     finally:
-        await form.close()
+        parser.close_files()
 
 
 def _readable(name: str | None) -> str | None:
