@@ -91,7 +91,7 @@ def clustered_interval(change: np.ndarray, group: np.ndarray) -> tuple[float, fl
     """Return `difference_interval` for images in groups: wider by the design effect and Student's t.
 
     `change` int64 (n,): 1 for an image that only the new classifier gets right, -1 for one that only the old one does,
-    else 0. It holds zero where `sign_flip_test` sees no difference. (None, None) for fewer than two groups.
+    else 0. It holds zero just where `sign_flip_test` sees no difference. (None, None) for fewer than two groups.
     """
     gains, sizes = gains_of(change, group), np.bincount(group)
     fixed, broken = int((change > 0).sum()), int((change < 0).sum())
@@ -106,8 +106,9 @@ def clustered_interval(change: np.ndarray, group: np.ndarray) -> tuple[float, fl
     half = wider * sqrt(variance) / total
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     if sign_flip_test(gains) > ALPHA:
-        low, high = min(low, 0.0), max(high, 0.0)
-    return low, high
+        return min(low, 0.0), max(high, 0.0)
+    least = 0.5 / total  # half an image: the exact test has ruled out 0, which few or unequal groups leave inside
+    return (max(low, least), high) if fixed > broken else (low, min(high, -least))
 
 
 def gains_of(change: np.ndarray, group: np.ndarray) -> np.ndarray:

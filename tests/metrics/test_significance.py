@@ -138,6 +138,26 @@ def test_sign_flips_equal_all_signs_counted():
     assert sign_flip_test(gains) == pytest.approx((np.abs(signs @ gains) >= abs(gains.sum())).mean())
 
 
+@pytest.mark.parametrize("sizes", [[20] * 8, [1] * 50 + [130], [max(1, int(60 * 0.85**i)) for i in range(40)]])
+def test_few_or_unequal_groups_give_few_false_alarms_and_an_interval_that_agrees_with_the_test(sizes):
+    rng, group, runs = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes), 200
+    alarms = held = seen = 0
+    for _ in range(runs):
+        for more in (0.0, 0.1):
+            of_group = rng.choice([1, -1, 0], len(sizes), p=[0.05 + more, 0.05, 0.9 - more])
+            alone = rng.choice([1, -1, 0], len(group), p=[0.05 + more, 0.05, 0.9 - more])
+            change = np.where(rng.random(len(group)) < 0.5, of_group[group], alone)
+            low, high = clustered_interval(change, group)
+            different = sign_flip_test(gains_of(change, group)) <= ALPHA
+            assert different == (not low <= 0 <= high)
+            held += low <= more <= high
+            alarms += different and not more
+            seen += different and more > 0
+    assert alarms / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert held / (2 * runs) >= 0.95
+    assert seen > 0
+
+
 @pytest.mark.parametrize(("groups", "images"), [(15, 10), (50, 20)])
 @pytest.mark.parametrize("together", [0.0, 0.3, 0.7])
 def test_images_that_flip_together_give_no_false_alarms_and_an_interval_that_holds(groups, images, together):
