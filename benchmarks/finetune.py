@@ -36,7 +36,7 @@ from darkroom.training.recipe import Recipe
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECIPE = Recipe(
-    seed=0, train_seed=None, min_steps=0,
+    seed=0, train_seed=None, min_steps=0, recipe="custom",
     freeze="none", head="linear", hidden=1, dropout=0.0, epochs=1000, batch_size=16, optimizer="sgd", lr=0.001,
     momentum=0.9, weight_decay=1e-4, l1=0.0, schedule="constant", warmup_epochs=0.0, grad_clip=0.0, label_smoothing=0.0,
     mixup=0.0, cutmix=0.0, ema=0.0, balance="none", patience=0, monitor="val_loss", augment="standard", thaw_epoch=0,

@@ -27,7 +27,8 @@ class Strength:
     (above 1 it is shown smaller); the part lies anywhere inside the image, and up to `shift` of a side beyond.
     `stretch`: the most by which width and height differ; `rotate`: degrees either way; `brightness`, `contrast` and
     `saturation`: the most by which each is multiplied or divided, less one; `erase`: the chance that a rectangle is
-    greyed; `flip`: the chance of a mirror image, where the data allow one.
+    greyed; `flip`: the chance of a mirror image, where the data allow one. `trivial`: beside all that, one operation of
+    OPERATIONS at a random magnitude.
     """
 
     zoom: tuple[float, float]
@@ -39,6 +40,7 @@ class Strength:
     contrast: float = 0.0
     saturation: float = 0.0
     erase: float = 0.0
+    trivial: bool = False
 
 
 STRENGTHS: dict[str, Strength | None] = {
@@ -50,24 +52,33 @@ STRENGTHS: dict[str, Strength | None] = {
     "strong": Strength(
         zoom=(0.4, 1.0), stretch=0.33, rotate=20, brightness=0.4, contrast=0.4, saturation=0.4, erase=0.25
     ),
+    "trivial": Strength(zoom=(0.7, 1.0), stretch=0.2, trivial=True),
 }
+# TrivialAugment (Müller and Hutter, ICCV 2021) in its wide space; what needs an image's histogram or its neighbours
+# (auto-contrast, equalise, sharpness) is left out.
+OPERATIONS = ("identity", "shear x", "shear y", "shift x", "shift y", "rotate", "brightness", "contrast", "saturation",
+              "posterize", "solarize")  # fmt: skip
+SHEAR, SHIFT, TURN, FACTOR, BITS = 0.99, 2 * 32 / 224, 0.75, 0.99, 6  # at magnitude 1; a turn in units of pi
+NO_TONE = (1.0, 256.0)
 
 
 @dataclass(frozen=True)
 class Draws:
     """What each image of a batch gets, float32. `affine` (b, 2, 3): from coordinates in the result to coordinates in
     the image, both -1..1. `colour` (b, 3): factors of brightness, contrast, saturation, or None. `box` (b, 4): left,
-    top, right, bottom of the erased rectangle in -1..1, or None.
+    top, right, bottom of the erased rectangle in -1..1, or None. `tone` (b, 2): the step to whose multiples values
+    0..255 are rounded down, and the value from which on they are inverted, or None.
     """
 
     affine: np.ndarray
     colour: np.ndarray | None
     box: np.ndarray | None
+    tone: np.ndarray | None = None
 
     def of(self, part: slice) -> "Draws":
         """Return those of a part of the batch."""
-        colour, box = (None if each is None else each[part] for each in (self.colour, self.box))
-        return Draws(self.affine[part], colour, box)
+        colour, box, tone = (None if each is None else each[part] for each in (self.colour, self.box, self.tone))
+        return Draws(self.affine[part], colour, box, tone)
 
 
 def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
@@ -93,7 +104,31 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
         half = np.where(u[:, 9] < strength.erase, 1.0, 0.0) * np.sqrt([area * ratio, area / ratio])
         centre = 2 * u[:, 12:14].T - 1
         box = np.concatenate([centre - half, centre + half]).T.astype(np.float32)
+    if strength.trivial:
+        return _one_operation(affine, uniforms(samples, 3, seed, "operation", epoch))
     return Draws(affine, colour, box)
+
+
+def _one_operation(affine: np.ndarray, u: np.ndarray) -> Draws:
+    """Add to `affine` (b, 2, 3) one operation for each image: which, at what magnitude and sign say `u` (b, 3)."""
+    chosen = np.array(OPERATIONS)[(u[:, 0] * len(OPERATIONS)).astype(np.int64)]
+    signed = u[:, 1] * np.where(u[:, 2] < 0.5, -1.0, 1.0)
+
+    def of(name: str, values: np.ndarray) -> np.ndarray:
+        return np.where(chosen == name, values, 0.0)
+
+    angle = of("rotate", TURN * signed)
+    cosine, sine = cos_pi(angle), sin_pi(angle)
+    across = np.stack([cosine, of("shear x", SHEAR * signed) - sine, of("shift x", SHIFT * signed)], axis=1)
+    down = np.stack([of("shear y", SHEAR * signed) + sine, cosine, of("shift y", SHIFT * signed)], axis=1)
+    first = affine.astype(np.float64)
+    both = first[:, :, :1] * across[:, None] + first[:, :, 1:2] * down[:, None]
+    both[:, :, 2] += first[:, :, 2]
+    colour = 1 + np.stack([of(name, FACTOR * signed) for name in ("brightness", "contrast", "saturation")], axis=1)
+    step = 2.0 ** of("posterize", np.rint(BITS * u[:, 1]))
+    from_on = np.where(chosen == "solarize", np.rint(255 * (1 - u[:, 1])), NO_TONE[1])
+    tone = np.stack([step, from_on], axis=1)
+    return Draws(both.astype(np.float32), colour.astype(np.float32), None, tone.astype(np.float32))
 
 
 def apply(images: "Tensor", draws: Draws) -> "Tensor":
@@ -117,6 +152,14 @@ def apply(images: "Tensor", draws: Draws) -> "Tensor":
         plain = torch.addcmul(offset, grey, brightness * contrast - scale)
         laid_out = torch.empty_like(images, memory_format=torch.channels_last)  # as networks want them: no pass more
         images = torch.addcmul(plain, images, scale, out=laid_out).clamp_(0, 1)
+    if draws.tone is not None:
+        (toned,) = np.nonzero((draws.tone != NO_TONE).any(axis=1))
+        if len(toned):
+            step, from_on = on_device(draws.tone[toned], device)[:, :, None, None, None].unbind(1)
+            chosen = on_device(toned, device)
+            values = (images[chosen] * 255).round_()
+            values = values.div_(step).floor_().mul_(step)
+            images.index_copy_(0, chosen, torch.where(values >= from_on, 255 - values, values).div_(255))
     if draws.box is not None:
         (erased,) = np.nonzero(draws.box[:, 2] > draws.box[:, 0])
         if len(erased):
@@ -178,6 +221,11 @@ def _exactly(images: np.ndarray, draws: Draws) -> np.ndarray:
         scale, plain, offset = (each.astype(np.float32)[:, None, None] for each in (scale, plain, offset))
         mixed = made * scale[..., None] + (grey.astype(np.float32) * plain + offset)[..., None]
         made = np.rint(np.clip(mixed, 0, 255))
+    if draws.tone is not None:
+        step, from_on = draws.tone[:, :, None, None, None].swapaxes(0, 1)
+        made = made.astype(np.float32)
+        made = np.floor(made / step) * step  # steps are powers of two: exact
+        made = np.where(made >= from_on, 255 - made, made)
     if draws.box is not None:
         middles = (2.0 * np.arange(images.shape[1]) + 1 - images.shape[1]) / images.shape[1]
         left, top, right, bottom = draws.box.astype(np.float64).T[:, :, None]

@@ -96,10 +96,10 @@ class Pool:
             held = self.fold == number
             if (held & answer).any():
                 with contextlib.redirect_stderr(io.StringIO()):  # each of many heads would tell when it stops
-                    found[held & answer] = self._answers(recipe, learn & ~held, held & answer)
+                    found[held & answer] = self.answers(recipe, learn & ~held, held & answer)
         return found
 
-    def _answers(self, recipe: Recipe, learn: np.ndarray, held: np.ndarray) -> np.ndarray:
+    def answers(self, recipe: Recipe, learn: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return the probabilities (m, K) of the `held` samples by a head that learns from `learn`."""
         train, val, answered = self.table(learn & ~self.chooses), self.table(learn & self.chooses), self.table(held)
         head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(self.classes), recipe.seed)

@@ -42,7 +42,7 @@ from darkroom.search.pool import Pool, ranks
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
 from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.corrections import apply, read_corrections
-from darkroom.training.recipe import Recipe
+from darkroom.training.recipe import CUSTOM, Recipe
 
 FOLDER = Path(".darkroom/races")
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the images
@@ -108,7 +108,7 @@ class Race:
         rounds = ROUNDS if self.images > FEW else ROUNDS[-1:]
         for begin, end in zip((0.0, *rounds), rounds, strict=False):
             started = time.monotonic()
-            self._embed(begin, end)
+            self.embed(begin, end)
             self.seconds += time.monotonic() - started
             standings = [self._judge(entrant) for entrant in self.entrants]
             best = min(standings, key=lambda standing: standing.rank)
@@ -127,7 +127,7 @@ class Race:
                 return [standing for standing in standings if standing.name not in names]
         return standings
 
-    def _embed(self, begin: float, end: float) -> None:
+    def embed(self, begin: float, end: float) -> None:
         """Embed the images whose rank is from `begin` to `end`; pictures are decoded once for each framing."""
         rows = [self.rows[at] for at in np.flatnonzero((begin <= self.ranks) & (self.ranks < end))]
         rung = files.digest([row["id"] for row in rows])[:16]
@@ -170,7 +170,7 @@ class Race:
 def head_recipe(root: Path) -> Recipe:
     """Return the recipe of params.yaml for a linear head on cached features."""
     recipe: Recipe = load(Recipe, root / "params.yaml")
-    return replace(recipe, freeze="backbone", head="linear", thaw_epoch=0, cutmix=0.0, lr_decay=1.0)
+    return replace(recipe, recipe=CUSTOM, freeze="backbone", head="linear", thaw_epoch=0, cutmix=0.0, lr_decay=1.0)
 
 
 def require_split(root: Path) -> None:
@@ -192,7 +192,7 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     if chosen is not best:
         print(f"best: {best.name}; it is taken by\n  {_command(entries[best.name])}")
     rate = "" if chosen is best else f", {chosen.export_rate / best.export_rate:.1f} times as fast"
-    print(f"advised: {chosen.name}, the fastest of those that are not worse than the best beyond noise{rate}:")
+    print(f"advised: {chosen.name}, the fastest of those at most half a point behind the best{rate}:")
     print(f"  {_command(entries[chosen.name])}")
     return _look_at_test(race, entries[chosen.name]) if test else 0
 

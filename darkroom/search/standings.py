@@ -12,6 +12,7 @@ from darkroom.metrics.significance import ALPHA, difference_interval, holm, mcne
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MARGIN = 0.005  # of the accuracy: what speed may cost
 COLUMNS = ("backbone", "images", "accuracy", "low", "high", "vs best", "vs low", "vs high", "p", "verdict", "log loss",
            "embed/s", "export/s", "MB", "Mparams", "licence")  # fmt: skip
 
@@ -99,9 +100,14 @@ def lost(standings: list[Standing]) -> list[Standing]:
 
 
 def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:
-    """Return the best body, and the cheapest that is not worse than it beyond noise: the fastest for one image."""
+    """Return the best body, and the fastest for one image of those that are hardly behind it.
+
+    Hardly: by half a point at most, and not beyond noise. Noise alone would not do: on few images bodies that are three
+    points apart are level (benchmarks/README.md).
+    """
     order = sorted(finalists, key=lambda standing: standing.rank)
-    level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True) if not pair.worse]
+    level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True)
+             if not pair.worse and pair.difference >= -MARGIN]  # fmt: skip
     return order[0], max([order[0], *level], key=lambda standing: standing.export_rate)
 
 

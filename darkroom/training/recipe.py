@@ -23,6 +23,7 @@ from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES
 from darkroom.training.torch_optimizers import OPTIMIZERS
 
 MAGNITUDE = 64.0  # the sum of a sample's feature magnitudes for which `lr` is meant
+CUSTOM, FINETUNE = "custom", "finetune"
 SAMPLES = 4096  # that are looked at, at most
 
 
@@ -32,6 +33,8 @@ class Recipe:
 
     seed: int = param("Of every random choice", at_least=0)
     train_seed: int | None = param("Of the training alone: initial weights, order, mixing; null: seed", at_least=0)
+    recipe: str = param("custom: as the other keys say; finetune: the head, then every layer, and the best mixture",
+                        choices=(CUSTOM, FINETUNE))  # fmt: skip
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
     head: str = param("The layers after the backbone", choices=("linear", "mlp"))
     hidden: int = param("Width of the mlp head's hidden layer", at_least=1)
@@ -59,7 +62,7 @@ class Recipe:
     thaw_epoch: int = param("Epochs of the head alone, before all weights learn; 0 never thaws", at_least=0)
     thaw_lr_factor: float = param("Times lr, after the thaw", above=0)
     batch_norm: str = param("What BatchNorm normalises with in training: the batch's statistics, or the weights' own",
-                            choices=("batch", "frozen"))  # fmt: skip
+                            choices=("auto", "batch", "frozen"))  # fmt: skip
     lr_decay: float = param("Times the learning rate, for each layer group further from the head", above=0, at_most=1)
     precision: str = param("auto: bfloat16 where the hardware is fast at it, else float32",
                            choices=("auto", "float32", "bfloat16"))  # fmt: skip
@@ -79,10 +82,22 @@ class Recipe:
     @property
     def only_head(self) -> bool:
         """Whether cached features are all that is learnt from, in every epoch."""
-        return self.freeze == "backbone" and not self.thaw_epoch
+        return self.freeze == "backbone" and not self.thaw_epoch and self.recipe == CUSTOM
+
+    @property
+    def first(self) -> "Recipe":
+        """The recipe of what is trained first: of recipe: finetune the head, otherwise all."""
+        if self.recipe == CUSTOM:
+            return self
+        return dataclasses.replace(self, recipe=CUSTOM, cutmix=0.0, lr_decay=1.0)
 
     def check(self) -> None:
         """Raise ParamsError for values that are allowed each, and contradict each other."""
+        if self.recipe == FINETUNE and (self.freeze != "backbone" or self.thaw_epoch):
+            raise ParamsError(
+                "params.yaml: recipe: finetune begins with the head on cached features and decides when every layer "
+                "learns; set freeze: backbone and thaw_epoch: 0, or recipe: custom"
+            )
         if self.thaw_epoch and self.freeze == "none":
             raise ParamsError("params.yaml: thaw_epoch has nothing to thaw with freeze: none; set one of the two")
         if self.thaw_epoch >= self.epochs and self.thaw_epoch:

@@ -21,7 +21,8 @@ class Trained:
 
     `head`: tensors by name; `body`: likewise, {} where it stayed as embed wrote it. `trainable`: the number of
     parameters that were trained. `logits`: float32 (n, K) of the validation samples at `best_epoch` (from 0).
-    `ran`: for metrics/run.json. `checkpoint`: the key of the checkpoint to discard when all is saved, "" without one.
+    `kept`: what a row of the history would say of these weights, where they are of no epoch. `ran`: for
+    metrics/run.json. `checkpoint`: the key of the checkpoint to discard when all is saved, "" without one.
     `train` adds `temperature`, `facts` (model.json) and `metrics` (metrics/train.json).
     """
 
@@ -33,6 +34,7 @@ class Trained:
     history: list[Row]
     ran: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
+    kept: Row | None = None
     temperature: float = 1.0
     facts: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Trained:
             "trained_on": files.digest(data.facts["shards"]),
             "params": dataclasses.asdict(recipe),
         }
-        best = self.history[self.best_epoch]
+        best = self.kept or self.history[self.best_epoch]
         self.metrics = {
             "parameters": counts,
             "best_epoch": self.best_epoch + 1,

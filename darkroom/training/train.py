@@ -14,11 +14,11 @@ from darkroom.core.runtime import Runtime
 from darkroom.model import classifier, tensors
 from darkroom.training import history, linear
 from darkroom.training.calibrate import fit_temperature
-from darkroom.training.checkpoint import Checkpoint
+from darkroom.training.checkpoint import Checkpoint, discard
 from darkroom.training.data import Data, open_data
 from darkroom.training.distributed import Group
 from darkroom.training.history import AfterEpoch, Watcher
-from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
+from darkroom.training.recipe import FINETUNE, Recipe, enough_epochs, rate_factor
 from darkroom.training.result import Trained
 
 Paths = tuple[Path, Path, Path]  # shards, features, body
@@ -43,13 +43,13 @@ def train(
                           "use another schedule, or set val_fraction")  # fmt: skip
     group = group or Group()
     body_facts = files.read_json(body / "body.json")
-    head = initial_head(recipe, body_facts["features"], data.classes, body)
+    settled = recipe.first
+    head = initial_head(settled, body_facts["features"], data.classes, body)
     watchers = _watchers(runtime) if group.leads else []
 
-    settled = recipe
-    if recipe.only_head:
+    if settled.only_head:
         data.require_features()
-        settled = enough_epochs(recipe, len(data.train_images))
+        settled = enough_epochs(settled, len(data.train_images))
     if linear.suits(settled, len(data.train_images), body_facts["features"], len(data.classes)):
         report = after_epoch if group.leads else lambda _rows: None
         rate = rate_factor(data.train_features, recipe.optimizer)
@@ -58,6 +58,12 @@ def train(
         from darkroom.training.torch_training import train_in_torch
 
         trained = train_in_torch(data, body, head, settled, runtime, after_epoch, watchers, group, make_checkpoint)
+    if recipe.recipe == FINETUNE:
+        from darkroom.training.finetune import finetune
+
+        if group.leads:
+            discard(runtime.checkpoints, trained.checkpoint)
+        trained = finetune(data, body, trained, recipe, runtime, after_epoch, watchers, group, make_checkpoint)
 
     if len(data.val_images):  # without validation samples there is nothing to calibrate against
         trained.temperature = fit_temperature(trained.logits.astype(np.float64), data.val_images.labels)

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from darkroom.images import augment
-from darkroom.images.augment import STRENGTHS, Strength, apply, augmented, draw
+from darkroom.images.augment import STRENGTHS, Strength, apply, as_bytes, augmented, draw
 from tests.model.samples import photo_images
 
 STRONG = STRENGTHS["strong"]
@@ -110,17 +110,43 @@ def test_erased_is_a_rectangle_of_the_chosen_images_alone(photos):
     assert float(greyed[torch.from_numpy(~chosen)].max()) < 0.003
 
 
+def test_trivial_does_one_operation_to_each_image_and_all_of_them_to_some():
+    alone = Strength(zoom=(1.0, 1.0), flip=0, trivial=True)
+    draws = draw(alone, False, np.arange(2000), 0, 0)
+    assert draws.colour is not None
+    assert draws.tone is not None
+    moved = (np.abs(draws.affine - np.eye(2, 3)) > 1e-6).any(axis=(1, 2))
+    changed = np.column_stack([moved, draws.colour != 1, draws.tone != augment.NO_TONE])
+    assert changed.sum(axis=1).max() == 1
+    assert changed.any(axis=0).all()
+    assert 100 < (changed.sum(axis=1) == 0).sum() < 300  # identity, and magnitudes that round to nothing
+    assert np.abs(draws.affine[:, :, :2]).max() < 1.01
+    assert 0.3 < np.abs(draws.affine[:, 0, 2]).max() * 224 / 64 <= 1  # of 32 pixels of 224
+    assert 0 < draws.colour.min() < 0.1
+
+
+def test_trivial_posterises_to_steps_and_inverts_the_bright(photos):
+    same = np.tile(np.eye(2, 3, dtype=np.float32), (8, 1, 1))
+    tone = np.tile(np.array([[64, 256]], np.float32), (8, 1))
+    assert set(np.unique(augmented(photos, augment.Draws(same, None, None, tone)))) == {0, 64, 128, 192}
+    tone[:] = 1, 100
+    expected = np.where(photos >= 100, 255 - photos, photos)
+    assert (augmented(photos, augment.Draws(same, None, None, tone)) == expected).all()
+    assert (as_bytes(apply(pixels(photos), augment.Draws(same, None, None, tone))).permute(0, 2, 3, 1).numpy()
+            == expected).mean() > 0.999  # fmt: skip
+
+
 def test_augmented_bytes_are_the_rounded_tensor(photos):
-    as_bytes = augmented(photos, draw(STRONG, True, np.arange(8), 0, 0))
+    made = augmented(photos, draw(STRONG, True, np.arange(8), 0, 0))
     as_floats = apply(pixels(photos), draw(STRONG, True, np.arange(8), 0, 0))
-    assert as_bytes.dtype == np.uint8
-    assert as_bytes.shape == photos.shape
+    assert made.dtype == np.uint8
+    assert made.shape == photos.shape
     expected = (as_floats * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    assert np.abs(as_bytes.astype(int) - expected).max() <= 3  # rounded before its colours change, too
+    assert np.abs(made.astype(int) - expected).max() <= 3  # rounded before its colours change, too
 
 
 @pytest.mark.parametrize("size", [28, 48, 96])
-@pytest.mark.parametrize("strength", ["light", "standard", "strong"])
+@pytest.mark.parametrize("strength", ["light", "standard", "strong", "trivial"])
 def test_exact_copies_are_the_tensor_s_within_a_rounding(strength, size):
     photos, _ = photo_images(8, size)
     chosen = STRENGTHS[strength]
@@ -137,7 +163,8 @@ import hashlib, numpy as np, torch
 from darkroom.images.augment import STRENGTHS, augmented, draw
 torch.set_num_threads(int(__import__("sys").argv[1]))
 images = np.random.default_rng(0).integers(0, 256, (12, 37, 37, 3), np.uint8)
-made = [augmented(images, draw(STRENGTHS[name], True, np.arange(12), 0, 3)) for name in ("light", "standard", "strong")]
+names = ("light", "standard", "strong", "trivial")
+made = [augmented(images, draw(STRENGTHS[name], True, np.arange(12), 0, 3)) for name in names]
 print(hashlib.sha256(np.stack(made)).hexdigest())
 """
 

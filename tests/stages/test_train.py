@@ -118,6 +118,47 @@ def test_the_head_first_and_then_everything(run):
     assert saved.facts["parameters"]["frozen"] == 0
 
 
+def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data):
+    from darkroom.model import tensors
+    from darkroom.model.network import load_network, pixels
+
+    head = run(epochs=10)  # the body knows nothing: there is much to gain
+    alone = SavedClassifier.load(head / "classifier")
+    before = json.loads((head / "train.json").read_text())["val"]
+    folder = run(epochs=10, recipe="finetune", thaw_lr_factor=0.5)
+    saved = SavedClassifier.load(folder / "classifier")
+    rows = list(files.read_csv(folder / "history.csv"))
+    assert [row["epoch"] for row in rows] == [str(number) for number in range(1, 15)]
+    assert float(rows[10]["lr"]) < 0.01  # it begins with a warm-up
+    assert not saved.frozen
+    metrics = json.loads((folder / "train.json").read_text())
+    assert metrics["val"]["loss"] < before["loss"] - 0.1
+    images = Shards(data / "data/shards/val")
+    network = load_network(folder / "classifier")
+    answers = network(pixels(images.rows(np.arange(len(images))))).argmax(1).numpy()
+    assert metrics["val"]["accuracy"] == pytest.approx((answers == images.labels).mean())
+    assert not np.array_equal(alone.head["0.weight"], saved.head["0.weight"])
+    assert (
+        tensors.load(folder / "classifier/body.safetensors").keys()
+        == tensors.load(data / "models/body/body.safetensors").keys()
+    )
+
+
+def test_fine_tuning_that_brings_nothing_gives_the_head_alone_to_the_bit(run, capsys):
+    head = run(epochs=10)
+    before = {name: files.sha256(head / f"classifier/{name}.safetensors") for name in ("head", "body")}
+    folder = run(epochs=10, recipe="finetune", thaw_lr_factor=1e-9)
+    assert {name: files.sha256(folder / f"classifier/{name}.safetensors") for name in before} == before
+    assert SavedClassifier.load(folder / "classifier").frozen
+    assert "the head alone is kept: no mixture with the tuned network is better" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [{"freeze": "none"}, {"thaw_epoch": 2}])
+def test_fine_tuning_rejects_what_it_decides_itself(run, changes):
+    with pytest.raises(ParamsError, match="set freeze: backbone and thaw_epoch: 0, or recipe: custom"):
+        run(recipe="finetune", **changes)
+
+
 def test_features_and_network_give_the_same_answers(run, data):
     """A head that is trained from cached features answers as the whole network does, BatchNorm and all."""
     from darkroom.model.network import load_network, pixels

@@ -3,7 +3,7 @@
 from typing import Any
 
 RECIPE: dict[str, Any] = {
-    "seed": 0, "train_seed": None, "min_steps": 0,
+    "seed": 0, "train_seed": None, "min_steps": 0, "recipe": "custom",
     "freeze": "backbone", "head": "linear", "hidden": 32, "dropout": 0.2, "epochs": 4, "batch_size": 32,
     "optimizer": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.01, "l1": 0.0, "schedule": "cosine",
     "warmup_epochs": 0.0, "grad_clip": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0, "ema": 0.0,
