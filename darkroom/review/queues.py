@@ -73,8 +73,8 @@ def of_the_model(samples: Samples, evidence: Evidence) -> list[Queue]:
     uncertain = np.argsort(margin, kind="stable")[: min(listed, int(answered.sum()))]
     found = [
         Queue(
-            "errors", "Likely label errors", "A model that has not seen the image answers as another class; the first "
-            "are most likely wrong.", order, likely, lambda index: _disagreement(samples, evidence, index),
+            "errors", "Doubtful labels", _about_errors(likely, len(order)), order, len(order),
+            lambda index: _disagreement(samples, evidence, index),
         ),
         Queue(
             "uncertain", "Least certain", "The model hesitates between two classes.", uncertain, len(uncertain),
@@ -122,6 +122,14 @@ def across_splits(samples: Samples, features: np.ndarray) -> tuple[np.ndarray, d
     near = judged[order]
     return (near, dict(zip(near.tolist(), partner[order].tolist(), strict=True)),
             dict(zip(near.tolist(), cosine[order].tolist(), strict=True)))  # fmt: skip
+
+
+def _about_errors(likely: int, count: int) -> str:
+    """Return what is said of the list of doubtful labels: how many of the `count` at its head are likely wrong."""
+    about = "A model that has not seen the image answers as another class"
+    if not likely or likely == count:
+        return f"{about}; {'these are most likely wrong' if count and likely else 'it may be the model that is wrong'}."
+    return f"{about}. The first {likely:,} are most likely wrong; of the others the model may be."
 
 
 def _disagreement(samples: Samples, evidence: Evidence, index: int) -> str:

@@ -342,3 +342,16 @@ def test_corrections_have_all_their_columns(run, open_page):
     assert (row["decision"], row["was"], row["becomes"]) == ("exclude", here.partition("/")[0], "")
     assert (row["by"], row["note"]) == ("review: errors", 'cut, "by hand"')
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["when"])
+
+
+def test_a_lists_number_is_how_many_pictures_it_shows(run, open_page):
+    with reviewing(run) as review:
+        page = open_page(review.url)
+        wait_for_errors(page)
+        for entry in page.locator("#queues button").all():
+            number = entry.locator(".count").inner_text()
+            entry.click()
+            page.locator("#title", has_text=entry.locator("span").first.inner_text()).wait_for()
+            page.wait_for_timeout(300)
+            shown = page.locator("#range").inner_text().rpartition(" of ")[2] or "0"
+            assert shown == number

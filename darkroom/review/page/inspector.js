@@ -10,12 +10,17 @@ const make = (name, className = "", text = "") => {
   return element;
 };
 
+const SETTLING = 400; // milliseconds in which nobody has read what has just changed
+
 const inspector = {
   item: null, // what the tile shows
   detail: null, // what the server knows beside that
   classes: [],
-  labels: [], // those that the keys 1 to 9 stand for
-  choose: () => {}, // called with a label
+  labels: [], // those that the keys 1 to 9 stand for; none until they are known
+  changed: 0, // when other labels took their places beside the same picture, by performance.now()
+  choose: () => {}, // called with a label, and the items that it is for where these are not those in hand
+
+  isSettled() { return Boolean(this.detail) && performance.now() - this.changed > SETTLING; },
 
   async show(item, queue) {
     this.item = item;
@@ -30,6 +35,9 @@ const inspector = {
       this.draw();
     } catch (error) {
       warn(error.message);
+      if (this.item?.id !== item.id) return;
+      this.detail = { id: item.id };
+      this.draw();
     }
   },
 
@@ -41,24 +49,27 @@ const inspector = {
       showPicture(picture, item);
     }
     picture.alt = `${item.location}, ${item.was ? `labelled ${item.was}` : "without a label"}`;
-    const size = detail ? `, ${detail.width} × ${detail.height} px` : "";
-    $("location").textContent = `${item.location} (${item.split}${size})`;
+    const size = detail?.width ? `, ${detail.width} × ${detail.height} px` : "";
+    $("location").replaceChildren(make("bdi", "", item.location), ` (${item.split}${size})`);
     $("label").replaceChildren(...labelOf(item));
     const note = detail?.note ? ` Note: ${detail.note}` : "";
     $("why").textContent = (item.why ? item.why[0].toUpperCase() + item.why.slice(1) + "." : "") + note;
     for (const id of ["keep", "relabel", "exclude", "unsure"]) {
       $(id).setAttribute("aria-pressed", String(item.decision === id));
     }
-    this.drawAnswers(detail?.answers ?? []);
+    this.drawAnswers(detail ? (detail.answers ?? []) : null);
     this.strip("beside", detail?.beside ? [detail.beside] : []);
     this.strip("copies", detail?.copies ?? []);
     this.strip("nearest", detail?.nearest ?? []);
   },
 
+  // `answers`: null while they are not known, [] where the model has none.
   drawAnswers(answers) {
-    const rows = answers.length ? answers : this.classes.slice(0, 9).map((name) => ({ class: name }));
+    const rows = answers?.length ? answers : answers ? this.classes.slice(0, 9).map((name) => ({ class: name })) : [];
+    const before = this.labels;
     this.labels = rows.slice(0, 9).map((row) => row.class);
-    $("answers-title").textContent = answers.length ? "What the model says" : "Labels";
+    if (before.length && this.labels.length && String(before) !== String(this.labels)) this.changed = performance.now();
+    $("answers-title").textContent = answers && !answers.length ? "Labels" : "What the model says";
     $("answers").replaceChildren(...rows.map((row, place) => {
       const entry = make("li");
       const button = make("button", row.class === this.item.was ? "own" : "");
@@ -107,7 +118,7 @@ const inspector = {
     $("original").showModal();
     try {
       const blob = await (await ask(`original?id=${encodeURIComponent(item.id)}`)).blob();
-      if (this.item !== item || !$("original").open) return;
+      if (this.item?.id !== item.id || !$("original").open) return;
       URL.revokeObjectURL(picture.dataset.blob ?? "");
       picture.dataset.blob = URL.createObjectURL(blob);
       picture.src = picture.dataset.blob;
@@ -131,8 +142,10 @@ function labelOf(item) {
 const typing = {
   options: [],
   at: 0,
+  chosen: [], // the pictures that the label is for: those in hand when it was begun
 
   begin() {
+    this.chosen = inChoice();
     $("typing").hidden = false;
     $("new-label").value = "";
     this.match();
@@ -147,11 +160,12 @@ const typing = {
 
   match() {
     const typed = $("new-label").value.trim().replace(/\s+/g, " ");
-    const low = typed.toLowerCase();
-    const first = inspector.classes.filter((name) => name.toLowerCase().startsWith(low));
-    const later = inspector.classes.filter((name) => !name.toLowerCase().startsWith(low) && name.toLowerCase().includes(low));
+    const plain = (name) => name.normalize("NFC").replace(/\s+/g, " ").toLowerCase();
+    const low = plain(typed);
+    const first = inspector.classes.filter((name) => plain(name).startsWith(low));
+    const later = inspector.classes.filter((name) => !plain(name).startsWith(low) && plain(name).includes(low));
     this.options = [...first, ...later].map((name) => ({ name }));
-    if (typed && !inspector.classes.some((name) => name.toLowerCase() === low)) this.options.push({ name: typed, fresh: true });
+    if (typed && !inspector.classes.some((name) => plain(name) === low)) this.options.push({ name: typed, fresh: true });
     this.at = 0;
     this.draw();
   },
@@ -174,10 +188,11 @@ const typing = {
     const option = this.options[place];
     if (!option) return;
     this.end();
-    inspector.choose(option.name);
+    inspector.choose(option.name, this.chosen);
   },
 
   key(event) {
+    if (event.isComposing) return; // the keys choose among an input method's characters
     const steps = { ArrowDown: 1, ArrowUp: -1 };
     if (event.key in steps) {
       this.at = (this.at + steps[event.key] + this.options.length) % Math.max(1, this.options.length);

@@ -14,14 +14,23 @@ let items = [];
 let hand = 0; // the place of the picture in hand
 let size = 2;
 let known = 0; // version of the decisions that is shown
+let asked = 0; // screenfuls asked for so far; only the last one is shown
+let arrived = 0; // the last one that came, or failed
 const selected = new Set(); // ids
-const undoing = []; // steps, the last at the end: changes that undo each
+const undoing = []; // steps, the last at the end: the server's answer to each, which holds what undoes it
 
 const say = (text) => { $("status").textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => { $("status").textContent = ""; }, 4000); };
 const warn = (text, mild = false) => { const box = $("alert"); box.hidden = !text; box.textContent = text; box.classList.toggle("mild", mild); };
 const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+const brief = (name) => { // of a long name the middle is left out, and what would reorder the words after it
+  const signs = [...name.replace(/[\u202a-\u202e\u2066-\u2069]/g, "")];
+  return signs.length > 60 ? `${signs.slice(0, 28).join("")}…${signs.slice(-30).join("")}` : signs.join("");
+};
 const inHand = () => items[hand] ?? null;
 const tiles = () => [...$("grid").children];
+const loading = () => arrived !== asked;
+const isWhole = (name) => name.startsWith("class:") || name === "decided" || name === "unsure"; // shown with the decided ones
+const look = () => refresh().catch((error) => warn(error.message));
 
 // --- lists
 
@@ -61,10 +70,8 @@ function listButton(name, title, open, count, lost = false) {
   return row;
 }
 
-async function go(name, at = 0, last = false) {
-  queue = name;
-  start = at;
-  await load(last);
+async function go(name, at = 0) {
+  await load(name, at);
   if (state) drawLists();
 }
 
@@ -81,25 +88,31 @@ function screenful() {
   return Math.min(400, Math.max(4, across * down));
 }
 
-async function load(atEnd = false) {
-  const asked = queue;
+// Shows a screenful of a list, once it is here: until then everything stays as it is, and nothing is decided.
+async function load(name = queue, at = start, atEnd = false) {
+  const mine = ++asked;
   await last; // what is decided already may leave the list
-  if (queue !== asked) return;
   try {
-    const whole = queue.startsWith("class:") || queue === "decided" || queue === "unsure";
-    $("open").disabled = whole;
-    const page = await get("queue", { name: queue, start, count: screenful(), open: !whole && $("open").checked });
-    if (queue !== asked) return;
-    if (!page.items.length && start > 0) { start = Math.max(0, start - screenful()); await load(true); return; }
-    items = page.items;
-    total = page.total;
-    start = page.start;
+    const wanted = { name, start: at, count: screenful(), open: !isWhole(name) && $("open").checked };
+    let page = await get("queue", wanted);
+    if (!page.items.length && at > 0) page = await get("queue", { ...wanted, start: Math.max(0, page.total - wanted.count) });
+    if (mine === asked) take(name, page, atEnd);
   } catch (error) {
-    warn(error.message);
-    return;
+    if (mine === asked) warn(error.message);
+  } finally {
+    if (mine === asked) arrived = mine;
   }
+}
+
+function take(name, page, atEnd) {
+  const held = name === queue ? page.items.findIndex((item) => item.id === inHand()?.id) : -1;
+  queue = name;
+  items = page.items;
+  total = page.total;
+  start = page.start;
   selected.clear();
-  hand = atEnd ? Math.max(0, items.length - 1) : 0;
+  hand = held >= 0 ? held : atEnd ? Math.max(0, items.length - 1) : 0;
+  $("open").disabled = isWhole(queue);
   location.replace(`#${encodeURIComponent(queue)}/${start}`);
   drawGrid();
 }
@@ -112,7 +125,7 @@ function drawGrid() {
   $("grid").hidden = !items.length;
   $("grid").replaceChildren(...items.map(tile));
   $("nothing").hidden = items.length > 0;
-  $("nothing").textContent = !state?.analysed && queue === "errors" ? "The model is being asked about every image …"
+  $("nothing").textContent = !state?.analysed && !facts && !queue.startsWith("class:") ? "The model is being asked about every image …"
     : facts?.count ? "Everything in this list is decided." : "Nothing to look at here.";
   const end = start + items.length;
   $("range").textContent = total ? `${(start + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
@@ -155,6 +168,7 @@ function dress(box, item) {
 function redress() { tiles().forEach((box, place) => { if (items[place]) dress(box, items[place]); }); }
 
 function drawHand() {
+  if (inspector.item?.id !== inHand()?.id && !selected.size) $("note").value = ""; // it was about the picture before
   redress();
   inspector.show(inHand(), queue);
 }
@@ -175,14 +189,14 @@ function across() {
 }
 
 async function turn(pages) {
+  if (loading()) return;
   const open = $("open").checked && !$("open").disabled;
   const left = open ? items.filter((item) => !item.decision).length : items.length; // the decided ones leave the list
   const next = pages > 0 ? start + left : Math.max(0, start - screenful());
   if (pages > 0 && (next >= total && left === items.length)) { say("This is the end of the list."); return; }
   if (pages < 0 && start === 0) { say("This is the start of the list."); return; }
-  start = next;
-  await load(pages < 0);
-  await refresh();
+  await load(queue, next, pages < 0);
+  await look();
   focusTile();
 }
 
@@ -202,8 +216,12 @@ function select(from, to) {
 
 // --- deciding
 
-function decideNow(decision, becomes = "") {
-  const chosen = selected.size ? items.filter((item) => selected.has(item.id)) : [inHand()].filter(Boolean);
+const inChoice = () => (selected.size ? items.filter((item) => selected.has(item.id)) : [inHand()].filter(Boolean));
+
+// `chosen`: what the person saw when the decision was begun, such as a label that was typed meanwhile.
+function decideNow(decision, becomes = "", chosen = null) {
+  if (!chosen && loading()) { say("Other pictures are coming; press it again when they are here."); return; }
+  chosen ??= inChoice();
   if (!chosen.length) return;
   const note = $("note").value.trim();
   const changes = chosen.map((item) => {
@@ -211,10 +229,10 @@ function decideNow(decision, becomes = "") {
     return { id: item.id, decision: guess ? "relabel" : decision, becomes: guess ? item.proposal.class : becomes, queue, note };
   });
   $("note").value = "";
-  const several = selected.size > 0;
+  const several = chosen.length > 1;
   send(chosen, changes, true);
-  const what = decision === "relabel" ? `relabelled as ${becomes}` : decision === "none" ? "decision withdrawn" : WORDS[decision];
-  say(`${several ? counted(chosen.length, "picture") : chosen[0].location}: ${what}. Z undoes.`);
+  const what = decision === "relabel" ? `relabelled as ${brief(becomes)}` : decision === "none" ? "decision withdrawn" : WORDS[decision];
+  say(`${several ? counted(chosen.length, "picture") : brief(chosen[0].location)}: ${what}. Z undoes.`);
   selected.clear();
   advance(chosen);
 }
@@ -224,19 +242,27 @@ async function send(chosen, changes, remember) {
   chosen.forEach((item, place) => show(item, changes[place]));
   redress();
   if (chosen.includes(inHand())) inspector.draw();
+  const sent = decide(changes);
+  if (remember) undoing.push(sent); // at once: what is undone next is the last decision, saved yet or not
+  $("undo").disabled = !undoing.length;
   try {
-    const { undo, version } = await decide(changes);
-    if (remember) undoing.push(undo);
+    const { version, copies } = await sent;
     if (version === known + 1) known = version; // otherwise somebody else has decided, too: `watch` looks
     chosen.forEach((item) => { item.saving = false; });
-    if (!unsaved) refresh().catch((error) => warn(error.message)); // the decision itself is saved
+    for (const copy of copies) Object.assign(items.find((item) => item.id === copy.id) ?? {}, copy);
+    if (!unsaved) look(); // the decision itself is saved
+    return true;
   } catch (error) {
     chosen.forEach((item, place) => Object.assign(item, before[place], { saving: false }));
+    if (remember && undoing.includes(sent)) undoing.splice(undoing.indexOf(sent), 1);
+    known = -1; // whether it was saved before the answer was lost, or another decision came after it: `watch` looks
     warn(error.message);
     say("Not saved.");
+    return false;
+  } finally {
+    $("undo").disabled = !undoing.length;
+    redress();
   }
-  $("undo").disabled = !undoing.length;
-  redress();
 }
 
 function show(item, change) {
@@ -249,28 +275,38 @@ function show(item, change) {
 // The next picture without a decision; with none left on this page, the next page.
 function advance(chosen) {
   const from = items.indexOf(chosen[chosen.length - 1]);
+  if (from < 0) return; // another screenful is shown by now
   const order = [...items.keys()].map((step) => (from + 1 + step) % items.length);
   const next = order.find((place) => !items[place].decision);
   if (next !== undefined) move(next);
-  else if (queue.startsWith("class:") || queue === "decided" || queue === "unsure") move(from + 1);
-  else last.then(() => turnAfter());
+  else if (!isWhole(queue)) turnAfter();
+  else if (from + 1 < items.length) move(from + 1);
+  else if (start + items.length < total) turn(1);
 }
 
 async function turnAfter() {
-  const open = $("open").checked;
-  start = open ? start : Math.min(start + items.length, Math.max(0, total - 1));
-  await load();
-  await refresh();
+  await load(queue, $("open").checked ? start : Math.min(start + items.length, Math.max(0, total - 1)));
+  await look();
   drawGrid();
   focusTile();
 }
 
 async function undo() {
-  const changes = undoing.pop();
+  const step = undoing.pop();
   $("undo").disabled = !undoing.length;
-  if (!changes) { say("There is nothing to undo."); return; }
+  if (!step) { say("There is nothing to undo."); return; }
+  let changes;
+  try {
+    changes = (await step).undo;
+  } catch {
+    return; // it was not saved, and `send` has said so
+  }
   const chosen = changes.map((change) => items.find((item) => item.id === change.id) ?? { id: change.id });
-  await send(chosen, changes.map((change) => ({ ...change, queue })), false);
+  if (!(await send(chosen, changes.map((change) => ({ ...change, queue })), false))) {
+    undoing.push(step); // it is undone the next time
+    $("undo").disabled = false;
+    return;
+  }
   const place = items.findIndex((item) => item.id === changes[0].id);
   if (place >= 0) move(place);
   else { await load(); focusTile(); }
@@ -279,6 +315,7 @@ async function undo() {
 
 // --- keys
 
+const REPEATED = new Set(["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "PageDown", "PageUp"]);
 const DECIDE = { k: "keep", e: "exclude", u: "unsure", w: "none" };
 
 function key(event) {
@@ -298,10 +335,11 @@ function key(event) {
 
 function act(event) {
   const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.repeat && !REPEATED.has(pressed)) return false; // a key that is held decides once
   const onButton = event.target.matches("button, summary, input, a");
   const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across(), ArrowUp: -across() };
   if (pressed in steps) step(steps[pressed], event.shiftKey);
-  else if (pressed >= "1" && pressed <= "9" && inspector.labels[pressed - 1]) decideNow("relabel", inspector.labels[pressed - 1]);
+  else if (pressed >= "1" && pressed <= "9" && pressed.length === 1) decideByNumber(pressed - 1);
   else if (pressed in DECIDE) decideNow(DECIDE[pressed]);
   else if (pressed === "r" || pressed === "/") { if (inHand()) typing.begin(); }
   else if (pressed === "z") undo();
@@ -320,6 +358,11 @@ function act(event) {
   return true;
 }
 
+function decideByNumber(place) {
+  if (!inspector.isSettled()) say("The labels of this picture are just coming; press it again.");
+  else if (inspector.labels[place]) decideNow("relabel", inspector.labels[place]);
+}
+
 function step(by, extend) {
   const to = hand + by;
   if (extend) select(hand, Math.min(Math.max(to, 0), items.length - 1));
@@ -329,6 +372,7 @@ function step(by, extend) {
 }
 
 async function neighbour(by) {
+  if (!state) return;
   const names = [...state.queues.map((one) => one.name), ...state.classes.map((one) => `class:${one.name}`)];
   await go(names[(names.indexOf(queue) + by + names.length) % names.length]);
   focusTile();
@@ -342,7 +386,7 @@ async function watch() {
     const news = analysed !== state.analysed;
     if (!unsaved && (version !== known || version !== state.version || news)) {
       await refresh();
-      if (news && (!items.length || queue === "errors" || queue.startsWith("class:"))) await load();
+      if (news && !items.length) await load(); // pictures that somebody looks at stay where they are
       else if (items.length) {
         const [shown, before] = [items, decisions];
         const fresh = await get("items", { id: shown.map((item) => item.id) });
@@ -359,8 +403,18 @@ async function watch() {
   setTimeout(watch, state?.analysed ? EVERY : 500);
 }
 
+// The list and the start that the address names: whatever stands there.
+function fromAddress() {
+  try {
+    const [name, at] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    return [name, Math.max(0, Math.trunc(Number(at))) || 0];
+  } catch {
+    return ["", 0];
+  }
+}
+
 async function begin() {
-  inspector.choose = (label) => decideNow("relabel", label);
+  inspector.choose = (label, chosen) => decideNow("relabel", label, chosen);
   try {
     await refresh();
     known = state.version;
@@ -369,11 +423,12 @@ async function begin() {
     return;
   }
   if (innerWidth > 1120) $("lists").open = true;
-  const [name, at] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const fallback = state.queues.some((one) => one.name === "errors") || !state.analysed ? "errors" : state.queues[0].name;
-  if (!state.queues.some((one) => one.name === "errors") && !name) queue = "errors";
-  if (state.analysed || name) await go(name || fallback, Number(at) || 0);
-  else drawGrid();
+  const [name, at] = fromAddress();
+  const isListed = (one) => state.queues.some((list) => list.name === one);
+  queue = name || (isListed("errors") || !state.analysed ? "errors" : state.queues[0].name);
+  start = at;
+  if (state.analysed || isListed(queue) || queue.startsWith("class:")) await go(queue, start);
+  else drawGrid(); // a list of the model's: `watch` loads it when it is there
   focusTile();
   setTimeout(watch, 500);
 }
@@ -395,8 +450,8 @@ $("original").addEventListener("close", focusTile);
 $("keys").addEventListener("close", focusTile);
 $("previous").addEventListener("click", () => turn(-1));
 $("next").addEventListener("click", () => turn(1));
-$("open").addEventListener("change", async () => { start = 0; await load(); });
-$("filter").addEventListener("input", drawLists);
+$("open").addEventListener("change", () => load(queue, 0));
+$("filter").addEventListener("input", () => { if (state) drawLists(); });
 for (const [id, by] of [["smaller", -1], ["larger", 1]]) {
   $(id).addEventListener("click", async () => {
     size = Math.min(Math.max(size + by, 0), SIZES.length - 1);

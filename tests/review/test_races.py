@@ -1,0 +1,244 @@
+"""Keys that are faster than the server: a decision is always about the picture that the person has seen."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from darkroom.core import files
+from tests.review.run import decisions, finish_run, reviewing, write_digits
+from tests.review.test_page import another_comes, in_hand, press, tile, tile_names, wait_for_errors, wait_until_saved
+
+
+@pytest.fixture
+def page(run, open_page):
+    """The page of a review of `run`, with its first list."""
+    with reviewing(run) as review:
+        page = open_page(review.url)
+        wait_for_errors(page)
+        yield page
+
+
+class Held:
+    """Requests of a page that wait until they are let go."""
+
+    def __init__(self, page, pattern: str) -> None:
+        self.page, self.pattern, self.free = page, pattern, False
+        self.routes: list[Any] = []
+        page.route(pattern, self.answer)
+
+    def answer(self, route) -> None:
+        """Let a request through, or hold it."""
+        if self.free:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def wait(self, count: int = 1) -> None:
+        """Wait until so many have been sent."""
+        for _ in range(500):
+            if len(self.routes) >= count:
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{self.pattern}: {len(self.routes)} requests, expected {count}")
+
+    def let_go(self) -> None:
+        """Let those that wait reach the server, the last one first; later ones do not wait."""
+        self.free = True
+        for route in reversed(self.routes):
+            route.continue_()
+
+
+@contextmanager
+def held(page, pattern: str):
+    """Hold back what the page asks of these addresses; at the end all are let go."""
+    waiting = Held(page, pattern)
+    yield waiting
+    waiting.let_go()
+
+
+def test_a_number_is_no_label_before_the_labels_of_the_picture_are_there(run, page):
+    with held(page, "**/sample?*"):
+        press(page, "ArrowRight")
+        here = in_hand(page)
+        press(page, "1")
+        page.get_by_text("The labels of this picture are just coming").wait_for()
+    page.locator("#answers .bar").first.wait_for()
+    assert decisions(run) == {}
+    wanted = page.locator("#answers button > span:not(.share)").first.inner_text()
+    press(page, "1")
+    wait_until_saved(page, 1)
+    assert set(decisions(run)) == {here}
+    assert decisions(run)[here] in {("relabel", wanted), ("keep", "")}
+
+
+def test_what_is_pressed_while_other_pictures_come_decides_about_none(run, page):
+    before = in_hand(page)
+    with held(page, "**/queue?*"):
+        press(page, "PageDown", "e", "1")
+        page.get_by_text("Other pictures are coming").wait_for()
+    assert another_comes(page, before)
+    assert decisions(run) == {}
+    here = in_hand(page)
+    press(page, "e")
+    wait_until_saved(page, 1)
+    assert set(decisions(run)) == {here}
+
+
+def test_after_the_last_picture_of_a_screenful_a_key_waits_for_the_next_one(run, page):
+    first = tile_names(page)
+    with held(page, "**/queue?*") as waiting:
+        press(page, "a", "k")
+        waiting.wait()
+        press(page, "e", "u")
+    wait_until_saved(page, len(first))
+    assert another_comes(page, first[-1])
+    assert {decision for decision, _ in decisions(run).values()} == {"keep"}
+
+
+def test_of_two_lists_the_one_asked_for_last_is_shown_whichever_comes_first(page):
+    with held(page, "**/queue?*") as waiting:
+        for name in ("3", "5"):
+            page.locator("#classes").get_by_role("button", name=name, exact=False).nth(0).click()
+        waiting.wait(2)
+    page.locator("#title", has_text="5").wait_for()
+    page.wait_for_timeout(300)
+    assert page.locator("#title").inner_text() == "5"
+    assert page.locator('#classes button[aria-current="true"]').inner_text().startswith("5")
+
+
+def test_undo_withdraws_the_last_decision_even_while_it_is_being_saved(run, page):
+    first = in_hand(page)
+    press(page, "e")
+    wait_until_saved(page, 1)
+    with held(page, "**/decide") as waiting:
+        press(page, "u")
+        waiting.wait()
+        press(page, "z")
+    page.get_by_text("Undone: 1 decision.").wait_for()
+    wait_until_saved(page, 1)
+    assert decisions(run) == {first: ("exclude", "")}
+
+
+def test_an_undo_that_is_not_saved_can_be_made_again(run, page):
+    press(page, "e")
+    wait_until_saved(page, 1)
+    page.route("**/decide", lambda route: route.abort())
+    press(page, "z")
+    page.get_by_text("Not saved.").wait_for()
+    page.unroute("**/decide")
+    press(page, "z")
+    page.get_by_text("Undone: 1 decision.").wait_for()
+    assert decisions(run) == {}
+
+
+def test_a_label_that_is_being_typed_goes_to_the_picture_it_was_begun_for(run, page):
+    here = in_hand(page)
+    press(page, "r")
+    page.keyboard.type("smudge")
+    page.evaluate("load('class:3', 0)")  # as a list that changes under the page does
+    page.locator("#title", has_text="3").wait_for()
+    press(page, "Enter")
+    wait_until_saved(page, 1)
+    assert decisions(run) == {here: ("relabel", "smudge")}
+
+
+def test_a_key_that_is_held_decides_once(run, page):
+    here = in_hand(page)
+    for _ in range(6):
+        page.keyboard.down("e")  # from the second on as the keyboard repeats it
+    page.keyboard.up("e")
+    wait_until_saved(page, 1)
+    page.wait_for_timeout(300)
+    assert decisions(run) == {here: ("exclude", "")}
+
+
+def test_a_note_stays_with_the_picture_that_it_was_written_for(run, page):
+    press(page, "n")
+    page.keyboard.type("cut off")
+    press(page, "Enter", "ArrowRight", "e")
+    wait_until_saved(page, 1)
+    assert [row["note"] for row in files.read_csv(run / "corrections.csv")] == [""]
+
+
+def test_a_decision_that_was_saved_though_its_answer_was_lost_is_shown(run, page):
+    here = in_hand(page)
+
+    def lose(route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/decide", lose)
+    press(page, "e")
+    page.get_by_text("Not saved.").wait_for()
+    page.unroute("**/decide")
+    tile(page, here).get_by_text("excluded", exact=True).wait_for()
+    assert decisions(run) == {here: ("exclude", "")}
+
+
+@pytest.mark.parametrize("address", ["#%E0%A4%A/x", "#class:no such class/-4", "#errors/1e9", "#/"])
+def test_an_address_that_names_nothing_opens_the_page_all_the_same(run, open_page, address):
+    with reviewing(run) as review:
+        page = open_page(review.url, address)
+        page.locator("#queues").get_by_text("Doubtful labels").wait_for(timeout=180_000)
+        page.locator("#queues").get_by_text("Doubtful labels").click()
+        page.locator(".tile").first.wait_for()
+
+
+def test_one_file_under_two_labels_gets_one_decision(tmp_path):
+    write_digits(tmp_path / "pictures", 60, 0)
+    picture = next((tmp_path / "pictures/3").iterdir())
+    (tmp_path / "pictures/5" / "again.png").write_bytes(picture.read_bytes())
+    finish_run(tmp_path)
+    with reviewing(tmp_path) as review, httpx.Client(base_url=review.url, headers={"origin": review.base}) as client:
+        pair = client.get("queue?name=conflicts&open=true").json()["items"]
+        assert sorted(item["was"] for item in pair) == ["3", "5"]
+        both = [{"id": item["id"], "decision": "keep"} for item in pair]
+        answer = client.post("decide", json={"changes": both})
+        assert answer.status_code == 409
+        assert "is the same file as another one that is selected, under another label" in answer.json()["error"]
+        assert decisions(tmp_path) == {}
+        answer = client.post("decide", json={"changes": both[:1]}).json()
+        (copy,) = answer["copies"]
+        assert (copy["id"], copy["label"], copy["decision"]) == (pair[1]["id"], pair[0]["was"], "relabel")
+        assert client.get("queue?name=conflicts&open=true").json()["items"] == []
+
+
+def test_a_label_that_differs_in_its_blanks_or_accents_is_the_class_that_is_there(tmp_path, open_page):
+    names = ["a\u00a0b", "cafe\u0301", "👨\u200d👩"]
+    write_digits(tmp_path / "digits", 90, 0)
+    (tmp_path / "pictures").mkdir()
+    for digit, name in enumerate(names):
+        (tmp_path / "digits" / str(digit)).rename(tmp_path / "pictures" / name)
+    finish_run(tmp_path)
+    with reviewing(tmp_path) as review:
+        page = open_page(review.url, "#uncertain/0")
+        page.locator("#answers .bar").first.wait_for(timeout=180_000)
+        for place, typed in enumerate(("a\u00a0b", "caf\u00e9", "👨\u200d👩")):
+            here = in_hand(page)
+            press(page, "r")
+            page.keyboard.insert_text(typed)
+            assert page.locator("#matches li").all_inner_texts() == [names[place]]
+            press(page, "Enter")
+            wait_until_saved(page, place + 1)
+            made = decisions(tmp_path)[here]
+            assert made in {("relabel", names[place]), ("keep", "")}
+            assert (made[0] == "keep") == (Path(here).parts[0] == names[place])
+
+
+def test_a_class_of_a_very_long_name_can_be_reviewed(tmp_path):
+    long = "x" * 250
+    for shade, name in ((0, long), (90, "short")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(12):
+            picture = Image.linear_gradient("L").rotate(shade + number).resize((40, 40))
+            picture.save(tmp_path / "pictures" / name / f"{number}.png")
+    finish_run(tmp_path)
+    with reviewing(tmp_path) as review, httpx.Client(base_url=review.url, headers={"origin": review.base}) as client:
+        first = client.get("queue", params={"name": "class:short"}).json()["items"][0]["id"]
+        change = {"id": first, "decision": "relabel", "becomes": long, "queue": f"class:{long}"}
+        assert client.post("decide", json={"changes": [change]}).status_code == 200
+        assert [becomes for _, becomes in decisions(tmp_path).values()] == [long]
