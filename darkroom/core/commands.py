@@ -15,5 +15,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
     "new": ("darkroom.reproduction.new", "make a project of your own, pinned to this version"),
     "upgrade": ("darkroom.reproduction.upgrade", "merge a later version of Darkroom into your project"),
+    "drift": ("darkroom.reporting.drift", "say whether what a service is asked has changed"),
     "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }

@@ -190,6 +190,8 @@ def _options(arguments: list[str]) -> "tuple[argparse.Namespace, Settings]":
     add("--max-megapixels", type=int, default=50, help="millions of pixels a picture (50)")
     add("--api-key-file", type=Path, metavar="FILE", help="ask for one of the keys in FILE, one a line")
     add("--cors-origin", action="append", default=[], metavar="URL", help="let pages of URL call it")
+    text = "keep counts of the answers in FILE, and no picture, for `darkroom drift FILE`"
+    add("--watch", type=Path, metavar="FILE", help=text)
     options = parser.parse_args(arguments)
     values = {
         "batch": options.batch,
@@ -200,6 +202,7 @@ def _options(arguments: list[str]) -> "tuple[argparse.Namespace, Settings]":
         "decode_seconds": options.decode_seconds,
         "max_body": options.max_body_mb << 20,
         "max_pixels": options.max_megapixels * 1_000_000,
+        "watch": options.watch,
     }
     keys = read_keys(options.api_key_file) if options.api_key_file else frozenset()
     try:

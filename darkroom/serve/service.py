@@ -1,16 +1,18 @@
 """The service behind the endpoints: the model, the queue before it, the decoders, and what is counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 from prometheus_client import generate_latest as generate
 
-from darkroom.core.errors import BadImage
+from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.model.heatmaps import GRID, picture
 from darkroom.model.session import cores
 from darkroom.serve.batching import Batcher, measure_speed
@@ -18,8 +20,11 @@ from darkroom.serve.decoders import Decoders
 from darkroom.serve.prediction import Prediction
 from darkroom.serve.predictor import Predictor
 from darkroom.serve.settings import Settings
+from darkroom.serve.watch import VALUES, WatchFile
 
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SAVED_EVERY = 5.0  # seconds between two writes of the watch: a killed service loses as much
+log = logging.getLogger("darkroom.serve")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -41,6 +46,9 @@ class Service:
         self.metrics = Metrics(
             predictor.version, predictor.config["backbone"], lambda: self.batcher.reserved, lambda: self.state.held
         )
+        self.watch = WatchFile(settings.watch, predictor.version, predictor.classes) if settings.watch else None
+        if self.watch:
+            self.metrics.watch(self.watch)
         self.ready = False
 
     @asynccontextmanager
@@ -52,9 +60,14 @@ class Service:
             self.batcher.set_speed(measure_speed(self.predictor.predict, size, self.settings.batch))
             self.batcher.start()
             self.ready = True
+            saving = asyncio.create_task(self._save(), name="watch") if self.watch else None
             yield
             self.ready = False
             await self.batcher.stop()
+            if saving and self.watch:
+                saving.cancel()
+                await asyncio.gather(saving, return_exceptions=True)
+                self.watch.close()
         finally:
             await self.decoders.stop()
 
@@ -87,7 +100,20 @@ class Service:
 
     def _answers(self, images: np.ndarray) -> list[Prediction]:
         self.metrics.batch(len(images))
-        return self.predictor.answers(images)
+        answers = self.predictor.answers(images)
+        if self.watch:
+            self.watch.watch.record(images, answers)
+        return answers
+
+    async def _save(self) -> None:
+        """Write the watch every few seconds. A disk that is full stops no answer: it is logged, and tried again."""
+        assert self.watch
+        while True:
+            await asyncio.sleep(SAVED_EVERY)
+            try:
+                await asyncio.to_thread(self.watch.save)
+            except DarkroomError as error:
+                log.warning("watch", extra={"facts": {"error": str(error)}})
 
 
 class Metrics:
@@ -123,6 +149,21 @@ class Metrics:
     def batch(self, size: int) -> None:
         """Count a run of the model."""
         self._batches.observe(size)
+
+    def watch(self, file: WatchFile) -> None:
+        """Show what the watch counts, since its file was begun."""
+        watch = file.watch
+        gauges: list[tuple[str, str, str, Sequence[str], Callable[[int], float]]] = [
+            ("answers", "Pictures since the watch began, by answer", "class", watch.classes,
+             lambda label: watch.total().classes[label]),
+            ("unknown", "Of these unlike the training images", "class", watch.classes,
+             lambda label: watch.total().unknown[label]),
+            ("mean", "Mean of a value of these pictures, 0..1", "value", VALUES, watch.mean),
+        ]  # fmt: skip
+        for name, doc, kind, names, read in gauges:
+            gauge = Gauge(f"darkroom_watched_{name}", doc, [kind], registry=self.registry)
+            for index, each in enumerate(names):
+                gauge.labels(each).set_function(partial(read, index))
 
     def text(self) -> bytes:
         """Return all counters, in Prometheus's text format."""

@@ -33,6 +33,7 @@ class Settings(BaseModel):
     keys: frozenset[bytes] = Field(
         default=frozenset(), description="sha256 of the accepted API keys; empty: none needed"
     )
+    watch: Path | None = Field(default=None, description="a file for counts of the answers; None: nothing is kept")
     origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call this service")
 
     def accepts(self, key: str) -> bool:

@@ -1,0 +1,99 @@
+"""Has what comes in changed since the validation images? Tests that may be looked at as often as one likes.
+
+Each test is about a share: of the pictures answered with a class, or with a value below (above) a quantile of the
+validation images. Two things are unknown. The true share lies in an interval that the validation images give, exactly:
+by Clopper and Pearson for a class, by the beta distribution of an order statistic for a quantile. And the stream's
+share is tested by an e-value, a mixture over all shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022),
+against the share in the interval that explains it best. By Ville's inequality it passes 1/a with a probability of at
+most a, however long the stream and however often it is looked at. So that a change after a long quiet time is found
+too, tests begin anew with every block, as in the e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights
+1/((j+1)(j+2)) sum up to one, so the bound stays. ALARM is the bound for all tests together: half of it for the
+intervals, half for the e-values.
+
+It holds for pictures that come independently of one another from where the validation images came from.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ALARM = 0.05  # the probability of any alarm, ever, without a change
+LEVELS = (0.05, 0.5, 0.95)  # quantiles of the validation images
+
+
+@dataclass(frozen=True)
+class Test:
+    """A share that is watched: `what` (a class or a value), `side` ("below", "above", or "" for a class), the share
+    of validation images, and the interval of the true one."""
+
+    what: str
+    side: str
+    expected: float
+    low: float
+    high: float
+    bin: int = -1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test found: the share in the `images` since the change seems to have begun, and the logarithm of the
+    e-value over what it must reach: from 0 on it is an alarm."""
+
+    test: Test
+    share: float
+    images: int
+    excess: float
+
+    @property
+    def alarm(self) -> bool:
+        """Return whether there is a change."""
+        return self.excess >= 0
+
+
+def tests(classes: Sequence[str], labels: np.ndarray, bins: dict[str, np.ndarray]) -> list[Test]:
+    """Return the tests that validation images give: `labels` (m,) of their answers, and the bin of each value (m,)."""
+    from scipy.special import betaincinv
+
+    values = {name: np.sort(found) for name, found in bins.items() if len(found) and found.min() >= 0}
+    count = len(classes) + 2 * len(LEVELS) * len(values)
+    miss, made = ALARM / 2 / count, []
+    m = len(labels)
+    for name, hits in zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True):
+        low = float(betaincinv(hits, m - hits + 1, miss / 2)) if hits else 0.0
+        high = float(betaincinv(hits + 1, m - hits, 1 - miss / 2)) if hits < m else 1.0
+        made.append(Test(name, "", hits / m, low, high))
+    for name, found in values.items():
+        for level in LEVELS:
+            k = min(max(round(level * (m + 1)), 1), m)
+            at = int(found[k - 1])  # the k-th smallest; where bins tie, both sides err to the quiet one
+            below, above = float((found < at).mean()), float((found > at).mean())
+            made.append(Test(name, "below", below, 0.0, float(betaincinv(k, m + 1 - k, 1 - miss)), at))
+            made.append(Test(name, "above", above, 0.0, float(1 - betaincinv(k, m + 1 - k, miss)), at))
+    return made
+
+
+def judge(test: Test, hits: Sequence[int], images: Sequence[int], starts: Sequence[int], count: int) -> Finding:
+    """Return what `test` says of a stream.
+
+    `hits` and `images` of each block, in order; `starts`: how many blocks of the first size came before it; `count`:
+    how many tests there are.
+    """
+    from_here = np.cumsum(np.array([hits, images])[:, ::-1], axis=1)[:, ::-1]
+    logs = [
+        log_e_value(int(found), int(n), test.low, test.high) - math.log((start + 1) * (start + 2))
+        for found, n, start in zip(*from_here, starts, strict=True)
+    ]
+    best = int(np.argmax(logs))
+    found, n = from_here[:, best].tolist()
+    excess = float(np.logaddexp.reduce(logs)) - math.log(2 * count / ALARM)
+    return Finding(test, found / n if n else 0.0, n, excess)
+
+
+def log_e_value(hits: int, n: int, low: float, high: float) -> float:
+    """Return the logarithm of the e-value of `hits` in `n` against the likeliest share in low..high."""
+    share = min(max(hits / n if n else low, low), high)
+    mixture = math.lgamma(hits + 0.5) + math.lgamma(n - hits + 0.5) - math.lgamma(n + 1) - math.log(math.pi)
+    likely = (hits * math.log(share) if hits else 0.0) + ((n - hits) * math.log1p(-share) if n > hits else 0.0)
+    return mixture - likely
