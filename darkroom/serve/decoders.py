@@ -48,26 +48,25 @@ class Decoders:
     async def decode(self, data: bytes) -> np.ndarray | BadImage:
         """Return the picture, framed for the model, or why there is none."""
         process = await self._idle.get()
+        whole = False
         try:
             # A slot whose process has ended gets a new one here, from the request that needs it.
-            process = process or await self._start()
+            if process is None or process.returncode is not None:
+                process = await self._start()
+                await self._ask(process, b"")  # its libraries take time, which is not the picture's
             async with asyncio.timeout(self.seconds):
                 answer = await self._ask(process, data)
+            whole = True
         except TimeoutError:
             answer = BadImage(f"takes longer than {self.seconds:g} s to decode")
-            await self._end(process)
-            process = None
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, RuntimeError):  # the last from uvloop, for a pipe that is closed
             answer = BadImage("damaged: the decoder has ended")  # killed for its memory, or a fault in a library
-            await self._end(process)
-            process = None
-        except asyncio.CancelledError:
-            if process is not None:
-                process.kill()  # it would answer the next request with this one's picture
-                process = None
-            raise
         finally:
-            self._idle.put_nowait(process)
+            # One that was interrupted, also by a client that has gone, would answer the next request with this one's
+            # picture. Nothing is awaited here: a second interruption would leave it in its slot.
+            if process is not None and not whole:
+                self._kill(process)
+            self._idle.put_nowait(process if whole else None)
         return answer
 
     async def _ask(self, process: asyncio.subprocess.Process, data: bytes) -> np.ndarray | BadImage:
@@ -95,13 +94,14 @@ class Decoders:
         self._running = {one for one in self._running if one.returncode is None} | {process}
         return process
 
-    async def _end(self, process: asyncio.subprocess.Process | None) -> None:
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.kill()
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        self._kill(process)
         await process.wait()
         self._running.discard(process)
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        with suppress(ProcessLookupError):
+            process.kill()
 
 
 def check_size(data: bytes, most: int) -> None:

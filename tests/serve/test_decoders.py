@@ -87,3 +87,25 @@ def test_stopping_does_not_wait_for_a_picture(photos):
         await task
 
     asyncio.run(with_decoders(work))
+
+
+def test_a_request_that_goes_while_its_decoder_is_being_ended_leaves_a_slot_that_works(photos):
+    good, seconds = (photos / "china.jpg").read_bytes(), 0.3
+
+    async def work(decoders):
+        found = []
+        for late in (-0.001, 0.0, 0.0005, 0.001, 0.002, 0.004):
+            decoders.seconds = seconds
+            for process in decoders._running:
+                if process.returncode is None:
+                    os.kill(process.pid, signal.SIGSTOP)
+            task = asyncio.create_task(decoders.decode(good))
+            await asyncio.sleep(seconds + late)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            decoders.seconds = 20.0
+            found.append(await decoders.decode(good))
+        return found
+
+    for pixels in asyncio.run(with_decoders(work, count=1)):
+        np.testing.assert_array_equal(pixels, decode(good, FRAMING))
