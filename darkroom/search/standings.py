@@ -153,20 +153,24 @@ def in_words(frame: pd.DataFrame) -> str:
 
 
 def figure(frame: pd.DataFrame) -> "Figure":
-    """Draw accuracy with its interval against images a second of the export; a body that was out is hollow."""
+    """Draw accuracy with its interval against images a second of the export; a body that was out is hollow.
+
+    Points are numbered, and named below: names beside them would lie over each other.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    drawn = Figure(figsize=(7.4, 4.6), layout="constrained")
+    drawn = Figure(figsize=(7.4, 4.2 + 0.2 * len(frame)), layout="constrained")
     axes = drawn.add_subplot()
-    for _, each in frame.iterrows():
+    for number, (_, each) in enumerate(frame.iterrows(), 1):
         out = each["verdict"].endswith("out")
         colour = "#2563eb" if each["verdict"] == "best" else "#a1a1aa" if "worse" in each["verdict"] else "#059669"
         error = [[each["accuracy"] - each["low"]], [each["high"] - each["accuracy"]]]
         axes.errorbar(each["export/s"], each["accuracy"], yerr=error, fmt="o", color=colour, capsize=3,
-                      markerfacecolor="white" if out else colour)  # fmt: skip
-        axes.annotate(each["backbone"], (each["export/s"], each["accuracy"]), xytext=(7, 5),
-                      textcoords="offset points", fontsize=8)  # fmt: skip
+                      markerfacecolor="white" if out else colour, label=f"{number}  {each['backbone']}")  # fmt: skip
+        axes.annotate(str(number), (each["export/s"], each["accuracy"]), xytext=(6, 5), textcoords="offset points",
+                      fontsize=9)  # fmt: skip
+    drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
     axes.set_xscale("log")
     axes.margins(x=0.25)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
