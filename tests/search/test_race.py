@@ -72,7 +72,7 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     frame = table([LEVEL, BEST], [WORST])
     assert list(frame["verdict"]) == ["best", "level", "worse, out"]
     text = in_words(frame)
-    assert "95.0 (91.0 to 97.3)" in text
+    assert "95.0 (90.9 to 97.4)" in text
     assert "-1.5 (-3.4 to +0.4)" in text
     assert len(figure(frame).axes[0].texts) == 3
 
