@@ -17,7 +17,8 @@ from darkroom.images.shards import Shards
 from darkroom.model import classifier
 from darkroom.training import linear
 from darkroom.training.calibrate import fit_temperature
-from darkroom.training.recipe import Recipe
+from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
+from darkroom.training.train import fresh_head
 
 ANSWERED_AT_ONCE = 4096
 
@@ -100,10 +101,11 @@ class Pool:
         return found
 
     def answers(self, recipe: Recipe, learn: np.ndarray, held: np.ndarray) -> np.ndarray:
-        """Return the probabilities (m, K) of the `held` samples by a head that learns from `learn`."""
+        """Return the probabilities (m, K) of the `held` samples by a head that learns from `learn`, as `train` does."""
         train, val, answered = self.table(learn & ~self.chooses), self.table(learn & self.chooses), self.table(held)
-        head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(self.classes), recipe.seed)
-        trained = linear.train_head(train, val, head, recipe, lambda _rows: None)
+        head, rate = fresh_head(recipe, train.row_shape[-1], len(self.classes)), rate_factor(train, recipe.optimizer)
+        recipe = enough_epochs(recipe, len(train))
+        trained = linear.train_head(train, val, head, recipe, lambda _rows: None, rate=rate)
         temperature = fit_temperature(trained.logits.astype(np.float64), val.labels) if len(val) else 1.0
         logits = [classifier.logits(part, trained.head) for part in _plain_views(answered)]
         return softmax(np.concatenate(logits), temperature)

@@ -90,14 +90,20 @@ def train_in_group(
     return train(open_data(shards, features), body, recipe, runtime, after_epoch, group, **options)
 
 
-def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) -> tensors.Tensors:
-    """Return the head to start from: drawn from the seed, with the rows of the classes that the weights know.
+def fresh_head(recipe: Recipe, features: int, classes: int) -> tensors.Tensors:
+    """Return the tensors of a head that knows nothing, drawn from the seed.
 
     A linear head alone starts from zero: its loss is convex, and random weights would only make two seeds differ.
     """
-    head = classifier.initial(recipe.head_facts, features, len(classes), recipe.training_seed)
+    head = classifier.initial(recipe.head_facts, features, classes, recipe.training_seed)
     if recipe.only_head and recipe.head == "linear":
         head["0.weight"] = np.zeros_like(head["0.weight"])
+    return head
+
+
+def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) -> tensors.Tensors:
+    """Return the head to start from: a fresh one, with the rows of the classes that the weights know."""
+    head = fresh_head(recipe, features, len(classes))
     if (body / "head.safetensors").exists():  # the weights came with a head, from another run of this pipeline
         known = tensors.facts(body / "head.safetensors") or {}
         kept = classifier.keep_known_rows(
