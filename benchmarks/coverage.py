@@ -96,9 +96,9 @@ def draw(
     names = [str(number) for number in range(classes)]
     groups: list[str] = []
     if group > 1:
-        place = np.arange(images) // group
-        copied = np.where(rng.random(images) < rho**0.5, place * group, np.arange(images))
-        logits, labels, groups = logits[copied], labels[copied], [f"group {number}" for number in place]
+        index = np.arange(images) // group
+        copied = np.where(rng.random(images) < rho**0.5, index * group, np.arange(images))
+        logits, labels, groups = logits[copied], labels[copied], [f"group {number}" for number in index]
     ids = [str(number) for number in range(images)]
     return Predictions.of(ids, names, labels, softmax(sharpness * logits), groups)
 

@@ -131,10 +131,10 @@ def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def false_positives(originals: np.ndarray, windows: np.ndarray) -> None:
     """All pairs of different photos, and all pairs of a photo's window and another photo."""
-    places = np.triu_indices(len(originals), 1)
+    indices = np.triu_indices(len(originals), 1)
     apart = np.concatenate([
         distances(originals[one], originals[other])
-        for one, other in zip(np.array_split(places[0], 50), np.array_split(places[1], 50), strict=True)
+        for one, other in zip(np.array_split(indices[0], 50), np.array_split(indices[1], 50), strict=True)
     ])  # fmt: skip
     close = int((apart <= MOST).sum())
     print(f"{len(apart):,} pairs of photos: {close} within {MOST} bits; the nearest are {np.sort(apart)[:6].tolist()}")

@@ -53,10 +53,10 @@ def fastest(rivals: tuple[Callable[[np.ndarray], np.ndarray], ...], images: np.n
     """The seconds of each rival's best turn."""
     seconds = [float("inf")] * len(rivals)
     for _ in range(TURNS):
-        for place, rival in enumerate(rivals):
+        for index, rival in enumerate(rivals):
             started = time.perf_counter()
             rival(images)
-            seconds[place] = min(seconds[place], time.perf_counter() - started)
+            seconds[index] = min(seconds[index], time.perf_counter() - started)
     return seconds
 
 

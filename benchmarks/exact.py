@@ -111,8 +111,8 @@ def _write_splits(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         ("train", "val", "test"), np.split(order, [len(order) // 2, len(order) * 3 // 4]), strict=True
     ):
         with write_shards(folder / "shards" / split, "images", [str(each) for each in np.unique(labels)]) as writer:
-            for place in part:
-                writer.add(images[place], int(labels[place]), f"{place:064x}")
+            for index in part:
+                writer.add(images[index], int(labels[index]), f"{index:064x}")
             writer.close(**facts)
 
 

@@ -118,10 +118,10 @@ def photos(folder: Path, paths: list[Path]) -> Table:
     framing = Framing(size=SIZE, resize="crop", short_side=256)
     decoded: dict[Path, np.ndarray] = {}
     with write_shards(folder, "images", ["a", "b"]) as writer:
-        for place, path in enumerate(paths):
+        for index, path in enumerate(paths):
             if path not in decoded:
                 decoded[path] = decode(path.read_bytes(), framing)
-            writer.add(decoded[path], place % 2, f"{place:064x}")
+            writer.add(decoded[path], index % 2, f"{index:064x}")
         writer.close()
     return Table([Shards(folder)])
 
@@ -197,8 +197,8 @@ def tutorial(
         def __len__(self) -> int:
             return len(paths)
 
-        def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-            return transform(Image.open(paths[place]).convert("RGB")), place % 2
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return transform(Image.open(paths[index]).convert("RGB")), index % 2
 
     model = models.get_model(backbone, weights=None, num_classes=2).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)

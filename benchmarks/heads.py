@@ -6,7 +6,7 @@
 RUN is a folder in which the pipeline has run as far as embed; several with + have their features put side by side. All
 samples are divided anew for each split: 70 % train, 15 % val, 15 % test, each class alike. `--images` limits those of
 train (0: all) and keeps a fifth as many for val, at least 10; `--each` takes so many of each class, and a fifth as many
-for val. What is measured is kept in benchmarks/results/heads.json; all of that is the table in benchmarks/README.md,
+for val. What is measured is kept in benchmarks/heads.json; all of that is the table in benchmarks/README.md,
 beside the accuracy of the peers that `make bench` has measured.
 """
 
@@ -32,7 +32,7 @@ from darkroom.training.linear import train_head
 from darkroom.training.recipe import Recipe, enough_epochs, rate_factor
 
 HERE = Path(__file__).parent
-KEPT, README = HERE / "results/heads.json", HERE / "README.md"
+KEPT, README = HERE / "heads.json", HERE / "README.md"
 BEGINS, ENDS = "<!-- heads, written by `python -m benchmarks.heads` -->", "<!-- end of heads -->"
 SPLITS = ("train", "val", "test")
 SHARES = (0.7, 0.15, 0.15)

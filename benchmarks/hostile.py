@@ -103,14 +103,14 @@ class Attacker:
         whole = load.form(self.any_picture(generator)[:2000])
         changed = bytearray(whole.split(b"\r\n\r\n", 1)[1])
         for _ in range(int(generator.integers(1, 8))):
-            place = int(generator.integers(0, min(len(changed), 200)))
+            index = int(generator.integers(0, min(len(changed), 200)))
             change = generator.integers(3)
             if change == 0:
-                changed[place] = int(generator.integers(256))
+                changed[index] = int(generator.integers(256))
             elif change == 1:
-                del changed[place : place + int(generator.integers(1, 20))]
+                del changed[index : index + int(generator.integers(1, 20))]
             else:
-                changed[place:place] = changed[place : place + 30]
+                changed[index:index] = changed[index : index + 30]
         boundary = str(generator.choice(["; boundary=b", "; boundary=b", "", "; boundary="]))
         return await self.exchange(load.request(bytes(changed), kind=f"multipart/form-data{boundary}"))
 
@@ -186,8 +186,8 @@ def damaged(data: bytes, generator: np.random.Generator) -> bytes:
     if choice == 1:
         return data[: int(generator.integers(0, len(data)))]
     changed = bytearray(data)
-    for place in generator.integers(0, len(data), 5):
-        changed[place] = int(generator.integers(256))
+    for index in generator.integers(0, len(data), 5):
+        changed[index] = int(generator.integers(256))
     return bytes(changed)
 
 

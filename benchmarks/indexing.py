@@ -104,9 +104,9 @@ def hash_all(folder: Path, workers: int) -> None:
 def fetch(root: Path, workers: int, hashing: bool) -> None:
     """What the fetch stage does with a folder."""
     tree = open_tree(root / "pictures")
-    places = Locations(root / "pictures", root, None)
+    locations = Locations(root / "pictures", root, None)
     runtime = replace(from_environment(), workers=workers)
-    write_index(read_layout(tree, LayoutOptions()).samples, places, root / "index.csv", runtime, hashing)
+    write_index(read_layout(tree, LayoutOptions()).samples, locations, root / "index.csv", runtime, hashing)
 
 
 def split(root: Path) -> None:
@@ -119,9 +119,9 @@ def preprocess(root: Path, workers: int, side: int) -> None:
     parts = {row["id"]: row["split"] for row in files.read_csv(root / "split.csv")}
     rows = rows_of_splits(list(files.read_csv(root / "index.csv")), parts)
     framing = Framing(side, "crop", side)
-    places = Locations(root / "pictures", root, None)
+    locations = Locations(root / "pictures", root, None)
     runtime = replace(from_environment(), workers=workers)
-    with decoded(rows, places, framing, runtime, root / "shards") as (
+    with decoded(rows, locations, framing, runtime, root / "shards") as (
         prepared,
         scratch,
     ):

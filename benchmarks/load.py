@@ -95,7 +95,7 @@ async def closed(port: int, requests: list[bytes], at_once: int, seconds: float)
                 outcome.latencies.append(time.perf_counter() - due)
             turn += at_once
 
-    await asyncio.gather(*(one(place) for place in range(at_once)))
+    await asyncio.gather(*(one(index) for index in range(at_once)))
     outcome.seconds = time.perf_counter() - started
     client.close()
     return outcome

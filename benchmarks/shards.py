@@ -40,15 +40,15 @@ def main() -> None:
         for turn in range(asked.rounds + 1):
             order = random.permutation(asked.images)
             batches = [order[start : start + asked.batch] for start in range(0, asked.images, asked.batch)]
-            batches = [places for places in batches if len(places) == asked.batch]
+            batches = [indices for indices in batches if len(indices) == asked.batch]
             for name in seconds:
                 start = time.perf_counter()
-                for at, places in enumerate(batches):
+                for at, indices in enumerate(batches):
                     part = slice(at * asked.batch, (at + 1) * asked.batch)
                     if name == "shards":
-                        rows = shards.rows(places)
+                        rows = shards.rows(indices)
                     else:
-                        rows = resident[part].copy() if name == "copy" else resident[places]
+                        rows = resident[part].copy() if name == "copy" else resident[indices]
                     assert len(rows) == asked.batch
                 if turn:  # the first round warms up
                     seconds[name].append(time.perf_counter() - start)

@@ -34,12 +34,10 @@ class ExportParams:
     )
 
 
-def main(
-    classifier: Path, body: Path, shards: Path, features: Path, data: Path, scores: Path, out: Path, report: Path
-) -> str:
+def main(classifier: Path, body: Path, shards: Path, features: Path, scores: Path, out: Path, report: Path) -> str:
     """Write the exported model's folder `out` and `report`, unless it disagrees with the trained one on the test set.
 
-    The model card quotes `data` (metrics/data.json) and `scores` (metrics/test.json).
+    The model card quotes `scores` (metrics/test.json).
     """
     params, machine = load(ExportParams), runtime.from_environment()
     saved, test = SavedClassifier.load(classifier), open_split(shards, "test")
@@ -53,7 +51,7 @@ def main(
         if params.quantize == "int8":
             whole = _float_model(model, saved, body, known)
             facts["quantize"] |= _try_int8(whole, saved, folder, open_split(shards, "val"), machine)
-        about = (test.index.get("card") or {}) | {"counts": _counts(data)}
+        about = (test.index.get("card") or {}) | {"counts": {split: len(open_split(shards, split)) for split in SPLITS}}
         measured = files.read_json(scores)
         if facts["quantize"]["kept"]:
             measured |= _measured_again(folder / "model.onnx", open_split(shards, "val"), test, measured, machine)
@@ -194,11 +192,6 @@ def _describe(
     files.write_json(folder / "config.json", config)
     made_from = {path.as_posix(): provenance.dvc_md5(path) for path in (saved.folder, body)}
     files.write_text(folder / "README.md", model_card(saved.facts, config, about, scores, facts, made_from))
-
-
-def _counts(path: Path) -> dict[str, int]:
-    counted = files.read_json(path)
-    return {split: counted[split] for split in SPLITS}
 
 
 def _rounded(found: agreement.Agreement) -> dict[str, Any]:

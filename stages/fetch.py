@@ -62,7 +62,9 @@ def main(raw: Path, index: Path) -> str:
             if added:
                 say(f"{params.added}: {len(added):,} photos that were labelled since; they are only learnt from")
             opened.samples += added
-            count, ranges = write_index(opened.samples, opened.places, index, runtime, missing=opened.missing_classes)
+            count, ranges = write_index(
+                opened.samples, opened.locations, index, runtime, missing=opened.missing_classes
+            )
             opened.levels, notes = common_levels(ranges)
             _say_notes(notes)
             opened.notes += notes

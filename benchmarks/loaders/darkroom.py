@@ -21,8 +21,8 @@ def write(photos: Path, folder: Path, variant: str) -> None:
     framing = Framing(size=SIZE, resize="crop", short_side=RESIZE)
     classes = sorted(path.name for path in photos.iterdir())
     with write_shards(folder / "train", "images", classes) as writer:
-        for place, (path, label) in enumerate(listed(photos)):
-            writer.add(decode(path.read_bytes(), framing), label, f"{place:064x}")
+        for index, (path, label) in enumerate(listed(photos)):
+            writer.add(decode(path.read_bytes(), framing), label, f"{index:064x}")
         writer.close()
 
 

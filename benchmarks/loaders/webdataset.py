@@ -15,10 +15,10 @@ A_SHARD, BUFFER = 250, 1000  # samples; several shards, so that each worker has 
 def write(photos: Path, folder: Path, variant: str) -> None:
     """Its ShardWriter: one sample is a .jpg or .npy and a .cls."""
     with wds.ShardWriter(f"{folder}/%04d.tar", maxcount=A_SHARD, verbose=0) as writer:
-        for place, (path, label) in enumerate(listed(photos)):
+        for index, (path, label) in enumerate(listed(photos)):
             data = path.read_bytes()
             image = {"jpg": data} if variant == "jpeg" else {"npy": pixels(opened(data)).numpy()}
-            writer.write({"__key__": f"{place:06d}", "cls": label} | image)
+            writer.write({"__key__": f"{index:06d}", "cls": label} | image)
 
 
 def loader(folder: Path, variant: str, workers: int) -> Callable[[int], Iterator[tuple[Any, Any]]]:

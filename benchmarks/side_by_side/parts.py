@@ -22,9 +22,9 @@ class Part:
     less_is_better: bool = True
 
 
-def ours(rows: list[Row], place: int = 0) -> Row:
+def ours(rows: list[Row], index: int = 0) -> Row:
     """Darkroom's row, or one of them."""
-    return [row for row in rows if row.get("ours")][place]
+    return [row for row in rows if row.get("ours")][index]
 
 
 def fastest(rows: list[Row], value: str, less: bool = True) -> Row | None:
@@ -48,12 +48,12 @@ def rate(row: Row, _: list[Row]) -> str:
     return f"{row['images_per_second']:,.0f}" if "images_per_second" in row else ""
 
 
-def times(value: str, place: int = 0, less: bool = True) -> Cell:
-    """How many times Darkroom's row number `place` is as good as this one."""
+def times(value: str, index: int = 0, less: bool = True) -> Cell:
+    """How many times Darkroom's row number `index` is as good as this one."""
 
     def cell(row: Row, rows: list[Row]) -> str:
         try:
-            mine = ours(rows, place)[value]
+            mine = ours(rows, index)[value]
         except (KeyError, IndexError):
             return ""
         return f"{row[value] / mine if less else mine / row[value]:.1f}"

@@ -64,8 +64,8 @@ def _drawn(found: dict[tuple[str, str], list[Path]]) -> dict[tuple[str, str], li
     for (_, label), paths in sorted(found.items()):
         order = random.permutation(len(paths))
         held = set(order[: max(1, round(TEST_SHARE * len(paths)))].tolist())
-        splits["test", label] = [path for place, path in enumerate(paths) if place in held]
-        splits["train", label] = [path for place, path in enumerate(paths) if place not in held]
+        splits["test", label] = [path for index, path in enumerate(paths) if index in held]
+        splits["train", label] = [path for index, path in enumerate(paths) if index not in held]
     return splits
 
 

@@ -28,7 +28,7 @@ def balanced_places(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
     Rows are ordered by content, so the first ones are not special. Of more classes than `most`, every so many.
     """
     share = max(1, most // max(1, classes))
-    found = np.concatenate([np.flatnonzero(labels == place)[:share] for place in range(classes)])
+    found = np.concatenate([np.flatnonzero(labels == position)[:share] for position in range(classes)])
     if len(found) > most:
         found = found[np.linspace(0, len(found) - 1, most).astype(int)]
     return np.sort(found)

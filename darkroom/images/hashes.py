@@ -77,8 +77,8 @@ def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
     frequencies of 256 have no transposed one in the hash; their bits stay zero.
     """
     down, across = ORDER // FREQUENCIES, ORDER % FREQUENCIES
-    place = {frequency: bit for bit, frequency in enumerate(ORDER.tolist())}
-    other = np.array([place.get(frequency, -1) for frequency in (across * FREQUENCIES + down).tolist()])
+    bit_of = {frequency: bit for bit, frequency in enumerate(ORDER.tolist())}
+    other = np.array([bit_of.get(frequency, -1) for frequency in (across * FREQUENCIES + down).tolist()])
     bits = np.unpackbits(hashes, axis=1).astype(bool)
     transposed = np.where(other >= 0, bits[:, other], False)
     for spectrum in (bits, transposed):

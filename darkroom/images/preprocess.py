@@ -67,7 +67,7 @@ def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def decoded(
-    rows: dict[str, list[Row]], places: Locations, framing: Framing, runtime: Runtime, folder: Path
+    rows: dict[str, list[Row]], locations: Locations, framing: Framing, runtime: Runtime, folder: Path
 ) -> Iterator[tuple[Prepared, Path]]:
     """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
 
@@ -84,7 +84,7 @@ def decoded(
         everyone = [row for split in SPLITS for row in rows[split]]
         ranks = {row["location"]: rank for rank, row in enumerate(everyone)}
         tasks = ((ranks[location], extent, everyone[ranks[location]]["sha256"])
-                 for location, extent in places.extents(ranks))  # fmt: skip
+                 for location, extent in locations.extents(ranks))  # fmt: skip
         decoder = partial(decode_row, framing) if runtime.ray else partial(decode_into, name, framing)
         results = run(decoder, tasks, runtime)
         for (rank, _, _), answer in progress(results, "decoding", total=len(everyone)):

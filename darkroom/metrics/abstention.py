@@ -159,8 +159,8 @@ def curve(test: Answered) -> Iterator[tuple[float, float, float]]:
     order = np.argsort(-test.confidence, kind="stable")
     right = np.cumsum(test.right[order])
     n = len(order)
-    for place in np.unique(np.linspace(0, n - 1, min(POINTS, n)).round().astype(int)) if n else ():
-        yield (place + 1) / n, float(right[place]) / (place + 1), float(test.confidence[order[place]])
+    for index in np.unique(np.linspace(0, n - 1, min(POINTS, n)).round().astype(int)) if n else ():
+        yield (index + 1) / n, float(right[index]) / (index + 1), float(test.confidence[order[index]])
 
 
 def area(test: Answered) -> float | None:

@@ -109,19 +109,19 @@ class Answerer:
         return novelty.load(self.saved.folder)
 
     def baselines(self, test: Answers) -> dict[str, Any]:
-        """Majority class, and nearest class mean on the body before training."""
+        """Return majority class, and nearest class mean on the body before training."""
         train = open_split(self.shards, "train")
         classes = self.saved.classes
         found = {"majority": majority(train.index["class_counts"], classes, test.predictions.labels)}
-        places = balanced_places(train.labels, len(classes), MEAN_IMAGES)
+        indices = balanced_places(train.labels, len(classes), MEAN_IMAGES)
         if self.saved.frozen:
             # the cached features of train, read where they are needed alone
-            features, labels = open_split(self.cached, "train", self.shards).rows(places)[:, 0], train.labels[places]
+            features, labels = open_split(self.cached, "train", self.shards).rows(indices)[:, 0], train.labels[indices]
             tested, truth = test.features, test.predictions.labels
         else:
             body, size = self._untouched(), batch_size(train)
             chosen = balanced_places(test.predictions.labels, len(classes), MEAN_IMAGES)
-            features, labels = features_of(body, map(train.rows, in_batches(places, size))), train.labels[places]
+            features, labels = features_of(body, map(train.rows, in_batches(indices, size))), train.labels[indices]
             tested, truth = (
                 features_of(body, map(test.shards.rows, in_batches(chosen, size))),
                 test.predictions.labels[chosen],
@@ -215,19 +215,20 @@ def share_right(right: np.ndarray) -> dict[str, Any]:
 
 
 def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarray) -> dict[str, Any]:
-    """Answering always with the training set's commonest class, the first of equals."""
+    """Score answering always with the training set's commonest class, the first of equals."""
     counts = [train_counts.get(name, 0) for name in classes]
-    place = int(np.argmax(counts))
-    return {"class": classes[place]} | share_right(labels == place)
+    position = int(np.argmax(counts))
+    return {"class": classes[position]} | share_right(labels == position)
 
 
 def nearest_mean(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> dict[str, Any]:
-    """Answering with the class whose mean training feature is nearest: features (m, D), (n, D), labels (m,), (n,)."""
+    """Score answering with the class whose mean training feature is nearest: features (m, D), (n, D), labels (m,),
+    (n,)."""
     present = np.unique(train_labels)
-    sums = np.stack([exactmath.total(train[train_labels == place], axis=0) for place in present])
-    means = sums / np.array([[np.count_nonzero(train_labels == place)] for place in present])
+    sums = np.stack([exactmath.total(train[train_labels == position], axis=0) for position in present])
+    means = sums / np.array([[np.count_nonzero(train_labels == position)] for position in present])
     known = np.isfinite(test).all(axis=1)  # a network that diverged gives features that are not
     # |x - m|² = |x|² - 2 x·m + |m|², and |x|² is the same for every class
     distance = exactmath.total(means * means) - 2 * exactmath.product(np.where(known[:, None], test, 0), means.T)

@@ -60,8 +60,8 @@ def thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float) -> T
     if shared is None:
         shared = rounded_down(min([for_all, *others.tolist()]))
     found = np.full(len(counts), shared)
-    for place in np.flatnonzero(large):
-        found[place] = quantile(own[labels == place], missed)
+    for index in np.flatnonzero(large):
+        found[index] = quantile(own[labels == index], missed)
     return [float(value) for value in found]
 
 

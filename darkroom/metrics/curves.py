@@ -28,8 +28,8 @@ def reliability_rows(predictions: Predictions) -> Iterator[Row]:
         return
     confidence, correct = predictions.scorer.confidence, predictions.scorer.correct
     bins = bins_of(confidence)
-    for place in range(ECE_BINS):
-        mine = bins == place
+    for index in range(ECE_BINS):
+        mine = bins == index
         if mine.any():
             low, high = share_interval(int(correct[mine].sum()), int(mine.sum()))
             row = (float(confidence[mine].mean()), float(correct[mine].mean()), low, high)
@@ -59,20 +59,20 @@ def precision_recall_rows(predictions: Predictions) -> Iterator[Row]:
 
 def class_curves(predictions: Predictions, kind: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield the exact curve of each class that can have one: (name, x, y). `kind` is "roc" or "precision_recall"."""
-    for place in range(len(predictions.classes)) if predictions.scorer.finite else ():
-        positive = predictions.labels == place
+    for index in range(len(predictions.classes)) if predictions.scorer.finite else ():
+        positive = predictions.labels == index
         if positive.any() and not positive.all():
-            score = predictions.probabilities[:, place]
+            score = predictions.probabilities[:, index]
             order = np.argsort(-score, kind="stable")
             ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
             hits = np.cumsum(positive[order])[ends]
             misses = ends + 1 - hits
             recall = np.append(0, hits / positive.sum())
             if kind == "roc":
-                yield predictions.classes[place], np.append(0, misses / (~positive).sum()), recall
+                yield predictions.classes[index], np.append(0, misses / (~positive).sum()), recall
             else:
                 precision = hits / (ends + 1)
-                yield predictions.classes[place], recall, np.append(precision[:1], precision)
+                yield predictions.classes[index], recall, np.append(precision[:1], precision)
 
 
 def _averaged(

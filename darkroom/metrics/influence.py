@@ -137,10 +137,10 @@ def influence(name: str, scorer: Scorer) -> Influence:
             hits[present] + each, images[present] + 2 * each, answers[present] + (2 if len(present) > 1 else 1) * each
         )
     )
-    place = np.full(len(hits) + 1, len(present))  # of each class among those present; of no answer and others: none
-    place[present] = np.arange(len(present))
-    answered = np.append(found.answers, 0.0)[place[scorer.predicted]]
-    label = place[scorer.labels]
+    index = np.full(len(hits) + 1, len(present))  # of each class among those present; of no answer and others: none
+    index[present] = np.arange(len(present))
+    answered = np.append(found.answers, 0.0)[index[scorer.predicted]]
+    label = index[scorer.labels]
     moved = found.images[label] + answered + np.where(scorer.correct, found.hits[label], 0.0)
     return Influence(found.value - found.bias, moved, each * _prior_variance(found))
 

@@ -174,7 +174,7 @@ def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0, z: floa
 
 
 def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Stratified bootstrap resamples as weights: chunks (b, n) float64 of how often each image is drawn.
+    """Yield stratified bootstrap resamples as weights: chunks (b, n) float64 of how often each image is drawn.
 
     Within each class as many images are drawn as it has, with replacement, so every row sums to n and every
     class keeps its support. `labels` int64 (n,). Chunks keep the memory bounded; the draws depend on (seed,
@@ -188,16 +188,16 @@ def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]
     for start in range(0, count, size):
         rows = min(size, count - start)
         weights = np.zeros((rows, n))
-        for places in members:
-            drawn = rng.integers(0, len(places), (rows, len(places)))
-            drawn += np.arange(rows)[:, None] * len(places)
-            counts = np.bincount(drawn.ravel(), minlength=rows * len(places))
-            weights[:, places] = counts.reshape(rows, len(places))
+        for indices in members:
+            drawn = rng.integers(0, len(indices), (rows, len(indices)))
+            drawn += np.arange(rows)[:, None] * len(indices)
+            counts = np.bincount(drawn.ravel(), minlength=rows * len(indices))
+            weights[:, indices] = counts.reshape(rows, len(indices))
         yield weights
 
 
 def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Bootstrap resamples of n images, or of their groups, as weights: chunks (b, n) float64.
+    """Yield bootstrap resamples of n images, or of their groups, as weights: chunks (b, n) float64.
 
     Not within classes: how many images of each there are is chance as well, and intervals without it are too narrow.
     """

@@ -38,9 +38,9 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     known = np.zeros(len(labels), bool)
     for part in blocks(probabilities.shape):
         known[part] = np.isfinite(probabilities[part]).all(axis=1)
-    places = np.flatnonzero(known)
+    indices = np.flatnonzero(known)
     thresholds = np.full(probabilities.shape[1], np.inf)
-    ordered = places[np.argsort(labels[places], kind="stable")]
+    ordered = indices[np.argsort(labels[indices], kind="stable")]
     for members in np.split(ordered, np.flatnonzero(np.diff(labels[ordered])) + 1):
         if len(members):
             thresholds[labels[members[0]]] = exactmath.total(probabilities[members, labels[members[0]]]) / len(members)

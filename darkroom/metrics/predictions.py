@@ -21,7 +21,7 @@ GROUP = "group"  # a fourth column, where images belong together
 class Predictions:
     """One row an image, in the order of the test shards.
 
-    `ids` sha256 of each file; `classes` K names; `labels` and `predicted` int64 (n,), places in `classes`,
+    `ids` sha256 of each file; `classes` K names; `labels` and `predicted` int64 (n,), indices into `classes`,
     predicted -1 where there is no answer; `probabilities` float64 (n, K), calibrated, NaN where there is no
     answer. `groups` n names, "" of an image that stands alone; empty where all do.
     """
@@ -85,11 +85,11 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         groups = predictions.groups or [""] * len(predictions)
         writer.writerow([*KEYS, *([GROUP] if grouped else []), *predictions.classes])
         known = predictions.predicted >= 0
-        for place, sample in enumerate(predictions.ids):
-            row = predictions.probabilities[place].tolist()
-            cells = [f"{p:.6g}" for p in row] if known[place] else [""] * len(row)
-            label, answer = names[predictions.labels[place]], names[predictions.predicted[place]]
-            writer.writerow([sample, label, answer, *([groups[place]] if grouped else []), *cells])
+        for index, sample in enumerate(predictions.ids):
+            row = predictions.probabilities[index].tolist()
+            cells = [f"{p:.6g}" for p in row] if known[index] else [""] * len(row)
+            label, answer = names[predictions.labels[index]], names[predictions.predicted[index]]
+            writer.writerow([sample, label, answer, *([groups[index]] if grouped else []), *cells])
 
 
 def read_predictions(file: TextIO, name: str) -> Predictions:
@@ -105,14 +105,14 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     next(rows)
     first = 4 if header[3] == GROUP else 3
     classes = header[first:]
-    place = {label: number for number, label in enumerate(classes)} | {"": -1}
+    index = {label: number for number, label in enumerate(classes)} | {"": -1}
     ids: list[str] = []
     groups: list[str] = []
     answers: list[tuple[int, int]] = []
     probabilities = files.table((most, len(classes)))
     for number, row in enumerate(rows, start=2):
         try:
-            answers.append((place[row[1]], place[row[2]]))
+            answers.append((index[row[1]], index[row[2]]))
             values = [float(cell) if cell else np.nan for cell in row[first:]]
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} cells")

@@ -125,13 +125,13 @@ class Scorer:
         return scores
 
     def ranked(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Area under the ROC curve and average precision, one against the rest, class mean: each (b,)."""
+        """Return area under the ROC curve and average precision, one against the rest, class mean: each (b,)."""
         areas = np.full((len(weights), self.probabilities.shape[1]), np.nan)
         precisions = areas.copy()
         if self.finite:
-            for place in np.unique(self.labels):
-                areas[:, place], precisions[:, place] = rank_scores(
-                    self.labels == place, self.probabilities[:, place], weights
+            for index in np.unique(self.labels):
+                areas[:, index], precisions[:, index] = rank_scores(
+                    self.labels == index, self.probabilities[:, index], weights
                 )
         present = np.isfinite(areas)
         return {"roc_auc": _mean(areas, present), "average_precision": _mean(precisions, present)}
@@ -181,7 +181,7 @@ def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
 
 
 def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ROC AUC (ties count half) and average precision of one class: two (b,), NaN without both kinds.
+    """Return ROC AUC (ties count half) and average precision of one class: two (b,), NaN without both kinds.
 
     `positive` bool (n,), `score` (n,), `weights` (b, n). AP is the sum of precision times the step in recall
     over the distinct scores, as in scikit-learn.

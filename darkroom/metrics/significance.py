@@ -133,7 +133,8 @@ def images_needed(difference: float, discordant: float) -> int | None:
 
 
 def detectable(n: int, discordant: float) -> float:
-    """The smallest difference in accuracy that n images show with a power of 80 %, where so many are discordant."""
+    """Return the smallest difference in accuracy that n images show with a power of 80 %, where so many are
+    discordant."""
     low, high = 1e-9, 1.0
     if n < FEWEST_GROUPS:
         return 1.0
@@ -151,9 +152,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     order = np.argsort(p_values, kind="stable")
     adjusted, highest = [0.0] * len(order), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, p_values[place] * (len(order) - rank)))
-        adjusted[place] = highest
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, p_values[index] * (len(order) - rank)))
+        adjusted[index] = highest
     return adjusted
 
 
@@ -165,7 +166,8 @@ def paired_intervals(
     count: int = RESAMPLES,
     group: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float] | tuple[None, None]]:
-    """The 95 % interval of new minus old of each score, from resamples of the images, or groups, that both share.
+    """Return the 95 % interval of new minus old of each score, from resamples of the images, or groups, that both
+    share.
 
     Ranked metrics are among `names` only where they are wanted: they cost most.
     """

@@ -71,8 +71,8 @@ def _by_number(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     bounds = np.unique(np.quantile(values[known], np.linspace(0, 1, PARTS + 1)))
     if len(bounds) < 3:
         return []
-    place = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
-    return [(f"{bounds[at]:,.4g} to {bounds[at + 1]:,.4g}", known & (place == at)) for at in range(len(bounds) - 1)]
+    index = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
+    return [(f"{bounds[at]:,.4g} to {bounds[at + 1]:,.4g}", known & (index == at)) for at in range(len(bounds) - 1)]
 
 
 def _worse(correct: np.ndarray, rows: np.ndarray, effect: float) -> float:

@@ -164,15 +164,15 @@ def per_class(predictions: Predictions, f1: np.ndarray, spread: Spread) -> dict[
     scorer = predictions.scorer
     hits, support, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(predictions)))))
     table = {}
-    for place, name in enumerate(predictions.classes):
-        h, s, a = int(hits[place]), int(support[place]), int(answers[place])
+    for index, name in enumerate(predictions.classes):
+        h, s, a = int(hits[index]), int(support[index]), int(answers[index])
         draws = [count / spread.effect for count in (h, s, a)]
         f1_low, f1_high = f1_interval(draws[0], draws[1], draws[2], spread.z) if s else (None, None)
         table[name] = {
             "support": s,
             **_proportion("precision", h, a, spread),
             **_proportion("recall", h, s, spread),
-            "f1": rounded(f1[place]),
+            "f1": rounded(f1[index]),
             "f1_low": rounded(f1_low),
             "f1_high": rounded(f1_high),
         }

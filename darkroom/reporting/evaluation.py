@@ -61,12 +61,12 @@ class Material:
             val.groups + test.groups,
         )
 
-        def read(places: np.ndarray) -> np.ndarray:
+        def read(indices: np.ndarray) -> np.ndarray:
             parts = [
-                self.val.shards.rows(places[i : i + 1])
-                if place < len(val)
-                else self.test.shards.rows(places[i : i + 1] - len(val))
-                for i, place in enumerate(places)
+                self.val.shards.rows(indices[i : i + 1])
+                if index < len(val)
+                else self.test.shards.rows(indices[i : i + 1] - len(val))
+                for i, index in enumerate(indices)
             ]
             return np.concatenate(parts)
 

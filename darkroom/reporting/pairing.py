@@ -55,10 +55,10 @@ def pair(old: Run, new: Run) -> Pairing:
     if len(here) != len(one.ids) or len(there) != len(two.ids):
         raise CompareError(f"{both}: an id stands in more than one row")
     shared = [row for row, sample in enumerate(one.ids) if sample in there]
-    place = {sample: row for row, sample in enumerate(two.ids)}
+    position = {sample: row for row, sample in enumerate(two.ids)}
     classes = [*one.classes, *sorted(set(two.classes) - set(one.classes))]
     before = _rearranged(one, shared, classes)
-    after = _rearranged(two, [place[one.ids[row]] for row in shared], classes)
+    after = _rearranged(two, [position[one.ids[row]] for row in shared], classes)
     relabelled = int((before.labels != after.labels).sum())
     if relabelled > (1 - ENOUGH) * len(shared):
         raise CompareError(

@@ -87,12 +87,12 @@ def robustness(material: Material) -> list[Row]:
     own = material.test.predictions
     if not len(own):
         return []
-    places = balanced_places(own.labels, len(own.classes), MOST)
-    group = None if own.group is None else np.unique(own.group[places], return_inverse=True)[1]
-    pixels = material.test.shards.rows(places)
+    indices = balanced_places(own.labels, len(own.classes), MOST)
+    group = None if own.group is None else np.unique(own.group[indices], return_inverse=True)[1]
+    pixels = material.test.shards.rows(indices)
 
     def row(kind: str, severity: int, images: np.ndarray) -> Row:
-        right = answers(material, images) == own.labels[places]
+        right = answers(material, images) == own.labels[indices]
         found = share("accuracy", right, group)
         return Row(kind, severity, float(right.mean()), found["accuracy_low"], found["accuracy_high"])
 

@@ -90,7 +90,8 @@ def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
 
 
 def record(folder: Path, template: str, revision: str) -> str:
-    """Commit what a project takes of a version of Darkroom, in the working tree at `folder`; return that version.
+    """Return commit what a project takes of a version of Darkroom, in the working tree at `folder`; return that
+    version.
 
     `template` is a repository of Darkroom's, a path or an address; the tree's files are not touched, its index is.
     """

@@ -12,7 +12,7 @@ from darkroom.reproduction.new import BRANCH, PIN, record
 
 
 def main(arguments: list[str]) -> int:
-    """Upgrade the project here."""
+    """Return upgrade the project here."""
     parser = argparse.ArgumentParser(
         prog="darkroom upgrade",
         description="Merge a later version of Darkroom into this project; your own changes are kept, by Git.",

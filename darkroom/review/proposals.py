@@ -33,7 +33,7 @@ class Proposals:
         self.cache, self.table = Cache(root, source), table
         number = {photo.sha256: at for at, photo in enumerate(self.cache.photos)}
         self.names = [name for name in facts["photos"] if name in number and name not in learnt]
-        self.position = {name: place for place, name in enumerate(self.names)}
+        self.position = {name: index for index, name in enumerate(self.names)}
         self._at = [number[name] for name in self.names]
         self.log = DecisionLog(root / table, root / LOCK)
         self.originals = Originals(root, str(source))
@@ -59,15 +59,15 @@ class Proposals:
 
     def item(self, name: str) -> dict[str, Any]:
         """Return what a tile shows of a photo."""
-        place = self.position[name]
+        index = self.position[name]
         decision = self.log.decided().get(name)
-        row = self.probabilities[place]
+        row = self.probabilities[index]
         best = int(row.argmax())
         return {
             "id": name, "location": self.photo(name).location, "was": "", "split": "not in the run",
             "label": decision.becomes if decision else "", "decision": decision.decision if decision else "",
             "proposal": {"class": self.classes[best], "probability": round(float(row[best]), 4)},
-            "pictured": True, "unlabelled": True, "why": f"number {place + 1:,} of the photos to label next",
+            "pictured": True, "unlabelled": True, "why": f"number {index + 1:,} of the photos to label next",
         }  # fmt: skip
 
     def detail(self, name: str) -> dict[str, Any]:
@@ -106,16 +106,18 @@ class Proposals:
 
     def _correction(self, name: str, decision: str, becomes: str, note: str) -> Correction:
         photo = self.photo(name)
-        place = photo.location
+        location = photo.location
         if decision == "keep":  # there is no label to keep but the model's guess
             decision, becomes = "relabel", self.item(name)["proposal"]["class"]
         if decision == "relabel":
-            place = f"photos/{name[:32]}{PurePosixPath(photo.location).suffix.lower()}"
-            target = self.log.path.parent / place
+            location = f"photos/{name[:32]}{PurePosixPath(photo.location).suffix.lower()}"
+            target = self.log.path.parent / location
             if not target.exists():
                 try:
                     files.write_bytes(target, self.originals.read(photo))
                 except OSError as error:
                     raise DarkroomError(f"{target}: {error.strerror}; the decision is not saved") from error
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Correction(name, one_line(place), decision, "", becomes, f"review: {NAME}", when, one_line(note)[:500])
+        return Correction(
+            name, one_line(location), decision, "", becomes, f"review: {NAME}", when, one_line(note)[:500]
+        )

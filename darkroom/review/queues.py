@@ -83,7 +83,7 @@ def of_the_model(samples: Samples, evidence: Evidence) -> list[Queue]:
     ]  # fmt: skip
     if len(evidence.features):
         strange = np.argsort(-evidence.unlikeness, kind="stable")[:listed]
-        rank = {int(index): place for place, index in enumerate(strange)}
+        rank = {int(index): rank for rank, index in enumerate(strange)}
         found.append(
             Queue(
                 "unlike", "Unlike the rest", "Hardly any other image resembles these: wrong photos, or rare ones.",

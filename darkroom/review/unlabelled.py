@@ -69,17 +69,17 @@ class Cache:
         found = [Sample(prefix + name, UNLABELLED) for name in tree.files if name.lower().endswith(SUFFIXES)]
         if not found:
             raise DarkroomError(f"{self.source} holds no image; expected files such as photo.jpg in it")
-        places = Locations(self.source, self.root / RAW, runtime.downloads)
-        places.know(tree)
+        locations = Locations(self.source, self.root / RAW, runtime.downloads)
+        locations.know(tree)
         here = self.folder / "index.csv"
-        write_index(found, places, here, runtime, hashing=False)
+        write_index(found, locations, here, runtime, hashing=False)
         tried = {row["sha256"] for part in self.parts for row in files.read_csv(part / "index.csv")} | {""}
         rows = {row["sha256"]: row for row in files.read_csv(here) if row["sha256"] not in tried}  # of equal files one
         if rows:
             folder = self.folder / f"part-{len(self.parts):05d}"
             with files.fresh_folder(folder) as part:
                 files.write_csv(part / "index.csv", COLUMNS, rows.values())
-                self._embed(list(rows.values()), places, part, runtime)
+                self._embed(list(rows.values()), locations, part, runtime)
             self._take(folder)
 
     def features(self) -> list[Shards]:
@@ -95,10 +95,10 @@ class Cache:
             at -= len(shards)
         raise IndexError(at)
 
-    def _embed(self, rows: list[dict[str, str]], places: Locations, part: Path, runtime: Runtime) -> None:
+    def _embed(self, rows: list[dict[str, str]], locations: Locations, part: Path, runtime: Runtime) -> None:
         split = rows_of_splits(rows, {row["id"]: "train" for row in rows})
         size = self.framing.size
-        with decoded(split, places, self.framing, runtime, part) as (prepared, scratch):
+        with decoded(split, locations, self.framing, runtime, part) as (prepared, scratch):
             pixels = np.memmap(scratch, np.uint8, "r", shape=(len(rows), size, size, 3))
             with write_shards(part / "images", "images", [UNLABELLED]) as writer:
                 for rank, row in enumerate(split["train"]):

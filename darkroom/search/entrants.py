@@ -150,11 +150,11 @@ class Entrant:
 
 
 def shards_of(
-    rows: Sequence[Row], places: Locations, framing: Framing, folder: Path, flips: bool, runtime: Runtime
+    rows: Sequence[Row], locations: Locations, framing: Framing, folder: Path, flips: bool, runtime: Runtime
 ) -> Shards:
     """Return the pictures of `rows` in `framing`, decoded into `folder`."""
     split = rows_of_splits(rows, {row["id"]: "train" for row in rows})
-    with decoded(split, places, framing, runtime, folder) as (prepared, scratch):
+    with decoded(split, locations, framing, runtime, folder) as (prepared, scratch):
         write_splits(prepared, scratch, framing, folder, {"flips": flips}, runtime.workers)
     return Shards(folder / "train")
 

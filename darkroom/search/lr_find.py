@@ -55,7 +55,8 @@ def main(arguments: list[str]) -> int:
 
 
 def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (s,), each a constant factor above the one before, and the loss (s,) of the step that was made with each.
+    """Return rates (s,), each a constant factor above the one before, and the loss (s,) of the step that was made with
+    each.
 
     Learns from the training samples as the last phase's first epochs would; ends early when the loss is far above its
     lowest. Rates are those of params.yaml: a thawed network learns at `thaw_lr_factor` times as much.
@@ -80,12 +81,12 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
         )
     )
     lowest = math.inf
-    for place, (rate, (inputs, labels)) in enumerate(
+    for index, (rate, (inputs, labels)) in enumerate(
         progress(zip(rates, batches, strict=False), "lr-find", count, "step")
     ):
-        loss = float(fit.step.run(inputs, labels, float(rate) * fit.phase.lr / recipe.lr, 0, place)[0])
+        loss = float(fit.step.run(inputs, labels, float(rate) * fit.phase.lr / recipe.lr, 0, index)[0])
         losses.append(loss)
-        if not math.isfinite(loss) or (place > 10 and smooth(losses)[-1] > WORSE * lowest):
+        if not math.isfinite(loss) or (index > 10 and smooth(losses)[-1] > WORSE * lowest):
             break
         lowest = min(lowest, smooth(losses)[-1])
     kept = len(losses) - (0 if math.isfinite(losses[-1]) else 1)
@@ -95,9 +96,9 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
 def smooth(losses: list[float] | np.ndarray) -> np.ndarray:
     """Return the running mean of losses (s,), without the pull to zero at its start."""
     mean, out = 0.0, []
-    for place, loss in enumerate(losses, start=1):
+    for index, loss in enumerate(losses, start=1):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss)
-        out.append(mean / (1 - SMOOTHING**place))
+        out.append(mean / (1 - SMOOTHING**index))
     return np.array(out)
 
 
@@ -105,9 +106,9 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> float:
     """Return the suggested rate. Raises DarkroomError when the loss never fell."""
     smoothed = smooth(losses)
     length = np.ones(len(smoothed), int)  # of the longest falling subsequence that ends at each step
-    for place in range(1, len(smoothed)):
-        above = length[:place][smoothed[:place] > smoothed[place]]
-        length[place] = 1 + (above.max() if len(above) else 0)
+    for index in range(1, len(smoothed)):
+        above = length[:index][smoothed[:index] > smoothed[index]]
+        length[index] = 1 + (above.max() if len(above) else 0)
     if len(length) < 10 or length.max() < 5:
         raise DarkroomError("the loss never fell in the range test; look at the data, or give a lower --low")
     end = int(length.argmax())

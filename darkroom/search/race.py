@@ -131,14 +131,14 @@ class Race:
         """Embed the images whose rank is from `begin` to `end`; pictures are decoded once for each framing."""
         rows = [self.rows[at] for at in np.flatnonzero((begin <= self.ranks) & (self.ranks < end))]
         rung = files.digest([row["id"] for row in rows])[:16]
-        places = Locations(Path(self.params["source"]), self.root / "data/raw", self.runtime.downloads)
+        locations = Locations(Path(self.params["source"]), self.root / "data/raw", self.runtime.downloads)
         shapes: dict[Framing, list[Entrant]] = {}
         for entrant in self.entrants:
             shapes.setdefault(entrant.framing, []).append(entrant)
         for shape, entrants in shapes.items():
             scratch, shards = self.folder / "pictures", None
             if not all(entrant.has(rung) for entrant in entrants):
-                shards = shards_of(rows, places, shape, scratch, self.facts["flips"], self.runtime)
+                shards = shards_of(rows, locations, shape, scratch, self.facts["flips"], self.runtime)
             for entrant in entrants:
                 try:
                     entrant.embed(None if entrant.has(rung) else shards, rung, self.recipe.seed, self.runtime)

@@ -19,8 +19,8 @@ def count(space: Space) -> int:
 
 
 def choose(space: Space, number: int, done: list[Trial], running: Mapping[int, Params]) -> Params:
-    """The params of trial `number`: a function of the space, the number and what is known, so that a stop changes
-    little.
+    """Return the params of trial `number`: a function of the space, the number and what is known, so that a stop
+    changes little.
 
     `running`: params of the trials that have no value yet; TPE keeps away from them.
     """
@@ -32,7 +32,8 @@ def choose(space: Space, number: int, done: list[Trial], running: Mapping[int, P
 
 
 def hopeless(space: Space, curve: list[float], done: list[Trial]) -> bool:
-    """The median rule: whether this trial's best so far is worse than the median of the others' at the same epoch."""
+    """Apply the median rule: return whether this trial's best so far is worse than the median of the others' at the
+    same epoch."""
     epochs = len(curve)
     others = [trial.curve[:epochs] for trial in done if trial.state == COMPLETE and len(trial.curve) >= epochs]
     if space.pruning == "none" or epochs <= WARMUP or len(others) < STARTUP:

@@ -95,8 +95,8 @@ def lost(standings: list[Standing]) -> list[Standing]:
     order = sorted(standings, key=lambda standing: standing.rank)
     pairs = against(order[0], order[1:])
     half = -(-len(order) // 2)
-    return [other for place, (other, pair) in enumerate(zip(order[1:], pairs, strict=True), 1)
-            if place >= half and pair.worse]  # fmt: skip
+    return [other for position, (other, pair) in enumerate(zip(order[1:], pairs, strict=True), 1)
+            if position >= half and pair.worse]  # fmt: skip
 
 
 def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:

@@ -69,9 +69,9 @@ class Block:
         self.images += 1
         self.classes[label] += 1
         self.unknown[label] += unknown
-        for row, place in enumerate(at):
-            if place >= 0:
-                self.values[row, place] += 1
+        for row, index in enumerate(at):
+            if index >= 0:
+                self.values[row, index] += 1
 
     def __add__(self, other: "Block") -> "Block":
         return Block(self.images + other.images, self.classes + other.classes, self.unknown + other.unknown,

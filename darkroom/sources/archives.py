@@ -79,7 +79,7 @@ def check_bomb(path: Path, count: int, total: int) -> None:
 
 
 def empty_folders(folders: set[str], files: list[str]) -> list[str]:
-    """Those of `folders` that hold none of `files`, sorted."""
+    """Return those of `folders` that hold none of `files`, sorted."""
     used = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     return sorted(folder for folder in folders if folder not in used and folder not in ("", "."))
 

@@ -48,8 +48,8 @@ def _stored(data: bytes) -> bytes:
     """Return a zlib stream (RFC 1950) of stored blocks: no compression."""
     blocks = [data[start : start + 65535] for start in range(0, len(data), 65535)] or [b""]
     body = b"".join(
-        struct.pack("<BHH", place == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
-        for place, block in enumerate(blocks)
+        struct.pack("<BHH", index == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
+        for index, block in enumerate(blocks)
     )
     return b"\x78\x01" + body + struct.pack(">I", zlib.adler32(data))
 
@@ -80,7 +80,8 @@ def draw(scan: np.ndarray) -> np.ndarray:
 
 
 def idx(data: bytes, name: str) -> np.ndarray:
-    """An array in MNIST's own format: two zeros, the type (8: uint8), the number of axes, their sizes, the values."""
+    """Read an array in MNIST's own format: two zeros, the type (8: uint8), the number of axes, their sizes, the
+    values."""
     if data[:3] != b"\0\0\x08":
         raise SourceError(f"{name}: not a file of MNIST's kind, which begins with the bytes 0 0 8")
     shape = np.frombuffer(data, ">u4", data[3], 4).tolist()

@@ -103,7 +103,7 @@ def _read(path: Path, value: Any) -> dict[str, Any]:
 
 
 def _class_names(path: Path, value: Any) -> dict[str, str]:
-    """YAML reads `0: zero` with a number as key: folders have texts as names."""
+    """Return a mapping with texts as keys: YAML reads `0: zero` with a number as key: folders have texts as names."""
     if not isinstance(value, Mapping):
         raise SourceError(f"{path}: class_names is {value!r}, expected lines such as `folder: word` below it")
     for item in (part for pair in value.items() for part in pair):

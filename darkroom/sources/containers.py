@@ -70,7 +70,8 @@ class Mounted:
         return [tree for _, tree in self._mounts.values()]
 
     def _table(self) -> bytes:
-        """JSON lines: one table of the labels in all Parquet files, which may be a thousand shards."""
+        """Return a table as JSON lines: one table of the labels in all Parquet files, which may be a thousand
+        shards."""
         records = (record | {"file_name": where + record["file_name"]}
                    for where, tree in sorted(self._shards.items()) for record in tree.records())  # fmt: skip
         return "".join(json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in records).encode()

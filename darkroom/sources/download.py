@@ -91,8 +91,8 @@ def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -
 
 
 def put_in(path: Path, folder: Path, cache: Path) -> Path:
-    """`path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next run, and
-    where the file system can; a copy when it is the user's."""
+    """Return `path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next
+    run, and where the file system can; a copy when it is the user's."""
     target = folder / path.name
     if cache in path.parents:
         with suppress(OSError):

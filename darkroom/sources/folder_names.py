@@ -114,7 +114,8 @@ def is_submission(name: str) -> bool:
 
 
 def is_container(name: str) -> bool:
-    """Whether a folder of this name may lie above class folders: `images`, `augmented`, `40X`, `cam1`, `fold_2`."""
+    """Return whether a folder of this name may lie above class folders: `images`, `augmented`, `40X`, `cam1`,
+    `fold_2`."""
     words = _words(name)
     images = {word for word in words if not word.isdigit()}
     numbered = len(words) > 1 and words[0] in _GROUPS and all(word.isdigit() or len(word) == 1 for word in words[1:])
@@ -123,7 +124,8 @@ def is_container(name: str) -> bool:
 
 
 def are_parts(names: Iterable[str]) -> bool:
-    """Whether names differ as parts of a set do, not as classes: `part1` and `part2`, `images` and `images_small`."""
+    """Return whether names differ as parts of a set do, not as classes: `part1` and `part2`, `images` and
+    `images_small`."""
     rests = set()
     for name in names:
         words = _words(name)
@@ -161,7 +163,8 @@ def names_no_class(name: str) -> bool:
 
 
 def are_images_and_masks(labels: Iterable[str]) -> bool:
-    """Whether the names are `images` and `masks` or the like: pictures and their annotations, which are not classes."""
+    """Return whether the names are `images` and `masks` or the like: pictures and their annotations, which are not
+    classes."""
     masks = [label for label in labels if is_mask(label)]
     others = [label for label in labels if label not in masks]
     return bool(masks) and bool(others) and all(is_container(label) for label in others)

@@ -28,7 +28,7 @@ UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
 def write_index(
-    samples: list[Sample], places: Locations, path: Path, environment: Runtime, hashing: bool = True,
+    samples: list[Sample], locations: Locations, path: Path, environment: Runtime, hashing: bool = True,
     missing: str = "stop",
 ) -> tuple[int, list[Range]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
@@ -40,7 +40,7 @@ def write_index(
     `missing` is not drop.
     """
     facts: dict[str, Facts] = {}
-    tasks = places.extents([sample.location for sample in samples])
+    tasks = locations.extents([sample.location for sample in samples])
     results = run(partial(describe, hashing=hashing), tasks, environment)
     killers: list[tuple[str, Extent]] = []
     for task, fact in progress(results, "indexing", total=len(samples)):

@@ -43,7 +43,7 @@ class Opened:
     """A source's labelled files, in order of location, and how to find their bytes."""
 
     samples: list[Sample]
-    places: Locations
+    locations: Locations
     layout: str
     notes: list[str] = field(default_factory=list)
     flips: bool = True
@@ -72,22 +72,22 @@ def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
 
 def _open_files(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
     """Read the labels of the user's own folder, archive or table, or of a folder in an object store."""
-    places = Locations(source, raw, runtime.downloads)
+    locations = Locations(source, raw, runtime.downloads)
     if address := address_of(source):
-        samples, layout, notes = _copied_from(address, raw, options, places)
-        return Opened(samples, places, layout, notes)
+        samples, layout, notes = _copied_from(address, raw, options, locations)
+        return Opened(samples, locations, layout, notes)
     if source.name.lower().endswith(TABLES) and source.is_file() and not _holds_images(source):
         found = _read_table(source, replace(options, layout="csv"))
-        return Opened(found.samples, places, found.layout, found.notes)
-    found = _read_tree(source, raw, options, places, "" if source.is_dir() else source.name + MEMBER)
-    return Opened(found.samples, places, found.layout, found.notes)
+        return Opened(found.samples, locations, found.layout, found.notes)
+    found = _read_tree(source, raw, options, locations, "" if source.is_dir() else source.name + MEMBER)
+    return Opened(found.samples, locations, found.layout, found.notes)
 
 
 def _holds_images(source: Path) -> bool:
     return source.suffix.lower() == ".parquet" and holds_images(source)
 
 
-def _read_tree(path: Path, raw: Path, options: LayoutOptions, places: Locations, prefix: str) -> Labelled:
+def _read_tree(path: Path, raw: Path, options: LayoutOptions, locations: Locations, prefix: str) -> Labelled:
     """Read the labels of a folder or archive, whose locations get `prefix`; also of archives in it."""
     tree = open_tree(path)
     inside = unpack_containers(tree, raw)
@@ -96,11 +96,11 @@ def _read_tree(path: Path, raw: Path, options: LayoutOptions, places: Locations,
     tree = mounted(tree)
     if isinstance(tree, Mounted):
         for container in tree.trees():
-            places.know(container)
+            locations.know(container)
         found = read_layout(tree, options)
         found.samples = [replace(sample, location=prefix + tree.location(sample.location)) for sample in found.samples]
         return found
-    places.know(tree)
+    locations.know(tree)
     found = read_layout(tree, options)
     found.samples = _prefixed(found.samples, prefix)
     return found
@@ -129,8 +129,8 @@ def write_facts(opened: Opened, raw: Path) -> None:
 
 
 def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
-    places = Locations(source, raw, runtime.downloads)
-    samples, layout, notes = KINDS[card.kind](card, raw, options, runtime, places)
+    locations = Locations(source, raw, runtime.downloads)
+    samples, layout, notes = KINDS[card.kind](card, raw, options, runtime, locations)
     if card.class_names:
         names = card.class_names
         unknown = sorted(set(names) - {sample.label for sample in samples})
@@ -138,20 +138,20 @@ def _open_card(card: Card, source: Path, raw: Path, options: LayoutOptions, runt
             notes = [*notes, f"class_names: no class is called {', '.join(unknown)}"]
         samples = [replace(sample, label=names.get(sample.label, sample.label)) for sample in samples]
     samples, renamed = with_clean_labels(samples)
-    return Opened(samples, places, layout, [*notes, *renamed], card.flips, card.facts())
+    return Opened(samples, locations, layout, [*notes, *renamed], card.flips, card.facts())
 
 
 Found = tuple[list[Sample], str, list[str]]
 
 
-def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Locations) -> Found:
+def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, locations: Locations) -> Found:
     if card.origin != "digits":
         raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
     write_pictures(raw / "digits.zip", digits())
-    return _archive_in(raw / "digits.zip", raw, options, places)
+    return _archive_in(raw / "digits.zip", raw, options, locations)
 
 
-def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
+def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, locations: Locations) -> Found:
     from torchvision import datasets
 
     if card.origin not in ARRAYS | IMAGES:
@@ -162,57 +162,57 @@ def _torchvision(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime
     if card.origin in ARRAYS:
         archive = raw / f"{card.origin.lower()}.zip"
         write_pictures(archive, ARRAYS[card.origin].pictures(theirs, paths))
-        return _archive_in(archive, raw, options, places)
+        return _archive_in(archive, raw, options, locations)
     samples = sorted(IMAGES[card.origin].samples(theirs, paths), key=lambda sample: sample.location)
     for name in IMAGES[card.origin].archives:
         put_in(paths[name], raw, CACHE)
     return samples, card.origin, []
 
 
-def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
-    return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, places)
+def _archive(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, locations: Locations) -> Found:
+    return _archive_in(obtain(archive_remote(card), runtime.downloads, CACHE), raw, options, locations)
 
 
-def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, places: Locations) -> Found:
+def _folder(card: Card, raw: Path, options: LayoutOptions, runtime: Runtime, locations: Locations) -> Found:
     if runtime.downloads is None or not (runtime.downloads / card.origin).is_dir():
         where = (
             f"{runtime.downloads} has no folder {card.origin}" if runtime.downloads else "DARKROOM_DOWNLOADS is not set"
         )
         raise SourceError(f"{card.name} cannot be downloaded freely ({card.homepage}) and {where}: put your copy in a "
                           f"folder named {card.origin}, and set DARKROOM_DOWNLOADS to the folder above it")  # fmt: skip
-    found = _read_tree(runtime.downloads / card.origin, raw, options, places, f"{DOWNLOADS}{card.origin}/")
+    found = _read_tree(runtime.downloads / card.origin, raw, options, locations, f"{DOWNLOADS}{card.origin}/")
     return found.samples, found.layout, found.notes
 
 
-def _remote(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, places: Locations) -> Found:
-    return _copied_from(card.origin, raw, options, places)
+def _remote(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, locations: Locations) -> Found:
+    return _copied_from(card.origin, raw, options, locations)
 
 
-def _copied_from(address: str, raw: Path, options: LayoutOptions, places: Locations) -> Found:
+def _copied_from(address: str, raw: Path, options: LayoutOptions, locations: Locations) -> Found:
     """Read the labels of a folder or an archive in an object store, once it is copied into `raw`."""
     folder = copied(address, CACHE)
     names = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
     if len(names) == 1 and names[0].name.lower().endswith(ARCHIVES):
-        return _archive_in(names[0], raw, options, places)
+        return _archive_in(names[0], raw, options, locations)
     here = raw / folder.name
     for path in names:
         target = here / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         put_in(path, target.parent, CACHE)
-    found = _read_tree(here, raw, options, places, f"{RAW}{here.name}/")
+    found = _read_tree(here, raw, options, locations, f"{RAW}{here.name}/")
     return found.samples, found.layout, found.notes
 
 
-def _archive_in(path: Path, raw: Path, options: LayoutOptions, places: Locations) -> Found:
+def _archive_in(path: Path, raw: Path, options: LayoutOptions, locations: Locations) -> Found:
     """Return an archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
     tree = open_tree(path)
     if is_nested(tree):
-        found = _read_tree(path, raw, options, places, "")
+        found = _read_tree(path, raw, options, locations, "")
         return found.samples, found.layout, found.notes
     found = read_layout(tree, options)
     if path.parent != raw:
         tree.path = put_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
-    places.know(tree)
+    locations.know(tree)
     return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
 
 

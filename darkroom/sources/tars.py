@@ -90,10 +90,10 @@ class PackedTar:
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """Yield the bytes of the named members, in the archive's own order."""
-        wanted, places = set(names), self._listed[0]
+        wanted, indices = set(names), self._listed[0]
         for archive, member in _tar_members(self.path, PACKED):
             name = _tar_name(member)
-            if name in wanted and member.isfile() and member.offset_data == places[name]:
+            if name in wanted and member.isfile() and member.offset_data == indices[name]:
                 wanted.discard(name)
                 file = archive.extractfile(member)
                 assert file is not None
@@ -104,7 +104,7 @@ class PackedTar:
 
     @cached_property
     def _listed(self) -> tuple[dict[str, int], list[str], Counter[str]]:
-        places: dict[str, int] = {}
+        indices: dict[str, int] = {}
         folders: set[str] = set()
         tools: set[str] = set()
         total = 0
@@ -112,10 +112,10 @@ class PackedTar:
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
-                places[_tar_name(member)] = member.offset_data
+                indices[_tar_name(member)] = member.offset_data
                 total += member.size
-                check_bomb(self.path, len(places), total)
-        return places, empty_folders(folders, sorted(places)), count_tool_folders(tools)
+                check_bomb(self.path, len(indices), total)
+        return indices, empty_folders(folders, sorted(indices)), count_tool_folders(tools)
 
 
 class _Member(tarfile.TarInfo):

@@ -155,7 +155,8 @@ class Locations:
         self._trees[tree.path.absolute()] = tree
 
     def extents(self, locations: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """(location, where its bytes are), container by container, each in the order in which it is read fastest."""
+        """Yield (location, where its bytes are), container by container, each in the order in which it is read
+        fastest."""
         containers: dict[str, list[str]] = {}
         for location in locations:
             container = self._container(location)

@@ -84,8 +84,8 @@ class FeatureInputs:
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
         """Yield (b, D) float32 and labels (b,) int64 of each part."""
         for samples in parts:
-            places, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
-            yield on_device(self.table.features(places, shown), self.device), _labels(self, places)
+            indices, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
+            yield on_device(self.table.features(indices, shown), self.device), _labels(self, indices)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
         """Yield (b, D) float32 of view 0, in order."""

@@ -43,7 +43,7 @@ class Group:
         return np.array_split(samples, self.size)[self.rank] if self.size > 1 else samples
 
     def first(self, count: int) -> int:
-        """Return the place of the first sample of this process's part of a batch of `count`. Raises TrainingError."""
+        """Return the index of the first sample of this process's part of a batch of `count`. Raises TrainingError."""
         if count < self.size:
             raise TrainingError(
                 f"a batch of {count} samples cannot be divided among {self.size} processes; "
@@ -60,8 +60,8 @@ class Group:
 
         # Looking for unused parameters keeps the order in which gradients are added up the same from the first step
         # on; otherwise it changes after it, and a resumed training would have other last bits.
-        places = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=places, find_unused_parameters=True)
+        indices = [device.index] if device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=indices, find_unused_parameters=True)
 
     def total(self, values: "Tensor") -> "Tensor":
         """Return the sum of `values` over the group."""

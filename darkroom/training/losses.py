@@ -70,7 +70,7 @@ def require_sensible(
 def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:
     """Return what mixing draws for a batch of `count`.
 
-    The share (0..1) that a sample keeps, and its partner's place (b,).
+    The share (0..1) that a sample keeps, and its partner's index (b,).
     """
     return exactmath.beta(random, strength), random.permutation(count)
 

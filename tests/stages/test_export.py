@@ -38,7 +38,7 @@ from tests.export import small
 SIZE = 16
 CLASSES = [str(digit) for digit in range(10)]
 ARGUMENTS = (
-    "models/classifier", "models/body", "data/shards", "data/features", "metrics/data.json", "metrics/test.json",
+    "models/classifier", "models/body", "data/shards", "data/features", "metrics/test.json",
     "models/export", "metrics/export.json",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
@@ -86,7 +86,6 @@ def make_run(root: Path, maps: bool = True) -> Path:
         "0": {"support": 20, "precision": 1.0, "recall": 0.9, "recall_low": 0.7, "recall_high": 0.97}
     }
     files.write_json(root / "metrics/test.json", scores)
-    files.write_json(root / "metrics/data.json", {"train": 300, "val": 100, "test": 200})
     files.write_text(root / "params.yaml", "quantize: none\n")
     return root
 
