@@ -19,16 +19,13 @@ from darkroom.core.errors import DarkroomError
 
 LIMIT = 2**24  # a float32 holds every whole number below it
 FINEST, COARSEST = 14, 6  # bits of an activation, at most and at least
+SMALLEST, LARGEST = 2.0**-126, 2.0**127  # magnitudes at which products are normal numbers, and sums are finite
 SIGMOID_ERROR = 2.0**-20  # what a library's float32 sigmoid may be off; the worst of those measured is a quarter of it
 FRACTION_BITS = 30  # of the fixed-point numbers in which magnitudes are added up
 
 
 class NotExact(DarkroomError):
     """Why a network cannot be written with exact sums, in a few words."""
-
-
-class NoSafeUnit(NotExact):
-    """No unit keeps a function of a library clear of ties."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def _on_grids(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     step = ceil_power(_reach(flat, low, high) + np.abs(bias)) / (LIMIT * unit)
-    step = np.maximum(step, 2.0**-100)  # of an output without weights
+    step = np.maximum(step, max(2.0**-100, SMALLEST / unit))  # of an output without weights, or of nearly none
     while True:
         n, b = np.rint(flat / step[:, None]), np.rint(bias / (unit * step))
         over = largest_sum(n, b, low / unit, high / unit) >= LIMIT  # what rounding added
@@ -64,6 +61,8 @@ def _on_grids(
             break
         step = np.where(over, step * 2, step)
     check(n, b, low / unit, high / unit)
+    if (step * unit).max(initial=0) * LIMIT > LARGEST:
+        raise NotExact("its values leave the range of float32")
     rounded = (n * step[:, None]).reshape(weights.shape)
     return rounded.astype(np.float32), (b * step * unit).astype(np.float32), step
 
@@ -138,17 +137,27 @@ def sigmoid_table(unit: float, low: float, high: float, bits: int) -> np.ndarray
     return np.array([np.rint(float(_sigmoid(int(n), unit)) * 2.0**bits) / 2.0**bits for n in indices], np.float32)
 
 
+def silu_table(unit: float, low: float, high: float, out_unit: float) -> np.ndarray:
+    """Return x sigmoid(x) of each multiple x of `unit` in [low, high], rounded to multiples of `out_unit`: float32."""
+    indices = range(round(low / unit), round(high / unit) + 1)
+    return np.array([np.rint(_silu(n, unit) / out_unit) * out_unit for n in indices], np.float32)
+
+
 def silu_is_safe(unit: float, low: float, high: float, out_unit: float) -> bool:
     """Return whether x sigmoid(x), rounded to `out_unit`, is the same by any library for each multiple x of `unit`.
 
     It is where no value lies so near to the middle between two multiples that SIGMOID_ERROR could carry it over.
     """
     for n in range(round(low / unit), round(high / unit) + 1):
-        exact = float(Decimal(n * unit) * _sigmoid(n, unit)) / out_unit
+        exact = _silu(n, unit) / out_unit
         error = abs(n * unit) / out_unit * SIGMOID_ERROR + abs(exact) * 2.0**-23
         if abs(exact - math.floor(exact) - 0.5) <= error:
             return False
     return True
+
+
+def _silu(n: int, unit: float) -> float:
+    return float(Decimal(n * unit) * _sigmoid(n, unit))
 
 
 def _sigmoid(n: int, unit: float) -> Decimal:

@@ -14,8 +14,8 @@ import torch
 from onnx import helper, numpy_helper
 
 from darkroom.model.exact import NotExact
-from darkroom.model.exact_graph import TRACED, ExactGraph, Pixels
-from darkroom.model.exact_rules import PIXEL_RULES, RULES
+from darkroom.model.exact_graph import TRACED, ExactGraph, Pixels, Value
+from darkroom.model.exact_rules import PIXEL_RULES, READ_PIXELS, RULES
 from darkroom.model.exact_torch import plain_sums
 from darkroom.model.network import Body, pixels
 from darkroom.model.onnx_export import export
@@ -57,7 +57,7 @@ def exact_body(body: Body, pictures: np.ndarray) -> ExactBody:
         floats = body.eval()(pixels(pictures[some])).numpy().astype(np.float64)
     apart, size = (float(np.linalg.norm(each)) for each in (made.features[some] - floats, floats))
     if not apart <= FARTHEST * size:
-        share = apart / max(size, 1e-30)
+        share = apart / (size or apart)
         raise NotExact(f"its exact features are {share:.0%} off those in float32 on the calibration pictures")
     return made
 
@@ -89,6 +89,12 @@ def _rewrite(graph: ExactGraph, node: onnx.NodeProto) -> None:
     elif all(name in graph.constants for name in node.input if name) or node.op_type == "Shape":
         graph.constants[made] = graph.fixed(node)
     elif node.op_type in RULES:
+        if node.op_type not in READ_PIXELS and any(_are_pixels(graph.values.get(name)) for name in node.input):
+            raise NotExact(f"{node.op_type} reads pixels, which no convolution has yet read")
         graph.values[made] = RULES[node.op_type](graph, node)
     else:
         raise NotExact(f"{node.op_type} has no exact form")
+
+
+def _are_pixels(value: Value | Pixels | None) -> bool:
+    return isinstance(value, Pixels) or (value is not None and value.scale is not None)

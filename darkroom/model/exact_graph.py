@@ -27,6 +27,10 @@ MARGIN, LAST_MARGIN = 1.25, 4.0  # how much wider than on the calibration pictur
 BITS = 10  # of an activation where no weights say how many are worth while
 MAP_BITS, FEATURE_BITS = 14, 18
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
+# What may be computed of known floats: one IEEE operation for each number, or none. numpy's sums and powers differ.
+FIXED = ("Abs", "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Gather", "Identity", "Max",
+         "Min", "Mul", "Neg", "Reshape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze",
+         "Where")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,19 @@ class Pixels:
     shift: np.ndarray
 
 
+class Constants(dict[str, np.ndarray]):
+    """The tensors of the float graph that do not depend on the pictures, by name."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise NotExact("a weight of it depends on the pictures")
+
+
 class ExactGraph:
     """The exact form of the float graph `model`, as far as it is written; calibrated on uint8 pictures (n, S, S, 3)."""
 
     def __init__(self, model: onnx.ModelProto, pictures: np.ndarray) -> None:
         self.source = model.graph
-        self.constants = {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
+        self.constants = Constants((value.name, numpy_helper.to_array(value)) for value in model.graph.initializer)
         ones, nothing = np.ones(3), np.zeros(3)
         self.values: dict[str, Value | Pixels] = {
             "images": Pixels(np.arange(3), ones, nothing)
@@ -79,18 +90,20 @@ class ExactGraph:
         self.features = np.empty((0, 0), np.float32)  # of the pictures
 
     def fixed(self, node: onnx.NodeProto) -> np.ndarray:
-        """Compute what a node gives whose inputs are all known: shapes, and what follows from them."""
+        """Compute what a node gives whose inputs are all known: shapes, and what follows from them. Raises NotExact."""
         if node.op_type == "Shape":
             known = self.constants.get(node.input[0])
             return np.array(self.arrays[self.settled(node.input[0]).name].shape if known is None else known.shape)
         inputs = {name: self.constants[name] for name in node.input if name}
         given = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
                  for name, value in inputs.items()]  # fmt: skip
-        made = [onnx.ValueInfoProto(name=name) for name in node.output]
-        graph = helper.make_graph([node], "fixed", given, made)
+        graph = helper.make_graph([node], "fixed", given, [onnx.ValueInfoProto(name=name) for name in node.output])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
         outputs: Any = ReferenceEvaluator(model).run(None, inputs)
-        return np.asarray(outputs[0])
+        made = np.asarray(outputs[0])
+        if made.dtype.kind == "f" and node.op_type not in FIXED:
+            raise NotExact(f"its weights are computed by {node.op_type}, which differs between processors")
+        return made
 
     def forget(self, number: int) -> None:
         """Free the calibration values that no later node reads."""
@@ -234,6 +247,8 @@ class ExactGraph:
     def convolution(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
         """Return the weights and bias of a Conv in float64, with the BatchNorm in them that alone reads it."""
         weights = self.constants[node.input[1]].astype(np.float64)
+        if weights.ndim != 4:
+            raise NotExact("a convolution is not over rows and columns")
         bias = self.bias(node, len(weights))
         norm = self.folded(node)
         if norm is None:
@@ -250,7 +265,8 @@ class ExactGraph:
     def batch_norm(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
         """Return the factor and the summand (C,) of each channel, float64."""
         gamma, beta, mean, variance = (self.constants[name].astype(np.float64) for name in node.input[1:])
-        scale = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
+        with np.errstate(invalid="ignore", divide="ignore"):  # what is not finite is reported with the weights
+            scale = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
         return scale, beta - mean * scale
 
     def bias(self, node: onnx.NodeProto, outputs: int) -> np.ndarray:

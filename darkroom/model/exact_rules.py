@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto
 
 from darkroom.model import exact
-from darkroom.model.exact import NoSafeUnit, NotExact
+from darkroom.model.exact import NotExact
 from darkroom.model.exact_graph import AVERAGES, BITS, MARGIN, TRACED, ExactGraph, Pixels, Value
 from darkroom.model.exact_torch import attributes, execute
 
@@ -142,7 +142,10 @@ def _product(name: str, value: Value, low: float, high: float) -> Value:
 
 
 def _silu(graph: ExactGraph, name: str) -> Value:
-    """Return x sigmoid(x) on a grid, rounded to a unit at which every library's sigmoid gives the same."""
+    """Return x sigmoid(x) on a grid, rounded to a unit at which every library's sigmoid gives the same.
+
+    Where there is no such unit, it is a table, which takes longer.
+    """
     value = graph.settled(name)
     size = float(exact.ceil_power(max(-value.low, value.high)))
     for bits in SILU_BITS:
@@ -151,24 +154,31 @@ def _silu(graph: ExactGraph, name: str) -> Value:
                 x = graph.rounded(value, size / 2**bits)
                 product = graph.emit("Mul", x.name, graph.emit("Sigmoid", x.name))
                 return graph.rounded(Value(product, min(0.0, max(x.low, -0.3)), x.high), size / 2**out_bits)
-    raise NoSafeUnit("x sigmoid(x) is too near to a tie in every unit")
+    unit = size / 2 ** SILU_BITS[0]
+    x = graph.rounded(value, unit)
+    table = exact.silu_table(unit, x.low, x.high, unit)
+    return Value(_looked_up(graph, x, table), float(table.min()), float(table.max()), unit)
 
 
 def _sigmoid(graph: ExactGraph, node: onnx.NodeProto) -> Value | None:
     """Write a gate as a table of its values."""
     name = node.input[0]
-    consumers = graph.consumers[node.output[0]]
-    if all(each.op_type == "Mul" and name in each.input for each in consumers):
+    consumers = graph.consumers.get(node.output[0], [])
+    if consumers and all(each.op_type == "Mul" and name in each.input for each in consumers):
         return graph.settled(name)  # x sigmoid(x), which _mul writes
     value = graph.settled(name)
     value = graph.clip(value, max(value.low, -16.0), min(value.high, 16.0))
     unit = float(exact.ceil_power(max(-value.low, value.high))) / 2.0**BITS
     value = graph.rounded(value, unit)
     table = exact.sigmoid_table(unit, value.low, value.high, GATE_BITS)
-    steps = graph.emit("Mul", graph.emit("Sub", value.name, graph.constant(value.low)), graph.constant(1 / unit))
-    index = graph.emit("Cast", steps, to=TensorProto.INT32)
-    made = graph.emit("Gather", graph.constant(table), index, axis=0)
-    return Value(made, float(table[0]), float(table[-1]), 2.0**-GATE_BITS)
+    return Value(_looked_up(graph, value, table), float(table[0]), float(table[-1]), 2.0**-GATE_BITS)
+
+
+def _looked_up(graph: ExactGraph, value: Value, table: np.ndarray) -> str:
+    """Write a function of `value`, which is on its grid, by the table of what it is from value.low to value.high."""
+    assert value.unit is not None
+    steps = graph.emit("Mul", graph.emit("Sub", value.name, graph.constant(value.low)), graph.constant(1 / value.unit))
+    return graph.emit("Gather", graph.constant(table), graph.emit("Cast", steps, to=TensorProto.INT32), axis=0)
 
 
 def _hard_sigmoid(graph: ExactGraph, node: onnx.NodeProto) -> Value:
@@ -238,6 +248,7 @@ PIXEL_RULES: dict[str, Callable[[ExactGraph, onnx.NodeProto], Pixels]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _affine),
     "Concat": _joined,
 }
+READ_PIXELS = ("Conv", "Dropout", "Identity", "MaxPool", "Pad")  # whole ones: the first sum takes in mean and std
 RULES: dict[str, Rule] = {
     "Add": _add,
     "AveragePool": _average_pool,

@@ -86,9 +86,10 @@ def _conv(inputs: list[Tensor], options: Mapping[str, Any]) -> Tensor:
 def _max_pool(inputs: list[Tensor], options: Mapping[str, Any]) -> Tensor:
     (x,) = inputs
     pads, ceil = options.get("pads", [0] * 4), bool(options.get("ceil_mode", 0))
+    dilations = options.get("dilations", [1, 1])
     if pads[:2] != pads[2:]:
         x, pads = functional.pad(x, (pads[1], pads[3], pads[0], pads[2]), value=-torch.inf), [0] * 4
-    return functional.max_pool2d(x, options["kernel_shape"], options["strides"], pads[:2], ceil_mode=ceil)
+    return functional.max_pool2d(x, options["kernel_shape"], options["strides"], pads[:2], dilations, ceil)
 
 
 def _pad(inputs: list[Tensor], _options: Mapping[str, Any]) -> Tensor:
@@ -100,9 +101,10 @@ def _pad(inputs: list[Tensor], _options: Mapping[str, Any]) -> Tensor:
 
 def _slice(inputs: list[Tensor], _options: Mapping[str, Any]) -> Tensor:
     x, starts, ends, axes = inputs[:4]
+    steps = inputs[4] if len(inputs) > 4 else torch.ones_like(axes)
     index = [slice(None)] * x.dim()
-    for start, end, axis in zip(starts.tolist(), ends.tolist(), axes.tolist(), strict=True):
-        index[axis] = slice(start, end)
+    for axis, *part in zip(*(each.tolist() for each in (axes, starts, ends, steps)), strict=True):
+        index[axis] = slice(*part)
     return x[tuple(index)]
 
 

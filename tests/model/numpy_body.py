@@ -57,8 +57,8 @@ def step(operator: str, inputs: list[np.ndarray], options: dict) -> np.ndarray:
             return (1 / (1 + np.exp(-np.maximum(x, -80)))).astype(np.float32)
         case "Slice":
             index = [slice(None)] * x.ndim
-            for start, end, axis in zip(*inputs[1:4], strict=True):
-                index[axis] = slice(start, end)
+            for start, end, axis, stride in itertools.zip_longest(*inputs[1:], *[()] * (5 - len(inputs)), fillvalue=1):
+                index[axis] = slice(start, end, stride)
             return x[tuple(index)]
         case "Transpose":
             return x.transpose(options["perm"])
@@ -70,13 +70,13 @@ def convolution(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, options: d
     pads, strides, groups = options.get("pads", [0] * 4), options.get("strides", [1, 1]), options.get("group", 1)
     x = np.pad(x, [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])])
     high, wide = weights.shape[2:]
-    rows, columns = ((x.shape[2] - high) // strides[0] + 1, (x.shape[3] - wide) // strides[1] + 1)
+    apart = options.get("dilations", [1, 1])
+    rows, columns = ((x.shape[2 + axis] - (weights.shape[2 + axis] - 1) * apart[axis] - 1) // strides[axis] + 1
+                     for axis in range(2))  # fmt: skip
     out = np.zeros((len(x), groups, weights.shape[0] // groups, rows, columns), np.float32)
     grouped = weights.reshape(groups, -1, *weights.shape[1:])
     for down, across in itertools.product(range(high), range(wide)):
-        seen = x[
-            :, :, down : down + rows * strides[0] : strides[0], across : across + columns * strides[1] : strides[1]
-        ]
+        seen = x[:, :, down * apart[0] :: strides[0], across * apart[1] :: strides[1]][:, :, :rows, :columns]
         seen = seen.reshape(len(x), groups, -1, rows * columns)
         out += (grouped[None, :, :, :, down, across] @ seen).reshape(out.shape)
     return out.reshape(len(x), -1, rows, columns) + bias[:, None, None]
@@ -85,18 +85,19 @@ def convolution(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, options: d
 def max_pool(x: np.ndarray, options: dict) -> np.ndarray:
     """The largest value in each window; ceil_mode as ONNX defines it."""
     kernel, strides, pads = options["kernel_shape"], options["strides"], options.get("pads", [0] * 4)
-    up = options.get("ceil_mode", 0)
+    up, apart = options.get("ceil_mode", 0), options.get("dilations", [1, 1])
+    span = [(kernel[axis] - 1) * apart[axis] + 1 for axis in range(2)]
     sides = []
     for axis in range(2):
-        room = x.shape[2 + axis] + pads[axis] + pads[axis + 2] - kernel[axis]
+        room = x.shape[2 + axis] + pads[axis] + pads[axis + 2] - span[axis]
         count = (-(-room // strides[axis]) if up else room // strides[axis]) + 1
         if up and (count - 1) * strides[axis] >= x.shape[2 + axis] + pads[axis]:
             count -= 1  # a window has to begin inside
         sides.append(count)
-    need = [max(0, (sides[a] - 1) * strides[a] + kernel[a] - x.shape[2 + a] - pads[a]) for a in range(2)]
+    need = [max(0, (sides[a] - 1) * strides[a] + span[a] - x.shape[2 + a] - pads[a]) for a in range(2)]
     x = np.pad(x, [(0, 0), (0, 0), (pads[0], need[0]), (pads[1], need[1])], constant_values=-np.inf)
     windows = [
-        x[:, :, down :: strides[0], across :: strides[1]][:, :, : sides[0], : sides[1]]
+        x[:, :, down * apart[0] :: strides[0], across * apart[1] :: strides[1]][:, :, : sides[0], : sides[1]]
         for down, across in itertools.product(range(kernel[0]), range(kernel[1]))
     ]
     return np.max(windows, axis=0)
