@@ -10,6 +10,7 @@
 
 import contextlib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
     widths = [features, classes] if head.kind == "linear" else [features, head.hidden, classes]
     values: Tensors = {}
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        bound = inputs**-0.5
+        bound = 1 / math.sqrt(inputs)  # a power would be the C library's own
         drawn = generator(seed, "head", layer).uniform(-bound, bound, (outputs, inputs))
         values |= {f"{layer}.weight": drawn.astype(np.float32), f"{layer}.bias": np.zeros(outputs, np.float32)}
     return values

@@ -127,7 +127,7 @@ class MicroBatches:
                 break
             # Outside of `except`: the exception holds on to the tensors of the step that failed.
             self.size = -(-size // 2)
-            say(f"train: out of memory; goes on with micro-batches of {self.size} in index of {size}")
+            say(f"train: out of memory; goes on with micro-batches of {self.size} in place of {size}")
             module.zero_grad(set_to_none=True)
             with torch.no_grad():
                 for buffers, before in self._statistics:

@@ -48,8 +48,8 @@ class Held:
     def let_go(self) -> None:
         """Let those that wait reach the server, the last one first; later ones do not wait."""
         self.free = True
-        for route in reversed(self.routes):
-            route.continue_()
+        while self.routes:
+            self.routes.pop().continue_()
 
 
 @contextmanager
@@ -177,6 +177,22 @@ def test_a_decision_that_was_saved_though_its_answer_was_lost_is_shown(run, page
     page.unroute("**/decide")
     tile(page, here).get_by_text("excluded", exact=True).wait_for()
     assert decisions(run) == {here: ("exclude", "")}
+
+
+def test_news_of_others_does_not_take_back_a_decision_that_is_on_its_way(run, page, open_page):
+    with reviewing(run) as other:
+        colleague = open_page(other.url)
+        wait_for_errors(colleague)
+        here = in_hand(page)
+        with held(page, "**/state?*") as news, held(page, "**/decide") as decision:
+            press(colleague, "ArrowRight", "ArrowRight", "e")
+            news.wait()
+            press(page, "k")
+            decision.wait()
+            news.let_go()
+            page.wait_for_timeout(500)
+            assert "kept" in tile(page, here).inner_text()
+        wait_until_saved(page, 2)
 
 
 @pytest.mark.parametrize("address", ["#%E0%A4%A/x", "#class:no such class/-4", "#errors/1e9", "#/"])

@@ -180,7 +180,7 @@ def test_a_name_that_no_file_can_have_is_a_bad_file(exported, photos, capsys):
     ("begins", "reason"),
     [
         (b"", "only zero bytes"),
-        (b"\0\0\0 ftypisom", "not an image of a known format"),
+        (b"\0\0\0 ftypisom", "a video, MP4 or the like"),
         ("china.jpg", "too large: 900,000,000,000 bytes"),
     ],
     ids=["zeros", "film", "picture"],

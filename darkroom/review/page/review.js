@@ -389,8 +389,11 @@ async function watch() {
       if (news && !items.length) await load(); // pictures that somebody looks at stay where they are
       else if (items.length) {
         const [shown, before] = [items, decisions];
-        const fresh = await get("items", { id: shown.map((item) => item.id) });
-        if (shown !== items || before !== decisions) { setTimeout(watch, 0); return; } // it speaks of what was shown before
+        const fresh = unsaved ? null : await get("items", { id: shown.map((item) => item.id) });
+        if (!fresh || shown !== items || before !== decisions) { // it would speak of what was shown, or decided, before
+          setTimeout(watch, 50);
+          return;
+        }
         fresh.items.forEach((item, place) => Object.assign(shown[place], item));
         drawHand();
       }
