@@ -1,6 +1,5 @@
 import hashlib
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -100,13 +99,13 @@ def test_reading_ahead_reads_while_the_caller_works_and_stops_with_it():
         read.append(int(item[0]))
         return item
 
+    before = threading.active_count()
     batches = read_ahead([np.array([number]) for number in range(100)], reader, ahead=2)
     next(batches)
-    time.sleep(0.3)
-    assert len(read) == 4  # one given, two waiting, one in hand
+    until(lambda: len(read) == 4, seconds=5)  # one given, two waiting, one in hand
     batches.close()
-    time.sleep(0.2)
-    assert len(read) == 4
+    until(lambda: threading.active_count() == before, seconds=5)
+    assert read == [0, 1, 2, 3]
 
 
 def test_one_reader_after_another_stops_with_the_caller_and_raises_what_the_first_raised():

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,16 +87,23 @@ def test_a_queue_that_would_take_too_long_is_full_whatever_its_length():
     assert batcher.reserved == 10
 
 
-def test_the_largest_batch_that_is_cheap_is_chosen():
-    def caches_hold_four(images):
-        time.sleep(0.002 * len(images) * (1 if len(images) <= 4 else 1.5) + 0.001)
-        return mean(images)
+def test_the_largest_batch_that_is_cheap_is_chosen(monkeypatch):
+    """By a clock that a run of the model puts forward."""
+    now = [0.0]
+    monkeypatch.setattr("darkroom.serve.batching.time", SimpleNamespace(perf_counter=lambda: now[0]))
 
-    assert measure_speed(caches_hold_four, 2, 32).batch == 4
+    def taking(seconds):
+        def predict(images):
+            now[0] += seconds(len(images))
+
+        return predict
+
+    caches_hold_four = taking(lambda count: 0.002 * count * (1 if count <= 4 else 1.5) + 0.001)
+    found = measure_speed(caches_hold_four, 2, 32)
+    assert (found.batch, found.seconds) == (4, pytest.approx(0.002 + 0.001 / 4))
     assert measure_speed(caches_hold_four, 2, 2).batch == 2
-    assert measure_speed(lambda images: time.sleep(0.003) or mean(images), 2, 32).batch == 32
-    assert measure_speed(lambda images: time.sleep(0.05) or mean(images), 2, 32, seconds=0.1).batch == 1
-    assert 0.002 < measure_speed(caches_hold_four, 2, 32).seconds < 0.02
+    assert measure_speed(taking(lambda _: 0.003), 2, 32).batch == 32
+    assert measure_speed(taking(lambda _: 0.05), 2, 32, seconds=0.1).batch == 1
 
 
 def test_batches_of_a_slow_model_are_smaller():
