@@ -51,11 +51,13 @@ class Score:
 @dataclass(frozen=True)
 class Influence:
     """A score at smoothed counts: `value`, less its bias; `images` float64 (n,), each image's influence; `prior`, the
-    variance that the prior images add."""
+    variance that the prior images add; `flip`, the square of what one answer that becomes right adds, mean of the
+    classes."""
 
     value: float
     images: np.ndarray
     prior: float
+    flip: float = 0.0
 
 
 def macro_recall(counts: Counts) -> Score:
@@ -142,7 +144,24 @@ def influence(name: str, scorer: Scorer) -> Influence:
     answered = np.append(found.answers, 0.0)[index[scorer.predicted]]
     label = index[scorer.labels]
     moved = found.images[label] + answered + np.where(scorer.correct, found.hits[label], 0.0)
-    return Influence(found.value - found.bias, moved, each * _prior_variance(found))
+    return Influence(found.value - found.bias, moved, each * _prior_variance(found), _flip(found))
+
+
+def paired_influence(name: str, old: Scorer, new: Scorer) -> Influence:
+    """Return the influence of each image on new minus old of the score `name`, of two classifiers on the same images.
+
+    The prior is one image that only one of the two answers right, as A. Agresti and Y. Min (Statistics in Medicine 24,
+    2005) add it to the difference of two shares.
+    """
+    was, now = influence(name, old), influence(name, new)
+    return Influence(now.value - was.value, now.images - was.images, max(was.flip, now.flip))
+
+
+def _flip(score: Score) -> float:
+    """Return the mean square over classes of the influence of a right answer less that of a wrong one."""
+    others = max(1, len(score.hits) - 1)
+    gained = score.hits + score.answers - (total(score.answers) - score.answers) / others
+    return float(total(gained * gained)) / len(gained)
 
 
 def _prior_variance(score: Score) -> float:

@@ -128,10 +128,11 @@ def score_interval(
     return min(score, max(-1.0, found.value - half)), max(score, min(1.0, found.value + half))
 
 
-def mean_interval(values: np.ndarray, group: np.ndarray | None = None) -> Interval:
+def mean_interval(values: np.ndarray, group: np.ndarray | None = None, skewed: bool = True) -> Interval:
     """Return the interval of the mean of `values` (n,), such as losses, most of them small and some large.
 
-    Student's t, with its skewness taken out by a monotone cubic: P. Hall, JRSS B 54 (1992).
+    Student's t, with its skewness taken out by a monotone cubic (P. Hall, JRSS B 54, 1992) where they are `skewed`: the
+    differences of two classifiers' losses are not, and what is estimated of their skewness is chance.
     """
     mean = float(total(values)) / max(1, len(values))
     rest, draws, fewest = values - mean, float(len(values)), FEWEST
@@ -143,7 +144,7 @@ def mean_interval(values: np.ndarray, group: np.ndarray | None = None) -> Interv
         draws, fewest = draws_of(np.bincount(group)), FEWEST_DRAWS
     if draws < fewest or not 0 < square < np.inf:
         return None, None
-    spread, z, skewness = sqrt(square) / len(values), student(draws - 1), cubes / sqrt(square) ** 3
+    spread, z, skewness = sqrt(square) / len(values), student(draws - 1), skewed * cubes / sqrt(square) ** 3
     return mean - spread * _unskewed(z, skewness), mean - spread * _unskewed(-z, skewness)
 
 

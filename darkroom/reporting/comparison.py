@@ -28,6 +28,7 @@ from darkroom.reporting.looks import in_words
 from darkroom.reporting.pairing import Pairing, pair
 from darkroom.reporting.runs import Run
 
+RENAMED_SHOWN = 3  # classes that are called otherwise
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
 
@@ -42,16 +43,7 @@ class Row:
     low: float | None
     high: float | None
     direction: int
-
-    @property
-    def says(self) -> str:
-        """Return better or worse where accuracy's interval leaves no doubt, otherwise nothing.
-
-        Other metrics get no word: with one for each of them, 11 to 14 % of comparisons of equals would show some.
-        """
-        if self.name != "accuracy" or self.low is None or self.high is None or self.low <= 0 <= self.high:
-            return ""
-        return BETTER if (self.low > 0) == (self.direction > 0) else WORSE
+    verdict: str = ""  # of accuracy alone: of so many rows some would be better or worse by chance
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,6 @@ class Comparison:
         return asdict(self) | {
             "params": [{"key": key, "old": old, "new": new} for key, old, new in self.params],
             "question": self.question,
-            "rows": [asdict(row) | {"verdict": row.says} for row in self.rows],
         }
 
     @property
@@ -161,13 +152,13 @@ def compare(
     else:
         p = mcnemar(fixed, broken)
         low, high = difference_interval(fixed, broken, n)
-    rows = metric_rows(one, two, seed, (low, high))
     share = (fixed + broken) / n
     difference = (fixed - broken) / n
     verdict = judge(p, difference, low, high, margin)
-    needed = images_needed(difference, share)
-    more = max(1, ceil(needed * effect) - n) if needed is not None and low is not None and verdict == UNCLEAR else None
-    least = detectable(int(n / effect), max(share, 1 / n))
+    rows = metric_rows(one, two, seed, (low, high), verdict)
+    needed = images_needed(max(0.0, abs(difference) - margin), share)
+    least = min(1.0, margin + detectable(int(n / effect), max(share, 1 / n)))
+    more = max(1, ceil(needed * effect) - n) if needed is not None and least < 1 and verdict == UNCLEAR else None
     return Comparison(
         old=old.name,
         new=new.name,
@@ -201,21 +192,22 @@ def judge(p: float, difference: float, low: float | None, high: float | None, ma
 
 
 def metric_rows(
-    one: Predictions, two: Predictions, seed: int, accuracy: tuple[float | None, float | None]
+    one: Predictions, two: Predictions, seed: int, accuracy: tuple[float | None, float | None], verdict: str
 ) -> list[Row]:
-    """Return each compared metric of both runs, with the interval of its difference."""
+    """Return each compared metric of both runs, with the interval of its difference; accuracy's with the verdict."""
     once = np.ones((1, len(one)))
     before, after = (run.scorer.plain(once) | run.scorer.ranked(once) for run in (one, two))
     shown = [metric for metric in registry.compared() if metric.key in before]
-    ranked = ranked_resamples(len(one), len(one.classes), RESAMPLES) >= RESAMPLES // 4
-    drawn = [metric.key for metric in shown if metric.key != "accuracy" and (ranked or not metric.ranked)]
-    intervals = paired_intervals(one.scorer, two.scorer, drawn, seed, group=one.group)
+    count = ranked_resamples(len(one), len(one.classes), RESAMPLES)
+    wanted = [metric.key for metric in shown if metric.key != "accuracy" and (count or not metric.ranked)]
+    intervals = paired_intervals(one.scorer, two.scorer, wanted, seed, count or RESAMPLES, one.group)
     rows = []
     for metric in shown:
         a, b = float(before[metric.key][0]), float(after[metric.key][0])
         low, high = accuracy if metric.key == "accuracy" else intervals.get(metric.key, (None, None))
         ends = rounded(low), rounded(high)
-        rows.append(Row(metric.key, rounded(a), rounded(b), rounded(b - a), *ends, metric.direction))
+        word = verdict if metric.key == "accuracy" and verdict != UNCLEAR else ""
+        rows.append(Row(metric.key, rounded(a), rounded(b), rounded(b - a), *ends, metric.direction, word))
     return rows
 
 
@@ -270,7 +262,11 @@ def points(share: float) -> str:
 
 def _tested(paired: Pairing, old: str, new: str) -> str:
     """Say what else the test sets differ in, and what corrected labels do to both runs; "" where they are the same."""
-    parts = []
+    parts = [f"{was} is called {now} now" for was, now in paired.renamed.items()][:RENAMED_SHOWN]
+    if len(paired.renamed) > RENAMED_SHOWN:
+        parts.append(f"{len(paired.renamed) - RENAMED_SHOWN:,} more classes are called otherwise")
+    if paired.unknown:
+        parts.append(f"{paired.unknown:,} of these images {_is(paired.unknown)} of a class that {old} cannot answer")
     if paired.only_old or paired.only_new:
         parts.append(f"left out: {paired.only_old:,} test images of {old} alone, {paired.only_new:,} of {new} alone")
     if paired.relabelled:
@@ -280,6 +276,10 @@ def _tested(paired: Pairing, old: str, new: str) -> str:
             f"under the labels before, accuracy is {was:.4f} → {now:.4f}, and the verdict is under those of now"
         )
     return "; ".join(parts)
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _sentence(
@@ -292,13 +292,23 @@ def _sentence(
     least: float,
     p: float,
 ) -> str:
-    span = "" if low is None or high is None else f" (95 % interval {points(low)} to {points(high)}, p = {p:.2g})"
-    sentence = f"{verdict}: accuracy {points(difference)} points{span}"
+    """Return the verdict with its figures, and where it is unclear, what these images and more of them would show."""
+    exact = f"p = {p:.2g}" if p else "p < 1e-300"
+    figures = f"accuracy {points(difference)} points"
+    if low is not None and high is not None:
+        figures += f" (95 % interval {points(low)} to {points(high)}, {exact})"
     if margin:
-        sentence += f", judged against a margin of {100 * margin:g} points"
+        figures += f", judged against a margin of {100 * margin:g} points"
     if verdict != UNCLEAR:
-        return sentence
-    power = f"these images would show {100 * least:.1f} points or more" if least < 1 else "these images are too few"
+        return f"{verdict}: {figures}"
+    if margin and low is not None and high is not None:
+        if -margin <= low and high <= margin:
+            return f"no difference that matters: {figures}"
+        verdict = f"{UNCLEAR} beyond the margin"
+    if least >= 1:
+        return f"{verdict}: {figures}; these images are too few to show any difference"
+    power = f"these images would show {100 * least:.1f} points or more"
     if more is None:
-        return f"{sentence}; {power} with a power of 80 %"
-    return f"{sentence}; about {more:,} more test images would tell, if the difference is as seen ({power}; power 80 %)"
+        return f"{verdict}: {figures}; {power} with a power of 80 %"
+    images = f"about {more:,} more test {'image' if more == 1 else 'images'} would tell"
+    return f"{verdict}: {figures}; {images}, if the difference is as seen ({power}; power 80 %)"

@@ -36,7 +36,7 @@ def as_text(found: Comparison, show: int) -> str:
 def as_markdown(found: Comparison, show: int) -> str:
     """Return the comparison for a pull request: the verdict first, long tables folded away."""
     parts = [
-        f"### {SIGNS[found.verdict]} {found.verdict.capitalize()}",
+        f"### {SIGNS[found.verdict]} {_escape(found.sentence.partition(':')[0].capitalize())}",
         f"{_escape(found.old)} → {_escape(found.new)}, on the same {found.n:,} test images: {_escape(found.sentence)}.",
         found.question,
         *_about_data(found, _escape),
@@ -103,7 +103,7 @@ FLIP_HEAD = ("", "truth", "old answer", "new answer", "image")
 
 def _metric(row: Row) -> tuple[str, ...]:
     span = "–" if row.low is None or row.high is None else f"{_signed(row.low)} to {_signed(row.high)}"
-    return label(row.name), _number(row.old), _number(row.new), _signed(row.difference), span, row.says
+    return label(row.name), _number(row.old), _number(row.new), _signed(row.difference), span, row.verdict
 
 
 def _class(row: Any) -> tuple[str, ...]:
@@ -116,7 +116,8 @@ def _flip(flip: Any) -> tuple[str, ...]:
 
 
 def _flipped(found: Comparison) -> str:
-    test = "exact McNemar" if found.groups == found.n else f"exact sign flips of {found.groups:,} groups,"
+    groups = f"{found.groups:,} {'group' if found.groups == 1 else 'groups'}"
+    test = "exact McNemar" if found.groups == found.n else f"exact sign flips of {groups},"
     return (
         f"{found.fixed:,} fixed, {found.broken:,} broken, {found.changed:,} answers changed; {test} p = {found.p:.3g}"
     )

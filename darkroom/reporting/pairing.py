@@ -2,11 +2,13 @@
 
 A change of the data may correct test labels, exclude a test image, add a class, or move a few images between splits.
 What is compared then is what both were tested on, and labels are those of the new run; too much of such, and the two
-were asked different questions.
+were asked different questions. A class that is called otherwise now, or was put together with another one, is the same
+class: the old run's answers are read by the new name.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +23,8 @@ class Pairing:
     """Answers of both runs to the same images in the same order, with the same classes and the new run's labels.
 
     `old_labels` int64 (n,): indices in `classes` of the labels that the old run was measured with; `only_old`,
-    `only_new`: how many test images one of the runs alone has.
+    `only_new`: how many test images one of the runs alone has; `renamed`: what classes of the old run are called now;
+    `unknown`: how many images are of a class that the old run does not know.
     """
 
     old: Predictions
@@ -29,6 +32,8 @@ class Pairing:
     old_labels: np.ndarray
     only_old: int
     only_new: int
+    renamed: dict[str, str] = field(default_factory=dict)
+    unknown: int = 0
 
     @property
     def relabelled(self) -> int:
@@ -56,6 +61,8 @@ def pair(old: Run, new: Run) -> Pairing:
         raise CompareError(f"{both}: an id stands in more than one row")
     shared = [row for row, sample in enumerate(one.ids) if sample in there]
     position = {sample: row for row, sample in enumerate(two.ids)}
+    renamed = _renamed(one, two, shared, position)
+    one = _called(one, renamed)
     classes = [*one.classes, *sorted(set(two.classes) - set(one.classes))]
     before = _rearranged(one, shared, classes)
     after = _rearranged(two, [position[one.ids[row]] for row in shared], classes)
@@ -65,8 +72,34 @@ def pair(old: Run, new: Run) -> Pairing:
             f"{both} under the same labels: {relabelled:,} of {len(shared):,} have another label now, too many to be "
             "corrections; run one of them again with the other's source and corrections"
         )
-    renamed = replace(before, labels=after.labels)
-    return Pairing(renamed, after, before.labels, len(here - there), len(there - here))
+    unknown = sum(classes[label] not in one.classes for label in after.labels)
+    relabelled_old = replace(before, labels=after.labels)
+    return Pairing(relabelled_old, after, before.labels, len(here - there), len(there - here), renamed, unknown)
+
+
+def _renamed(one: Predictions, two: Predictions, shared: Sequence[int], position: dict[str, int]) -> dict[str, str]:
+    """Return the new name of each class of `one` that `two` does not have, but nearly all of its images under one
+    name."""
+    names: dict[str, Counter[str]] = {}
+    for row in shared:
+        was, now = one.classes[one.labels[row]], two.classes[two.labels[position[one.ids[row]]]]
+        names.setdefault(was, Counter())[now] += 1
+    commonest = {was: found.most_common(1)[0] for was, found in names.items() if was not in two.classes}
+    return {was: now for was, (now, count) in commonest.items() if count >= ENOUGH * names[was].total()}
+
+
+def _called(found: Predictions, renamed: dict[str, str]) -> Predictions:
+    """Return the answers with the classes under their new names; classes of one name are one, which has the sum."""
+    if not renamed:
+        return found
+    names = [renamed.get(name, name) for name in found.classes]
+    classes = list(dict.fromkeys(names))
+    to = np.array([*(classes.index(name) for name in names), -1])
+    probabilities = np.zeros((len(found), len(classes)))
+    np.add.at(probabilities.T, to[:-1], found.probabilities.T)
+    return replace(
+        found, classes=classes, labels=to[found.labels], predicted=to[found.predicted], probabilities=probabilities
+    )
 
 
 def _rearranged(found: Predictions, rows: Sequence[int], classes: list[str]) -> Predictions:

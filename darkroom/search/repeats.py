@@ -44,12 +44,13 @@ def main(arguments: list[str]) -> int:
     recipe = load(Recipe)
     seeds = range(recipe.training_seed, recipe.training_seed + asked.seeds)
     right = right_in_folds if asked.folds else right_in_test
+    other = recipe_of(asked.rev, root, recipe) if asked.rev else recipe
     new, groups = right(recipe, seeds, runtime)
     group = group_codes(groups)
     found = {"seeds": list(seeds), "n": new.shape[1], "workspace": facts(over_seeds(new, group))}
     print(in_words("this recipe", over_seeds(new, group), "accuracy"))
     if asked.rev:
-        old, _ = right(recipe_of(asked.rev, root, recipe), seeds, runtime)
+        old, _ = right(other, seeds, runtime)
         for name, values, what in ((asked.rev, old, "accuracy"), ("difference", new - old, "difference")):
             summary = over_seeds(values, group, what == "difference")
             found[name] = facts(summary)
@@ -138,9 +139,11 @@ def facts(found: OverSeeds) -> dict[str, Any]:
 def in_words(name: str, found: OverSeeds, what: str) -> str:
     """Return one line: the mean over seeds and images, its interval, and how far seeds differ."""
     signed = "+" if what == "difference" else ""
-    text = f"{name}: {what} {100 * found.mean:{signed}.2f} %"
-    if found.low is None or found.high is None or found.spread is None:
+    text = f"{name}: {what} {100 * found.mean:{signed}.2f} {'points' if signed else '%'}"
+    if len(found.by_seed) < 2:
         return f"{text}, of one seed: how much of it is luck is unknown; --seeds 5 shows it"
+    if found.low is None or found.high is None or found.spread is None:
+        return f"{text}, of {len(found.by_seed)} seeds; too few images, or groups of them, for an interval"
     span = f"{100 * found.low:{signed}.2f} to {100 * found.high:{signed}.2f}"
     return (f"{text} (95 % interval over images and {len(found.by_seed)} seeds {span}); "
             f"seeds differ by a standard deviation of {100 * found.spread:.2f} points")  # fmt: skip
@@ -148,8 +151,10 @@ def in_words(name: str, found: OverSeeds, what: str) -> str:
 
 def verdict(difference: OverSeeds) -> str:
     """Return whether the recipes differ, in a sentence."""
-    if difference.low is None or difference.high is None:
+    if len(difference.by_seed) < 2:
         return "no verdict on the recipes: one seed is one draw"
+    if difference.low is None or difference.high is None:
+        return "no verdict on the recipes: too few images, or groups of them"
     if difference.low <= 0 <= difference.high:
         return "no evidence that the recipes differ, over images and seeds"
     return f"the recipe of the workspace is {'better' if difference.low > 0 else 'worse'}, over images and seeds"

@@ -104,7 +104,22 @@ def two_classifiers(rng: np.random.Generator, n: int, better: float) -> tuple[Sc
     return both[0], both[1]
 
 
-def test_the_paired_bootstrap_rarely_finds_what_is_not_there_and_finds_what_is():
+@pytest.mark.parametrize(("n", "classes", "noise"), [(60, 2, 0.3), (150, 10, 0.1), (150, 10, 0.6)])
+def test_differences_of_scores_are_held_also_where_hardly_an_answer_differs(n, classes, noise):
+    """Of equal classifiers, so that the truth is 0 up to the noise of 200 pairs."""
+    names, rng, runs = ["balanced_accuracy", "macro_f1", "log_loss", "brier"], np.random.default_rng(17), 200
+    held = dict.fromkeys(names, 0)
+    for _ in range(runs):
+        labels = rng.integers(0, classes, n)
+        common = 4.0 * np.eye(classes)[labels] + rng.normal(size=(n, classes))
+        powers = [np.exp(common + noise * rng.normal(size=(n, classes))) for _ in range(2)]
+        pair = [Scorer.of(labels, power / power.sum(axis=1, keepdims=True)) for power in powers]
+        for name, (low, high) in paired_intervals(*pair, names, 0).items():
+            held[name] += low < 0 < high
+    assert min(held.values()) / runs >= 0.92, held
+
+
+def test_paired_intervals_rarely_find_what_is_not_there_and_find_what_is():
     names = ["macro_f1", "log_loss", "brier"]
     rng = np.random.default_rng(3)
     outside = dict.fromkeys(names, 0)

@@ -80,7 +80,74 @@ def test_the_groups_of_the_predictions_come_before_those_of_the_workspace():
     for pair in ((grouped, new), (replace(new, predictions=replace(new.predictions, groups=known)), old)):
         found = compare(*pair, {}, groups=dict.fromkeys(old.predictions.ids, "one"))
         assert found.groups == len(set(known))
-    wide = next(row for row in compare(grouped, new, {}).rows if row.name == "macro_f1")
-    narrow = next(row for row in compare(old, new, {}).rows if row.name == "macro_f1")
-    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    few = next(row for row in compare(grouped, new, {}).rows if row.name == "macro_f1")
+    assert (few.low, few.high) == (None, None)  # of six groups
     assert all(row.p > 0.05 for row in compare(grouped, new, {}).classes)
+
+
+def answers(classes: list[str], labels: np.ndarray, wrong: int = 0) -> Predictions:
+    """Answers of which the first `wrong` are the next class, each with a probability of 0.9."""
+    shares = np.full((len(labels), len(classes)), 0.1 / (len(classes) - 1))
+    answered = np.where(np.arange(len(labels)) < wrong, (labels + 1) % len(classes), labels)
+    shares[np.arange(len(labels)), answered] = 0.9
+    return Predictions.of([f"{n:064x}" for n in range(len(labels))], classes, labels, shares)
+
+
+LABELS = np.arange(60) % 4
+OLD = Run("old", {}, {}, answers(["ant", "bee", "cat", "dog"], LABELS))
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "what"),
+    [
+        (["Ant", "bee", "cat", "dog"], LABELS, "ant is called Ant now"),
+        (["a", "b", "c", "d"], LABELS, "ant is called a now; bee is called b now; cat is called c now; 1 more"),
+        (
+            ["bee", "dog", "insect"],
+            np.array([2, 0, 2, 1])[LABELS],
+            "ant is called insect now; cat is called insect now",
+        ),
+        (["bee", "cat", "dog"], np.array([0, 0, 1, 2])[LABELS], "ant is called bee now"),
+    ],
+)
+def test_a_class_that_is_called_otherwise_now_or_joined_another_makes_no_difference(classes, labels, what):
+    found = compare(OLD, Run("new", {}, {}, answers(classes, labels)), {})
+    assert (found.fixed, found.broken, found.changed) == (0, 0, 0)
+    assert f"Test set: {what}" in as_text(found, 5)
+    loss = next(row for row in found.rows if row.name == "log_loss")
+    assert loss.old == pytest.approx(loss.new, abs=0.04)  # of a class that has two probabilities
+
+
+def test_images_of_a_class_that_the_old_run_does_not_know_are_counted():
+    labels = np.where(np.arange(60) < 6, 4, LABELS)
+    found = compare(OLD, Run("new", {}, {}, answers(["ant", "bee", "cat", "dog", "elk"], labels)), {})
+    assert (
+        "6 of these images are of a class that old cannot answer; 6 of these images have another label" in found.tested
+    )
+
+
+@pytest.mark.parametrize(
+    ("margin", "says"),
+    [
+        (0.0, "better: accuracy +15.00 points"),
+        (0.01, "better: accuracy +15.00 points"),
+        (0.1, "no evidence of a difference beyond the margin: accuracy +15.00 points"),
+        (0.2, "no evidence of a difference beyond the margin: accuracy +15.00 points"),
+        (0.3, "no difference that matters: accuracy +15.00 points"),
+    ],
+)
+def test_with_a_margin_it_is_about_the_margin(margin, says):
+    old = replace(OLD, predictions=answers(OLD.predictions.classes, LABELS, wrong=9))
+    found = compare(old, OLD, {}, margin)
+    assert found.sentence.startswith(says)
+    assert as_markdown(found, 5).splitlines()[0][6:].lower() == says.partition(":")[0]
+    assert found.rows[0].verdict == ("better" if says.startswith("better") else "")
+    assert ("more test images" in found.sentence) == (margin == 0.1)  # below the margin no number of images tells
+
+
+def test_so_few_images_or_groups_that_nothing_could_be_seen_say_so():
+    two = Run("old", {}, {}, answers(["cat", "dog"], np.array([0, 1])))
+    assert compare(two, two, {}).sentence.endswith("p = 1); these images are too few to show any difference")
+    one = compare(OLD, OLD, {}, groups=dict.fromkeys(OLD.predictions.ids, "one"))
+    assert "exact sign flips of 1 group, p = 1" in as_text(one, 5)
+    assert all(row.low is None for row in one.rows)

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from darkroom.core import files
 from darkroom.images.shard_writer import write_shards
+from darkroom.metrics.seeds import over_seeds
 from darkroom.search import repeats
 from tests.training.recipes import RECIPE
 
@@ -59,6 +60,18 @@ def test_seeds_that_differ_widen_the_interval_and_each_is_kept(project, capsys):
 def test_one_seed_says_that_its_luck_is_unknown(project, capsys):
     assert repeats.main(["--seeds", "1"]) == 0
     assert "of one seed: how much of it is luck is unknown" in capsys.readouterr().out
+
+
+def test_a_revision_that_is_not_there_is_said_before_anything_is_trained(project, capsys):
+    with pytest.raises(repeats.DarkroomError, match="not a DVC project"):
+        repeats.main(["nowhere"])
+    assert capsys.readouterr().out == ""
+
+
+def test_few_groups_are_not_called_one_seed():
+    few = over_seeds(np.ones((5, 40)), np.arange(40) // 20, difference=True)
+    assert "of 5 seeds; too few images, or groups of them, for an interval" in repeats.in_words("a", few, "difference")
+    assert repeats.verdict(few) == "no verdict on the recipes: too few images, or groups of them"
 
 
 def test_a_network_that_learns_is_left_to_the_queue(project):
