@@ -122,13 +122,10 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
 
 
 def _add_watch_routes(app: FastAPI, service: Service) -> None:
-    # Load balancers and monitors ask with HEAD.
-    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="May it be sent requests?", responses=responses(503))
     async def readyz() -> dict[str, str]:
         if not service.ready or service.state.stopping:
@@ -161,7 +158,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         async def page(text: str = text, media: str = MEDIA[Path(name).suffix]) -> Response:
             return Response(text, media_type=media, headers={"cache-control": "no-cache"})
 
-        app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(path, page, methods=["GET"], include_in_schema=False)
 
 
 async def _read(request: Request, service: Service) -> list[Upload]:

@@ -121,8 +121,12 @@ class Batcher(Generic[T]):
 
     def check(self, slots: int = 1) -> None:
         """Raise QueueFull unless so many slots are free; alone, a large request may have up to `capacity`."""
-        if self.reserved + slots > (self.depth if self.reserved else self.capacity):
+        if self.is_full(slots):
             raise QueueFull(self.retry_after())
+
+    def is_full(self, slots: int = 1) -> bool:
+        """Tell whether fewer slots than these are free."""
+        return self.reserved + slots > (self.depth if self.reserved else self.capacity)
 
     def reserve(self, slots: int = 1) -> None:
         """Take slots in the queue; give them back with `release`. Raises QueueFull."""

@@ -52,9 +52,11 @@ class Envelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, method = Headers(scope=scope), scope["method"]
         asked = headers.get("x-request-id", "")
         request_id = asked if ID.fullmatch(asked) else secrets.token_hex(8)
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}  # every page that can be had has a head; the server sends no body then
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers, self.settings, self.state)
         answer = _Answer(send, request_id, self.state, body)
@@ -66,7 +68,7 @@ class Envelope:
             seconds = time.perf_counter() - started
             path = _route(scope)
             self.metrics.request(path, answer.status, seconds)
-            facts = {"request_id": request_id, "method": scope["method"], "path": path, "status": answer.status}
+            facts = {"request_id": request_id, "method": method, "path": path, "status": answer.status}
             facts |= {"ms": round(1000 * seconds, 1), "bytes": body.size} | scope["state"].get("facts", {})
             log.info("request", extra={"facts": facts})
 
@@ -94,6 +96,9 @@ class Rejections:
             if "content-length" in headers and "transfer-encoding" in headers:
                 # Two lengths: a proxy may go by the other one, and see two requests in one (RFC 9112, 6.1).
                 reason = "Content-Length and Transfer-Encoding exclude each other; send one of them"
+                raise Problem(400, reason, {"connection": "close"})
+            if scope["http_version"] == "1.0" and "transfer-encoding" in headers:  # a proxy of then forwards it unread
+                reason = "HTTP/1.0 has no Transfer-Encoding; send Content-Length"
                 raise Problem(400, reason, {"connection": "close"})
             self._check_key(scope, headers)
             await self.app(scope, receive, watched)

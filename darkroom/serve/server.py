@@ -1,14 +1,13 @@
 """`darkroom serve`: the web service as a process that can be exposed, watched and stopped without losing a request."""
 
 import argparse
-import asyncio
 import logging
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
 from darkroom.serve.predictor import Predictor
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
     from darkroom.serve.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-CONNECTIONS = 1000  # at most: each is a file descriptor
 BACKLOG = 512
-IDLE_GRACE = 1.0  # seconds that a client may take to notice `Connection: close` before idle connections are closed
 STOP_WITHIN = 10  # seconds for the answers that are under way when it is asked to stop
 
 
@@ -31,6 +28,7 @@ def main(arguments: list[str]) -> int:
         raise DarkroomError(f"{error.name} is not installed; run `make setup-serve` in the project's folder") from error
     options, settings = _options(arguments)
     _log_as_json()
+    runtime.open_files()
     # Busy waiting of the model's threads would starve decoding and the event loop.
     app = create_app(Predictor(options.model, options.threads, spin=False), settings)
     listener = _bind(options.host, options.port)
@@ -39,92 +37,15 @@ def main(arguments: list[str]) -> int:
         say(f"darkroom serve: anyone who reaches {host}:{port} may use it; ask for a key with --api-key-file")
     shown = f"[{host}]" if ":" in host else host
     say(f"darkroom serve: http://{shown}:{port} (Ctrl+C stops it)")
-    make_server(app, settings).run(sockets=[listener])
+    make_server(app).run(sockets=[listener])
     return 0
 
 
-def make_server(app: Any, settings: "Settings") -> Any:
+def make_server(app: Any) -> Any:
     """Return a uvicorn server that bounds connections, slow senders and slow readers, and drains before it stops."""
-    import h11
     import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Protocol(H11Protocol):
-        """Speak HTTP/1.1, with limits on connections and on the time in which a request must arrive and be read."""
-
-        _late: asyncio.TimerHandle | None = None
-        _unread: asyncio.TimerHandle | None = None
-        _arriving = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if len(self.connections) > CONNECTIONS:
-                transport.abort()
-                return
-            # Every byte that the system does not take at once counts as unread.
-            transport.set_write_buffer_limits(0)
-            self._expect()  # ends a connection on which nothing is ever sent
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._unread = self.loop.call_later(settings.timeout, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._unread:
-                self._unread.cancel()
-                self._unread = None
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._watch()  # the next request may be here already, whole or in part
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._relax()
-            if self._unread:
-                self._unread.cancel()
-            super().connection_lost(exc)
-
-        def _watch(self) -> None:
-            # Bytes that come while a request is being answered wait for us, not we for them.
-            begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-            arriving = begun or self.conn.their_state is h11.SEND_BODY
-            if arriving and not self._arriving:
-                self._expect()
-            elif not arriving:
-                self._relax()
-            self._arriving = arriving
-
-        def _expect(self) -> None:
-            # The application answers a slow body with 408; this ends what never becomes a request, a little later.
-            self._relax()
-            self._late = self.loop.call_later(settings.timeout + 1, self.transport.abort)
-
-        def _relax(self) -> None:
-            if self._late:
-                self._late.cancel()
-                self._late = None
-
-    class Server(uvicorn.Server):
-        """Stop in order: take no new connection, answer what was sent on the open ones, then close them."""
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.service.state.stopping = True
-            for listener in sockets or []:
-                listener.listen(0)  # closing it at once would reset who has connected and is not yet accepted
-            for _ in range(20):  # they are accepted now, however busy the loop is
-                await asyncio.sleep(0.005)
-            for server in self.servers:
-                server.close()
-            until = time.monotonic() + IDLE_GRACE
-            while self.server_state.connections and time.monotonic() < until and not self.force_exit:
-                await asyncio.sleep(0.02)
-            await super().shutdown(sockets)
-            self._captured_signals.clear()  # it would raise them again: what was asked for has been done
+    from darkroom.serve.connections import Protocol, Server
 
     config = uvicorn.Config(
         app,

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
@@ -30,10 +31,12 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass
 class State:
-    """Hold what all requests of one service share: bytes of bodies held now, and whether it is stopping."""
+    """Hold what all requests of one service share: bytes of bodies held now, whether it is stopping, and the
+    connections on which nothing is under way, by when that began: the longest first."""
 
     held: int = 0
     stopping: bool = False
+    idle: dict[Any, float] = field(default_factory=dict)
 
 
 class Service:
@@ -134,6 +137,7 @@ class Metrics:
         Info("darkroom_model", "The model that answers", registry=self.registry).info(
             {"version": version, "backbone": backbone}
         )
+        self._turned_away = self._counter("darkroom_turned_away", "Requests answered with 503 before they were parsed")
         self._gauge("darkroom_pictures_under_way", "Places of the queue that are taken", waiting)
         self._gauge("darkroom_body_bytes_held", "Bytes of bodies that are held now", held)
 
@@ -141,6 +145,10 @@ class Metrics:
         """Count a request; `path` is a route, `status` 0 when its client was gone before the answer."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
+
+    def turned_away(self) -> None:
+        """Count a request that came when there were too many, and was not looked at."""
+        self._turned_away.inc()
 
     def images(self, outcome: str, count: int = 1) -> None:
         """Count pictures: classified, and of these unknown; explained; bad."""

@@ -1,6 +1,7 @@
 """What a hostile client can do: the others are answered all the same, and the service stops when it is asked to."""
 
 import asyncio
+import json
 import re
 import socket
 import threading
@@ -12,13 +13,15 @@ import pytest
 
 from benchmarks.hostile import Attacker
 from benchmarks.overload import scans
+from darkroom.core.runtime import open_files
+from darkroom.serve.connections import IDLE_FOR, MOST
 from tests.serve.conftest import serve
 
 
-def send_and_wait(port: int, data: bytes, statuses: list[int]) -> None:
+def send_and_wait(port: int, data: bytes, found: list[int]) -> None:
     headers = {"content-type": "image/jpeg"}
     url = f"http://127.0.0.1:{port}/predict"
-    statuses.append(httpx.post(url, content=data, headers=headers, timeout=60).status_code)
+    found.append(httpx.post(url, content=data, headers=headers, timeout=60).status_code)
 
 
 def test_pictures_that_a_decoder_never_finishes_do_not_stop_the_others_nor_the_end(exported, photos, tmp_path):
@@ -109,13 +112,69 @@ def test_a_rejection_reaches_who_is_still_sending(exported, tmp_path):
 def test_a_request_of_two_lengths_is_rejected_and_its_connection_closed(server, path):
     body = b"0\r\n\r\n"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
-        client.sendall(head + body + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+    got = exchange(server.port, head + body + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert statuses(got) == [b"400"]
+    assert b"Content-Length and Transfer-Encoding exclude each other" in got
+
+
+def test_who_closes_the_sending_side_after_a_whole_request_gets_the_answer(server, photos):
+    data = (photos / "china.jpg").read_bytes()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+    assert statuses(exchange(server.port, head + data, then_end=True)) == [b"200"]
+    assert statuses(exchange(server.port, head + data[:100], then_end=True)) == []
+
+
+@pytest.mark.parametrize("request_", [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 70_000,
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    b"POST /predict HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+])  # fmt: skip
+def test_what_is_not_http_is_rejected_as_everything_else_is_and_its_connection_ended(server, request_):
+    got = exchange(server.port, request_)
+    assert statuses(got) == [b"400"]
+    assert "error" in json.loads(got.split(b"\r\n\r\n")[1])
+
+
+def test_more_connections_than_there_may_be_are_told_so_and_idle_ones_make_room(exported, photos, tmp_path):
+    open_files()
+    data = (photos / "china.jpg").read_bytes()
+    with serve(exported, tmp_path / "log", "--timeout", "5") as running, ExitStack() as stack:
+        for sent in (b"", b"GET / HT"):
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port))) for _ in range(MOST)]
+            for client in clients:
+                client.sendall(sent)
+            time.sleep(1.2 * IDLE_FOR)
+            answer = httpx.post(f"{running.url}/predict", content=data, timeout=20)
+            if not sent:  # they are idle
+                assert answer.status_code == 200
+                continue
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"] == "too many requests are under way; try again in 1 s"
+        deadline = time.monotonic() + 30  # those that never send a whole request are cut off
+        while answer.status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = httpx.post(f"{running.url}/predict", content=data, timeout=20)
+        assert answer.status_code == 200
+        assert "darkroom_turned_away_total 0.0" not in httpx.get(f"{running.url}/metrics").text
+
+
+def exchange(port: int, data: bytes, then_end: bool = False) -> bytes:
+    """All that the service answers until it ends the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(data)
+        if then_end:
+            client.shutdown(socket.SHUT_WR)
         got = b""
         while part := client.recv(65536):
             got += part
-    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"400"]
-    assert b"Content-Length and Transfer-Encoding exclude each other" in got
+    return got
+
+
+def statuses(answers: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1.1 (\d+)", answers)
 
 
 def test_hostile_requests_get_an_answer_or_nothing_and_never_a_500(exported, shared, tmp_path):

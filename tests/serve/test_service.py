@@ -138,7 +138,7 @@ def test_the_page_names_the_classes_as_text_and_only_to_who_may_know_them(client
         assert "china" not in httpx.get(f"{running.url}/").text
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/page.js", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/page.js", "/healthz", "/readyz", "/model", "/openapi.json"])
 def test_monitors_may_ask_with_head(client, path):
     answer = client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
