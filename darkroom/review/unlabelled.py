@@ -4,6 +4,7 @@ The cache `.darkroom/next/<key>/` belongs to one body and framing. Each time tha
 it: `index.csv`, and shards of pixels and of features. `.darkroom/next/proposed.json` has what was chosen last.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.core.progress import progress
+from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.framing import Framing
@@ -22,6 +23,7 @@ from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import OnnxBody, batch_size
 from darkroom.review.evidence import unit_components
 from darkroom.review.ranking import margins, most_useful
+from darkroom.sources.encodings import is_text
 from darkroom.sources.index import COLUMNS, write_index
 from darkroom.sources.labels import Sample
 from darkroom.sources.trees import FACTS, MEMBER, Locations, open_tree
@@ -66,13 +68,16 @@ class Cache:
         """Decode and embed the photos that are new. Raises DarkroomError."""
         tree = open_tree(self.source)
         prefix = "" if self.source.is_dir() else self.source.name + MEMBER
-        found = [Sample(prefix + name, UNLABELLED) for name in tree.files if name.lower().endswith(SUFFIXES)]
-        if not found:
+        names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
+        if not names:
             raise DarkroomError(f"{self.source} holds no image; expected files such as photo.jpg in it")
+        found = [Sample(prefix + name, UNLABELLED) for name in names if is_text(name)]
+        if len(found) < len(names):
+            say(f"note: {len(names) - len(found)} photos have names that are not UTF-8 and are left out; rename them")
         locations = Locations(self.source, self.root / RAW, runtime.downloads)
         locations.know(tree)
         here = self.folder / "index.csv"
-        write_index(found, locations, here, runtime, hashing=False)
+        write_index(found, locations, here, runtime, hashing=False, missing=None)
         tried = {row["sha256"] for part in self.parts for row in files.read_csv(part / "index.csv")} | {""}
         rows = {row["sha256"]: row for row in files.read_csv(here) if row["sha256"] not in tried}  # of equal files one
         if rows:
@@ -81,6 +86,9 @@ class Cache:
                 files.write_csv(part / "index.csv", COLUMNS, rows.values())
                 self._embed(list(rows.values()), locations, part, runtime)
             self._take(folder)
+        if not self.photos:
+            raise DarkroomError(f"{self.source}: none of {len(names)} photos can be read; `darkroom predict "
+                                f"{self.source}` says of each why")  # fmt: skip
 
     def features(self) -> list[Shards]:
         """Return the features of all photos, part by part, in order."""
@@ -99,6 +107,9 @@ class Cache:
         split = rows_of_splits(rows, {row["id"]: "train" for row in rows})
         size = self.framing.size
         with decoded(split, locations, self.framing, runtime, part) as (prepared, scratch):
+            os.truncate(scratch, len(rows) * size * size * 3)  # the last rows may be rejects, which write nothing
+            if prepared.rejects:
+                say(f"note: {len(prepared.rejects)} of {len(rows)} photos cannot be decoded and are left out")
             pixels = np.memmap(scratch, np.uint8, "r", shape=(len(rows), size, size, 3))
             with write_shards(part / "images", "images", [UNLABELLED]) as writer:
                 for rank, row in enumerate(split["train"]):

@@ -103,7 +103,8 @@ def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
             member.filename = name.decode(encoding, errors="replace")
     if raw and encoding != "utf-8":
         notes.append(f"{path.name} does not say how its {len(raw)} names that are not ASCII are encoded; they are read "
-                     f"as {encoding}, such as {unmarked[0].filename}")  # fmt: skip
+                     f"as {encoding}, such as {unmarked[0].filename}; if they look wrong, unpack it by `unzip -O "
+                     "ENCODING` and give the folder")  # fmt: skip
     if any("\\" in member.filename for member in members) and not any("/" in member.filename for member in members):
         for member in members:
             member.filename = member.filename.replace("\\", "/")
@@ -116,8 +117,7 @@ def _encoding(names: list[bytes]) -> str:
     try:
         together.decode("utf-8")
     except UnicodeDecodeError:
-        guessed = guess(together)
-        return "cp437" if guessed == "cp1252" else guessed  # cp437 is what the format says
+        return guess(together, dos=True)
     return "utf-8"
 
 

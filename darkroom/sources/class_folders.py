@@ -1,12 +1,13 @@
 """Labels from class folders: the level whose names are classes, and what lies beside them."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import PurePosixPath
 from statistics import median
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings
+from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings, without_strays
 from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.folder_names import SPLITS, are_images_and_masks, are_parts, may_be_unlabelled
 from darkroom.sources.labels import (
@@ -21,22 +22,20 @@ from darkroom.sources.labels import (
 )
 from darkroom.sources.trees import Tree
 
-NO_PICTURES = (
-    ".md",
-    ".txt",
-    ".xml",
-    ".log",
-    ".csv",
-    ".tsv",
-    ".py",
-    ".ipynb",
-    ".yaml",
-    ".yml",
-)  # files that come with data, in no class
+NO_PICTURES = (  # files that come with data, in no class
+    ".md", ".txt", ".xml", ".log", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml", ".pth", ".pt", ".ckpt", ".onnx",
+    ".safetensors", ".pb", ".tflite",
+)  # fmt: skip
 NO_CLASSES = (
     "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
     "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
+    "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "todo", "to_label", "unsorted",
+    "delete", "delete_me", "deleted", "rejected", "trash", "lost", "new folder",
 )  # fmt: skip
+MOST_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of the names that all of them hold
+LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
+HEX = re.compile(r"[0-9a-f]{4,}", re.IGNORECASE)
+HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # a folder's name, of files that are stored by their hash
 FEW = 10  # a folder of such a name is not a class where a usual class has so many times its images
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
@@ -102,7 +101,32 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
         raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like images and their annotations, "
                           f"and not like classes; set `source` to one of them, or `class_level: {reading.level}` in "
                           "params.yaml if they are classes")  # fmt: skip
+    if views := _same_names(images, reading):
+        raise SourceError(f"{tree.path}: the folders {few_of(views)} hold files of the same names, as pictures and "
+                          "their labels do, or several views of one thing; set `source` to one of them, or "
+                          f"`class_level: {reading.level}` in params.yaml if they are classes")  # fmt: skip
     return reading
+
+
+def _same_names(images: list[str], reading: Reading) -> list[str]:
+    """Return the class folders where they hold files of the same names, numbered otherwise than from 0 or 1: pictures
+    and their labels, or two views of the same things; else []."""
+    counts = folder_counts(images)
+    sizes = reading.classes(counts).values()
+    if not 1 < len(sizes) <= MOST_VIEWS or max(sizes) < FEW or min(sizes) < ALIKE * max(sizes):
+        return []
+    known = {folders: reading.label_and_split(folders) for folders in counts}
+    stems: dict[str, set[str]] = {}
+    for folder, _, last in (name.rpartition("/") for name in images):
+        label, split = known[path_parts(folder)]
+        stems.setdefault(label, set()).add(f"{split}/{last.rpartition('.')[0]}")
+    stems.pop("", None)
+    every, common = set().union(*stems.values()), set.intersection(*stems.values())
+    if len(common) < ALIKE * len(every):
+        return []
+    numbers = {int(match[0]) if (match := LAST_NUMBER.search(stem)) else -1 for stem in every}
+    counted = min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(numbers) - 1
+    return [] if counted else sorted(stems)
 
 
 def _come_with_data(classes: Counter[str]) -> frozenset[str]:
@@ -152,9 +176,11 @@ def _described(reading: Reading, counts: Counter[Folders]) -> str:
 
 
 def has_class_folders(images: list[str]) -> bool:
-    """Tell whether all images lie in folders, and some of these are classes."""
-    counts, shared = folder_counts(images), shared_depth(images)
-    return all(len(folders) > shared for folders in counts) and bool(possible_readings(counts)) and not parts(images)
+    """Tell whether all images but strays lie in folders, and some of these are classes."""
+    counts = without_strays(folder_counts(images))
+    around = min(counts, key=len, default=())
+    flat = all(folders[: len(around)] == around for folders in counts)
+    return not flat and bool(possible_readings(counts)) and not parts(images)
 
 
 def parts(images: list[str]) -> list[str]:
@@ -162,4 +188,18 @@ def parts(images: list[str]) -> list[str]:
     counts = folder_counts(images)
     readings = possible_readings(counts)
     labels = sorted(readings[0].classes(counts)) if len(readings) == 1 else []
-    return labels if len(labels) > 1 and are_parts(labels) else []
+    return labels if len(labels) > 1 and (are_parts(labels) or _are_hashed(images)) else []
+
+
+def _are_hashed(images: list[str]) -> bool:
+    """Tell whether images lie in folders by the first signs of their names: `3f/3fa2.jpg`, `0/a/0a17.jpg`."""
+    shared, signs = shared_depth(images), set[str]()
+    for name in images:
+        *folders, last = path_parts(name, shared)
+        stem = last.partition(".")[0]
+        if not folders or not all(map(HASHED.fullmatch, folders)) or not HEX.fullmatch(stem):
+            return False
+        if not stem.lower().startswith("".join(folders).lower()):
+            return False
+        signs.update(stem.lower())
+    return bool(signs & set("abcdef"))

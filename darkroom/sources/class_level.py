@@ -88,13 +88,36 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
 
     `counts` has the number of images in each folder, written from the source down.
     """
+    counts = without_strays(counts)
     root = _tree(counts)
     masks = frozenset(_mask_folders(root, ()))
     pruned = _tree(Counter({folders: count for folders, count in counts.items()
                             if not any(folders[:depth] in masks for depth in range(1, len(folders) + 1))}))  # fmt: skip
     readings = [replace(reading, masks=masks) for reading in _read({(): pruned})] if masks else []
+    if not readings:  # without class folders; called like images and masks they are named, and not read
+        readings = [one for one in _read({(): root}) if not masks or _may_be_masks(root, one.classes(counts))]
     facts = {"shared": _shared(counts), "splits": _split_folders(root)}
-    return [replace(reading, **facts) for reading in readings or _read({(): root})]  # type: ignore[arg-type]
+    return [replace(reading, **facts) for reading in readings]  # type: ignore[arg-type]
+
+
+def without_strays(counts: Counter[Folders]) -> Counter[Folders]:
+    """Return the counts without those of folders around all others that hold a few images themselves: a cover, a
+    logo."""
+    shared = min(counts, key=len, default=())
+    around = [folders for folders in counts if folders == shared and _is_around(shared, counts)]
+    rest = counts - Counter({folders: counts[folders] for folders in around})
+    return without_strays(rest) if around and STRAY * counts[shared] <= rest.total() else counts
+
+
+def _may_be_masks(root: Node, labels: Counter[str]) -> bool:
+    """Tell whether some labels are called like masks, and not all after others beside them: `train`, `trainannot`."""
+    beside = tuple(root.children)
+    return any(map(is_mask, labels)) and not all(any(label != name and label.startswith(name) for name in beside)
+                                                 for label in labels)  # fmt: skip
+
+
+def _is_around(folders: Folders, counts: Counter[Folders]) -> bool:
+    return all(other[: len(folders)] == folders for other in counts)
 
 
 def _tree(counts: Counter[Folders]) -> Node:
@@ -153,10 +176,17 @@ def _read(branches: Branches) -> list[Reading]:
     if not deep:
         return [here] if names - here.unlabelled else []
     above = {path: child for path, child in deep.items() if path[-1] in splits or is_container(path[-1])}
+    above |= {path: child for path, child in deep.items() if _wraps_splits(path, child, names - {path[-1]}, splits)}
     if above:
         readings = _read_below(here, children, above, deep, splits)
         return [replace(reading, copies=reading.copies + here.copies) for reading in readings]
     return _read_groups(here, children, deep, splits)
+
+
+def _wraps_splits(path: Folders, node: Node, beside: set[str], splits: dict[str, str]) -> bool:
+    """Tell whether a folder holds nothing but splits, and lies beside nothing but splits: `X/{train,valid}`, `test`."""
+    inside = _unwrapped(path, node, True)[1].children
+    return bool(beside) and beside <= splits.keys() and 0 < len(inside) == len(split_names(inside))
 
 
 def _with_copies(branches: Branches) -> tuple[Branches, list[Folders]]:

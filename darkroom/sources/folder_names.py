@@ -3,13 +3,22 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 SPLITS = {
-    "train": "train", "training": "train", "trn": "train", "trainval": "train", "训练": "train", "训练集": "train",
+    "train": "train", "training": "train", "trn": "train", "trainval": "train",
     "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "eval": "val",
-    "evaluation": "val", "验证": "val", "验证集": "val",
-    "test": "test", "testing": "test", "tst": "test", "holdout": "test", "测试": "test", "测试集": "test",
+    "evaluation": "val",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
 }  # fmt: skip
+_OTHER_LANGUAGES = {
+    "train": "训练 训练集 訓練 訓練集 訓練用 学習 学習用 훈련 학습 entrainement entraînement apprentissage "
+    "entrenamiento treino treinamento addestramento обучение тренировка eğitim szkolenie träning",
+    "val": "验证 验证集 驗證 驗證集 検証 検証用 검증 validierung validación validacion validação validacao validazione "
+    "validatie валидация doğrulama",
+    "test": "测试 测试集 測試 測試集 テスト テスト用 評価 테스트 시험 prueba pruebas teste testes тест тестирование",
+}
+SPLITS |= {word: split for split, words in _OTHER_LANGUAGES.items() for word in words.split()}
 # Words around a split's name that say nothing about a class: `training_set`, `aug_train`, `train_images_small`.
 _IMAGES = frozenset((
     "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "png",
@@ -29,12 +38,13 @@ _PARTS = frozenset((
 ))  # fmt: skip
 _GROUPS = _PARTS | {
     "patient", "subject", "person", "participant", "case", "user", "session", "day", "week", "month", "year", "site",
-    "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "clip",
-    "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location", "phone",
-    "v", "version",
+    "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "vid",
+    "clip", "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location",
+    "phone", "v", "version",
 }  # fmt: skip
 _MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON
+_DATE = re.compile(r"(19|20)\d{2}([-_. ]?[01]\d([-_. ]?[0-3]\d)?)?")
 # Folders of images that have no label, where they lie beside class folders or splits.
 _UNLABELLED = re.compile(
     r"(test|val|eval)[ _.-].*|(.*[_.-])?(unlab|unsup|pred|submission|holdout|samples?$).*", re.IGNORECASE
@@ -43,12 +53,14 @@ _NO_LABEL = re.compile(r"unlab|unsup|(.*[ _-])?(pred|preds|predictions?|submissi
 _NO_NAME = re.compile(r"unlab.*|unsup.*|unknown|unclassified|no[ _-]?labels?|all|mixed|none", re.IGNORECASE)
 # Folders of pictures of labels, beside those of the images; and such pictures beside the image itself.
 _MASKS = re.compile(
-    r"(gt|ground[ _-]?truths?|(.*[ _-])?(masks?|segmentations?|annotations?|labels?|heat ?maps|depth|bbox(es)?))",
+    r"((.*[ _-])?(gt|ground[ _-]?truths?|masks?|annotations?|labels?|heat ?maps|depth|bbox(es)?|manual\d*)"
+    r"|(.*[ _-])?segmentations?(class|object)?(raw)?|(masks?|labels?|annotations?|gt)[ _-].*|gtfine|.*annot)",
     re.IGNORECASE,
 )
 _MASK_FILE = re.compile(
     r"[ _-](mask|gt|seg|segmentation|annotation|label|trimap|depth|heatmap)[ _-]?\d*$", re.IGNORECASE
 )
+_PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"source", "target"}, {"lr", "hr"})
 _SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -125,7 +137,10 @@ def is_container(name: str) -> bool:
 
 def are_parts(names: Iterable[str]) -> bool:
     """Return whether names differ as parts of a set do, not as classes: `part1` and `part2`, `images` and
-    `images_small`."""
+    `images_small`; persons, videos and days (`patient_01`, `2020-01-31`); numbers of thousands (`00000`, `01000`)."""
+    names = list(names)
+    if all(map(_DATE.fullmatch, names)) or _count_by_hundreds(names) or _are_numbered_groups(names):
+        return True
     rests = set()
     for name in names:
         words = _words(name)
@@ -134,6 +149,20 @@ def are_parts(names: Iterable[str]) -> bool:
             return False
         rests.add(() if not known else tuple(word for word in words if not _says_nothing(word)))
     return len(rests) == 1
+
+
+def _are_numbered_groups(names: list[str]) -> bool:
+    """Tell whether all names are one word for whom, where or when, and a number or a letter: `video1`, `site_B`."""
+    words = [_words(name) for name in names]
+    numbered = all(len(some) == 2 and (some[1].isdigit() or len(some[1]) == 1) for some in words)
+    return numbered and len({some[0] for some in words}) == 1 and words[0][0] in _GROUPS
+
+
+def _count_by_hundreds(names: list[str]) -> bool:
+    """Tell whether names are numbers from 0 in equal steps of hundreds: files by the thousand."""
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    steps = {after - before for before, after in pairwise(numbers)}
+    return len(numbers) == len(names) and numbers[:1] == [0] and len(steps) == 1 and min(steps) % 100 == 0
 
 
 def is_mask(name: str) -> bool:
@@ -167,7 +196,8 @@ def are_images_and_masks(labels: Iterable[str]) -> bool:
     classes."""
     masks = [label for label in labels if is_mask(label)]
     others = [label for label in labels if label not in masks]
-    return bool(masks) and bool(others) and all(is_container(label) for label in others)
+    pictures = all(is_container(label) or "input" in _words(label) for label in others)
+    return (bool(masks) and bool(others) and pictures) or {label.lower() for label in labels} in _PAIRS
 
 
 def _says_nothing(word: str) -> bool:

@@ -29,7 +29,7 @@ UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 def write_index(
     samples: list[Sample], locations: Locations, path: Path, environment: Runtime, hashing: bool = True,
-    missing: str = "stop",
+    missing: str | None = "stop",
 ) -> tuple[int, list[Range]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
 
@@ -37,7 +37,7 @@ def write_index(
 
     `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
     share a mistake that no image survives, such as pointers of Git LFS, and when no file of a class is a picture and
-    `missing` is not drop.
+    `missing` is not drop; None is for files without labels, where no class can be lost.
     """
     facts: dict[str, Facts] = {}
     tasks = locations.extents([sample.location for sample in samples])
@@ -52,7 +52,8 @@ def write_index(
     for task, fact in run(partial(describe, looking=False), killers, environment):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
-    _check_classes(samples, facts, missing)
+    if missing is not None:
+        _check_classes(samples, facts, missing)
     ranges = [fact[-2] for _, fact in sorted(facts.items()) if fact[-2] is not None]
     return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges
 

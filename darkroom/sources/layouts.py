@@ -10,7 +10,7 @@ from darkroom.images.formats import SUFFIXES
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
 from darkroom.sources.columns import UNASSIGNED
 from darkroom.sources.containers import Mounted
-from darkroom.sources.encodings import few_of, printable
+from darkroom.sources.encodings import few_of, is_text, printable
 from darkroom.sources.file_names import names_are_labels, read_names
 from darkroom.sources.folder_names import masked_stem, strict_split
 from darkroom.sources.labels import (
@@ -43,7 +43,10 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     masks = _masks(images)
     images = [name for name in images if name not in masks] if masks else images
     unwritable = _unwritable(images)
-    images = [name for name in images if name not in unwritable] if unwritable else images
+    if unwritable:
+        images = [name for name in images if name not in unwritable]
+        tree.files[:] = [name for name in tree.files if name not in unwritable]
+        _check_no_class_is_lost(tree, images, unwritable, options)
     found, unread_table = _read(tree, images, options)
     name = found.layout
     if not found.samples:
@@ -207,11 +210,17 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
 
 def _unwritable(names: list[str]) -> set[str]:
     """Return those names that are not UTF-8, and so cannot stand in an index."""
-    try:
-        "".join(names).encode()
-    except UnicodeEncodeError:
-        return {name for name in names if printable(name) != name}
-    return set()
+    return set() if is_text("".join(names)) else {name for name in names if not is_text(name)}
+
+
+def _check_no_class_is_lost(tree: Tree, images: list[str], unwritable: set[str], options: LayoutOptions) -> None:
+    """Raise SourceError where folders hold none but images whose names are not UTF-8, unless these may be dropped."""
+    folders = {name.rpartition("/")[0] for name in images}
+    lost = sorted({name.rpartition("/")[0] for name in unwritable} - folders)
+    if lost and options.missing_classes == "stop":
+        raise SourceError(f"{tree.path}: the names of all images in {few_of(lost)} are not UTF-8, and cannot stand in "
+                          "an index; rename them (`convmv -r -f latin1 -t utf8 --notest`), or leave "
+                          "these folders out by `missing_classes: drop` in params.yaml")  # fmt: skip
 
 
 def _note_tool_folders(tree: Tree, found: Labelled) -> None:
@@ -245,6 +254,14 @@ def _check_official_splits(tree: Tree, found: Labelled) -> None:
                 f"{tree.path}: train holds the classes {few_of(sorted(learnt))} and {split} holds "
                 f"{few_of(sorted(classes[split]))}, no class in common; name them alike, or set `source` to one of them"
             )
+    others = sorted(set().union(*classes.values()) - learnt)
+    learnable = sum(sample.split == "train" for sample in found.samples)
+    if len(learnt) == 1 and learnable > 1 and others and "" not in classes:
+        raise SourceError(
+            f"{tree.path}: train holds one class only, {learnt.pop()!r}, and a classifier learns from two; "
+            f"{few_of(others)} lies in other splits alone: move images of it to train, or set `source` to a folder "
+            "with both"
+        )
     unseen = sorted(set().union(*classes.values()) - learnt - classes.get("", set())) if learnt else []
     if unseen:
         found.notes.append(f"{few_of(unseen)} has no image in train" if len(unseen) == 1 else

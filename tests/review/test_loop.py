@@ -1,6 +1,7 @@
 """The whole loop: a run with planted wrong labels, a review by keyboard in Chromium, a second run, and the verdict."""
 
 import csv
+import os
 import re
 import shutil
 import sys
@@ -157,6 +158,13 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
     shutil.copytree(tmp_path / "sorted", tmp_path / "new")
     again = project.run(sys.executable, "-m", "darkroom.cli", "next", "new", check=False).stderr
     assert "holds no image; expected files such as photo.jpg in it" in again
+    (tmp_path / "broken").mkdir()
+    whole = next((tmp_path / "photos").rglob("*.png")).read_bytes()
+    for name in (b"1.png", b"caf\xe9.png"):
+        (tmp_path / "broken" / os.fsdecode(name)).write_bytes(whole[: len(whole) - 30])
+    said = project.run(sys.executable, "-m", "darkroom.cli", "next", "broken", check=False).stderr
+    assert "1 photos have names that are not UTF-8 and are left out" in said
+    assert "broken: none of 2 photos can be read; `darkroom predict broken` says of each why" in said
 
 
 def splits_of(project: Project) -> dict[str, str]:

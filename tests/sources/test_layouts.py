@@ -320,6 +320,20 @@ def test_names_that_are_no_text_are_left_out_and_reported(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9/3.jpg", b"bird/caf\xe9.jpg"])
+def test_a_class_whose_names_are_no_text_is_named_and_stops_the_run(tmp_path, name):
+    tree_of(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    shown = name.rpartition(b"/")[0].decode("utf-8", "backslashreplace").replace("\\xe9", r"\\udce9")
+    with pytest.raises(SourceError, match=f"the names of all images in {shown} are not UTF-8"):
+        found(tmp_path)
+    labelled = read_layout(open_tree(tmp_path), LayoutOptions(missing_classes="drop"))
+    assert {sample.label for sample in labelled.samples} == {"cat", "dog"}
+    assert "1 images have names that are not UTF-8 and are left out" in labelled.notes[0]
+
+
 def test_links_to_nothing_and_to_themselves_are_counted_in_what_was_seen(tmp_path):
     (tmp_path / "1.jpg").symlink_to("absent")
     (tmp_path / "2.jpg").symlink_to("2.jpg")

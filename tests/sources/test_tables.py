@@ -156,9 +156,19 @@ def test_an_encoding_that_is_guessed_is_said(tmp_path) -> None:
     assert (frame["label"].tolist(), notes[0][:40]) == (["猫", "狗"], "t.csv is not UTF-8 and is read as gbk; s")
 
 
-@pytest.mark.parametrize(("text", "encoding"), [("猫/花", "gbk"), ("図書/ねこ", "cp932"), ("café Müller", "cp1252")])
+@pytest.mark.parametrize(("text", "encoding"), [
+    ("猫/花", "gbk"), ("正常/肺炎", "gbk"), ("図書/ねこ", "cp932"), ("café Müller", "cp1252"), ("кошка/пёс", "cp1251"),
+    ("고양이/강아지", "cp949"), ("정상/불량", "cp949"),
+])  # fmt: skip
 def test_encodings(text, encoding) -> None:
     assert guess(text.encode(encoding)) == encoding
+
+
+@pytest.mark.parametrize(("text", "encoding"), [
+    ("кошка/собака", "cp866"), ("кошка/собака", "cp1251"), ("café/Käfer", "cp437"), ("고양이/개", "cp949"),
+])  # fmt: skip
+def test_encodings_of_names_in_zips(text, encoding) -> None:
+    assert guess(text.encode(encoding), dos=True) == encoding
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "cp932"])
@@ -175,6 +185,7 @@ def test_names_in_a_zip_without_the_mark_for_utf_8_are_readable_and_said(tmp_pat
     tree = open_tree(tmp_path / "x.zip")
     assert sorted(tree.files) == sorted(name.replace(".jpg", "-.jpg") for name in names)
     assert f"they are read as {encoding}" in tree.notes[0]
+    assert "if they look wrong, unpack it by `unzip -O ENCODING` and give the folder" in tree.notes[0]
     assert [extent.read() for _, extent in tree.extents(tree.files)] == [b"picture"] * 2
 
 
