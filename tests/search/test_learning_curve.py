@@ -33,8 +33,10 @@ def write_run(root: Path, count: int = 600, features: bool = True) -> None:
                 writer.close()
         rows += [(f"{number:064x}", split, number % 5, "") for number in chosen]
     files.write_csv(root / "data/split.csv", ("id", "split", "fold", "duplicate_of"), rows)
-    for name in ("params.yaml", "params.schema.json"):
-        (root / name).write_bytes((ROOT / name).read_bytes())
+    (root / "params.schema.json").write_bytes((ROOT / "params.schema.json").read_bytes())
+    text = (ROOT / "params.yaml").read_text()
+    assert "min_steps: 500\n" in text
+    (root / "params.yaml").write_text(text.replace("min_steps: 500\n", "min_steps: 60\n"))  # of some hundred heads
 
 
 def test_a_power_law_is_found_again_with_and_without_a_floor():
@@ -114,7 +116,7 @@ def test_too_few_images_are_rejected(tmp_path):
     write_run(tmp_path, count=60)
     pool = learning_curve.open_pool(tmp_path)
     with pytest.raises(DarkroomError, match="60 images are too few for a learning curve; expected 120 or more"):
-        learning_curve.measure(pool, head_recipe(ROOT))
+        learning_curve.measure(pool, head_recipe(tmp_path))
 
 
 def test_parts_of_the_images_never_learn_from_the_others(tmp_path):
@@ -123,7 +125,7 @@ def test_parts_of_the_images_never_learn_from_the_others(tmp_path):
     rows = pool.subset(0.7, 0)
     for share in (0.3, 0.8):
         assert not (pool.subset(share, 1, rows) & ~rows).any()
-    before = learning_curve.measure(pool, head_recipe(ROOT), rows)
+    before = learning_curve.measure(pool, head_recipe(tmp_path), rows)
     pool.labels = np.where(rows, pool.labels, (pool.labels + 1) % 10)
-    after = learning_curve.measure(pool, head_recipe(ROOT), rows)
+    after = learning_curve.measure(pool, head_recipe(tmp_path), rows)
     assert (before.right == after.right).all()

@@ -24,7 +24,7 @@ write_data(Path(), train=200, val=101, test=10)
 OUTPUTS = ("models/classifier", "plots/history.csv", "metrics/train.json")
 TRAIN = f"-m stages.train data/shards data/features models/body {' '.join(OUTPUTS)}"
 # lr = 1e9 cannot be trained
-SPACE = "method: grid\nfixed: {freeze: none, epochs: 10, optimizer: sgd}\nparams: {lr: [0.01, 0.003, 1e+9]}\n"
+SPACE = "method: grid\nfixed: {freeze: none, epochs: 20, optimizer: sgd}\nparams: {lr: [0.01, 0.003, 1e+9]}\n"
 
 
 def make_project(folder: Path) -> Path:
@@ -73,7 +73,7 @@ def written(project: Path, trial: dict) -> dict[str, str]:
 
 def without_cluster(project: Path, lr: float) -> dict[str, str]:
     """The same of the train stage with the same params, run by hand."""
-    write_params(project, freeze="none", epochs=10, optimizer="sgd", lr=lr)
+    write_params(project, freeze="none", epochs=20, optimizer="sgd", lr=lr)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_THREADS": "1"}
     subprocess.run([sys.executable, *TRAIN.split()], cwd=project, env=environment, check=True)
     return {name: dvc_md5(project / name) for name in OUTPUTS}
