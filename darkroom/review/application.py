@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.stage import REASONS
+from darkroom.review.decisions import Change
 from darkroom.review.originals import Originals, encode
-from darkroom.review.session import Change, Review
+from darkroom.review.session import Review
 from darkroom.serve.middleware import SECURITY_HEADERS
 
 PAGE, HOUSE = Path(__file__).parent / "page", Path(__file__).parents[1] / "serve/page"
@@ -44,6 +45,22 @@ class ChangeBody(BaseModel):
     becomes: str = Field("", max_length=LONGEST_LABEL)
     queue: str = Field("", max_length=LONGEST_LABEL + 10)
     note: str = Field("", max_length=500)
+
+
+class RenameBody(BaseModel):
+    """Another label for all images that have one now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    label: str = Field(max_length=LONGEST_LABEL)
+    becomes: str = Field(max_length=LONGEST_LABEL)
+    note: str = Field("", max_length=500)
+
+
+class UndoBody(BaseModel):
+    """A step to take back, by its number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    step: int
 
 
 class DecideBody(BaseModel):
@@ -153,6 +170,14 @@ def _add_data(routes: APIRouter, review: Review) -> None:
     def decide(body: DecideBody) -> dict[str, Any]:
         return review.decide([Change(**change.model_dump()) for change in body.changes])
 
+    @routes.post("/rename")
+    def rename(body: RenameBody) -> dict[str, Any]:
+        return review.rename(body.label, body.becomes, body.note)
+
+    @routes.post("/undo")
+    def undo(body: UndoBody) -> dict[str, Any]:
+        return review.undo(body.step)
+
 
 def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> None:
     @routes.get("/picture")
@@ -160,7 +185,7 @@ def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> No
         if review.proposals and id in review.proposals.position:
             data, media = encode(review.proposals.pixels(id))
             return Response(data, media_type=media, headers={"cache-control": KEPT})
-        index = review.index(id)
+        index = review.samples.index(id)
         if index < review.samples.pictured:
             data, media = encode(review.samples.pixels(index))
             return Response(data, media_type=media, headers={"cache-control": KEPT})
@@ -171,7 +196,7 @@ def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> No
         if review.proposals and id in review.proposals.position:
             data, media = review.proposals.originals.shown(review.proposals.photo(id))
         else:
-            data, media = originals.shown(review.samples.all[review.index(id)])
+            data, media = originals.shown(review.samples.all[review.samples.index(id)])
         return Response(data, media_type=media)
 
 

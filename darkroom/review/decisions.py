@@ -1,4 +1,4 @@
-"""Record decisions in `corrections.csv` as they are made: appended and synced, one row an image.
+"""Record decisions in `corrections.csv` as the page makes them: appended and synced, one row an image.
 
 Several pages, several servers and an editor may write the same file. Each change is made under a lock and begins with
 what the file holds then, so nobody's rows are lost. A decision about an image that has none is appended; one that
@@ -11,16 +11,90 @@ import fcntl
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.stage import REASONS
-from darkroom.splits.corrections import Correction, decisions, read_corrections, write_corrections
+from darkroom.core.text import one_line
+from darkroom.review.samples import Samples
+from darkroom.splits.corrections import (
+    DECISIONS,
+    Correction,
+    decisions,
+    is_label,
+    read_corrections,
+    write_corrections,
+)
 
 LOCK = Path(".darkroom/corrections.lock")
+WITHDRAWN = "none"
 Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the page asks for: a decision about a sample, or `none` to withdraw it; `becomes` of relabel."""
+
+    id: str
+    decision: str
+    becomes: str = ""
+    queue: str = ""
+    note: str = ""
+
+    def checked(self, classes: Collection[str]) -> tuple[str, str]:
+        """Return the decision and the new label. Raises DarkroomError for what is neither."""
+        if self.decision not in (*DECISIONS, WITHDRAWN):
+            raise DarkroomError(f"{self.decision[:100]!r} is not a decision; expected one of {', '.join(DECISIONS)}")
+        if self.decision != "relabel":
+            return self.decision, ""
+        if self.becomes in classes:  # as the source has it, blanks of any kind included
+            return self.decision, self.becomes
+        becomes = " ".join(self.becomes.split())
+        if not is_label(becomes):
+            raise DarkroomError("a new label needs at least one character, and no control characters")
+        return self.decision, becomes
+
+
+def corrections(changes: Sequence[Change], samples: Samples) -> dict[str, Correction | None]:
+    """Return what `changes` decide about each file, by its key; None to withdraw the decision.
+
+    Raises DarkroomError where two changes of one file contradict each other, or one cannot be.
+    """
+    wanted: dict[str, Correction | None] = {}
+    for change in changes:
+        index = samples.index(change.id)
+        key, correction = samples.all[index].key, _correction(change, samples, index)
+        other = wanted.setdefault(key, correction)
+        if (other and other.outcome) != (correction and correction.outcome):
+            raise DarkroomError(
+                f"{samples.all[index].location} is the same file as another one that is selected, under another "
+                "label; decide about one of them"
+            )
+    return wanted
+
+
+def _correction(change: Change, samples: Samples, index: int) -> Correction | None:
+    decision, becomes = change.checked(samples.classes)
+    if decision == WITHDRAWN:
+        return None
+    sample = samples.all[index]
+    given = {samples.given(copy) for copy in samples.by_key[sample.key]}
+    if decision == "keep" and len(given) > 1:  # the same bytes under two labels: this one is right
+        decision, becomes = "relabel", sample.label
+    elif becomes == sample.label and len(given) == 1:  # as the source has it
+        decision, becomes = "keep", ""
+    by = f"review: {change.queue}" if change.queue else "review"
+    return Correction(sample.sha256, sample.id, decision, sample.label, becomes, one_line(by)[:100], now(),
+                      one_line(change.note)[:500])  # fmt: skip
+
+
+def now() -> str:
+    """Return the time as `when` has it: ISO 8601 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class DecisionLog:
@@ -49,13 +123,22 @@ class DecisionLog:
                 self._read()
         return self.version
 
-    def record(self, changes: Mapping[str, Correction | None]) -> dict[str, Correction | None]:
+    def record(
+        self, changes: Mapping[str, Correction | None], expected: Mapping[str, Correction | None] | None = None
+    ) -> dict[str, Correction | None]:
         """Write what is now decided about each key, None to withdraw it; return what was decided before.
 
-        When this returns, the decisions are on the disk. Raises DarkroomError, and then none of them is.
+        `expected`: what was decided about each key when the changes were thought of. A key about which somebody else
+        has decided since is left as it is, and is not in the answer. When this returns, the decisions are on the disk.
+        Raises DarkroomError, and then none of them is.
         """
         with self._locked():
             self._read()
+            if expected is not None:
+                changes = {key: change for key, change in changes.items()
+                           if _cells(self._by_key.get(key)) == _cells(expected[key])}  # fmt: skip
+                if not changes:
+                    return {}
             before = {key: self._by_key.get(key) for key in changes}
             added = [change for change in changes.values() if change is not None]
             kept = self._rows
@@ -96,6 +179,11 @@ class DecisionLog:
     def _take(self, rows: list[Correction], by_key: dict[str, Correction], stamp: Stamp | None) -> None:
         self._rows, self._by_key, self._stamp = rows, by_key, stamp
         self.version += 1
+
+
+def _cells(correction: Correction | None) -> list[str]:
+    """Return what the file says of a decision, whatever its line; [] for none."""
+    return correction.row() if correction else []
 
 
 def _append(path: Path, added: Iterable[Correction], known: Stamp | None) -> Stamp | None:

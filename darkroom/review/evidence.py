@@ -28,7 +28,8 @@ class Evidence:
     """Answers and features of the samples with pixels.
 
     `classes`: K names; `probabilities` float32 (n, K), NaN where there is no answer; `features` float32 (n, d), rows of
-    length 1, (0, 0) where none are cached; `unlikeness` float32 (n,), one minus the mean cosine to the nearest others.
+    length 1, (0, 0) where none are cached; `unlikeness` float32 (n,), one minus the mean cosine to the nearest others;
+    `components`: what made `features` of the cached ones.
     """
 
     classes: list[str]
@@ -36,14 +37,58 @@ class Evidence:
     features: np.ndarray
     unlikeness: np.ndarray
 
-    def nearest(self, index: int, count: int) -> list[tuple[int, float]]:
-        """Return the `count` samples most like one, nearest first, with their cosines; [] without features."""
-        if index >= len(self.features):
-            return []
-        cosines = self.features @ self.features[index]
-        cosines[index] = -np.inf
+    components: "Components | None" = None
+
+    def nearest(self, vector: np.ndarray, count: int, but: int = -1) -> list[tuple[int, float]]:
+        """Return the `count` samples most like a unit row (d,), nearest first, with their cosines, without `but`."""
+        cosines = self.features @ vector
+        if but >= 0:
+            cosines[but] = -np.inf
         near = np.argpartition(-cosines, min(count, len(cosines) - 1))[:count]
-        return [(int(at), float(cosines[at])) for at in near[np.argsort(-cosines[near], kind="stable")]]
+        return [(int(at), float(cosines[at])) for at in near[np.argsort(-cosines[near], kind="stable")] if at != but]
+
+    def unit(self, features: np.ndarray) -> np.ndarray | None:
+        """Return features (D,) of the run's body as a row like those of `features`; None where none are cached."""
+        return None if self.components is None else self.components.unit(features[None])[0]
+
+
+@dataclass(frozen=True)
+class Components:
+    """The principal components of features: `mean` (D,) and `axes` (D, d), at most COMPONENTS of them.
+
+    Rows of 1,280 numbers say hardly more about what is near than 128 components, and take ten times the memory.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+
+    @staticmethod
+    def of(parts: list[Shards], most: int = COMPONENTS) -> "Components":
+        """Return those of the plain view of all features, computed from SAMPLED rows of them."""
+        size, counts = parts[0].row_shape[-1], [len(part) for part in parts]
+        step = max(1, sum(counts) // SAMPLED)
+        sampled = np.concatenate(
+            [part.rows(np.arange(0, count, step))[:, 0] for part, count in zip(parts, counts, strict=True) if count]
+        ).astype(np.float64)
+        mean = sampled.mean(axis=0)
+        sampled -= mean
+        axes = np.eye(size) if size <= most else np.linalg.eigh(sampled.T @ sampled)[1][:, -most:]
+        return Components(mean, axes)
+
+    def unit(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows (n, D) in these components, of length 1: float32 (n, d)."""
+        found = ((rows - self.mean) @ self.axes).astype(np.float32)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+    def all(self, parts: list[Shards]) -> np.ndarray:
+        """Return the plain view of all features as unit rows: float32 (n, d)."""
+        found = np.empty((sum(map(len, parts)), self.axes.shape[1]), np.float32)
+        done = 0
+        for part in parts:
+            for rows, _ in part.batches(AT_ONCE):
+                found[done : done + len(rows)] = self.unit(rows[:, 0])
+                done += len(rows)
+        return found
 
 
 def gather(samples: Samples) -> Evidence:
@@ -52,8 +97,9 @@ def gather(samples: Samples) -> Evidence:
     if sum(map(len, parts)) != samples.pictured:
         return _of_test_set(samples)
     classes, probabilities = _out_of_fold(samples)
-    features = unit_components(parts)
-    return Evidence(classes, probabilities, features, unlikeness(features))
+    components = Components.of(parts)
+    features = components.all(parts)
+    return Evidence(classes, probabilities, features, unlikeness(features), components)
 
 
 def suspects(evidence: Evidence, labels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -73,29 +119,6 @@ def suspects(evidence: Evidence, labels: np.ndarray) -> tuple[np.ndarray, int]:
     others = np.setdiff1d(np.flatnonzero(lead > 0), np.concatenate([likely, possible]))
     others = others[np.argsort(-lead[others], kind="stable")]
     return known[np.concatenate([likely, possible, others])], len(likely)
-
-
-def unit_components(parts: list[Shards]) -> np.ndarray:
-    """Return the plain view of all features in at most COMPONENTS principal components, as unit rows: float32 (n, d).
-
-    Rows of 1,280 numbers say hardly more about what is near than 128 components, and take ten times the memory.
-    """
-    size = parts[0].row_shape[-1]
-    counts = [len(part) for part in parts]
-    step = max(1, sum(counts) // SAMPLED)
-    sampled = np.concatenate(
-        [part.rows(np.arange(0, count, step))[:, 0] for part, count in zip(parts, counts, strict=True) if count]
-    ).astype(np.float64)
-    mean = sampled.mean(axis=0)
-    sampled -= mean
-    axes = np.eye(size) if size <= COMPONENTS else np.linalg.eigh(sampled.T @ sampled)[1][:, -COMPONENTS:]
-    found = np.empty((sum(counts), axes.shape[1]), np.float32)
-    done = 0
-    for part in parts:
-        for rows, _ in part.batches(AT_ONCE):
-            found[done : done + len(rows)] = (rows[:, 0] - mean) @ axes
-            done += len(rows)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
 def unlikeness(features: np.ndarray) -> np.ndarray:

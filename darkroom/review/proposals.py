@@ -1,6 +1,5 @@
 """What the page shows of proposed photos, and the labels that they get: copies in `added/`, rows of its table."""
 
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,11 +8,12 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import say
 from darkroom.core.text import one_line
 from darkroom.model.classifier import SavedClassifier
-from darkroom.review.decisions import DecisionLog
+from darkroom.review.decisions import WITHDRAWN, Change, DecisionLog, now
 from darkroom.review.originals import Originals
-from darkroom.review.samples import Sample
+from darkroom.review.samples import Sample, Samples
 from darkroom.review.unlabelled import PROPOSED, Cache
 from darkroom.splits.corrections import Correction
 
@@ -30,7 +30,7 @@ class Proposals:
     def __init__(self, root: Path, table: Path, learnt: Collection[str] = ()) -> None:
         facts = files.read_json(root / PROPOSED)
         source = Path(facts["source"])
-        self.cache, self.table = Cache(root, source), table
+        self.cache, self.table = Cache.of_run(root, source), table
         number = {photo.sha256: at for at, photo in enumerate(self.cache.photos)}
         self.names = [name for name in facts["photos"] if name in number and name not in learnt]
         self.position = {name: index for index, name in enumerate(self.names)}
@@ -40,8 +40,8 @@ class Proposals:
         saved = SavedClassifier.load(root / "models/classifier")
         features = [part.rows(np.arange(len(part)))[:, 0] for part in self.cache.features()]
         self.classes = saved.classes
-        values = np.concatenate(features)[self._at] if self.names else np.empty((0, 1))
-        self.probabilities = saved.probabilities(values) if self.names else np.empty((0, len(self.classes)))
+        self._values = np.concatenate(features)[self._at] if self.names else np.empty((0, 1))
+        self.probabilities = saved.probabilities(self._values) if self.names else np.empty((0, len(self.classes)))
 
     def facts(self) -> dict[str, Any]:
         """Return what the page says of the list."""
@@ -78,7 +78,7 @@ class Proposals:
         return self.item(name) | {
             "width": photo.width, "height": photo.height, "bytes": photo.bytes, "reason": "",
             "answers": [{"class": self.classes[at], "probability": round(float(row[at]), 5)} for at in best],
-            "beside": None, "nearest": [], "copies": [], "note": decision.note if decision else "",
+            "beside": None, "copies": [], "note": decision.note if decision else "",
         }  # fmt: skip
 
     def photo(self, name: str) -> Sample:
@@ -90,21 +90,21 @@ class Proposals:
         """Return the pixels (S, S, 3) uint8 of a photo, as the model sees them."""
         return self.cache.pixels(self._at[self.position[name]])
 
-    def decide(self, changes: Sequence[tuple[str, str, str, str]]) -> list[dict[str, str]]:
-        """Write decisions (id, decision, new label, note), "none" to withdraw; return those that undo them.
+    def features(self, name: str) -> np.ndarray:
+        """Return the features (D,) of a photo."""
+        return np.asarray(self._values[self.position[name]])
+
+    def corrections(self, changes: Sequence[Change], classes: Collection[str]) -> dict[str, Correction | None]:
+        """Return what `changes` decide about each photo, None to withdraw it. Raises DarkroomError.
 
         A photo that gets a label is copied beside the table first, so that it stays when its folder does not.
         """
-        wanted: dict[str, Correction | None] = {}
-        for name, decision, becomes, note in changes:
-            wanted[name] = None if decision == "none" else self._correction(name, decision, becomes, note)
-        before = self.log.record(wanted)
-        return [
-            {"id": name, "decision": old.decision if old else "none", "becomes": old.becomes if old else "",
-             "note": old.note if old else ""} for name, old in before.items()
-        ]  # fmt: skip
+        return {change.id: self._correction(change, classes) for change in changes}
 
-    def _correction(self, name: str, decision: str, becomes: str, note: str) -> Correction:
+    def _correction(self, change: Change, classes: Collection[str]) -> Correction | None:
+        name, (decision, becomes) = change.id, change.checked(classes)
+        if decision == WITHDRAWN:
+            return None
         photo = self.photo(name)
         location = photo.location
         if decision == "keep":  # there is no label to keep but the model's guess
@@ -117,7 +117,19 @@ class Proposals:
                     files.write_bytes(target, self.originals.read(photo))
                 except OSError as error:
                     raise DarkroomError(f"{target}: {error.strerror}; the decision is not saved") from error
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return Correction(
-            name, one_line(location), decision, "", becomes, f"review: {NAME}", when, one_line(note)[:500]
+            name, one_line(location), decision, "", becomes, f"review: {NAME}", now(), one_line(change.note)[:500]
         )
+
+
+def open_proposals(root: Path, samples: Samples) -> Proposals | None:
+    """Return the photos to label next, if any were chosen for the run as it is; those that it learnt from since are
+    samples of its own."""
+    if not (root / PROPOSED).exists():
+        return None
+    try:
+        found = Proposals(root, Path(samples.params["added"]), samples.by_key)
+    except (DarkroomError, KeyError, ValueError) as error:
+        say(f"review: the photos of `darkroom next` are not shown: {error}; run it again")
+        return None
+    return found if found.names else None

@@ -1,14 +1,17 @@
 """The lists of images that are worth a look, each in the order in which to look, with the reason for each image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from darkroom.core.errors import DarkroomError
 from darkroom.reporting.findings import share
 from darkroom.review.evidence import AT_ONCE, Evidence, suspects
 from darkroom.review.samples import INDEX, Samples
 from darkroom.splits.columns import read_columns
+from darkroom.splits.corrections import Correction
 from darkroom.splits.duplicates import clusters
 
 LISTED, FEW = 500, 20  # of a list that ranks all images: a tenth of them is shown, but at most and at least so many
@@ -29,6 +32,36 @@ class Queue:
     count: int
     why: Callable[[int], str]
     beside: Callable[[int], int] = lambda _: -1
+
+    def facts(self, samples: Samples) -> dict[str, Any]:
+        """Return what the page says of the list beside its pictures."""
+        undecided = int((~samples.decided[self.order[: self.count]]).sum())
+        return {"name": self.name, "title": self.title, "about": self.about, "count": self.count, "open": undecided,
+                "total": len(self.order)}  # fmt: skip
+
+
+def of_decisions(samples: Samples, decided: Mapping[str, Correction]) -> list[Queue]:
+    """Return the queues of the samples that are decided about."""
+    rows = np.flatnonzero(samples.decided)
+    unsure = [index for index in rows.tolist()
+              if (found := decided.get(samples.all[index].key)) and found.decision == "unsure"]  # fmt: skip
+    return [
+        Queue("unsure", "Not sure", "Set aside for later, or for somebody else.", np.array(unsure, np.int64),
+              len(unsure), lambda _: "set aside as not sure"),
+        Queue("decided", "Decided", "Every decision so far; each can be changed or withdrawn.", rows, len(rows),
+              lambda _: ""),
+    ]  # fmt: skip
+
+
+def of_class(samples: Samples, evidence: Evidence | None, label: str) -> Queue:
+    """Return all samples with pixels that have a label now, the least likely first. Raises DarkroomError."""
+    if label not in samples.classes:
+        raise DarkroomError(f"there is no class {label[:100]!r}; load the page again")
+    mine = np.flatnonzero(samples.labels[: samples.pictured] == samples.classes.index(label))
+    if evidence and label in evidence.classes:
+        own = evidence.probabilities[mine, evidence.classes.index(label)]
+        mine = mine[np.argsort(np.nan_to_num(own, nan=2.0), kind="stable")]
+    return Queue(f"class:{label}", label, "", mine, len(mine), lambda _: "")
 
 
 def of_the_data(samples: Samples) -> list[Queue]:

@@ -89,6 +89,12 @@ class Samples:
             self.classes.append(becomes)  # at the end: the labels before it keep their numbers
         return self.classes.index(becomes)
 
+    def index(self, name: str) -> int:
+        """Return the index of the sample with this id. Raises DarkroomError."""
+        if name not in self.position:
+            raise DarkroomError(f"{name[:100]!r} is not an image of this run; load the page again")
+        return self.position[name]
+
     def label(self, index: int) -> str:
         """Return the label of a sample now; "" for an excluded one."""
         return self.classes[self.labels[index]] if self.labels[index] >= 0 else ""

@@ -1,7 +1,7 @@
-"""Photos without labels: each is decoded and embedded once into a cache, and those worth labelling first are proposed.
+"""Photos without labels: each is decoded and embedded once into a cache.
 
 The cache `.darkroom/next/<key>/` belongs to one body and framing. Each time that new photos come, a part is added to
-it: `index.csv`, and shards of pixels and of features. `.darkroom/next/proposed.json` has what was chosen last.
+it: `index.csv`, and shards of pixels and of features.
 """
 
 import os
@@ -12,6 +12,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.params import read_yaml
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
 from darkroom.images.formats import SUFFIXES
@@ -19,16 +20,14 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model.classifier import SavedClassifier
 from darkroom.model.runner import OnnxBody, batch_size
-from darkroom.review.evidence import unit_components
-from darkroom.review.ranking import margins, most_useful
 from darkroom.sources.encodings import is_text
 from darkroom.sources.index import COLUMNS, write_index
 from darkroom.sources.labels import Sample
 from darkroom.sources.trees import FACTS, MEMBER, Locations, open_tree
 
-CACHE, PROPOSED = Path(".darkroom/next"), Path(".darkroom/next/proposed.json")
+CACHE = Path(".darkroom/next")
+PROPOSED = CACHE / "proposed.json"  # what `darkroom next` chose last
 BODY, FRAMING, RAW = Path("models/body/body.onnx"), Path("data/framing.json"), Path("data/raw")
 UNLABELLED = "unlabelled"
 
@@ -45,21 +44,39 @@ class Photo:
 
 
 class Cache:
-    """The photos of a folder or archive that have been embedded by the body of the run in `root`, in `parts`."""
+    """The photos of a folder or archive that have been embedded by `body`, an ONNX file, in `parts`."""
 
-    def __init__(self, root: Path, source: Path) -> None:
-        if not (root / BODY).exists() or not (root / FRAMING).exists():
-            raise DarkroomError(f"{BODY} is missing: photos are compared by a frozen backbone; run `dvc repro` with "
-                                "freeze: backbone first")  # fmt: skip
-        self.root, self.source = root, source
-        framing = files.read_json(root / FRAMING) | files.read_json(root / RAW / FACTS).get("levels", {})
-        self.framing = Framing(**framing)
-        state = [files.sha256(root / BODY), framing, str(source.resolve())]
+    def __init__(self, root: Path, source: Path, body: Path, framing: Framing) -> None:
+        self.root, self.source, self.body, self.framing = root, source, body, framing
+        state = [files.sha256(body), framing.facts(), str(source.resolve())]
         self.folder = root / CACHE / files.digest(state)[:16]
         self.photos: list[Photo] = []
         self.parts: list[Path] = []
         for part in sorted(self.folder.glob("part-*/features")):
             self._take(part.parent)
+
+    @staticmethod
+    def of_run(root: Path, source: Path) -> "Cache":
+        """Return the photos of `source` as the frozen body of the run in `root` sees them. Raises DarkroomError."""
+        if not (root / BODY).exists() or not (root / FRAMING).exists():
+            raise DarkroomError(f"{BODY} is missing: photos are compared by a frozen backbone; run `dvc repro` with "
+                                "freeze: backbone first")  # fmt: skip
+        framing = files.read_json(root / FRAMING) | files.read_json(root / RAW / FACTS).get("levels", {})
+        return Cache(root, source, root / BODY, Framing(**framing))
+
+    @staticmethod
+    def before_a_run(root: Path, source: Path) -> "Cache":
+        """Return the photos of `source` as the backbone and weights in params.yaml see them. Raises DarkroomError."""
+        from darkroom.model import onnx_export, preprocessing, weights
+
+        params = read_yaml(root / "params.yaml")
+        backbone, named = str(params["backbone"]), str(params["weights"])
+        framing = preprocessing.framing(params["image_size"], params["resize"], backbone, named)
+        found = weights.resolve(backbone, named, framing.size, params["seed"], (0.5,) * 3, (0.25,) * 3)
+        body = root / CACHE / f"{files.digest([found.facts, params['seed']])[:16]}.onnx"
+        if not body.exists():
+            files.write_bytes(body, onnx_export.export(found.body, framing.size))
+        return Cache(root, source, body, framing)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -117,7 +134,7 @@ class Cache:
                         writer.add(pixels[rank], 0, row["sha256"])
                 writer.close()
         images = Shards(part / "images")
-        body = OnnxBody(self.root / BODY, runtime.threads)
+        body = OnnxBody(self.body, runtime.threads)
         with write_shards(part / "features", "features", [UNLABELLED]) as writer:
             count = batch_size(images)
             names = iter(images.ids())
@@ -132,37 +149,3 @@ class Cache:
             row = rows[name]
             self.photos.append(Photo(name, row["location"], int(row["width"]), int(row["height"]), int(row["bytes"])))
         self.parts.append(part)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A photo that is worth a label: its number in the cache, the model's probabilities (K,), and their margin."""
-
-    at: int
-    photo: Photo
-    probabilities: np.ndarray
-    margin: float
-
-
-def propose(cache: Cache, known: set[str], count: int, seed: int) -> tuple[list[Proposal], list[str]]:
-    """Return the `count` photos to label next, the most useful first, and the model's classes.
-
-    `known`: sha256 of images that the run has, or that somebody has decided about.
-    """
-    saved = SavedClassifier.load(cache.root / "models/classifier")
-    parts = cache.features()
-    values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts])
-    rows = np.array([at for at, photo in enumerate(cache.photos) if photo.sha256 not in known], np.int64)
-    if not len(rows):
-        raise DarkroomError(f"every photo of {cache.source} has a label already, or was decided about")
-    probabilities = saved.probabilities(values[rows])
-    chosen = most_useful(unit_components(parts)[rows], probabilities, count, seed)
-    lead = margins(probabilities)
-    found = [Proposal(int(rows[at]), cache.photos[rows[at]], probabilities[at], float(lead[at])) for at in chosen]
-    return found, saved.classes
-
-
-def keep_proposed(cache: Cache, proposals: list[Proposal]) -> None:
-    """Write what was proposed, for `darkroom review`."""
-    facts = {"source": str(cache.source.resolve()), "photos": [proposal.photo.sha256 for proposal in proposals]}
-    files.write_json(cache.root / PROPOSED, facts)

@@ -18,6 +18,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.stage import REASONS
+from darkroom.core.text import one_line
 
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
@@ -86,7 +87,7 @@ def read_corrections(path: Path) -> list[Correction]:
     rows = csv.reader(io.StringIO(text, newline=""))
     header = next(rows, [])
     if tuple(header) != COLUMNS:
-        found = ", ".join(header)[:100] or "missing"
+        found = ", ".join(one_line(cell) for cell in header)[:100] or "missing"
         raise SourceError(f"{path}, line 1: the columns are {found}, expected {', '.join(COLUMNS)}")
     return list(_corrections(path, rows))
 

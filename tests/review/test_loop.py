@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,50 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
     said = project.run(sys.executable, "-m", "darkroom.cli", "next", "broken", check=False).stderr
     assert "1 photos have names that are not UTF-8 and are left out" in said
     assert "broken: none of 2 photos can be read; `darkroom predict broken` says of each why" in said
+
+
+@pytest.mark.slow
+def test_a_folder_without_labels_is_grouped_named_on_the_page_and_trained(shared, tmp_path, open_page):
+    project = Project(tmp_path)
+    truth, folder = {}, tmp_path / "mixed"
+    folder.mkdir()
+    found = photos("hymenoptera", shared)[::10] + photos("dogs-vs-cats", shared)[::14]
+    for number, (path, label) in enumerate(found):
+        shutil.copy(path, folder / f"{number:03d}.jpg")
+        truth[f"mixed/{number:03d}.jpg"] = label
+    write_digits(tmp_path / "digits", 30, 0)
+    for path in sorted((tmp_path / "digits").rglob("*.png")):
+        path.rename(folder / path.name)
+        truth[f"mixed/{path.name}"] = "digit"
+    project.set(backbone="mobilenet_v2", weights=shared / "weights/mobilenet_v2.pth", augment="none")
+    said = project.run(sys.executable, "-m", "darkroom.cli", "group", "mixed").stderr
+    assert f"{len(truth)} photos in " in said
+    groups = {row["path"]: row["label"] for row in files.read_csv(tmp_path / "mixed.csv")}
+    assert groups.keys() == truth.keys()
+    again = project.run(sys.executable, "-m", "darkroom.cli", "group", "mixed", check=False).stderr
+    assert "mixed.csv exists already; --replace writes other groups into it" in again
+    project.set(source="mixed.csv")
+    project.dvc("repro")
+    names = {}  # of each group, what most of its photos show
+    for group in sorted(set(groups.values())):
+        labels = Counter(truth[path] for path, its in groups.items() if its == group)
+        names[group] = labels.most_common(1)[0][0]
+    assert set(names.values()) >= {"digit", "cat", "dog"}
+    with reviewing(tmp_path) as review:
+        page = open_page(review.url)
+        for group, name in names.items():
+            page.locator("#classes").get_by_role("button", name=group).click()
+            page.locator("#title", has_text=group).wait_for()
+            press(page, "m")
+            page.keyboard.type(name)
+            press(page, "Enter")
+            page.get_by_text(f"{group} is {name} now").wait_for()
+    project.dvc("repro")
+    answers = list(files.read_csv(tmp_path / "plots/predictions.csv"))
+    locations = {row["id"]: row["location"] for row in files.read_csv(tmp_path / "data/index.csv")}
+    right = [row["predicted"] == truth[locations[row["id"]]] for row in answers]
+    print(f"{len(names)} groups named; {sum(right)} of {len(right)} test photos answered rightly")
+    assert sum(right) >= 0.8 * len(right)
 
 
 def splits_of(project: Project) -> dict[str, str]:

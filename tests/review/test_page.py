@@ -295,6 +295,31 @@ def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(run, 
         assert page.locator("#range").inner_text() == where
 
 
+def test_a_class_is_renamed_joined_with_another_and_both_are_undone(run, open_page):
+    threes = {f"3/{path.name}" for path in (run / "pictures/3").iterdir()}
+    with reviewing(run) as review:
+        page = open_page(review.url, "#class:3/0")
+        page.locator("#rename").wait_for()
+        press(page, "m")
+        page.keyboard.type("three")
+        press(page, "Enter")
+        page.get_by_text(f"3 is three now: {len(threes)} pictures. Z undoes.").wait_for()
+        page.locator("#title", has_text="three").wait_for()
+        page.locator("#range", has_text=f"of {len(threes)}").wait_for()
+        assert decisions(run) == dict.fromkeys(threes, ("relabel", "three"))
+        page.locator("#rename").click()
+        page.keyboard.type("5")
+        page.get_by_text("Join with 5").wait_for()
+        press(page, "Enter")
+        page.locator("#title", has_text=re.compile("^5$")).wait_for()
+        assert decisions(run) == dict.fromkeys(threes, ("relabel", "5"))
+        press(page, "z")
+        page.get_by_text(f"Undone: {len(threes)} decisions.").wait_for()
+        assert decisions(run) == dict.fromkeys(threes, ("relabel", "three"))
+        press(page, "z")
+        wait_until_saved(page, 0)
+
+
 @pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a\u202eb", "=cmd", "quote\"'"])
 def test_a_class_named_like_markup_is_shown_as_text(run, open_page, name):
     with reviewing(run) as review:

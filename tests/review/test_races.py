@@ -1,6 +1,7 @@
 """Keys that are faster than the server: a decision is always about the picture that the person has seen."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from darkroom.core import files
+from darkroom.review.decisions import DecisionLog
+from darkroom.splits.corrections import Correction
 from tests.review.run import decisions, finish_run, reviewing, write_digits
 from tests.review.test_page import another_comes, in_hand, press, tile, tile_names, wait_for_errors, wait_until_saved
 
@@ -126,13 +129,49 @@ def test_undo_withdraws_the_last_decision_even_while_it_is_being_saved(run, page
 def test_an_undo_that_is_not_saved_can_be_made_again(run, page):
     press(page, "e")
     wait_until_saved(page, 1)
-    page.route("**/decide", lambda route: route.abort())
+    page.route("**/undo", lambda route: route.abort())
     press(page, "z")
     page.get_by_text("Not saved.").wait_for()
-    page.unroute("**/decide")
+    page.unroute("**/undo")
     press(page, "z")
     page.get_by_text("Undone: 1 decision.").wait_for()
     assert decisions(run) == {}
+
+
+def test_undo_leaves_what_a_colleague_has_decided_since(run, page):
+    first, colleague = in_hand(page), DecisionLog(run / "corrections.csv", run / ".darkroom/corrections.lock")
+    press(page, "Space", "Shift+ArrowRight", "e")
+    wait_until_saved(page, 2)
+    colleague.refresh()
+    (mine,) = [row for row in colleague.decided().values() if row.id == id_of(run, first)]
+    theirs = replace(mine, decision="keep", by="a colleague", note="it is one")
+    colleague.record({mine.key: theirs})
+    press(page, "z")
+    page.get_by_text("Undone: 1 decision. About 1 picture somebody has decided since, and that stays.").wait_for()
+    (row,) = files.read_csv(run / "corrections.csv")
+    assert (row["id"], row["decision"], row["by"], row["note"]) == (mine.id, "keep", "a colleague", "it is one")
+    press(page, "z")
+    page.get_by_text("There is nothing to undo.").wait_for()
+
+
+def test_undo_brings_back_a_colleagues_row_as_it_was(run, page):
+    here = in_hand(page)
+    colleague = DecisionLog(run / "corrections.csv", run / ".darkroom/corrections.lock")
+    (sample,) = [row for row in files.read_csv(run / "data/index.csv") if row["location"] == here]
+    theirs = Correction(sample["sha256"], sample["id"], "unsure", sample["label"], "", "a colleague", "2026-11-01", "?")
+    colleague.record({theirs.key: theirs})
+    page.locator("#summary", has_text="1 decision in").wait_for()
+    press(page, "e")
+    page.locator("#summary", has_text="1 excluded").wait_for()
+    press(page, "z")
+    page.get_by_text("Undone: 1 decision.").wait_for()
+    (row,) = files.read_csv(run / "corrections.csv")
+    assert list(row.values()) == theirs.row()
+
+
+def id_of(run, location: str) -> str:
+    """The id of the image at a location."""
+    return next(row["id"] for row in files.read_csv(run / "data/index.csv") if row["location"] == location)
 
 
 def test_a_label_that_is_being_typed_goes_to_the_picture_it_was_begun_for(run, page):

@@ -166,6 +166,14 @@ def test_a_file_that_is_not_such_a_table_is_rejected(tmp_path, data, message):
         read_corrections(path)
 
 
+def test_a_quote_left_open_in_the_header_is_reported_on_one_line(tmp_path):
+    path = tmp_path / "corrections.csv"
+    path.write_text('sha256,id,decision,was,becomes,by,when,"note\n' + "0" * 64 + ",a,keep,x,,,,\n")
+    with pytest.raises(SourceError, match="line 1: the columns are sha256, id") as raised:
+        read_corrections(path)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_folder_in_its_place_is_named(tmp_path):
     with pytest.raises(SourceError, match="is a folder, expected a file"):
         read_corrections(tmp_path)

@@ -19,6 +19,7 @@ const inspector = {
   labels: [], // those that the keys 1 to 9 stand for; none until they are known
   changed: 0, // when other labels took their places beside the same picture, by performance.now()
   choose: () => {}, // called with a label, and the items that it is for where these are not those in hand
+  rename: () => {}, // called with a class and its new name
 
   isSettled() { return Boolean(this.detail) && performance.now() - this.changed > SETTLING; },
 
@@ -143,9 +144,12 @@ const typing = {
   options: [],
   at: 0,
   chosen: [], // the pictures that the label is for: those in hand when it was begun
+  renamed: "", // or the class that it is the new name of
 
-  begin() {
+  begin(renamed = "") {
+    this.renamed = renamed;
     this.chosen = inChoice();
+    $("typing-for").textContent = renamed ? `New name of all of ${brief(renamed)}` : "New label";
     $("typing").hidden = false;
     $("new-label").value = "";
     this.match();
@@ -164,7 +168,7 @@ const typing = {
     const low = plain(typed);
     const first = inspector.classes.filter((name) => plain(name).startsWith(low));
     const later = inspector.classes.filter((name) => !plain(name).startsWith(low) && plain(name).includes(low));
-    this.options = [...first, ...later].map((name) => ({ name }));
+    this.options = [...first, ...later].filter((name) => name !== this.renamed).map((name) => ({ name }));
     if (typed && !inspector.classes.some((name) => plain(name) === low)) this.options.push({ name: typed, fresh: true });
     this.at = 0;
     this.draw();
@@ -173,7 +177,7 @@ const typing = {
   draw() {
     const list = $("matches");
     list.replaceChildren(...this.options.map((option, place) => {
-      const row = make("li", "", option.fresh ? `New class “${option.name}”` : option.name);
+      const row = make("li", "", option.fresh ? `New class “${option.name}”` : this.renamed ? `Join with ${option.name}` : option.name);
       row.id = `match-${place}`;
       row.setAttribute("role", "option");
       row.setAttribute("aria-selected", String(place === this.at));
@@ -188,7 +192,8 @@ const typing = {
     const option = this.options[place];
     if (!option) return;
     this.end();
-    inspector.choose(option.name, this.chosen);
+    if (this.renamed) inspector.rename(this.renamed, option.name);
+    else inspector.choose(option.name, this.chosen);
   },
 
   key(event) {

@@ -17,7 +17,7 @@ let known = 0; // version of the decisions that is shown
 let asked = 0; // screenfuls asked for so far; only the last one is shown
 let arrived = 0; // the last one that came, or failed
 const selected = new Set(); // ids
-const undoing = []; // steps, the last at the end: the server's answer to each, which holds what undoes it
+const undoing = []; // steps, the last at the end: the server's answer to each, which holds its number
 
 const say = (text) => { $("status").textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => { $("status").textContent = ""; }, 4000); };
 const warn = (text, mild = false) => { const box = $("alert"); box.hidden = !text; box.textContent = text; box.classList.toggle("mild", mild); };
@@ -121,6 +121,7 @@ function drawGrid() {
   const facts = state?.queues.find((one) => one.name === queue);
   $("title").textContent = facts?.title ?? (queue.startsWith("class:") ? queue.slice(6) : "");
   $("about").textContent = facts?.about ?? "All pictures of this class, the least likely first.";
+  $("rename").hidden = !queue.startsWith("class:") || !items.length;
   $("grid").style.setProperty("--tile", `${SIZES[size]}rem`);
   $("grid").hidden = !items.length;
   $("grid").replaceChildren(...items.map(tile));
@@ -230,38 +231,65 @@ function decideNow(decision, becomes = "", chosen = null) {
   });
   $("note").value = "";
   const several = chosen.length > 1;
-  send(chosen, changes, true);
+  send(chosen, changes);
   const what = decision === "relabel" ? `relabelled as ${brief(becomes)}` : decision === "none" ? "decision withdrawn" : WORDS[decision];
   say(`${several ? counted(chosen.length, "picture") : brief(chosen[0].location)}: ${what}. Z undoes.`);
   selected.clear();
   advance(chosen);
 }
 
-async function send(chosen, changes, remember) {
+async function send(chosen, changes) {
   const before = chosen.map((item) => ({ label: item.label, decision: item.decision }));
   chosen.forEach((item, place) => show(item, changes[place]));
   redress();
   if (chosen.includes(inHand())) inspector.draw();
-  const sent = decide(changes);
-  if (remember) undoing.push(sent); // at once: what is undone next is the last decision, saved yet or not
-  $("undo").disabled = !undoing.length;
+  const sent = remember(post("decide", { changes }));
   try {
-    const { version, copies } = await sent;
-    if (version === known + 1) known = version; // otherwise somebody else has decided, too: `watch` looks
+    const { copies } = took(await sent);
     chosen.forEach((item) => { item.saving = false; });
     for (const copy of copies) Object.assign(items.find((item) => item.id === copy.id) ?? {}, copy);
-    if (!unsaved) look(); // the decision itself is saved
-    return true;
   } catch (error) {
     chosen.forEach((item, place) => Object.assign(item, before[place], { saving: false }));
-    if (remember && undoing.includes(sent)) undoing.splice(undoing.indexOf(sent), 1);
-    known = -1; // whether it was saved before the answer was lost, or another decision came after it: `watch` looks
-    warn(error.message);
-    say("Not saved.");
-    return false;
+    failed(error, sent);
   } finally {
-    $("undo").disabled = !undoing.length;
     redress();
+  }
+}
+
+// At once: what is undone next is the last step, saved yet or not.
+function remember(sent) {
+  undoing.push(sent);
+  $("undo").disabled = false;
+  return sent;
+}
+
+function took(answer) {
+  if (answer.version === known + 1) known = answer.version; // otherwise somebody else has decided, too: `watch` looks
+  if (!unsaved) look();
+  return answer;
+}
+
+function failed(error, sent = null) {
+  if (undoing.includes(sent)) undoing.splice(undoing.indexOf(sent), 1);
+  $("undo").disabled = !undoing.length;
+  known = -1; // whether it was saved before the answer was lost, or another decision came after it: `watch` looks
+  warn(error.message);
+  say("Not saved.");
+}
+
+// Another label for all pictures of the class that is shown, those on other pages included.
+async function rename(label, becomes) {
+  const note = $("note").value.trim();
+  $("note").value = "";
+  const sent = remember(post("rename", { label, becomes, note }));
+  try {
+    const { count, label: now } = took(await sent);
+    say(`${brief(label)} is ${brief(now)} now: ${counted(count, "picture")}. Z undoes.`);
+    await look();
+    await go(`class:${now}`);
+    focusTile();
+  } catch (error) {
+    failed(error, sent);
   }
 }
 
@@ -292,25 +320,27 @@ async function turnAfter() {
 }
 
 async function undo() {
-  const step = undoing.pop();
+  const sent = undoing.pop();
   $("undo").disabled = !undoing.length;
-  if (!step) { say("There is nothing to undo."); return; }
-  let changes;
+  if (!sent) { say("There is nothing to undo."); return; }
+  let step;
   try {
-    changes = (await step).undo;
+    ({ step } = await sent);
   } catch {
     return; // it was not saved, and `send` has said so
   }
-  const chosen = changes.map((change) => items.find((item) => item.id === change.id) ?? { id: change.id });
-  if (!(await send(chosen, changes.map((change) => ({ ...change, queue })), false))) {
-    undoing.push(step); // it is undone the next time
-    $("undo").disabled = false;
-    return;
+  try {
+    const { items: back, undone, left } = took(await post("undo", { step }));
+    for (const fresh of back) Object.assign(items.find((item) => item.id === fresh.id) ?? {}, fresh);
+    const place = items.findIndex((item) => back.some((fresh) => fresh.id === item.id));
+    if (place >= 0) move(place);
+    else { await look(); await load(); focusTile(); }
+    say((undone ? `Undone: ${counted(undone, "decision")}.` : "Nothing was undone.")
+      + (left ? ` About ${counted(left, "picture")} somebody has decided since, and that stays.` : ""));
+  } catch (error) {
+    undoing.push(sent); // it is undone the next time
+    failed(error);
   }
-  const place = items.findIndex((item) => item.id === changes[0].id);
-  if (place >= 0) move(place);
-  else { await load(); focusTile(); }
-  say(`Undone: ${counted(changes.length, "decision")}.`);
 }
 
 // --- keys
@@ -343,6 +373,7 @@ function act(event) {
   else if (pressed in DECIDE) decideNow(DECIDE[pressed]);
   else if (pressed === "r" || pressed === "/") { if (inHand()) typing.begin(); }
   else if (pressed === "z") undo();
+  else if (pressed === "m") { if (!$("rename").hidden) typing.begin(queue.slice(6)); }
   else if (pressed === " " && !onButton) { if (inHand()) toggle(hand); }
   else if (pressed === "a") { if (selected.size === items.length) selected.clear(); else select(0, items.length - 1); redress(); }
   else if (pressed === "Escape") { selected.clear(); redress(); }
@@ -418,6 +449,7 @@ function fromAddress() {
 
 async function begin() {
   inspector.choose = (label, chosen) => decideNow("relabel", label, chosen);
+  inspector.rename = rename;
   try {
     await refresh();
     known = state.version;
@@ -444,6 +476,7 @@ $("relabel").addEventListener("click", () => typing.begin());
 $("new-label").addEventListener("input", () => typing.match());
 $("new-label").addEventListener("blur", () => setTimeout(() => { if (document.activeElement?.id !== "new-label") $("typing").hidden = true; }, 100));
 $("typing").addEventListener("submit", (event) => { event.preventDefault(); typing.take(typing.at); });
+$("rename").addEventListener("click", () => typing.begin(queue.slice(6)));
 $("undo").addEventListener("click", undo);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("zoom").addEventListener("click", () => inspector.zoom());

@@ -24,18 +24,17 @@ const get = async (path, values = {}) => {
   return (await ask(`${path}?${query}`)).json();
 };
 
-// Decisions reach the server in the order in which they were made.
+// Decisions, and what takes them back, reach the server in the order in which they were made.
 let last = Promise.resolve();
 let unsaved = 0;
 let decisions = 0; // made on this page
 
-function decide(changes) {
-  const body = JSON.stringify({ changes });
+function post(path, body) {
   unsaved++;
   decisions++;
   const sent = last.then(async () => {
     try {
-      return await (await ask("decide", { method: "POST", body, headers: { "Content-Type": "application/json" } })).json();
+      return await (await ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
     } finally {
       unsaved--;
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from darkroom.review.ranking import margins, most_useful
+from darkroom.review.next_photos import margins, most_useful
 
 
 def test_unsure_images_that_are_unlike_each_other_come_first():
