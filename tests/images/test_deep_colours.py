@@ -1,11 +1,14 @@
 """Colours of 16 bits, of which Pillow keeps the high bytes, and PNGs with profiles that are damaged or too large."""
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from darkroom.core.errors import BadImage
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.headers import upright_size
@@ -30,14 +33,15 @@ def png(values, more=()):
         chunk(*one) for one in ((b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")))  # fmt: skip
 
 
-def tiff(values, order="<", deflated=False):
-    """A TIFF of 16-bit RGB in one strip, in either byte order, plain or deflated."""
+def tiff(values, order="<", deflated=False, planar=False):
+    """A TIFF of 16-bit RGB in one strip, in either byte order, plain or deflated, its colours together or apart."""
     height, width, channels = values.shape
     data = values.astype(f"{order}u2").tobytes()
     data = zlib.compress(data) if deflated else data
     entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, None), (259, 3, 1, 8 if deflated else 1), (262, 3,
         1, 2),
-               (273, 4, 1, None), (277, 3, 1, channels), (278, 3, 1, height), (279, 4, 1, len(data))]  # fmt: skip
+               (273, 4, 1, None), (277, 3, 1, channels), (278, 3, 1, height), (279, 4, 1, len(data)),
+               (284, 3, 1, 1 + planar)]  # fmt: skip
     depths_at = 8 + 2 + 12 * len(entries) + 4
     known = {258: depths_at, 273: depths_at + 6}
     out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
@@ -92,6 +96,24 @@ def test_grey_with_transparency_keeps_its_levels_and_lies_on_white(bits):
 def test_colours_of_all_bits_are_their_high_bytes():
     values, _ = of_bits(16)
     assert np.array_equal(decode(png(values), Framing(SIDE, "stretch", SIDE, integers=(0.0, 65535.0))), values >> 8)
+
+
+def test_colours_that_lie_apart_are_a_reason_and_no_noise():
+    with pytest.raises(BadImage, match="a TIFF of channels or bits that are not read: export it as grey or RGB"):
+        decode(tiff(of_bits(12)[0], planar=True), Framing(SIDE, "stretch", SIDE))
+
+
+def test_channels_that_are_not_read_are_a_reason():
+    with pytest.raises(BadImage, match="a TIFF of channels or bits that are not read: export it as grey or RGB"):
+        decode(tiff(np.dstack([of_bits(12)[0]] * 2)), Framing(SIDE, "stretch", SIDE))
+
+
+def test_sixteen_bits_of_which_zero_is_white_are_no_negative():
+    grey = of_bits(16)[0][..., 1]
+    out = io.BytesIO()
+    Image.fromarray(65535 - grey).save(out, "TIFF", tiffinfo={262: 0})
+    pixels = decode(out.getvalue(), Framing(SIDE, "stretch", SIDE, integers=(0.0, 65535.0)))
+    assert np.abs(pixels[..., 0].astype(float) - (grey >> 8)).max() <= 1
 
 
 def test_a_picture_alone_is_scaled_by_its_own_bits():
