@@ -42,6 +42,7 @@ SPLIT_COLUMNS = (
 )
 # Columns of the folder that a name in the column of paths lies in; one of splits may say it, too.
 FOLDERS = ("folder", "dir", "directory", "subfolder", "subdir", "folder_name", "dir_name", "image_dir", "image_folder")
+BOXES = ("bbox", "box", "boxes", "xmin", "x_min", "x1", "points", "shapes", "shape_type", "segmentation")
 UNASSIGNED = ("", "unassigned", "none")  # in a column of splits
 # Columns of true and false: the split of those that are true, and of the others.
 FLAGS = {
@@ -153,6 +154,9 @@ def recognised(table: Table, options: Any, finders: Finders) -> Table:
     if table.label == table.path:
         table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
     _note_other_labels(table, options)
+    if table.fits and (boxes := [name for name in table.columns if plain_name(name) in BOXES]):
+        table.notes = [*table.notes, f"{table.name}: {few_of(boxes)} are of boxes or outlines; an image gets the one "
+                       "label of all of its own"]  # fmt: skip
     if table.path and all(re.fullmatch(r"column \d", column) for column in table.columns):
         _take_other_column(table)
     if table.path and not table.label and options.label_column == "auto":

@@ -24,7 +24,9 @@ TABLES = (
     ".csv", ".tsv", ".jsonl", ".ndjson", ".manifest", ".json", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz",
 )  # fmt: skip
 LISTS = (".txt", ".lst")  # tables where their lines name images, otherwise texts
+NO_BOXES = "a classifier needs one label an image, in a table or by folder"
 UNREAD = {
+    ".xml": f"if it holds boxes (Pascal VOC), {NO_BOXES}",
     ".xls": "save it as .xlsx or .csv", ".ods": "save it as .xlsx or .csv", ".numbers": "save it as .xlsx or .csv",
     ".mat": "write its labels into a .csv", ".arrow": "write it as Parquet, with `to_parquet`",
     ".tfrecord": "write its images into folders", ".npz": "write its images into folders",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -10,10 +11,11 @@ from darkroom.images.formats import what_is_wrong
 from darkroom.images.headers import upright_size
 from darkroom.sources.encodings import printable
 from darkroom.sources.extents import Extent
-from darkroom.sources.frames import UNREAD
+from darkroom.sources.frames import NO_BOXES, UNREAD
 from darkroom.sources.labels import SHOWN
 from darkroom.sources.trees import Tree
 
+BOX = re.compile(rb"\d+(\s+\d*\.\d+){4,}\s")
 LOOKED_AT, MOST_BYTES = 20, 1 << 22  # files, and bytes of each: some are films
 
 
@@ -38,8 +40,16 @@ def hint_of_suffixes(tree: Tree) -> str:
 
 def hints_of_unread(tree: Tree) -> list[str]:
     """Return what to do about files that may hold labels or images and are not read."""
-    unread = {name: UNREAD[suffix] for name in tree.files if (suffix := PurePosixPath(name).suffix.lower()) in UNREAD}
-    return [f" {printable(name)} is not read: {advice}." for name, advice in sorted(unread.items())[:3]]
+    first: dict[str, str] = {}
+    for name in sorted(tree.files):
+        first.setdefault(PurePosixPath(name).suffix.lower(), name)
+    unread = [
+        f" {printable(name)} is not read: {UNREAD[suffix]}." for suffix, name in first.items() if suffix in UNREAD
+    ]
+    beside = [name for name in tree.files if name.lower().endswith(".txt")]
+    boxes = [name for name, extent in tree.extents(_some(beside)) if BOX.match(extent.head(MOST_BYTES))]
+    return unread[:3] + [f" {printable(name)} is not read: it looks like boxes of YOLO, and {NO_BOXES}."
+                         for name in boxes[:1]]  # fmt: skip
 
 
 def _mistakes(tree: Tree, names: list[str]) -> str:

@@ -64,7 +64,7 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         shown = ", ".join(table.name for table in naming or fitting)
         why = f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that file"
     elif described := [table for table in tables if not table.quiet and len(table.frame)]:
-        why = describe(described[0], options)
+        why = describe(max(described, key=lambda table: len(table.columns) > 1), options)  # not a list of ids
     if must and not images:
         shown = f"{few_of(names)} stands alone" if names else "it is empty"
         raise SourceError(f"{tree.path} holds no images: {shown}; put the images beside it (pixels in cells are not "

@@ -225,7 +225,18 @@ TABLES = {
     "a caption beside each image": (FOUR, {f"images/{n}.txt": f"a photo, number {n}" for n in range(1, 5)},
                                     "!cannot tell where the labels are", ""),
     "boxes beside each image": (FOUR, {f"images/{n}.txt": f"{n % 2} 0.5 0.5 0.2 0.2\n" for n in range(1, 5)},
-                                "!cannot tell where the labels are", ""),
+                                "!images/1.txt is not read: it looks like boxes of YOLO, and a classifier", ""),
+    "boxes of voc": ("JPEGImages/{1..4}.jpg", {f"Annotations/{n}.xml": "<annotation/>" for n in range(1, 5)},
+                     "!Annotations/1.xml is not read: if it holds boxes .Pascal VOC., a classifier", ""),
+    "boxes of one class an image": (
+        FOUR, {"t.csv": "filename,class,xmin\n1.jpg,cat,1\n1.jpg,cat,5\n2.jpg,cat,1\n3.jpg,dog,1\n4.jpg,dog,1\n"},
+        TWO_TWO, "xmin are of boxes or outlines"),
+    "outlines of labelme": (
+        FOUR, {f"images/{n}.json": f'{{"shapes": [{{"label": "{label}", "points": [[0, 0], [1, 1]]}}]}}'
+               for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)}, TWO_TWO, "boxes or outlines"),
+    "unknown columns beside a list of ids": (
+        "train/{1..4}.png test/{5,6}.png", {"test.csv": "id_code\n5\n6\n", "train.csv": four("id_code,grade\n")},
+        "!train.csv has the columns id_code, grade; name the right ones", ""),
     "a column of splits of any name": (
         FOUR, {"t.csv": "id,label,phase\n1,cat,train\n2,cat,test\n3,dog,train\n4,dog,test\n"},
         TWO_TWO + " | test 2, train 2", "phase is read as an official split"),
