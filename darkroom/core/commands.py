@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("darkroom.review.command", "look at doubtful images and correct their labels, in the browser"),
     "next": ("darkroom.review.next_photos", "choose which unlabelled photos to label next"),
     "group": ("darkroom.review.grouping", "group photos without labels into classes to be named"),
+    "labels": ("darkroom.review.exchange", "exchange labels with Label Studio, FiftyOne and cleanlab"),
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
     "new": ("darkroom.reproduction.new", "make a project of your own, pinned to this version"),
     "upgrade": ("darkroom.reproduction.upgrade", "merge a later version of Darkroom into your project"),

@@ -1,0 +1,257 @@
+"""`darkroom labels`: take decisions from Label Studio, FiftyOne and cleanlab, and hand them this run's labels.
+
+What another tool says of an image becomes a row of `corrections.csv`. An image is found by its sha256 where the file
+has one, otherwise by the end of its path. A suggestion that nobody has confirmed becomes `unsure`: the page shows it
+under Not sure.
+"""
+
+import argparse
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.progress import say
+from darkroom.core.text import one_line
+from darkroom.review.decisions import DecisionLog, now
+from darkroom.review.evidence import gather
+from darkroom.review.samples import Sample, Samples
+from darkroom.splits.corrections import Correction, is_label
+
+LOCAL_FILES = "/data/local-files/?d="  # where Label Studio finds a file below its document root
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what it puts before the name of an uploaded file
+IDENTITIES = ("sha256", "id", "location", "filepath", "path", "image", "filename", "file")
+LABELS = ("corrected_label", "new_label", "label", "ground_truth")
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a file says of one image: the `label` that it has, or only might have (`suggested`)."""
+
+    image: str
+    label: str
+    suggested: bool = False
+    note: str = ""
+
+
+def read_statements(path: Path) -> list[Statement]:
+    """Return what a file of Label Studio (JSON), FiftyOne (JSON, CSV) or cleanlab (CSV) says. Raises DarkroomError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            return list(_of_table(path, csv.DictReader(text.splitlines(keepends=True))))
+        content = json.loads(text)
+    except OSError as error:
+        raise DarkroomError(f"{path}: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise DarkroomError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}; expected JSON") from error
+    except (UnicodeDecodeError, RecursionError, csv.Error) as error:
+        raise DarkroomError(f"{path}: {error}; expected JSON, or CSV in UTF-8") from error
+    if isinstance(content, list) and all(isinstance(task, dict) for task in content):
+        return [statement for number, task in enumerate(content, 1) for statement in _of_task(path, number, task)]
+    if isinstance(content, dict) and isinstance(content.get("labels"), dict):
+        return list(_of_fiftyone(path, content["labels"], content.get("classes")))
+    raise DarkroomError(f"{path}: expected Label Studio's list of tasks, or FiftyOne's object with `labels`")
+
+
+def _of_task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement]:
+    """Yield the label of a task of Label Studio, exported as JSON or JSON-MIN, unless nobody has finished it."""
+    data = task.get("data", task)
+    annotations = task.get("annotations", [])
+    if not isinstance(data, dict) or not isinstance(annotations, list):
+        raise DarkroomError(f"{path}: task {number} of Label Studio has no object `data`, or no list `annotations`")
+    image = str(data.get("sha256") or next((data[key] for key in ("image", "img", "url") if data.get(key)), ""))
+    if "data" not in task:
+        label = next((task[key] for key in ("choice", *LABELS) if isinstance(task.get(key), str)), "")
+    else:
+        done = [one for one in annotations if not one.get("was_cancelled")]
+        results = done[-1].get("result", []) if done else []  # the last one is the newest
+        values = [result.get("value", {}) for result in results if isinstance(result, dict)]
+        choices = [choice for value in values for choice in value.get("choices", [])]
+        label = str(choices[0]) if len(choices) == 1 else ""
+    if label:
+        yield Statement(image, label)
+
+
+def _of_fiftyone(path: Path, labels: dict[str, Any], classes: Any) -> Iterator[Statement]:
+    for image, target in labels.items():
+        label = target.get("label") if isinstance(target, dict) else target
+        if isinstance(label, int) and not isinstance(label, bool):
+            if not isinstance(classes, list) or not 0 <= label < len(classes):
+                raise DarkroomError(f"{path}, label of {image!r}: {label} is not the number of one of its `classes`")
+            label = classes[label]
+        if label:
+            yield Statement(image, str(label))
+
+
+def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
+    """Yield the labels of a table: of FiftyOne, or of cleanlab, whose rows with is_label_issue are suggestions."""
+    columns = rows.fieldnames or []
+    identity = next((name for name in IDENTITIES if name in columns), None)
+    issues = "is_label_issue" in columns
+    label = next((name for name in LABELS if name in columns), None)
+    guess = next((name for name in ("predicted_label", "suggested_label") if name in columns), None)
+    if not identity or not (label or (issues and guess)):
+        found = one_line(", ".join(columns))[:200] or "missing"
+        raise DarkroomError(
+            f"{path}: its columns are {found}; expected one of {', '.join(IDENTITIES)}, and one of "
+            f"{', '.join(LABELS)}, or is_label_issue with predicted_label"
+        )
+    for row in rows:
+        cells = [cell for cell in row.values() if cell is not None]
+        if None in row or len(cells) < len(columns):
+            raise DarkroomError(f"{path}, line {rows.line_num}: {len(cells)} columns, expected {len(columns)}")
+        image = row[identity]
+        decided = (row.get("corrected_label") or row.get("new_label") or "") if issues else row[label or ""]
+        if decided:
+            yield Statement(image, decided)
+        elif issues and str(row["is_label_issue"]).strip().lower() in ("true", "1"):
+            score = row.get("label_score") or row.get("label_quality") or ""
+            other = row[guess or ""]
+            yield Statement(image, other, True, f"cleanlab: {other}?" + (f" (score {score})" if score else ""))
+
+
+class Finder:
+    """Finds the samples that other tools mean."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self._by_name: dict[str, list[Sample]] = {}
+        for sample in samples.all:
+            path = PurePosixPath(sample.location.replace("::", "/"))
+            for name in {path.name, path.stem}:
+                self._by_name.setdefault(name, []).append(sample)
+
+    def find(self, image: str) -> Sample | None:
+        """Return the sample that a sha256, an id, or a path or address with as many of its last parts means."""
+        if image in self.samples.by_key:
+            return self.samples.all[self.samples.by_key[image][0]]
+        if image in self.samples.position:
+            return self.samples.all[self.samples.position[image]]
+        address = urlsplit(image)
+        path = PurePosixPath(parse_qs(address.query).get("d", [""])[0] or unquote(address.path) or image)
+        names = (path.name, UPLOAD.sub("", path.name))
+        alike = next((self._by_name[name] for name in names if name in self._by_name), [])
+        shared = [_shared(path, sample.location) for sample in alike]
+        best = [sample for sample, count in zip(alike, shared, strict=True) if count == max(shared)]
+        return best[0] if len({sample.key for sample in best}) == 1 else None
+
+
+def _shared(path: PurePosixPath, location: str) -> int:
+    """Return how many folders above the file, from the last one up, a path and a location share."""
+    pairs = list(zip(path.parts[-2::-1], PurePosixPath(location.replace("::", "/")).parts[-2::-1], strict=False))
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
+
+
+def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: str) -> list[str]:
+    """Write what `statements` say as decisions of `by`; return what was done and what was not, a line each.
+
+    Decisions that are there already stay.
+    """
+    finder, when = Finder(samples), now()
+    wanted: dict[str, Correction] = {}
+    unknown: list[str] = []
+    contradicted: set[str] = set()
+    for said in statements:
+        sample = finder.find(said.image)
+        if sample is None:
+            unknown.append(said.image)
+            continue
+        if not is_label(said.label):
+            raise DarkroomError(f"{said.image[:100]}: {said.label[:100]!r} is not a label: a control character, or a "
+                                "space at an end")  # fmt: skip
+        kind = "unsure" if said.suggested else "keep" if said.label == sample.label else "relabel"
+        becomes, note = said.label if kind == "relabel" else "", one_line(said.note)[:500]
+        row = Correction(sample.sha256, sample.id, kind, sample.label, becomes, by, when, note)
+        if wanted.setdefault(sample.key, row).outcome != row.outcome:
+            contradicted.add(sample.key)
+    there = log.decided()
+    kept = [key for key in wanted if key in there and there[key].outcome != wanted[key].outcome]
+    fresh = {key: row for key, row in wanted.items() if key not in there and key not in contradicted}
+    log.record(fresh)
+    kinds = [row.decision for row in fresh.values()]
+    relabelled, same, unsure = (kinds.count(kind) for kind in ("relabel", "keep", "unsure"))
+    lines = [f"{log.path.name}: {len(fresh):,} decisions more: {relabelled:,} relabelled, {same:,} kept, {unsure:,} to "
+             "look at (`darkroom review`, Not sure)"]  # fmt: skip
+    for count, what, examples in (
+        (len(unknown), "fit no image of this run, or several", unknown),
+        (len(contradicted), "have two labels in the file, and none was taken", sorted(contradicted)),
+        (len(kept), "were decided otherwise here before, which stays", kept),
+    ):
+        if count:
+            lines.append(f"note: {count:,} {what}: {', '.join(one[:60] for one in examples[:SHOWN])}"
+                         + (", …" if count > SHOWN else ""))  # fmt: skip
+    return lines
+
+
+def label_studio(samples: Samples, out: Path) -> None:
+    """Write the labels as tasks of Label Studio, with the files below its document root."""
+    files.write_json(out, [
+        {"data": {"image": LOCAL_FILES + quote(sample.location), "sha256": sample.sha256},
+         "annotations": [{"result": [{"from_name": "label", "to_name": "image", "type": "choices",
+                                      "value": {"choices": [label]}}]}]}
+        for _, sample, label in _labelled(samples)
+    ])  # fmt: skip
+
+
+def fiftyone(samples: Samples, out: Path) -> None:
+    """Write the labels as FiftyOne's labels.json, by path without suffix. Raises DarkroomError where two are equal."""
+    found: dict[str, str] = {}
+    for _, sample, label in _labelled(samples):
+        name = str(PurePosixPath(sample.location).with_suffix(""))
+        if found.setdefault(name, label) != label:
+            raise DarkroomError(f"{name} names two images, whose labels FiftyOne cannot tell apart; rename one of them")
+    classes = sorted(set(found.values()))
+    files.write_json(out, {"classes": classes, "labels": {name: classes.index(found[name]) for name in found}})
+
+
+def cleanlab(samples: Samples, out: Path) -> None:
+    """Write a table for cleanlab: labels, and out-of-fold probabilities in a column for each class."""
+    evidence = gather(samples)
+    rows = [[sample.sha256, sample.location, label, *(f"{share:.6f}" for share in evidence.probabilities[at])]
+            for at, sample, label in _labelled(samples)]  # fmt: skip
+    files.write_csv(out, ("sha256", "location", "label", *evidence.classes), rows)
+
+
+FORMATS: dict[str, Callable[[Samples, Path], None]] = {
+    "label-studio": label_studio, "fiftyone": fiftyone, "cleanlab": cleanlab,
+}  # fmt: skip
+
+
+def _labelled(samples: Samples) -> Iterator[tuple[int, Sample, str]]:
+    """Yield the samples that have pixels and a label now, with their index and that label."""
+    for index, sample in enumerate(samples.all[: samples.pictured]):
+        if samples.label(index):
+            yield index, sample, samples.label(index)
+
+
+def main(arguments: list[str]) -> int:
+    """Return 0: done."""
+    parser = argparse.ArgumentParser(
+        prog="darkroom labels",
+        description="Take decisions about labels from Label Studio, FiftyOne or cleanlab into corrections.csv, or hand "
+        "them the labels of this run.",
+    )
+    parser.add_argument("what", choices=("import", "export"))
+    parser.add_argument("file", type=Path, metavar="FILE", help="to read (.json, .csv), or to write")
+    parser.add_argument("--to", choices=FORMATS, help="of export: whose format")
+    asked = parser.parse_args(arguments)
+    if (asked.what == "export") != bool(asked.to):
+        parser.error(f"export takes --to {', '.join(FORMATS)}; import finds out what a file is")
+    samples = Samples(Path.cwd())
+    log = DecisionLog(Path(samples.params["corrections"]))
+    samples.apply(dict(log.decided()))
+    if asked.what == "export":
+        FORMATS[asked.to](samples, asked.file)
+        say(f"{asked.file}: the labels of {sum(1 for _ in _labelled(samples)):,} images for {asked.to}")
+        return 0
+    for line in take(read_statements(asked.file), samples, log, f"import: {one_line(asked.file.name)}"[:100]):
+        say(line)
+    return 0
