@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from darkroom.app import Predictor
-from darkroom.serve.prediction import Prediction
-from darkroom.serve.predictor import BATCH
+from darkroom.serve.predictor import BATCH, Prediction
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5

@@ -10,9 +10,8 @@ import onnx
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
-from darkroom.export import agreement, answers, cost, provenance, quantize, standalone
-from darkroom.export.graph import describe, join, parse, read, write
-from darkroom.export.novelty import add_similarity
+from darkroom.export import answers, cost, quantize, standalone
+from darkroom.export.graph import add_similarity, describe, join, parse, read, write
 from darkroom.images.shards import SPLITS, Shards, open_split
 from darkroom.metrics import abstention
 from darkroom.metrics.abstention import Limits
@@ -190,11 +189,11 @@ def _describe(
         "versions": runtime.versions(),
     }
     files.write_json(folder / "config.json", config)
-    made_from = {path.as_posix(): provenance.dvc_md5(path) for path in (saved.folder, body)}
+    made_from = {path.as_posix(): files.dvc_md5(path) for path in (saved.folder, body)}
     files.write_text(folder / "README.md", model_card(saved.facts, config, about, scores, facts, made_from))
 
 
-def _rounded(found: agreement.Agreement) -> dict[str, Any]:
+def _rounded(found: answers.Agreement) -> dict[str, Any]:
     # To six digits: beyond them the processor decides.
     return asdict(found) | {"max_difference": round(found.max_difference, 6)}
 

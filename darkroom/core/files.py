@@ -179,3 +179,22 @@ def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     rows = max(1, SMALL // 4 // (8 * max(1, int(np.prod(shape[1:])))))
     for start in range(0, shape[0], rows):
         yield slice(start, min(start + rows, shape[0]))
+
+
+def dvc_md5(path: Path) -> str:
+    """Return the md5 of a file.
+
+    Of a folder, DVC's md5 of the sorted list of its files' md5 and relative paths, `.dir`.
+    """
+    if path.is_file():
+        return _md5(path)
+    entries = [
+        {"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in path.rglob("*") if file.is_file()
+    ]
+    listed = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from darkroom.export import novelty
+from darkroom.export import graph
 from darkroom.export.cost import Cost
 from darkroom.export.graph import tidy
 from darkroom.metrics.intervals import design_effect
@@ -41,7 +41,7 @@ def quantize(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.Mode
             images = next(batches, None)
             return None if images is None else {"images": images}
 
-    kept = [node.name for node in model.graph.node if node.name.startswith(("head.", novelty.PREFIX))]
+    kept = [node.name for node in model.graph.node if node.name.startswith(("head.", graph.PREFIX))]
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # the quantiser recommends its own pre-processing in a warning for each call

@@ -56,7 +56,7 @@ class Published:
 class Backbone:
     """One row of the table.
 
-    `builder`: a class in darkroom/model/small_networks.py, or a function of `library` (torchvision). `usual`: the input
+    `builder`: a class in darkroom/model/builders.py, or a function of `library` (torchvision). `usual`: the input
     from scratch. `minimum`: the smallest side in pixels that it takes, 1 where the network itself reports it.
     `published`: its ImageNet weights, the best ones first.
     """
@@ -70,7 +70,7 @@ class Backbone:
 
 def _small(builder: str, size: int, minimum: int) -> Backbone:
     # Photos keep a margin around the crop, as ImageNet's 256 for 224; scans of 28 px are taken whole.
-    return Backbone(builder, "small_networks", Preprocessing(size, size * 8 // 7 if size > 32 else size), minimum)
+    return Backbone(builder, "darkroom", Preprocessing(size, size * 8 // 7 if size > 32 else size), minimum)
 
 
 def _torchvision() -> dict[str, Backbone]:

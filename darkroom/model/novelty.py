@@ -1,7 +1,7 @@
 """How unlike anything seen a picture is: the cosine of its features to the nearest training features.
 
 The deep nearest neighbours of Y. Sun, Y. Ming, X. Zhu and Y. Li (ICML 2022), against a bounded set of training images,
-the references, which travel inside the exported model. `similarity` and the nodes of darkroom/export/novelty.py compute
+the references, which travel inside the exported model. `similarity` and the nodes of darkroom/export/graph.py compute
 the same numbers bit by bit: features become whole numbers whose squares sum up to SQUARES, nearly, so that by the
 inequality of Cauchy and Schwarz no partial sum of a product of two of them rounds in float32, whatever its order.
 """

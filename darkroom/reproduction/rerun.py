@@ -10,7 +10,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.params import read_yaml
 from darkroom.reporting.runs import LOCK
-from darkroom.reproduction.results import stages_of
+from darkroom.reproduction.differences import stages_of
 
 LAST_LINES = 15
 

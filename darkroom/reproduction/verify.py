@@ -13,9 +13,8 @@ import numpy as np
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions
-from darkroom.reproduction.differences import Difference, first, outputs
+from darkroom.reproduction.differences import Difference, Results, first, of_folder, of_revision, outputs
 from darkroom.reproduction.rerun import remove, rerun
-from darkroom.reproduction.results import Results, of_folder, of_revision
 
 CANNOT = 2
 SHOWN = 8

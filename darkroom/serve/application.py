@@ -17,8 +17,7 @@ from darkroom.core.errors import BadImage
 from darkroom.serve.batching import QueueFull
 from darkroom.serve.middleware import Envelope, Problem, Rejections, problem_response
 from darkroom.serve.openapi import class_parameter, content, predictions_schema, responses, upload_body
-from darkroom.serve.prediction import answer_facts
-from darkroom.serve.predictor import Predictor
+from darkroom.serve.predictor import Predictor, answer_facts
 from darkroom.serve.service import Service
 from darkroom.serve.settings import Settings
 from darkroom.serve.uploads import Upload, problem_of, read_uploads

@@ -17,8 +17,7 @@ from darkroom.core.text import escape
 from darkroom.images.decode import check_format
 from darkroom.metrics.conformal import in_words
 from darkroom.serve.pictures import Pictures
-from darkroom.serve.prediction import Prediction, answer_facts, no_sets
-from darkroom.serve.predictor import Predictor
+from darkroom.serve.predictor import Prediction, Predictor, answer_facts, no_sets
 
 STDIN = "-"
 DOUBTED = 3  # the exit status where every picture was read, and some are unknown or uncertain; 2 is a wrong option

@@ -18,8 +18,7 @@ from darkroom.model.heatmaps import GRID, picture
 from darkroom.model.session import cores
 from darkroom.serve.batching import Batcher, measure_speed
 from darkroom.serve.decoders import Decoders
-from darkroom.serve.prediction import Prediction
-from darkroom.serve.predictor import Predictor
+from darkroom.serve.predictor import Prediction, Predictor
 from darkroom.serve.settings import Settings
 from darkroom.serve.watch import VALUES, WatchFile
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.serve.prediction import Prediction
+from darkroom.serve.predictor import Prediction
 
 FORMAT = 1
 UNIT = 50  # pictures of a block, at first

@@ -8,8 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from darkroom.core import files
-from darkroom.export.graph import join, write
-from darkroom.export.novelty import add_similarity
+from darkroom.export.graph import add_similarity, join, write
 from darkroom.metrics.abstention import Limits
 from darkroom.model import tensors
 from darkroom.model.novelty import references

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import DarkroomError
-from darkroom.export.agreement import Agreement, compare, require
+from darkroom.export.answers import Agreement, compare, require
 
 TRAINED = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.499998, 0.500002, 0.0]])
 

@@ -3,7 +3,7 @@ import sys
 
 from ruamel.yaml import YAML
 
-from darkroom.export.provenance import dvc_md5
+from darkroom.core.files import dvc_md5
 
 
 def test_it_is_the_digest_that_dvc_writes(tmp_path):

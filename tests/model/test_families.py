@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from darkroom.core.errors import DarkroomError
 from darkroom.core.exactmath import softmax
-from darkroom.export import agreement
+from darkroom.export import answers
 from darkroom.export.graph import join, parse, write
 from darkroom.model import backbones, builders, classifier, onnx_export
 from darkroom.model.network import Body, pixels
@@ -89,7 +89,7 @@ def test_builds_trains_exports_embeds_and_is_handed_over(backbone, tmp_path):
     trained = softmax(classifier.logits(expected, head), 0.8)
     write(join(parse(model, "body"), head, 0.8), tmp_path / "model.onnx")
     exported = open_session(tmp_path / "model.onnx", 1).run(["probabilities"], {"images": images})[0]
-    agreement.require(trained, exported, ["a", "b", "c"])
+    answers.require(trained, exported, ["a", "b", "c"])
 
 
 def test_a_network_that_no_onnx_file_holds_is_refused_before_any_work():

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
 from darkroom.core.errors import WeightsError
-from darkroom.export.novelty import add_similarity
+from darkroom.export.graph import add_similarity
 from darkroom.model import novelty, weights
 from darkroom.model.novelty import References, references, similarity
 from darkroom.model.runner import TorchBody

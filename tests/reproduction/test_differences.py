@@ -2,8 +2,7 @@ import copy
 
 import pytest
 
-from darkroom.reproduction.differences import in_order
-from darkroom.reproduction.results import Results
+from darkroom.reproduction.differences import Results, in_order
 from darkroom.reproduction.verify import judge
 
 STAGES = {

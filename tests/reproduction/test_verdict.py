@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darkroom.metrics.predictions import Predictions
-from darkroom.reproduction.results import Results
+from darkroom.reproduction.differences import Results
 from darkroom.reproduction.verify import compare, judge, metrics_inside
 
 LABELS = np.array([0, 1, 1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from darkroom.export.provenance import dvc_md5
+from darkroom.core.files import dvc_md5
 from tests.cluster.two_nodes import MARKS, ONE_CPU, epochs, until
 from tests.conftest import ROOT
 from tests.reporting.project import begin, run

@@ -23,8 +23,7 @@ from darkroom.metrics.abstention import Limits
 from darkroom.metrics.conformal import in_words
 from darkroom.serve import predict
 from darkroom.serve.application import create_app
-from darkroom.serve.prediction import Prediction, answer_facts
-from darkroom.serve.predictor import Predictor
+from darkroom.serve.predictor import Prediction, Predictor, answer_facts
 from tests.export import small
 from tests.serve.conftest import CLASSES, serve
 from tests.serve.test_page import CHROMIUM, browser, open_page  # noqa: F401 - fixtures

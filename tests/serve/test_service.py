@@ -17,7 +17,7 @@ from darkroom.app import Predictor
 from darkroom.core.errors import BadImage
 from darkroom.serve.application import create_app
 from darkroom.serve.decoders import check_size
-from darkroom.serve.prediction import Prediction
+from darkroom.serve.predictor import Prediction
 from darkroom.serve.settings import Settings
 from tests.cluster.two_nodes import until
 from tests.serve.conftest import CLASSES, jpeg, serve

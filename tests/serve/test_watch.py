@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import DarkroomError
-from darkroom.serve.prediction import Prediction
+from darkroom.serve.predictor import Prediction
 from darkroom.serve.watch import BINS, BLOCKS, UNIT, VALUES, Watch, WatchFile, measure, read_watch
 from tests.cluster.two_nodes import until
 from tests.serve.conftest import CLASSES, serve

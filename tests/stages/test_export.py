@@ -21,9 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from darkroom.app import Predictor
 from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
-from darkroom.export import answers, provenance, quantize
-from darkroom.export.graph import join, read, write
-from darkroom.export.novelty import add_similarity
+from darkroom.export import answers, quantize
+from darkroom.export.graph import add_similarity, join, read, write
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import abstention
@@ -362,7 +361,7 @@ def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypa
     assert "Fewer than 30 test pictures, so little is known of: 0." in card
     assert "all 200 test pictures" in card
     assert "| `lr` | `0.01` |" in card
-    assert f"md5 `{provenance.dvc_md5(root / 'models/classifier')}`" in card
+    assert f"md5 `{files.dvc_md5(root / 'models/classifier')}`" in card
     from ruamel.yaml import YAML
 
     head = YAML(typ="safe", pure=True).load(card.split("---")[1])
