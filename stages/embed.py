@@ -22,7 +22,7 @@ from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
 from darkroom.model.exact import NotExact
 from darkroom.model.runner import EXACT
-from darkroom.reporting.sheets import draw_samples
+from darkroom.reporting.contact_sheet import draw_samples
 
 ARITHMETIC = ("auto", "exact", "float32")
 
