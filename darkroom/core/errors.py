@@ -1,10 +1,18 @@
 """What a user can cause: each error is one message that names the thing, the value and the next step."""
 
+from darkroom.core.text import escape
+
+LONGEST = 4000  # characters of a message
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class DarkroomError(Exception):
     """The base of all errors that are shown as one line, without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the message as a terminal may show it, whatever names and values from elsewhere it holds."""
+        lines = super().__str__()[:LONGEST].split("\n")
+        return "\n".join(escape(line, "terminal") for line in lines)
 
 
 class ParamsError(DarkroomError):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import DTypeLike
+
+from darkroom.core.errors import DarkroomError
 
 CHUNK = 1 << 20
 SMALL = 64_000_000  # bytes that an array takes of memory
@@ -58,6 +61,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file. Raises OSError, or ValueError for what is not JSON, or nested too deep."""
+    check_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
@@ -96,8 +100,16 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
 
 def sha256(path: Path) -> str:
     """Return the hex digest of a file's bytes, read in chunks."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_regular(path: Path) -> None:
+    """Raise DarkroomError for a pipe, socket or device, which a reader might find no end of; OSError for nothing."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder is an OSError to who opens it
+        raise DarkroomError(f"{path} is a pipe, socket or device, expected a file; put the file in its place")
 
 
 def digest(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from darkroom.core.errors import ParamsError
 from darkroom.core.files import read_json
+from darkroom.core.text import one_line
 
 T = TypeVar("T")
 TYPE_NAMES: dict[type, str] = {
@@ -59,7 +60,7 @@ def load(cls: type[T], path: Path = Path("params.yaml")) -> T:
     known = (read_json(others)["properties"] if others.exists() else {}) | specs
     for key in values:
         if key not in known:
-            raise ParamsError(f"{path}: there is no key `{key}`; {_nearest(key, known)}")
+            raise ParamsError(f"{path}: there is no key `{one_line(str(key))[:100]}`; {_nearest(key, known)}")
     for key, spec in known.items():
         if key not in values:
             raise ParamsError(f"{path}: the key `{key}` is missing ({spec['description']}); add `{key}: …`")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core import files
+from darkroom.core.text import one_line
 
 NAMES = {np.dtype(kind): name for name, kind in {
     "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
@@ -26,6 +27,7 @@ NAMES = {np.dtype(kind): name for name, kind in {
 PIECE = 1 << 22
 TYPES = {name: kind for kind, name in NAMES.items()}
 MAX_HEADER = 100_000_000  # bytes, as the format's own library
+MAX_SIDES = 32  # of a tensor
 SHOWN = 100  # characters of a value in a message
 
 
@@ -103,10 +105,11 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
             kind, (first, last) = np.dtype(TYPES[facts["dtype"]]), facts["data_offsets"]
             shape = tuple(facts["shape"])
             whole_numbers = all(type(number) is int and number >= 0 for number in (first, last, *shape))
+            whole_numbers &= len(shape) <= MAX_SIDES
         except (KeyError, TypeError, ValueError):
             whole_numbers = False
         if not whole_numbers or last > len(raw) or last - first != kind.itemsize * math.prod(shape):
-            told = f"{name[:SHOWN]}: {json.dumps(facts)[:SHOWN]}"
+            told = f"{one_line(name[:SHOWN])}: {json.dumps(facts)[:SHOWN]}"
             raise ValueError(f"{path}: not a safetensors file that can be mapped ({told})")
         found[name] = raw[first:last].view(kind).reshape(shape)
     return found
@@ -137,6 +140,8 @@ def _parsed(path: Path, text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{path}: its header is nested too deep") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: its header is not JSON ({str(error)[:SHOWN]})") from error
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from darkroom.core.files import check_regular
+
 MOST_NESTED = 50  # no file of this project comes near; the composer recurses once a level
 MOST_REPEATED = 1_000_000  # characters that aliases stand for: nine lines of nine aliases each stand for gigabytes
 INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
@@ -72,6 +74,7 @@ def parse(text: str) -> Any:
 
 def read(path: Path) -> Any:
     """Return the value in a YAML file. Raises YAMLError, and OSError where the file cannot be read."""
+    check_regular(path)
     try:
         return parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from darkroom.images.formats import (
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
     MAX_PROGRESSIVE_PIXELS,
+    MAX_ROWS,
     MAX_SCANNED_PIXELS,
     MAX_WIDE_PIXELS,
     SCAN_PIXELS,
@@ -159,7 +160,7 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
         except Exception as error:
             raise _problem(data, error) from error
         limit = MAX_WIDE_PIXELS if image.format in WIDE or image.mode in WIDE else MAX_PIXELS
-        if not 0 < image.width * image.height <= limit:
+        if not 0 < image.width * image.height <= limit or image.height > MAX_ROWS:
             raise BadImage(f"too large: {image.width} x {image.height} pixels")
         if _scanned_pixels(data, image) > MAX_SCANNED_PIXELS:
             raise BadImage(TOO_MANY_SCANS.format(image.width, image.height))

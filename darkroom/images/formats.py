@@ -36,6 +36,7 @@ HEIF_BRANDS, AVIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"
 PNG = b"\x89PNG\r\n\x1a\n"
 MAX_PROFILE_BYTES = 4_000_000
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
+MAX_ROWS = 1_000_000  # 8 bytes each beside the pixels: one column of 80,000,000 took 1.2 GB
 MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
 WIDE = ("WEBP", "AVIF", "HEIF", "I", "F")
 MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,22 +95,26 @@ def _what_is_wrong(config: Any) -> str:
         if not isinstance(config.get(name), kind):
             return f"says {name}: {_shown(config.get(name))}, expected a {kind.__name__}"
     classes, framing, digests = config["classes"], config["framing"], config["digests"]
-    if not classes or not all(isinstance(label, str) for label in classes):
-        return "names no classes, or some that are not text"
+    if not classes or not all(isinstance(label, str) for label in classes) or len({*classes}) < len(classes):
+        return "names no classes, one of them twice, or some that are not text"
     try:
         Framing(**framing).check()
     except (TypeError, ValueError):
         return (f"says framing: {_shown(framing)}, expected size, short_side and resize "
                 f"({', '.join((*RESIZES, *WEIGHTS_RESIZES))}), and at most interpolation and fill")  # fmt: skip
     for name, digest in digests.items():
-        if Path(name).name != name or not isinstance(digest, str):
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name) or not isinstance(digest, str):
             return f"says digests: {_shown({name: digest})}, expected a file of this folder and its sha256"
-    if type(config.get("format", 1)) is not int or config.get("format", 1) > FORMAT:
+    if type(config.get("format", 1)) is not int or not 1 <= config.get("format", 1) <= FORMAT:
         return f"says format: {_shown(config['format'])}, and this Darkroom reads up to {FORMAT}; update it"
     if "limits" in config and not _are_limits(config["limits"], len(classes)):
         return f"says limits: {_shown(config['limits'])}, expected level, sets, confidence and similarity"
     missing = [name for name in DESCRIBED if name not in digests]
-    return f"has no digest of {missing[0]}" if missing else ""
+    if missing:
+        return f"has no digest of {missing[0]}"
+    version = config["version"]
+    right = len(version) >= 6 and digests["model.onnx"].startswith(version)
+    return "" if right else f"says version: {_shown(version)}, expected how the digest of model.onnx begins"
 
 
 def _are_limits(value: Any, classes: int) -> bool:
@@ -132,6 +137,7 @@ def _checked_files(folder: Path, config: dict[str, Any]) -> bytes:
     model = b""
     for name, expected in config["digests"].items():
         try:
+            files.check_regular(folder / name)
             if name == "model.onnx":
                 model = (folder / name).read_bytes()
                 digest = hashlib.sha256(model).hexdigest()

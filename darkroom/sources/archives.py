@@ -23,6 +23,7 @@ TOOL_FOLDERS = frozenset((
 NESTED = (".zip", ".tar", ".parquet")  # are copied and not read whole
 MAX_NESTED = 1 << 40
 MAX_MEMBERS = 20_000_000
+MAX_NAME = 4096  # characters: what a path may have on Linux
 DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
 # What the readers also raise on damaged headers: one that describes a header that describes a header … is too deep.
@@ -53,12 +54,15 @@ def count_tool_folders(names: set[str]) -> Counter[str]:
 def check_name(path: Path, name: str, mode: int) -> None:
     """Raise SourceError when a member of this name and Unix mode is a way out of the archive, or no file."""
     parts = name.replace("\\", "/").split("/")
+    if len(name) > MAX_NAME:  # listing every folder of it would take the square of its length
+        raise SourceError(f"{path}: a member's name has {len(name):,} characters; at most {MAX_NAME:,} are read")
     if name.startswith(("/", "\\")) or ".." in parts or DRIVE.match(name):
-        raise SourceError(f"{path}: the member {name!r} points outside the archive; this archive is not to be trusted")
+        what = f"the member {name[:100]!r} points outside the archive"
+        raise SourceError(f"{path}: {what}; this archive is not to be trusted")
     kind = mode & 0o170000
     if kind not in (0, 0o100000, 0o040000):
         what = "a link" if kind == 0o120000 else "a device or pipe"
-        raise SourceError(f"{path}: {name} is {what}, no file; pack the images alone")
+        raise SourceError(f"{path}: {name[:100]} is {what}, no file; pack the images alone")
 
 
 def check_size(path: Path, name: str, size: int, in_memory: bool = False) -> None:
@@ -67,7 +71,8 @@ def check_size(path: Path, name: str, size: int, in_memory: bool = False) -> Non
     `in_memory`: the member can be read whole alone, so that an archive may be no larger than a picture.
     """
     if size > (MAX_NESTED if name.lower().endswith(NESTED) and not in_memory else MAX_BYTES):
-        raise SourceError(f"{path}: {name} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read of one file")
+        what = f"{name[:100]} unpacks to {f'{size:,}'[:100]} bytes"
+        raise SourceError(f"{path}: {what}; at most {MAX_BYTES:,} are read of one file")
 
 
 def check_bomb(path: Path, count: int, total: int) -> None:

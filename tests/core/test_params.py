@@ -100,6 +100,14 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
         load(Params, path)
 
 
+def test_an_unknown_key_cannot_write_lines_or_move_the_cursor(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text('"\\e[31mx\\nforged: line": 1\n"' + "k" * 900 + '": 1\n')
+    with pytest.raises(ParamsError, match=r"there is no key `\\x1b\[31mx forged: line`") as caught:
+        load(Params, path)
+    assert str(caught.value).isprintable()
+
+
 BOMB = "[&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)) + "]"
 
 

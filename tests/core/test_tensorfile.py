@@ -94,6 +94,7 @@ def described(path, header, tail=bytes(64)):
         {"dtype": "F32", "shape": 4, "data_offsets": [0, 16]},
         {"dtype": "F32", "shape": [4], "data_offsets": [0, 16, 32]},
         {"dtype": "F32", "shape": [4], "data_offsets": "0 16"},
+        {"dtype": "F32", "shape": [4] + [1] * 100_000, "data_offsets": [0, 16]},
         {"dtype": ["F32"], "shape": [4], "data_offsets": [0, 16]},
         {"dtype": "O", "shape": [4], "data_offsets": [0, 16]},
         {"shape": [4], "data_offsets": [0, 16]},
@@ -118,9 +119,16 @@ def test_a_tensor_that_the_header_describes_wrongly_is_one_short_line(tmp_path, 
         ({"__metadata__": {"json": {"a": 1}}}, "its metadata are"),
         ({"__metadata__": {"json": "[" + "1," * 1_000_000 + "1]"}}, "its facts are .* expected an object"),
         ([1], "not a safetensors file"),
+        (b"\xff\xfe{}", "a: its header is not JSON"),
     ],
 )
 def test_metadata_of_a_wrong_kind_are_one_short_line(tmp_path, header, reason):
     with pytest.raises(ValueError, match=reason) as error:
         tensorfile.facts(described(tmp_path / "a", header))
     assert len(str(error.value)) < 200 + len(str(tmp_path))
+
+
+def test_a_name_of_a_tensor_cannot_write_lines(tmp_path):
+    with pytest.raises(ValueError, match="weight") as error:
+        tensorfile.mapped(described(tmp_path / "a", {"weight\n\x1b[31m": None}))
+    assert str(error.value).isprintable()

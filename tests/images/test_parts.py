@@ -90,3 +90,11 @@ def test_what_encoders_write_is_far_below_the_bounds():
     ]
     for data in files:
         assert decode(data, FRAMING).shape == (32, 32, 3)
+
+
+def test_a_picture_of_one_column_and_millions_of_rows_is_rejected_before_its_rows_take_memory():
+    rows = 3_000_000
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, rows, 8, 0, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(2 * rows))) + chunk(b"IEND")
+    with pytest.raises(BadImage, match="too large: 1 x 3000000 pixels"):
+        decode(data, Framing(16, "crop", 16))

@@ -1,6 +1,7 @@
 """What must be true of an exported model's folder before it is used."""
 
 import json
+import os
 import shutil
 
 import onnx
@@ -36,8 +37,8 @@ def change_config(folder, **values) -> None:
 
 def sign(folder) -> None:
     """Write the digests of the files as they are now."""
-    change_config(folder, digests={name: files.sha256(folder / name) for name in files.read_json(
-        folder / "config.json")["digests"]})  # fmt: skip
+    digests = {name: files.sha256(folder / name) for name in files.read_json(folder / "config.json")["digests"]}
+    change_config(folder, digests=digests, version=digests["model.onnx"][:12])
 
 
 def test_a_whole_folder_opens(folder):
@@ -51,8 +52,13 @@ def test_a_whole_folder_opens(folder):
     [
         ({"backbone": None}, "config.json says backbone: null, expected a str"),
         ({"classes": None}, "config.json says classes: null, expected a list"),
-        ({"classes": []}, "config.json names no classes, or some that are not text"),
-        ({"classes": [1, 2, 3]}, "config.json names no classes, or some that are not text"),
+        ({"classes": []}, "config.json names no classes, one of them twice, or some that are not text"),
+        ({"classes": [1, 2, 3]}, "config.json names no classes, one of them twice, or some that are not text"),
+        ({"classes": ["a", "b", "a"]}, "config.json names no classes, one of them twice, or some that are not text"),
+        ({"version": "deadbeef0000"}, 'config.json says version: "deadbeef0000", expected how the digest of'),
+        ({"format": -1}, "config.json says format: -1, and this Darkroom reads up to 2"),
+        ({"digests": {"a\0b": "0"}}, 'config.json says digests: {"a\\u0000b": "0"}, expected a file of'),
+        ({"digests": {"a" * 5000: "0"}}, 'config.json says digests: {"aaaa'),
         ({"version": 7}, "config.json says version: 7, expected a str"),
         ({"framing": {"size": 32, "resize": "crop"}}, "config.json says framing: {"),
         ({"framing": FRAMING | {"resize": "zoom"}}, "config.json says framing: {"),
@@ -75,6 +81,14 @@ def test_a_config_that_does_not_fit_is_rejected_with_the_next_step(folder, chang
 def test_a_file_that_is_missing_stops_the_start(folder, name):
     (folder / name).unlink()
     assert rejection(folder) == f"{folder}: {name} cannot be read: No such file or directory{NEXT_STEP}"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "labels.txt", "config.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_file_without_an_end_is_rejected(folder, name, make):
+    (folder / name).unlink()
+    make(folder / name)
+    assert rejection(folder).startswith(f"{folder / name} is a pipe, socket or device, expected a file")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "labels.txt"])

@@ -7,6 +7,7 @@ import lzma
 import struct
 import tarfile
 import tracemalloc
+import zipfile
 import zlib
 
 import pytest
@@ -111,3 +112,30 @@ def test_members_of_a_zip_that_lie_over_each_other_count_each(tmp_path):
     (tmp_path / "x.zip").write_bytes(file.getvalue())
     with pytest.raises(SourceError, match="unpacks to more than 300 times its size"):
         open_tree(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+def test_a_name_of_very_many_folders_is_an_error_and_not_listed_folder_by_folder(tmp_path, suffix):
+    path, name = tmp_path / f"x.{suffix}", "a/" * 30_000 + "1.png"
+    if suffix == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, b"x")
+    else:
+        with tarfile.open(path, "w:gz" if suffix == "tar.gz" else "w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+    tracemalloc.start()
+    with pytest.raises(SourceError, match="a member's name has 60,005 characters; at most 4,096 are read"):
+        open_tree(path).files  # noqa: B018
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_a_size_of_thousands_of_digits_is_one_short_line(tmp_path):
+    member = tarfile.TarInfo("a/1.png")
+    member.pax_headers = {"size": "9" * 4000}
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    with pytest.raises(SourceError, match="unpacks to 9,999") as error:
+        open_tree(path).files  # noqa: B018
+    assert len(str(error.value)) < 300 + len(str(path))
