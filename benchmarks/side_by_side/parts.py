@@ -128,9 +128,9 @@ EXPERIMENT = {"set up as": text("setup")}
 PARTS = {
     "second": Part(
         "Time to the second experiment",
-        "Another learning rate, everything else as it was: {epochs} epochs of the head on a frozen mobilenet_v2, "
-        "batches of {batch_size}. Seconds of the whole process, from the command to the accuracy on the test images; "
-        "peers export nothing.",
+        "Another learning rate, everything else as it was: the head on a frozen mobilenet_v2, {epochs} epochs in "
+        "batches of {batch_size}; Darkroom's as params.yaml has it. Seconds of the whole process, from the command to "
+        "the accuracy on the test images; peers export nothing.",
         "wall", "seconds",
         {"seconds": seconds, "× `dvc exp run`": times("wall"), "× to accuracy": times("wall", 1),
          "× train stage": times("wall", 2), "accuracy": accuracy, **EXPERIMENT},
@@ -138,8 +138,8 @@ PARTS = {
     ),
     "first": Part(
         "Time to the first result",
-        "From raw photos to an accuracy on the test images and a model.onnx: {epochs} epochs of the head on a frozen "
-        "mobilenet_v2, batches of {batch_size}.",
+        "From raw photos to an accuracy on the test images and a model.onnx: the head on a frozen mobilenet_v2, "
+        "{epochs} epochs in batches of {batch_size}; Darkroom's as params.yaml has it.",
         "wall", "seconds",
         {"seconds": seconds, "× Darkroom": times("wall"), "accuracy": accuracy, **EXPERIMENT},
         _beats("wall", True, "no slower than the fastest was aimed at"),
