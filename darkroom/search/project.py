@@ -33,6 +33,13 @@ def shared_params(root: Path) -> set[str] | None:
     return stage_params(root, *list(stages)[: list(stages).index(SHARED) + 1]) if SHARED in stages else None
 
 
+def late_params(root: Path) -> set[str]:
+    """Return the params that act after the training alone: no metric of a trial depends on them."""
+    names = list(read_yaml(root / "dvc.yaml").get("stages", {}))
+    trained = names.index(TRIAL) + 1 if TRIAL in names else len(names)
+    return stage_params(root, *names[trained:]) - stage_params(root, *names[:trained])
+
+
 def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
     """Return the relative paths among `params` that are here and not in Git: a folder of one's own photos, weights.
 

@@ -155,11 +155,11 @@ class Space(Strict):
         }
 
 
-def read_space(path: Path, known: Params, deciding: Set[str] = frozenset()) -> Space:
+def read_space(path: Path, known: Params, deciding: Set[str] = frozenset(), late: Set[str] = frozenset()) -> Space:
     """Return the sweep in a YAML file. Raises SweepError, which names the key, the value and what was expected.
 
     `known`: the project's params, which it may set; `deciding`: those that decide which images validate, which it may
-    only fix.
+    only fix; `late`: those that act after the training alone, which cannot change a trial.
     """
     if path.is_dir():
         raise SweepError(f"{path} is a folder; the sweeps in it are {_here(path)}")
@@ -180,6 +180,11 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset()) -> S
         raise SweepError(
             f"{path}: {moving[0]} decides which images validate: trials that differ in it answer other questions, and"
             " the best of them has the easiest validation set; move it to `fixed`"
+        )
+    if idle := [key for key in space.params if key in late]:
+        raise SweepError(
+            f"{path}: {idle[0]} acts after the training, so that {space.metric} is the same for each of its values;"
+            f" move it to `fixed`, or try values by `dvc exp run -S {idle[0]}=…`"
         )
     if space.metric.split(".")[0] == "test":
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")

@@ -164,7 +164,8 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
     defaults = read_yaml(root / "params.yaml")
-    space = read_space(asked.space, defaults, project.stage_params(root, *project.DECIDING))
+    deciding, late = project.stage_params(root, *project.DECIDING), project.late_params(root)
+    space = read_space(asked.space, defaults, deciding, late)
     if asked.trials and space.method == "grid":
         raise SweepError(
             f"--trials is {asked.trials}, and a grid tries each of its {count(space)} combinations; leave --trials out,"

@@ -5,7 +5,7 @@ import pytest
 
 from darkroom.core.params import read_yaml
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
-from darkroom.search.project import DECIDING, stage_params
+from darkroom.search.project import DECIDING, late_params, stage_params
 from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import Range, Space, SweepError, read_space
 
@@ -132,6 +132,18 @@ def test_every_param_that_moves_the_validation_set_can_only_be_fixed(tmp_path):
     path = tmp_path / "fixed.yaml"
     path.write_text("fixed: {seed: 3}\nparams: {lr: [1]}")
     assert read_space(path, KNOWN, deciding).fixed == {"seed": 3}
+
+
+def test_a_param_that_acts_after_the_training_is_no_search(tmp_path):
+    late = late_params(ROOT)
+    assert {"tta", "set_level", "answer_share", "quantize"} <= late
+    assert not {"seed", "lr", "augment", "backbone", "source"} & late
+    path = tmp_path / "tta.yaml"
+    path.write_text("params: {tta: [none, flip]}")
+    with pytest.raises(SweepError, match=r"tta acts after the training, so that val.loss is the same .* to `fixed`"):
+        read_space(path, {"tta": "none"}, late=late)
+    path.write_text("fixed: {tta: flip}\nparams: {lr: [1]}")
+    assert read_space(path, KNOWN | {"tta": "none"}, late=late).fixed == {"tta": "flip"}
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path):
