@@ -14,7 +14,8 @@ from darkroom.core.stage import run
 from darkroom.images.levels import common_levels
 from darkroom.sources.added import read_added
 from darkroom.sources.index import write_index
-from darkroom.sources.labels import LAYOUTS, LayoutOptions
+from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.layouts import LAYOUTS
 from darkroom.sources.open import Opened, open_source, write_facts
 from darkroom.sources.trees import address_of
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from darkroom.core import files
+from darkroom.core import files, yaml12
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("fetch", "split", "framing", "preprocess", "labels", "embed", "train", "evaluate", "export")
+STAGES = tuple(yaml12.read(ROOT / "dvc.yaml")["stages"])
 OUTPUTS = ("data", "metrics", "models", "plots")
 NOT_REPRODUCED = {"metrics/run.json"}  # how long it took, and where: the one file that may differ
 

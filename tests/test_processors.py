@@ -1,17 +1,19 @@
 """One dvc.lock for every processor: each stage of the default writes the same bytes on older and other processors.
 
-The default pipeline runs once here, on few images; then each stage runs again, from the same inputs, with other
+The default pipeline runs once here, on few images; then every stage runs again, from the same inputs, with other
 kernels (the libraries' own switches) and on emulated processors (qemu-user), and every output is compared by digest.
 An emulated processor reports its own features, so numpy, BLAS, onnxruntime, torch and the image libraries choose what
-they would choose on a real one.
+they would choose on a real one. One process runs all stages: below an emulator most of the time goes into imports.
 """
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,14 +45,22 @@ KERNELS = {
 PROCESSORS = ["Haswell", "Nehalem"]  # AVX2 without AVX512; SSE4.2 alone
 
 
+# Runs stages one after the other as `python -m` does; in the end the outputs are compared stage by stage.
+IN_TURN = """
+import json, runpy, sys
+for stage, arguments in json.loads(sys.argv[1]):
+    sys.argv = [stage, *arguments]
+    runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     """The default on 12 images a class, run here stage by stage as DVC runs them: its folder."""
-    folder = Project(tmp_path_factory.mktemp("reference") / "darkroom")
-    folder.set(limit=12, views=1, epochs=5)
-    for stage in STAGES:
-        run_stage(folder.folder, stage)
-    return folder.folder
+    project = Project(tmp_path_factory.mktemp("reference") / "darkroom")
+    project.set(limit=12, views=1, epochs=5)
+    run_each_alone(project.folder)
+    return project.folder
 
 
 def command(folder: Path, stage: str) -> list[str]:
@@ -58,10 +68,22 @@ def command(folder: Path, stage: str) -> list[str]:
     return shlex.split(yaml12.read(folder / "dvc.yaml")["stages"][stage]["cmd"])[2:]
 
 
-def run_stage(folder: Path, stage: str, *emulator: str, **variables: str) -> None:
-    """Run one stage in `folder` by this Python, below an emulator if one is given; fails unless it succeeds."""
+def run_each_alone(folder: Path) -> None:
+    """Run all stages in `folder` by this Python, each in a process of its own."""
+    for stage in STAGES:
+        run_python(folder, "-m", f"stages.{stage}", *command(folder, stage))
+
+
+def run_in_turn(folder: Path, stages: Sequence[str], *emulator: str, **variables: str) -> None:
+    """Run stages in `folder` in one process, below an emulator if one is given."""
+    work = json.dumps([(stage, command(folder, stage)) for stage in stages])
+    run_python(folder, "-c", IN_TURN, work, emulator=emulator, **variables)
+
+
+def run_python(folder: Path, *arguments: str, emulator: Sequence[str] = (), **variables: str) -> None:
+    """Run this Python in `folder`; fails unless it succeeds."""
     done = subprocess.run(
-        [*emulator, sys.executable, "-m", f"stages.{stage}", *command(folder, stage)],
+        [*emulator, sys.executable, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder)} | variables,
         capture_output=True,
@@ -70,11 +92,11 @@ def run_stage(folder: Path, stage: str, *emulator: str, **variables: str) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run_emulated(folder: Path, stage: str, processor: str) -> None:
-    """Run one stage in `folder` on an emulated processor."""
+def run_emulated(folder: Path, stages: Sequence[str], processor: str) -> None:
+    """Run stages in `folder` on an emulated processor."""
     variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|ATEN_", name)}
     # qemu 7.2 gathers wrongly by AVX2: numpy's argsort does not sort there. Those kernels are run natively elsewhere.
-    run_stage(folder, stage, str(QEMU), "-cpu", processor, NPY_DISABLE_CPU_FEATURES=NO_AVX, **variables)
+    run_in_turn(folder, stages, str(QEMU), "-cpu", processor, NPY_DISABLE_CPU_FEATURES=NO_AVX, **variables)
 
 
 def written(folder: Path, stage: str) -> dict[str, str]:
@@ -87,25 +109,29 @@ def written(folder: Path, stage: str) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): files.sha256(path) for path in sorted(found) if path.is_file()}
 
 
+def assert_same_outputs(one: Path, other: Path, stages: Sequence[str] = STAGES) -> None:
+    """The first stage whose outputs differ is the one at fault."""
+    for stage in stages:
+        assert written(one, stage) == written(other, stage), stage
+
+
 @pytest.fixture
 def again(reference, tmp_path):
-    """A copy of the reference, in which a stage can be run again from the same inputs."""
+    """A copy of the reference, in which stages can be run again from the same inputs."""
     return Path(shutil.copytree(reference, tmp_path / "darkroom", symlinks=True))
 
 
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_other_kernels_and_threads_write_the_same_bytes(reference, again, stage, kernels):
-    run_stage(again, stage, **KERNELS[kernels])
-    assert written(again, stage) == written(reference, stage)
+def test_other_kernels_and_threads_write_the_same_bytes(reference, again, kernels):
+    run_in_turn(again, STAGES, **KERNELS[kernels])
+    assert_same_outputs(again, reference)
 
 
 @pytest.mark.skipif(QEMU is None, reason="needs qemu-user (Debian's package qemu-user)")
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_an_emulated_processor_writes_the_same_bytes(reference, again, stage, processor):
-    run_emulated(again, stage, processor)
-    assert written(again, stage) == written(reference, stage)
+def test_an_emulated_processor_writes_the_same_bytes(reference, again, processor):
+    run_emulated(again, STAGES, processor)
+    assert_same_outputs(again, reference)
 
 
 @pytest.mark.skipif(QEMU is None, reason="needs qemu-user (Debian's package qemu-user)")
@@ -115,12 +141,11 @@ def test_photos_and_published_weights_give_the_same_bytes_on_an_emulated_process
         source=shared / "data/hymenoptera", backbone="mobilenet_v2", weights=shared / "weights/mobilenet_v2.pth"
     )
     project.set(image_size=64, limit=5, views=1, epochs=5)
-    for stage in STAGES:
-        run_stage(project.folder, stage)
+    run_each_alone(project.folder)
     there = Path(shutil.copytree(project.folder, tmp_path / "there", symlinks=True))
-    for stage in STAGES[STAGES.index("preprocess") :]:
-        run_emulated(there, stage, "Nehalem")
-        assert written(there, stage) == written(project.folder, stage)
+    decoded_and_later = STAGES[STAGES.index("preprocess") :]
+    run_emulated(there, decoded_and_later, "Nehalem")
+    assert_same_outputs(there, project.folder, decoded_and_later)
 
 
 def test_the_outputs_of_all_stages_are_compared(reference):

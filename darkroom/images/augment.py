@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 CACHED = 4 * 224 * 224  # pixels that are augmented together, so that they stay in the processor's cache
 GREY = 128  # of what is erased, of 255
-DRAWN = 14  # uniform numbers an image and epoch
+# What is drawn for each image and epoch, uniform in 0..1. The count and the order belong to the results: a new kind of
+# change draws under a name of its own, as `_one_operation` does, and leaves these as they are.
+NUMBERS = ("zoom", "stretch", "mirror", "turn", "across", "down", "brightness", "contrast", "saturation", "erase",
+           "area", "ratio", "left", "top")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,26 +86,27 @@ class Draws:
 
 def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
     """Draw for `samples` int64 (b,), numbers that name the images within their data set."""
-    u = uniforms(samples, DRAWN, seed, "augment", epoch)
+    u = dict(zip(NUMBERS, uniforms(samples, len(NUMBERS), seed, "augment", epoch).T, strict=True))
     low, high = strength.zoom
-    zoom = low + (high - low) * u[:, 0]
-    stretch = exp((u[:, 1] - 0.5) * log(1 + strength.stretch))
+    zoom = low + (high - low) * u["zoom"]
+    stretch = exp((u["stretch"] - 0.5) * log(1 + strength.stretch))
     wide, tall = zoom * stretch, zoom / stretch
-    mirror = np.where((u[:, 2] < strength.flip) & flips, -1.0, 1.0)
-    angle = strength.rotate / 180 * (2 * u[:, 3] - 1)
+    mirror = np.where((u["mirror"] < strength.flip) & flips, -1.0, 1.0)
+    angle = strength.rotate / 180 * (2 * u["turn"] - 1)
     cosine, sine = cos_pi(angle), sin_pi(angle)
     room = [np.maximum(0, 1 - side) + 2 * strength.shift for side in (wide, tall)]
     affine = np.empty((len(samples), 2, 3), np.float32)
-    affine[:, 0] = np.stack([wide * cosine * mirror, -tall * sine, room[0] * (2 * u[:, 4] - 1)], axis=1)
-    affine[:, 1] = np.stack([wide * sine * mirror, tall * cosine, room[1] * (2 * u[:, 5] - 1)], axis=1)
+    affine[:, 0] = np.stack([wide * cosine * mirror, -tall * sine, room[0] * (2 * u["across"] - 1)], axis=1)
+    affine[:, 1] = np.stack([wide * sine * mirror, tall * cosine, room[1] * (2 * u["down"] - 1)], axis=1)
     colour = box = None
     spread = np.array([strength.brightness, strength.contrast, strength.saturation])
     if spread.any():
-        colour = exp((2 * u[:, 6:9] - 1) * log(1 + spread)).astype(np.float32)
+        drawn = np.stack([u["brightness"], u["contrast"], u["saturation"]], axis=1)
+        colour = exp((2 * drawn - 1) * log(1 + spread)).astype(np.float32)
     if strength.erase:
-        area, ratio = 0.02 + 0.18 * u[:, 10], exp((2 * u[:, 11] - 1) * log(3.0))
-        half = np.where(u[:, 9] < strength.erase, 1.0, 0.0) * np.sqrt([area * ratio, area / ratio])
-        centre = 2 * u[:, 12:14].T - 1
+        area, ratio = 0.02 + 0.18 * u["area"], exp((2 * u["ratio"] - 1) * log(3.0))
+        half = np.where(u["erase"] < strength.erase, 1.0, 0.0) * np.sqrt([area * ratio, area / ratio])
+        centre = 2 * np.stack([u["left"], u["top"]]) - 1
         box = np.concatenate([centre - half, centre + half]).T.astype(np.float32)
     if strength.trivial:
         return _one_operation(affine, uniforms(samples, 3, seed, "operation", epoch))

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from darkroom.core.errors import SourceError
 from darkroom.core.params import read_yaml
 from darkroom.sources.download import Remote
-from darkroom.sources.labels import LAYOUTS, LayoutOptions
+from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.layouts import LAYOUTS
 from darkroom.sources.trees import STORES, address_of
 
 KINDS = ("bundled", "torchvision", "archive", "folder", "remote")

@@ -9,7 +9,6 @@ from darkroom.core.errors import SourceError
 from darkroom.sources.class_level import Folders
 from darkroom.sources.encodings import few_of
 
-LAYOUTS = ("auto", "folders", "names", "csv")
 SHOWN = 5
 CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
 BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what follows them

@@ -124,7 +124,10 @@ def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOpti
     return Labelled("csv", samples, notes)
 
 
+# Each answers with labelled locations, or raises SourceError with the reason why it does not apply. `csv` finds its
+# tables first.
 READERS = {"folders": read_folders, "names": read_names}
+LAYOUTS = ("auto", *READERS, "csv")
 
 
 def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions, table: str) -> str:

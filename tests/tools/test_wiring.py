@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import project
 from tools import wiring
 
 STAGES = [pytest.param(name, folder, body, id=name) for name, folder, body in wiring.stages()]
@@ -94,7 +93,6 @@ def test_package_markers_are_empty_so_that_they_need_not_be_deps():
 
 def test_every_stage_says_what_it_does():
     pipeline = yaml.safe_load((wiring.ROOT / "dvc.yaml").read_text())
-    assert list(pipeline["stages"]) == list(project.STAGES)
     assert [name for name, stage in pipeline["stages"].items() if len(stage.get("desc", "").split()) < 5] == []
 
 
