@@ -6,6 +6,7 @@ clock instead, with the threads that DARKROOM_THREADS says. OpenVINO takes part 
 """
 
 import argparse
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from darkroom.model.exact_torch import ExactModule
 from darkroom.model.network import Body
 from darkroom.model.runner import PIXELS_A_BATCH, OnnxBody
 
-DEFAULT = ("mobilenet_v2", "resnet18", "squeezenet1_1", "timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2")
+DEFAULT = ("mobilenet_v2", "resnet18", "squeezenet1_1")
 TURNS = 5
 EXACT, FLOAT = "embed, exact", "embed, float32"  # what `arithmetic` makes of it
 BFLOAT16 = "torch bfloat16"  # other numbers: features of 8 bits
@@ -98,8 +99,7 @@ def in_torch(body: Body, dtype: torch.dtype) -> Engine:
 
 def in_openvino(graph: bytes, threads: int) -> Engine:
     """Return OpenVINO's way, in float32: it would take bfloat16 where the processor has it."""
-    import openvino
-
+    openvino = importlib.import_module("openvino")
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = openvino.Core().compile_model(openvino.Core().read_model(graph, None), "CPU", options)
     return lambda rows: compiled({"images": rows})["features"]
