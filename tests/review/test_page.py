@@ -350,6 +350,10 @@ def test_on_a_phone_every_decision_is_in_reach_and_nothing_is_wider_than_the_scr
         page.locator("#lists summary").tap()
         page.locator("#classes").get_by_role("button", name=re.compile("^3 ")).tap()
         page.locator("#title", has_text="3").wait_for()
+        page.locator("#rename").tap()
+        page.locator("#matches li").nth(3).wait_for()
+        option, actions = (page.locator(one).bounding_box() for one in ("#match-3", ".actions"))
+        assert 0 < option["y"] < option["y"] + option["height"] <= actions["y"]  # neither above the screen nor covered
 
 
 def test_corrections_have_all_their_columns(run, open_page):

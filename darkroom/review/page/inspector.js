@@ -154,6 +154,7 @@ const typing = {
     $("new-label").value = "";
     this.match();
     $("new-label").focus();
+    if (innerWidth <= 704) $("typing").scrollIntoView({ block: "start" }); // above the phone's keyboard
   },
 
   end() {
