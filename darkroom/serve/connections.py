@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from darkroom.serve.service import Service
 
 MOST = 1000  # that are served at once: each is a file descriptor
-TURNED_AWAY = 500  # beyond them, that are told so
+TURNED_AWAY = 3000  # beyond them, that are told so; of still more, each is aborted
 IDLE_FOR = 1.0  # seconds after which an idle connection may be closed for a new one
 CROWD = 64  # requests under way from which on a new one is turned away unread while the queue is full
 IDLE_GRACE = 1.0  # seconds that a client may take to notice `Connection: close` before idle connections are closed
