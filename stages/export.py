@@ -62,6 +62,11 @@ def main(classifier: Path, body: Path, shards: Path, features: Path, scores: Pat
     note(latency_ms=cost.latency_ms, model_peak_memory_mb=cost.peak_memory_mb, cost_of=cost_of)
     files.write_json(report, facts)
     kept = "int8, " if facts["quantize"]["kept"] else ""
+    classes = f"{len(saved.classes):,} {'class' if len(saved.classes) == 1 else 'classes'}"
+    print(
+        f"export: {out} now holds {saved.facts['backbone']} with {classes}; "
+        "look at it with `make report`, try it with `make serve` or `darkroom predict PHOTO`"
+    )
     return f"one ONNX file ({kept}{facts['size_bytes'] / 1e6:,.1f} MB) that agrees on {found.n:,} test images"
 
 

@@ -97,6 +97,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "title": f"{params.get('backbone', 'A classifier')} on {Path(str(params.get('source', ''))).stem}",
         "test": test,
         "data": data,
+        "data_facts": data_facts(data),
         "train": train,
         "export": export,
         "run": run,
@@ -135,6 +136,29 @@ def class_rows(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict[st
     images = data.get("per_class", {})
     rows = [{"name": name, **row, "images": images.get(name, {})} for name, row in test.get("per_class", {}).items()]
     return sorted(rows, key=lambda row: (row["f1"] is None, row["f1"] or 0.0, row["name"]))
+
+
+def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics/data.json in words, without what the page shows elsewhere; {} of no data.
+
+    A key that this page does not know is shown as it is.
+    """
+    known = dict(data)
+    for name in ("per_class", "label_conflicts", "notes"):
+        known.pop(name, None)
+    found: dict[str, Any] = {name: known.pop(name) for name in ("images", "classes") if name in known}
+    splits = [f"{known.pop(name):,} {name}" for name in ("train", "val", "test") if name in known]
+    if splits:
+        found["divided into"] = ", ".join(splits)
+    rejects, copies, sizes = (known.pop(name, {}) for name in ("rejects", "duplicates", "sizes"))
+    left_out = [("copies", known.pop("dropped", 0)), ("excluded", known.pop("excluded", 0))]
+    left_out += [(reason, count) for reason, count in rejects.get("by_reason", {}).items()]
+    found["left out"] = ", ".join(f"{count:,} {name}" for name, count in left_out if count) or "none"
+    found["copies found"] = ", ".join(f"{count:,} {name}" for name, count in copies.items() if count) or "none"
+    for side, row in sizes.items():
+        if row.get("median") is not None:
+            found[side] = f"{row['min']:,} to {row['max']:,} pixels, median {row['median']:,.0f}"
+    return found | known if data else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from darkroom.metrics.conformal import in_words
 from darkroom.serve import predict
 from darkroom.serve.application import create_app
 from darkroom.serve.predictor import Prediction, Predictor, answer_facts
+from tests.browser import needs_chromium
 from tests.export import small
 from tests.serve.conftest import CLASSES, serve
-from tests.serve.test_page import CHROMIUM, browser, open_page  # noqa: F401 - fixtures
+from tests.serve.test_page import browser, open_page  # noqa: F401 - fixtures
 
 SIZE = 32
 LIMITS = Limits(0.95, {0.9: 0.3, 0.95: [0.2, 0.001, 0.001]}, None, 0.9995)
@@ -183,7 +184,7 @@ def test_the_service_says_and_counts_what_is_unknown(doubting, photos):
     assert model["limits"]["similarity"] == LIMITS.similarity
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium")
+@needs_chromium
 def test_the_page_says_what_is_unknown_and_which_classes_come_into_question(
     open_page,  # noqa: F811
     doubting,

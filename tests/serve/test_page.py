@@ -1,27 +1,22 @@
 """The page in a real Chromium, against a real service, with real uploads."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.browser import DESK, PHONE, chromium, faults, needs_chromium
 from tests.export import small
 from tests.serve.conftest import CLASSES, Running, serve
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -163,33 +158,15 @@ def test_a_phone_shows_it_without_scrolling_sideways_and_its_camera_can_be_used(
     assert box["height"] >= 44
 
 
-def test_text_can_be_read_in_light_and_in_dark(open_page, photos):
-    for scheme in ("light", "dark"):
-        page = open_page(color_scheme=scheme)
-        page.set_input_files("#files", photos / "cut.jpg")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_at_desk_and_phone_width(open_page, photos, scheme):
+    for window in (DESK, PHONE):
+        page = open_page(color_scheme=scheme, viewport=window)
+        page.set_input_files("#files", [photos / "flower.jpg", photos / "cut.jpg"])
         page.locator("article").get_by_text("Truncated.").wait_for()
-        for selector in ("body", "#model", ".primary", ".bad .state", "footer"):
-            ink, ground = page.locator(selector).first.evaluate(
-                "e => { let g = e;"
-                " while (getComputedStyle(g).backgroundColor === 'rgba(0, 0, 0, 0)') g = g.parentElement;"
-                " return [getComputedStyle(e).color, getComputedStyle(g).backgroundColor]; }"
-            )
-            assert contrast(ink, ground) >= 4.5, (scheme, selector)
-        dark = luminance(page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")) < 0.2
-        assert dark == (scheme == "dark")
-
-
-def luminance(colour: str) -> float:
-    """WCAG 2's relative luminance of `rgb(r, g, b)`."""
-    shares = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2's contrast ratio, 1 to 21."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
+        page.get_by_text("Where it looked for").wait_for()
+        page.get_by_text("About this model").click()
+        assert faults(page) == []
 
 
 def test_a_hundred_classes_show_five_and_the_rest_on_demand(open_page, photos, tmp_path):
