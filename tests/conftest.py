@@ -13,9 +13,10 @@ from tests.cluster.two_nodes import two_nodes
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = "cluster"
 LONGEST = (
-    CLUSTER, "test_processors.py", "model/test_exact.py", "test_pipeline.py", "training/test_resume.py",
-    "model/test_families.py", "training/test_launch.py", "stages/test_worker_death.py", "search/test_sweep.py",
-    "serve/test_service.py", "serve/test_page.py", "benchmarks/test_loaders.py", "serve/test_server.py",
+    CLUSTER, "test_processors.py", "review/test_loop.py", "search/test_sweep.py", "export/test_same_answers.py",
+    "test_pipeline.py", "review/test_page.py", "model/test_exact.py", "model/test_families.py",
+    "training/test_resume.py", "training/test_launch.py", "stages/test_worker_death.py", "serve/test_service.py",
+    "serve/test_page.py", "search/test_race.py", "benchmarks/test_loaders.py", "serve/test_server.py",
     "benchmarks/test_peers.py", "tools/test_pr_report.py",
 )  # fmt: skip
 
