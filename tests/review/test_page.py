@@ -308,7 +308,9 @@ def test_a_class_is_renamed_joined_with_another_and_both_are_undone(run, open_pa
         page.locator("#range", has_text=f"of {len(threes)}").wait_for()
         assert decisions(run) == dict.fromkeys(threes, ("relabel", "three"))
         page.locator("#rename").click()
-        page.keyboard.type("5")
+        page.keyboard.type("thr")
+        assert page.locator("#matches [aria-selected=true]").inner_text() == "New class “thr”"
+        page.locator("#new-label").fill("5")
         page.get_by_text("Join with 5").wait_for()
         press(page, "Enter")
         page.locator("#title", has_text=re.compile("^5$")).wait_for()

@@ -170,7 +170,11 @@ const typing = {
     const first = inspector.classes.filter((name) => plain(name).startsWith(low));
     const later = inspector.classes.filter((name) => !plain(name).startsWith(low) && plain(name).includes(low));
     this.options = [...first, ...later].filter((name) => name !== this.renamed).map((name) => ({ name }));
-    if (typed && !inspector.classes.some((name) => plain(name) === low)) this.options.push({ name: typed, fresh: true });
+    if (typed && !inspector.classes.some((name) => plain(name) === low)) {
+      const fresh = { name: typed, fresh: true };
+      if (this.renamed) this.options.unshift(fresh); // half a name is to join no two classes
+      else this.options.push(fresh);
+    }
     this.at = 0;
     this.draw();
   },
