@@ -77,18 +77,19 @@ def mend(root: Path) -> list[str]:
     """
     rwlock = root / RWLOCK
     mended = []
-    if rwlock.exists() and not _is_json(rwlock):
+    if rwlock.exists() and not _is_rwlock(rwlock):
         rwlock.unlink()
         mended.append(f"{RWLOCK} was half written, as a kill of DVC or a full disk leaves it: removed")
     return mended + [_mend(root, path) for path in sorted([root / LOCK, *root.glob(f"*/{LOCK}")]) if _broken(path)]
 
 
-def _is_json(path: Path) -> bool:
+def _is_rwlock(path: Path) -> bool:
+    """Tell whether DVC can read its rwlock: an object of objects; a pipe would keep it waiting."""
     try:
-        json.loads(path.read_bytes())
-    except ValueError:
+        value = json.loads(path.read_bytes()) if path.is_file() else None
+    except (ValueError, RecursionError):
         return False
-    return True
+    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
 
 
 def _broken(path: Path) -> bool:

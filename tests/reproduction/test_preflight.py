@@ -88,7 +88,7 @@ def test_a_conflict_is_the_users_to_solve(project):
     assert (project / "dvc.lock").read_text().endswith(text)
 
 
-@pytest.mark.parametrize("left", [b"", b'{"/a/path": {"wri', b"\x00" * 20])
+@pytest.mark.parametrize("left", [b"", b'{"/a/path": {"wri', b"\x00" * 20, b"[1]", b'{"a": 1}', b"[" * 20_000])
 def test_a_read_write_lock_that_a_kill_left_half_written_is_removed(tmp_path, left):
     path = tmp_path / ".dvc/tmp/rwlock"
     path.parent.mkdir(parents=True)
