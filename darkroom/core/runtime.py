@@ -1,4 +1,4 @@
-"""Where and how fast: everything that may differ between machines without changing what is computed.
+"""Runtime settings (DARKROOM_*): everything that may differ between machines without changing what is computed.
 
 Read from `DARKROOM_*` in the environment, in this module alone; nothing here is a param, and nothing depends on
 `metrics/run.json`, where each stage notes what it used.

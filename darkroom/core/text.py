@@ -1,4 +1,4 @@
-"""Write names that anyone may have chosen: on one line, without markup of their own, and short but distinct."""
+"""Show text from outside safely: on one line, without markup of its own, short but distinct."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""What the trained and the exported model say of the test set, and whether they say the same."""
+"""Compare the answers of the trained and of the exported model on the test set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an exported model costs here: latency at batch 1 and 32, and the peak memory of a process that runs it.
+"""Measure an exported model on this machine: latency at batch 1 and 32, and the peak memory of a process that runs it.
 
 Measured in a process of its own (`python -m darkroom.export.cost MODEL SIZE THREADS`, which prints JSON), because
 the memory of the stage that exports says nothing about the model's.

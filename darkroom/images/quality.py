@@ -1,4 +1,4 @@
-"""Find pictures that hardly show anything: blurred, dark, bright, near-blank, enlarged or odd-shaped ones.
+"""Find pictures of poor quality: blurred, dark, bright, near-blank, enlarged or odd-shaped ones.
 
 What is dark or blurred depends on the data set: scans of digits are black for the most part. So a picture counts as
 such only where it is beyond a fixed level and far from the data set's own middle.

@@ -1,4 +1,4 @@
-"""When a classifier should not answer: the confidence below which it is unsure, and the similarity below which it has
+"""Thresholds for not answering: the confidence below which it is unsure, and the similarity below which it has
 seen nothing like it. Both limits come from validation images; what they do is measured on test images.
 
 The curve of accuracy over the share answered: R. El-Yaniv and Y. Wiener, JMLR 11 (2010). Everything is sorting and

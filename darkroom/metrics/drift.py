@@ -1,4 +1,4 @@
-"""Has what comes in changed since the validation images? Tests that may be looked at as often as one likes.
+"""Test whether incoming images differ from the validation images, with false alarms bounded over repeated looks.
 
 Each test is about a share: of the pictures answered with a class, or with a value below (above) a quantile of the
 validation images. Two things are unknown. The true share lies in an interval that the validation images give, exactly:

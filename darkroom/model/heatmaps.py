@@ -1,4 +1,4 @@
-"""Where the model looks: a heat map of one picture for one class. Numpy alone, on the model's own outputs."""
+"""Heat maps of one picture for one class: which parts the answer depends on. Numpy alone, on the model's outputs."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""How unlike anything seen a picture is: the cosine of its features to the nearest training features.
+"""Novelty of a picture: the cosine of its features to the nearest training features.
 
 The deep nearest neighbours of Y. Sun, Y. Ming, X. Zhu and Y. Li (ICML 2022), against a bounded set of training images,
 the references, which travel inside the exported model. `similarity` and the nodes of darkroom/export/graph.py compute

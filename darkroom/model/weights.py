@@ -1,4 +1,4 @@
-"""Where a body's numbers come from: chance, a published file, another file, or an earlier run; checked before use."""
+"""The weights of a body: random, a published file, another file, or an earlier run; checked before use."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What more images would bring: a power law through a learning curve, with its uncertainty.
+"""Forecast accuracy with more images: a power law through a learning curve, with its uncertainty.
 
 The error of a classifier that learnt from m images is taken as c + a·m^(-b), b in 0.05..2, a and c not negative (C.
 Cortes et al., NIPS 6, 1993; J. Hestness et al., arXiv 1712.00409, 2017). Many curves are drawn: images are resampled,

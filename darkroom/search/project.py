@@ -1,4 +1,4 @@
-"""What decides a trial beside its own params: the project's other params, its code and its data, read through DVC."""
+"""What shapes the result of a trial beside its own params: other params, code and data, read through DVC."""
 
 import json
 from collections.abc import Mapping

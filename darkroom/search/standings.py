@@ -1,4 +1,4 @@
-"""How the bodies of a race stand: cross-validated accuracy and log loss, paired with the best, and what is advised."""
+"""The bodies of a race, ranked: cross-validated accuracy and log loss, paired with the best, and what is advised."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a service remembers of its answers for `darkroom drift`: counts and sketches, never a picture.
+"""Record counts and sketches of a service's answers for `darkroom drift`, never a picture.
 
 Of each picture a few numbers are taken (VALUES) and counted in BINS bins of 0..1. The counts are kept in blocks of
 equally many pictures in the order in which these came. Where there would be more than BLOCKS of them, neighbours are

@@ -1,4 +1,4 @@
-"""Files from elsewhere: resumed when broken off, tried again, verified, and never half-written.
+"""Download files: resumed when interrupted, retried, verified, and written atomically.
 
 A file is fetched into a `.part` beside which its validators (ETag, Last-Modified) are kept, so that the next attempt,
 or the next run, asks for the rest alone and gets it only if the file is still the same (Range with If-Range, RFC 9110).

@@ -1,4 +1,4 @@
-"""Text whose encoding nobody wrote down: tables from spreadsheets, and names in archives."""
+"""Guess the encoding of a text that does not declare one: tables from spreadsheets, and names in archives."""
 
 import codecs
 import re

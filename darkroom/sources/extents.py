@@ -1,4 +1,4 @@
-"""Where some bytes are: a file, a part of an archive, or memory. A worker process reads them by itself."""
+"""Extents: a file, a part of an archive, or bytes in memory. A worker process reads them by itself."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Where the labels are: class folders, file names or a table. `read_layout` finds out, or says why not."""
+"""Layouts: labels from class folders, file names or a table. `read_layout` finds the layout, or reports why not."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""What lies in a tree, said to the person who has to say what it means: kinds of files, and what some really are."""
+"""Describe the files of a tree in an error message: their kinds, and what some of them really are."""
 
 import errno
 import os

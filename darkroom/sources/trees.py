@@ -1,4 +1,4 @@
-"""A data set as it lies: a folder, a zip or a tar, listed and read in place, never extracted, never written.
+"""A data set in place: a folder, a zip or a tar, listed and read in place, never extracted, never written.
 
 Every tree answers with the same two things: the names in it, and where the bytes of a name are (an `Extent`), which a
 worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.

@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: one file, outside DVC's outputs, named by all that shapes the result.
+"""Checkpoints: an interrupted training resumes from a file outside DVC's outputs, named by all that shapes the result.
 
 A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced in one step, and one whose hash
 does not fit is never read, so a kill in the middle of writing costs the time since the last checkpoint and no more.

@@ -1,4 +1,4 @@
-"""What training learns from: the samples of train and val, and the batches of features or images a step reads."""
+"""The training data: the samples of train and val, and the batches of features or images that a step reads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What training makes smaller, and two ways of mixing samples before it."""
+"""The loss of each `loss` in params.yaml, and mixup and cutmix."""
 
 import math
 from collections.abc import Callable

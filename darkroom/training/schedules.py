@@ -1,4 +1,4 @@
-"""What changes over a training by rule: the factor of `lr`, and the decay of the running mean of the weights."""
+"""Schedules: the factor of `lr` at each step, and the decay of the running mean of the weights."""
 
 import math
 from collections.abc import Callable
