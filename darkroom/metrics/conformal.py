@@ -125,7 +125,7 @@ def share(name: str, mask: np.ndarray, group: np.ndarray | None = None) -> dict[
         sizes = np.bincount(group)
         rarer = mask if 2 * count < n else ~mask
         effect = intervals.design_effect(rarer, group)
-        z = intervals.student(max(1, intervals.draws_of(sizes) - 1))
+        z = intervals.student(max(1, intervals.freedom_of(sizes) - 1))
     low, high = intervals.share_interval(count / effect, n / effect, z)
     return {name: _rounded(count / n) if n else None, f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
 

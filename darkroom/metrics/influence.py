@@ -129,11 +129,14 @@ SCORES: dict[str, Callable[[Counts], Score]] = {
 }
 
 
-def influence(name: str, scorer: Scorer) -> Influence:
-    """Return the influence of each image of `scorer` on the score `name`, a key of SCORES."""
+def influence(name: str, scorer: Scorer, effect: float = 1.0) -> Influence:
+    """Return the influence of each image of `scorer` on the score `name`, a key of SCORES.
+
+    `effect`: how many images are worth one draw; a prior image stands for as many.
+    """
     hits, images, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(scorer.labels)))))
     present = np.flatnonzero(images)
-    each = PRIOR / 2 / len(present)  # prior images of a class that are right, and that are wrong
+    each = PRIOR * effect / 2 / len(present)  # prior images of a class that are right, and that are wrong
     found = SCORES[name](
         Counts(
             hits[present] + each, images[present] + 2 * each, answers[present] + (2 if len(present) > 1 else 1) * each

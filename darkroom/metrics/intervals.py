@@ -8,13 +8,13 @@ they are. None: each image is a draw of its own.
 """
 
 from collections.abc import Iterator
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from darkroom.core.exactmath import exp, log, total
-from darkroom.metrics.influence import Influence
+from darkroom.metrics.influence import PRIOR, Influence
 from darkroom.metrics.scores import CHUNK_CELLS
 
 Interval = tuple[float, float] | tuple[None, None]
@@ -84,11 +84,29 @@ def design_effect(values: np.ndarray, group: np.ndarray) -> float:
     return max(1.0, together / alone) if alone > 0 else as_one
 
 
+def erring_draws(wrong: np.ndarray, group: np.ndarray) -> float:
+    """Return how many draws the groups int64 (n,) with a `wrong` (n,) answer are worth, and PRIOR more.
+
+    Where a few groups hold all errors, how far a score may be from the truth is known from these few alone.
+    """
+    return PRIOR + freedom_of(np.bincount(group)[np.unique(group[wrong])])
+
+
 def draws_of(sizes: np.ndarray) -> float:
     """Return how many groups of equal size would say as much as groups of these `sizes` int64 (g,): n^2 / sum of
     squares. One that is half of all images leaves fewer than 4, however many there are."""
     images = int(sizes.sum())
     return images * images / max(1, int((sizes * sizes).sum()))
+
+
+def freedom_of(sizes: np.ndarray) -> float:
+    """Return the degrees of freedom, plus one, of a variance that groups of these `sizes` int64 (g,) tell.
+
+    The largest groups decide it: F. Satterthwaite, Biometrics Bulletin 2 (1946), for groups that err as one. Groups of
+    equal size count as many as there are.
+    """
+    squares = sizes.astype(np.float64) ** 2
+    return float(total(squares)) ** 2 / max(1.0, float(total(squares * squares)))
 
 
 def variances(rest: np.ndarray, group: np.ndarray) -> tuple[float, float]:
@@ -110,41 +128,54 @@ def variances(rest: np.ndarray, group: np.ndarray) -> tuple[float, float]:
 
 
 def score_interval(
-    score: float, found: Influence, group: np.ndarray | None = None, effect: float = 1.0, inflate: float = 1.0
+    score: float,
+    found: Influence,
+    group: np.ndarray | None = None,
+    effect: float = 1.0,
+    inflate: float = 1.0,
+    draws: float = inf,
 ) -> Interval:
     """Return the interval of a score of counts, up to 1, from the influence of each image.
 
-    The variance is at least `effect` times that of images alone; `inflate` corrects it for small classes.
+    The variance is at least `effect` times that of images alone; `inflate` corrects it for small classes. Groups tell
+    no more of it than `draws` do (`erring_draws`).
     """
     alone, together, z = float(total(found.images * found.images)) * effect, 0.0, Z
     if group is not None:
-        draws = draws_of(np.bincount(group))
-        if draws < FEWEST_DRAWS:
+        freedom = freedom_of(np.bincount(group))
+        if freedom < FEWEST_DRAWS:
             return None, None
-        together, z = variances(found.images, group)[1], student(draws - 1)
+        together, z = variances(found.images, group)[1], student(min(freedom, draws) - 1)
     elif len(found.images) < FEWEST:
         return None, None
     half = z * sqrt(max(alone, together) * inflate + found.prior * effect)
     return min(score, max(-1.0, found.value - half)), max(score, min(1.0, found.value + half))
 
 
-def mean_interval(values: np.ndarray, group: np.ndarray | None = None, skewed: bool = True) -> Interval:
+def mean_interval(
+    values: np.ndarray, group: np.ndarray | None = None, skewed: bool = True, draws: float = inf
+) -> Interval:
     """Return the interval of the mean of `values` (n,), such as losses, most of them small and some large.
 
     Student's t, with its skewness taken out by a monotone cubic (P. Hall, JRSS B 54, 1992) where they are `skewed`: the
-    differences of two classifiers' losses are not, and what is estimated of their skewness is chance.
+    differences of two classifiers' losses are not, and what is estimated of their skewness is chance. `draws` as in
+    `score_interval`.
     """
     mean = float(total(values)) / max(1, len(values))
-    rest, draws, fewest = values - mean, float(len(values)), FEWEST
-    square, cubes = float(total(rest * rest)) * draws / max(1.0, draws - 1), float(total(rest * rest * rest))
+    rest, freedom, fewest = values - mean, float(len(values)), FEWEST
+    square, cubes = float(total(rest * rest)) * freedom / max(1.0, freedom - 1), float(total(rest * rest * rest))
     if group is not None:
         # A few groups tell little of how their images vary together, but not less than if each were alone.
         sums = np.bincount(group, rest)
         square, cubes = max(square, variances(rest, group)[1]), max(cubes, float(total(sums * sums * sums)))
-        draws, fewest = draws_of(np.bincount(group)), FEWEST_DRAWS
-    if draws < fewest or not 0 < square < np.inf:
+        freedom, fewest = freedom_of(np.bincount(group)), FEWEST_DRAWS
+    if freedom < fewest or not 0 < square < np.inf:
         return None, None
-    spread, z, skewness = sqrt(square) / len(values), student(draws - 1), skewed * cubes / sqrt(square) ** 3
+    spread, z, skewness = (
+        sqrt(square) / len(values),
+        student(min(freedom, draws) - 1),
+        skewed * cubes / sqrt(square) ** 3,
+    )
     return mean - spread * _unskewed(z, skewness), mean - spread * _unskewed(-z, skewness)
 
 

@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from darkroom.metrics.intervals import FEWEST_DRAWS, LEVEL, draws_of, share_interval, variances
+from darkroom.metrics.intervals import FEWEST_DRAWS, LEVEL, freedom_of, share_interval, variances
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     seeds, n = values.shape
     by_seed, by_image = values.mean(axis=1), values.mean(axis=0)
     mean = float(by_seed.mean())
-    draws = n if group is None else draws_of(np.bincount(group))
+    draws = n if group is None else freedom_of(np.bincount(group))
     if seeds < 2 or draws < (2 if group is None else FEWEST_DRAWS):
         return OverSeeds(mean, None, None, by_seed, None, None)
     # One image more that differs: where none does, the recipes need not be the same (Agresti and Min, 2005).

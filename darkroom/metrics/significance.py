@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -18,7 +18,8 @@ from darkroom.metrics.intervals import (
     Interval,
     Z,
     design_effect,
-    draws_of,
+    erring_draws,
+    freedom_of,
     images_of_a_class,
     mean_interval,
     redrawn,
@@ -120,7 +121,7 @@ def clustered_interval(change: np.ndarray, group: np.ndarray) -> tuple[float, fl
     total = int(sizes.sum()) + 2
     centre = (fixed - broken) / total
     variance = max(0.0, fixed + broken + 1 - (fixed - broken) ** 2 / total)
-    wider = sqrt(design_effect(change, group)) * float(t.ppf(1 - ALPHA / 2, draws_of(sizes) - 1))
+    wider = sqrt(design_effect(change, group)) * float(t.ppf(1 - ALPHA / 2, freedom_of(sizes) - 1))
     half = wider * sqrt(variance) / total
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     if sign_flip_test(gains) > ALPHA:
@@ -195,10 +196,11 @@ def paired_intervals(
     n = len(old.labels)
     change = new.correct.astype(np.int64) - old.correct
     effect = 1.0 if group is None else design_effect(change, group)
-    draws = float(n) if group is None else draws_of(np.bincount(group))
+    draws = float(n) if group is None else freedom_of(np.bincount(group))
     support = np.bincount(old.labels, minlength=old.probabilities.shape[1])
     of_a_class = images_of_a_class(support[support > 0]) / effect
     few = draws < (FEWEST if group is None else FEWEST_DRAWS)
+    known = inf if group is None else erring_draws(~old.correct | ~new.correct, group)
     errors = min(_errors(scorer, group) for scorer in (old, new))
     drawn = _drawn_differences(old, new, names, seed, count, group) if not few and errors >= FEWEST_ERRORS else {}
     once = np.ones((1, n))
@@ -213,10 +215,10 @@ def paired_intervals(
         elif metric.interval is Way.COUNTS:
             moved = paired_influence(name, old, new)
             seen = float(new.plain(once)[name][0] - old.plain(once)[name][0])
-            found[name] = score_interval(seen, moved, group, effect, of_a_class / max(1.0, of_a_class - 1))
+            found[name] = score_interval(seen, moved, group, effect, of_a_class / max(1.0, of_a_class - 1), known)
         elif metric.interval is Way.MEAN and old.finite and new.finite:
             one, two = ((s.losses if name == "log_loss" else s.brier_terms) for s in (old, new))
-            found[name] = mean_interval(two - one, group, skewed=False)
+            found[name] = mean_interval(two - one, group, skewed=False, draws=known)
         elif name in drawn and np.isfinite(drawn[name]).all():
             seen, half = drawn[name][0], student(min(errors, draws) - 1) * float(drawn[name][1:].std(ddof=1))
             found[name] = (max(-1.0, seen - half), min(1.0, seen + half)) if half else (None, None)

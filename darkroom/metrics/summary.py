@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,21 @@ class Spread:
     """How far the scores of a test set may be from the truth: the 95 % interval of each.
 
     `effect`: how many times the variance of the accuracy is that of images that are draws of their own; 1 without
-    groups. `z`: the quantile that goes with so many groups.
+    groups. `z`: the quantile that goes with so many groups; `freedom`, `draws`: as intervals.freedom_of, erring_draws
+    have them.
     """
 
     def __init__(self, predictions: Predictions, seed: int, count: int) -> None:
         self.predictions, self.scorer, self.group = predictions, predictions.scorer, predictions.group
         self.seed, self.count = seed, count
         self.effect, self.z, self.groups = 1.0, intervals.Z, len(predictions)
+        self.freedom = self.draws = inf
         if self.group is not None:
             sizes = np.bincount(self.group)
             self.effect, self.groups = intervals.design_effect(~self.scorer.correct, self.group), len(sizes)
-            self.z = intervals.student(max(1, intervals.draws_of(sizes) - 1))
+            self.freedom = intervals.freedom_of(sizes)
+            self.z = intervals.student(max(1.0, self.freedom - 1))
+            self.draws = intervals.erring_draws(~self.scorer.correct, self.group)
 
     @cached_property
     def errors(self) -> int:
@@ -94,25 +99,25 @@ class Spread:
         n = len(self.predictions)
         if metric.interval is Interval.SHARE:
             return self.share(round(score * n), n)
-        if (metric.class_mean and self.of_a_class < intervals.FEWEST_OF_A_CLASS) or len(
-            np.unique(self.scorer.labels)
-        ) < 2:
+        few_groups = self.freedom < intervals.FEWEST_DRAWS
+        few_images = metric.class_mean and self.of_a_class < intervals.FEWEST_OF_A_CLASS
+        if few_groups or few_images or len(np.unique(self.scorer.labels)) < 2:
             return None, None
         if metric.interval is Interval.COUNTS:
-            found, inflate = influence(metric.key, self.scorer), self.inflate if metric.class_mean else 1.0
-            alone = 1.0 if self.group is None else self.effect
-            return intervals.score_interval(score, found, self.group, alone, inflate)
+            found = influence(metric.key, self.scorer, self.effect)
+            inflate = self.inflate if metric.class_mean else 1.0
+            return intervals.score_interval(score, found, self.group, self.effect, inflate, self.draws)
         if self.errors < (1 if self.group is None else intervals.FEWEST_GROUPS):  # what an error costs is unknown
             return None, None
         if metric.interval is Interval.AREA:
             if self.errors < intervals.FEWEST_ERRORS:
                 return None, None
             # The few errors decide an area near 1: they are the draws that its spread is estimated from.
-            z = intervals.student(self.errors - 1)
+            z = intervals.student(min(self.errors, self.draws) - 1)
             return intervals.area_interval(score, self._areas[metric.key], self.inflate, z)
         if metric.interval is Interval.MEAN:
             values = self.scorer.losses if metric.key == "log_loss" else self.scorer.brier_terms
-            return intervals.mean_interval(values, self.group)
+            return intervals.mean_interval(values, self.group, draws=self.draws)
         return intervals.calibration_interval(score, *self._calibration)
 
     def share(self, successes: float, trials: float) -> intervals.Interval:

@@ -147,10 +147,12 @@ def test_images_that_err_together_are_as_many_draws_as_groups():
 
 def test_groups_of_unequal_sizes_are_fewer_draws_than_there_are():
     """Counted as so many equal groups, the interval holds the mean in 93 of 100."""
-    sizes = (60 * 0.9 ** np.arange(40)).astype(int) + 1
-    group, rng, held = np.repeat(np.arange(40), sizes), np.random.default_rng(0), 0
+    steep = np.repeat(np.arange(60), (60 * 0.9 ** np.arange(60)).astype(int) + 1)
+    assert mean_interval(np.arange(len(steep)) % 7.0, steep) == (None, None)  # ten groups decide
+    sizes = (60 * 0.95 ** np.arange(60)).astype(int) + 1
+    group, rng, held = np.repeat(np.arange(60), sizes), np.random.default_rng(0), 0
     for _ in range(400):
-        values = rng.normal(size=40)[group] + rng.normal(size=len(group))
+        values = rng.normal(size=60)[group] + rng.normal(size=len(group))
         low, high = mean_interval(values, group)
         held += low <= 0 <= high
     assert 0.95 <= held / 400 <= 0.99
