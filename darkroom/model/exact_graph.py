@@ -28,9 +28,9 @@ BITS = 10  # of an activation where no weights say how many are worth while
 MAP_BITS, FEATURE_BITS = 14, 18
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
 # What may be computed of known floats: one IEEE operation for each number, or none. numpy's sums and powers differ.
-FIXED = ("Abs", "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Gather", "Identity", "Max",
-         "Min", "Mul", "Neg", "Reshape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze",
-         "Where")  # fmt: skip
+FIXED = ("Abs", "Add", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Floor",
+         "Gather", "Identity", "Max", "Min", "Mul", "Neg", "Reshape", "Slice", "Split", "Sqrt", "Squeeze", "Sub",
+         "Tile", "Transpose", "Unsqueeze", "Where")  # fmt: skip
 
 
 @dataclass(frozen=True)
