@@ -43,6 +43,7 @@ FAMILIES = {
     "vgg11_bn": (64, False),
     "vit_b_32": (64, False),
     "timm/resnet10t": (64, True),
+    "timm/tf_efficientnet_lite0": (64, True),
     "timm/vit_tiny_patch16_224": (64, False),
 }
 
