@@ -25,10 +25,9 @@ from darkroom.metrics.significance import (
 from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting.data_change import told
 from darkroom.reporting.looks import in_words
-from darkroom.reporting.pairing import Pairing, pair
+from darkroom.reporting.pairing import pair
 from darkroom.reporting.runs import Run
 
-RENAMED_SHOWN = 3  # classes that are called otherwise
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
 
@@ -177,7 +176,7 @@ def compare(
         rows=rows,
         classes=class_rows(one, two),
         flips=flips(one, two, locations),
-        tested=_tested(paired, old.name, new.name),
+        tested=paired.differences(old.name, new.name),
         data=told(old.reader, new.reader),
     )
 
@@ -258,28 +257,6 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, 
 def points(share: float) -> str:
     """Return a share in percentage points, signed, without the unit: 0.0123 -> "+1.23"."""
     return f"{100 * share:+.2f}".replace("-", "−")
-
-
-def _tested(paired: Pairing, old: str, new: str) -> str:
-    """Say what else the test sets differ in, and what corrected labels do to both runs; "" where they are the same."""
-    parts = [f"{was} is called {now} now" for was, now in paired.renamed.items()][:RENAMED_SHOWN]
-    if len(paired.renamed) > RENAMED_SHOWN:
-        parts.append(f"{len(paired.renamed) - RENAMED_SHOWN:,} more classes are called otherwise")
-    if paired.unknown:
-        parts.append(f"{paired.unknown:,} of these images {_is(paired.unknown)} of a class that {old} cannot answer")
-    if paired.only_old or paired.only_new:
-        parts.append(f"left out: {paired.only_old:,} test images of {old} alone, {paired.only_new:,} of {new} alone")
-    if paired.relabelled:
-        was, now = paired.accuracy_under_old_labels()
-        parts.append(
-            f"{paired.relabelled:,} of these images {'has' if paired.relabelled == 1 else 'have'} another label now; "
-            f"under the labels before, accuracy is {was:.4f} → {now:.4f}, and the verdict is under those of now"
-        )
-    return "; ".join(parts)
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _sentence(

@@ -15,6 +15,7 @@ import numpy as np
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.runs import CompareError, Run
 
+RENAMED_SHOWN = 3  # classes that are called otherwise
 ENOUGH = 0.8  # share of each run's test images that both must have, under the same label
 
 
@@ -39,6 +40,28 @@ class Pairing:
     def relabelled(self) -> int:
         """How many of the images have another label in the new run."""
         return int((self.old_labels != self.new.labels).sum())
+
+    def differences(self, old: str, new: str) -> str:
+        """Return what else the test sets of the runs `old` and `new` differ in, and what corrected labels do to both.
+
+        "" where they are the same.
+        """
+        parts = [f"{was} is called {now} now" for was, now in self.renamed.items()][:RENAMED_SHOWN]
+        if len(self.renamed) > RENAMED_SHOWN:
+            parts.append(f"{len(self.renamed) - RENAMED_SHOWN:,} more classes are called otherwise")
+        if self.unknown:
+            verb = "is" if self.unknown == 1 else "are"
+            parts.append(f"{self.unknown:,} of these images {verb} of a class that {old} cannot answer")
+        if self.only_old or self.only_new:
+            parts.append(f"left out: {self.only_old:,} test images of {old} alone, {self.only_new:,} of {new} alone")
+        if self.relabelled:
+            was, now = self.accuracy_under_old_labels()
+            verb = "has" if self.relabelled == 1 else "have"
+            parts.append(
+                f"{self.relabelled:,} of these images {verb} another label now; under the labels before, accuracy is "
+                f"{was:.4f} → {now:.4f}, and the verdict is under those of now"
+            )
+        return "; ".join(parts)
 
     def accuracy_under_old_labels(self) -> tuple[float, float]:
         """Return the accuracy of both runs under the labels that the old run was measured with."""
