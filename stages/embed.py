@@ -17,14 +17,12 @@ from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import SPLITS, Shards
-from darkroom.model import exact_body, freezing, onnx_export, tensors, weights
+from darkroom.model import freezing, tensors, weights
 from darkroom.model.backbones import BACKBONES, TIMM
-from darkroom.model.embedding import Copies, batch_size, calibration_pictures, embedded, engine_name
-from darkroom.model.exact import NotExact
+from darkroom.model.embedding import Copies, batch_size, embedded, engine_name
+from darkroom.model.exact_body import ARITHMETIC, calibration_pictures, frozen_graph
 from darkroom.model.runner import EXACT
 from darkroom.reporting.contact_sheet import draw_samples
-
-ARITHMETIC = ("auto", "exact", "float32")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
             "note: a frozen backbone with random weights (weights: none) knows nothing; set `weights` or `freeze: none`"
         )
     draw_samples(shards / "train", samples)
-    facts = write_body(body, resolved, frozen_graph(params, resolved, splits["train"]) if frozen else None)
+    graph = frozen_graph(params.arithmetic, resolved, calibration_pictures(splits["train"])) if frozen else None
+    facts = write_body(body, resolved, graph)
     name = f"{params.backbone} with {resolved.facts['parameters']:,} parameters"
     if not frozen:
         for split in SPLITS:
@@ -92,25 +91,6 @@ def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
     )
     freezing.check(resolved.body.net, params.freeze)
     return resolved
-
-
-def frozen_graph(params: EmbedParams, resolved: weights.Resolved, train: Shards) -> tuple[bytes, dict[str, Any]]:
-    """Return the frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
-
-    Raises DarkroomError where exact arithmetic is asked for and the body has no exact form.
-    """
-    size = resolved.facts["image_size"]
-    if params.arithmetic == "float32":
-        return onnx_export.export(resolved.body, size), {"kind": "float32"}
-    try:
-        made = exact_body.exact_body(resolved.body, calibration_pictures(train))
-    except NotExact as error:
-        if params.arithmetic == "exact":
-            raise DarkroomError(
-                f"arithmetic is exact, but {params.backbone} has no exact form: {error}; use auto or float32"
-            ) from error
-        return onnx_export.export(resolved.body, size), {"kind": "float32", "why": str(error)}
-    return made.model.SerializeToString(deterministic=True), made.facts()
 
 
 def write_body(folder: Path, resolved: weights.Resolved, frozen: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:

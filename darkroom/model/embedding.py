@@ -28,7 +28,6 @@ from darkroom.model.runner import ExactTorchBody, OnnxBody, TorchBody
 if TYPE_CHECKING:
     from torch import Tensor
 
-CALIBRATION_PIXELS = 16 * 224 * 224  # of the images that the ranges of an exact body are measured on
 GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their indices into the shards (b,)
 
@@ -81,12 +80,6 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
             return _on_gpu(computes, shards, size, copies)
         return (views(computes, batch, copies) for batch in runner.batches(shards, size))
     return _on_cluster(shards, size, body, copies, environment, environment.ray)
-
-
-def calibration_pictures(train: Shards) -> np.ndarray:
-    """Return training images, evenly spaced, on which the ranges of an exact body are measured: (n, S, S, 3) uint8."""
-    count = min(len(train), max(8, min(64, CALIBRATION_PIXELS // train.row_shape[0] ** 2)))
-    return train.rows(np.arange(count) * len(train) // count)
 
 
 def is_exact(body: Path) -> bool:

@@ -13,13 +13,18 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from darkroom.core.errors import DarkroomError
+from darkroom.images.shards import Shards
 from darkroom.model.exact import NotExact
 from darkroom.model.exact_graph import TRACED, ExactGraph, Pixels, Value
 from darkroom.model.exact_rules import PIXEL_RULES, READ_PIXELS, RULES
 from darkroom.model.exact_torch import plain_sums
 from darkroom.model.network import Body, pixels
 from darkroom.model.onnx_export import export
+from darkroom.model.weights import Resolved
 
+ARITHMETIC = ("auto", "exact", "float32")
+CALIBRATION_PIXELS = 16 * 224 * 224  # of the images that the ranges of an exact body are measured on
 COMPARED = 8  # calibration pictures whose features are compared with the float body's
 FARTHEST = 0.25  # that the exact ones may lie from them, relative; 0.02 to 0.1 is usual
 NOT_EXACT = ("Erf", "InstanceNormalization", "LayerNormalization", "Softmax")  # named before any work
@@ -42,6 +47,32 @@ class ExactBody:
         """Return what body.json says of it."""
         return {"kind": "exact", "unit": self.unit, "largest": self.largest,
                 "calibration_pictures": len(self.features), "sums": self.sums}  # fmt: skip
+
+
+def frozen_graph(arithmetic: str, resolved: Resolved, pictures: np.ndarray) -> tuple[bytes, dict[str, Any]]:
+    """Return the frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
+
+    `arithmetic`: one of ARITHMETIC; `pictures`: as `calibration_pictures` gives them. Raises DarkroomError where exact
+    arithmetic is asked for and the body has no exact form.
+    """
+    size = resolved.facts["image_size"]
+    if arithmetic == "float32":
+        return export(resolved.body, size), {"kind": "float32"}
+    try:
+        made = exact_body(resolved.body, pictures)
+    except NotExact as error:
+        if arithmetic == "exact":
+            raise DarkroomError(
+                f"arithmetic is exact, but {resolved.facts['backbone']} has no exact form: {error}; use auto or float32"
+            ) from error
+        return export(resolved.body, size), {"kind": "float32", "why": str(error)}
+    return made.model.SerializeToString(deterministic=True), made.facts()
+
+
+def calibration_pictures(train: Shards) -> np.ndarray:
+    """Return training images, evenly spaced, on which the ranges of an exact body are measured: (n, S, S, 3) uint8."""
+    count = min(len(train), max(8, min(64, CALIBRATION_PIXELS // train.row_shape[0] ** 2)))
+    return train.rows(np.arange(count) * len(train) // count)
 
 
 def exact_body(body: Body, pictures: np.ndarray) -> ExactBody:

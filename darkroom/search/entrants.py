@@ -19,9 +19,10 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import onnx_export, packaged, tensors, timm_models, weights
+from darkroom.model import packaged, tensors, timm_models, weights
 from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
+from darkroom.model.exact_body import calibration_pictures, frozen_graph
 from darkroom.model.runner import OnnxBody
 from darkroom.search.space import Strict, SweepError, reason
 from darkroom.sources.trees import Locations
@@ -95,12 +96,14 @@ def licence(chosen: Entry) -> str:
 
 @dataclass
 class Entrant:
-    """A body in a race. `parts`: its features of the images so far; `facts`: body.json; `embedded`, `seconds`: how
-    many images it has embedded, and in what time; `latency`: milliseconds for one image, as the export has it."""
+    """A body in a race. `arithmetic`: that of params.yaml; `parts`: its features of the images so far; `facts`:
+    body.json; `embedded`, `seconds`: how many images it has embedded, and in what time; `latency`: milliseconds for
+    one image, as the export has it."""
 
     entry: Entry
     licence: str
     framing: Framing
+    arithmetic: str
     folder: Path
     parts: list[Shards] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -142,11 +145,10 @@ class Entrant:
             self.entry.backbone, self.entry.weights, self.framing.size, seed, facts["mean"], facts["std"]
         )
         with files.fresh_folder(folder) as temporary:
-            exported = onnx_export.export(resolved.body, self.framing.size)
-            files.write_bytes(temporary / "body.onnx", exported)
+            graph, arithmetic = frozen_graph(self.arithmetic, resolved, calibration_pictures(shards))
+            files.write_bytes(temporary / "body.onnx", graph)
             tensors.save(temporary / "body.safetensors", resolved.body.arrays())
-            known = {"frozen": True, "arithmetic": {"kind": "float32"}}
-            files.write_json(temporary / "body.json", resolved.facts | known)
+            files.write_json(temporary / "body.json", resolved.facts | {"frozen": True, "arithmetic": arithmetic})
 
 
 def shards_of(

@@ -84,7 +84,7 @@ class Race:
         current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
         if current.weights != "none" and current not in entries:
             entries.append(current)
-        found = []
+        found, arithmetic = [], self.params["arithmetic"]
         for each in entries:
             try:
                 terms = licence(each)
@@ -96,8 +96,8 @@ class Race:
             except DarkroomError as error:
                 say(f"race: {each.name} is left out: {error}")
                 continue
-            state = files.digest([each.model_dump(), shape.facts(), self.recipe.seed])
-            found.append(Entrant(each, terms, shape, self.folder / "features" / state[:16]))
+            state = files.digest([each.model_dump(), shape.facts(), arithmetic, self.recipe.seed])
+            found.append(Entrant(each, terms, shape, arithmetic, self.folder / "features" / state[:16]))
         if len(found) < 2:
             raise DarkroomError(f"a race needs two bodies, {len(found)} can run here; name others in a race's file")
         return found

@@ -158,6 +158,8 @@ def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(proje
     test = {row["id"] for row in files.read_csv(project / "data/split.csv") if row["split"] == "test"}
     assert all(test.isdisjoint(each.ids) for each in [*standings, *begun.out])
     assert not (folder / "pictures").exists()
+    bodies = [files.read_json(path)["arithmetic"] for path in folder.rglob("body.json")]
+    assert {body["kind"] for body in bodies} == {"exact"}  # as `arithmetic: auto` is in the pipeline
     assert race.conclude(begun, standings, test=False) == 0
     said = capsys.readouterr()
     assert "lenet (none) is out after" in said.err
