@@ -9,7 +9,7 @@ from darkroom.metrics.intervals import Z, share_interval
 from darkroom.metrics.significance import holm
 
 FEWEST = 10  # images of a slice, below which it says next to nothing
-PARTS = 3  # that numbers are divided into
+PARTS = 4  # that numbers are divided into
 MOST = 100  # values of a column that are slices of their own: the most frequent ones
 
 

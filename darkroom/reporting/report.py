@@ -91,6 +91,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
     config = read_json(root / "models/export/config.json")
     drawn = _charts(root, predictions)
     drawn["map"], shown["map"] = _map(material) if material else ("", [])
+    slices, slice_notes = weak_spots.slices_of_test(material, root) if material else ([], [])
     spoilt = robustness.robustness(material) if robust and material else []
     drawn["robustness"] = charts.robustness(spoilt)
     return {
@@ -120,7 +121,8 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "metrics": registry.in_report(),
         "main": registry.at_top_of_report(),
         "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
-        "slices": weak_spots.slices_of_test(material) if material else [],
+        "slices": slices,
+        "slice_notes": slice_notes,
         "labels": weak_spots.doubtful_labels(material, root) if material else {"count": 0, "looked_at": 0},
         "spoilt": spoilt,
         "leaks": weak_spots.leaking_pictures(material) if material else [],

@@ -2,41 +2,140 @@
 pictures in other splits, and pictures that hardly show anything."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from darkroom.core import files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.params import read_yaml
 from darkroom.images.batches import balanced_places
+from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
 from darkroom.metrics.label_errors import out_of_fold
-from darkroom.metrics.slices import Slice, slices
+from darkroom.metrics.slices import FEWEST, MOST, Slice, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.leaks import Part, leaks
 from darkroom.reporting.pictures import data_uri, encoded
-from darkroom.reporting.runs import groups
+from darkroom.reporting.runs import INDEX, PARAMS, groups
+from darkroom.sources.columns import ABSENT
+from darkroom.sources.frames import TABLES
+from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.matching import FileFinder
+from darkroom.sources.parquet import holds_images
+from darkroom.sources.tables import find_tables
+from darkroom.sources.trees import ADDED, FACTS, MEMBER, address_of, is_card, open_tree
 
 LOOKED_AT = 5000  # pictures of a split, at most, evenly of each class
 SHOWN, LABELS_SHOWN, SIDE = 8, 24, 96  # pictures of a kind, those whose label looks wrong, and the side of each
 AT_ONCE = 256
 
 
-def slices_of_test(material: Material) -> list[Slice]:
-    """Return the slices by group, file type, size, shape and brightness, the surest to be worse first."""
+def slices_of_test(material: Material, root: Path) -> tuple[list[Slice], list[str]]:
+    """Return the slices by group, file type, size, shape, brightness and the columns of the source's table, the surest
+    to be worse first, and sentences about columns that are not among them."""
     own, samples = material.test.predictions, material.test.shards.samples()
     sides = _sides(samples)
-    texts = {
+    texts: dict[str, Sequence[str]] = {
         "group": own.groups or [""] * len(own),
         "file type": [Path(row["location"]).suffix.lower() for row in samples],
     }
     numbers = {"shorter side": _known(sides.min(axis=1)), "long over short side": _shape(sides)}
     if len(own) <= LOOKED_AT:
         numbers["brightness"] = measured(material.test.shards, np.arange(len(own))).brightness
+    notes = []
+    try:
+        columns = source_columns(root, [row["location"] for row in samples])
+    except (DarkroomError, OSError) as error:
+        columns = {}
+        notes.append(f"The columns of the source's table are not among them: {error}.")
+    measures, words, left_out = divisible(columns)
+    texts |= {f"column {name}": cells for name, cells in words.items()}
+    numbers |= {f"column {name}": values for name, values in measures.items()}
     spread = Spread(own, 0, 0)
-    return slices(own.scorer.correct, texts, numbers, spread.effect, spread.z)
+    found = slices(own.scorer.correct, texts, numbers, spread.effect, spread.z)
+    looked_at = {part.column for part in found}
+    left_out |= {
+        name: f"no part of {FEWEST} images beside others"
+        for name in (*measures, *words) if f"column {name}" not in looked_at
+    }  # fmt: skip
+    if left_out:
+        named = ", ".join(f"{name} ({why})" for name, why in left_out.items())
+        notes.append(f"Columns of the source's table that were left out: {named}.")
+    return found, notes
+
+
+def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns of the source's table but those of paths, labels and groups: a cell for each of `locations`,
+    "" for none.
+
+    Reads the user's own folder, archive or table again; {} where the labels did not come from a table. Raises
+    DarkroomError where a table cannot be read again, or does not name any of `locations`.
+    """
+    facts, params = root / "data/raw" / FACTS, read_yaml(root / PARAMS)
+    if not facts.exists() or files.read_json(facts).get("layout") != "csv":
+        return {}
+    source = root / str(params.get("source", ""))
+    if is_card(source) or address_of(str(params.get("source", ""))):
+        raise DarkroomError("those of a card or an object store are not read again")
+    if not source.exists():
+        raise DarkroomError(f"{source} does not exist any more")
+    options = LayoutOptions(**{item.name: params[item.name] for item in fields(LayoutOptions) if item.name in params})
+    holds = source.suffix.lower() == ".parquet" and holds_images(source)
+    is_table = source.is_file() and source.name.lower().endswith(TABLES) and not holds
+    tree = open_tree(source.parent if is_table else source)
+    prefix = "" if is_table or source.is_dir() else source.name + MEMBER
+    indexed = [row["location"] for row in files.read_csv(root / INDEX)]
+    images = [name.removeprefix(prefix) for name in indexed if not name.startswith(ADDED)]
+    tree.files[:] = [name for name in tree.files if not name.lower().endswith(SUFFIXES)
+                     and (name == source.name or not is_table)]  # fmt: skip
+    found: dict[str, dict[str, str]] = {}
+    for table in find_tables(tree, images, options, must=True).tables:
+        named = FileFinder(images, table.folder).find_all(table.frame[table.path].tolist())[0]
+        for column in table.columns:
+            if column not in (table.path, table.label, options.group_by, *table.one_hot):
+                cells = zip(named, table.frame[column].tolist(), strict=True)
+                found.setdefault(column, {}).update({prefix + name: cell for name, cell in cells if name})
+    if found and not any(location in cells for cells in found.values() for location in locations):
+        raise DarkroomError(f"{source} does not name any test image now")
+    return {column: [cells.get(location, "") for location in locations] for column, cells in found.items()}
+
+
+def divisible(
+    columns: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, np.ndarray], dict[str, Sequence[str]], dict[str, str]]:
+    """Return the columns of numbers, float64 (n,) with NaN for none, those of texts, and why the others are left out.
+
+    Numbers of few different values, or of which half are one value, are texts.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    texts: dict[str, Sequence[str]] = {}
+    left_out: dict[str, str] = {}
+    for name, cells in columns.items():
+        known = ["" if cell.lower() in ABSENT else cell for cell in cells]
+        different = len(set(known) - {""})
+        if different > FEWEST and (values := _numbers(known)) is not None:
+            numbers[name] = values
+        elif different > MOST:
+            left_out[name] = f"{different:,} different values"
+        else:
+            texts[name] = known
+    return numbers, texts, left_out
+
+
+def _numbers(cells: Sequence[str]) -> np.ndarray | None:
+    """Return cells as float64 (n,), NaN for ""; None where a cell is not a number, or quartiles do not divide them."""
+    try:
+        values = np.array([float(cell or "nan") for cell in cells])
+    except ValueError:
+        return None
+    known = values[np.isfinite(values)]
+    return values if len(known) and len(np.unique(np.quantile(known, [0, 0.25, 0.5, 0.75, 1]))) > 2 else None
 
 
 def doubtful_pictures(shards: Path) -> dict[str, Any]:
