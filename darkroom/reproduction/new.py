@@ -46,7 +46,9 @@ A change becomes a pull request with a verdict:
 git switch -c lower-lr
 dvc exp run -S lr=1e-3
 darkroom compare main                       # is the difference real, or noise?
-git commit -am "A lower learning rate" && git push -u origin lower-lr
+git commit -am "A lower learning rate"
+git remote add origin URL                   # once: an empty repository of yours
+git push -u origin main darkroom-upstream lower-lr
 ```
 
 `.github/workflows/report.yml` comments with the verdict, params, metrics and flipped answers; it needs the photos in
