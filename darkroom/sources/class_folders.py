@@ -124,8 +124,8 @@ def _same_names(images: list[str], reading: Reading) -> list[str]:
     every, common = set().union(*stems.values()), set.intersection(*stems.values())
     if len(common) < ALIKE * len(every):
         return []
-    numbers = {int(match[0]) if (match := LAST_NUMBER.search(stem)) else -1 for stem in every}
-    counted = min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(numbers) - 1
+    numbers = {int(match[0]) for stem in every if (match := LAST_NUMBER.search(stem))}
+    counted = bool(numbers) and min(numbers) <= 1 and max(numbers) < 2 * len(numbers)  # some may have been removed
     return [] if counted else sorted(stems)
 
 

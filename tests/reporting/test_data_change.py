@@ -47,9 +47,11 @@ def test_a_class_that_only_one_run_knows_has_no_probability_in_the_other():
     found = compare(made("main", "aaaaabbbbb", "aaaaabbbbb"), new, {})
     assert (found.fixed, found.broken) == (1, 0)
     assert [row.name for row in found.classes] == ["cicada"]
+    paired = pair(made("main", "aaaaabbbbb", "aaaaabbbbb"), new)
+    assert paired.old.classes == ["ant", "bee", "cicada"]
+    assert paired.old.probabilities[:, 2].tolist() == [0.0] * 10
     back = pair(new, made("main", "aaaaabbbbb", "aaaaabbbbb"))
-    assert back.new.classes == ["ant", "bee", "cicada"]
-    assert back.new.probabilities[:, 2].tolist() == [0.0] * 10
+    assert (back.renamed, back.new.classes) == ({"cicada": "bee"}, ["ant", "bee"])
 
 
 @pytest.mark.parametrize(

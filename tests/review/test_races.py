@@ -63,6 +63,23 @@ def held(page, pattern: str):
     waiting.let_go()
 
 
+def test_a_list_that_is_opened_while_a_class_is_renamed_stays_open(run, page):
+    page.locator("#classes button").nth(0).click()
+    page.locator("#rename").click()
+    page.keyboard.type("renamed")
+    with held(page, "**/rename") as sent:
+        press(page, "Enter")
+        sent.wait()
+        other = page.locator("#classes button").nth(1)
+        name = other.locator("span").first.inner_text()
+        other.click()
+        page.wait_for_timeout(50)
+    page.get_by_text("is renamed now").wait_for()
+    page.locator("#title", has_text=name).wait_for()
+    page.wait_for_timeout(500)
+    assert page.locator("#title").inner_text() == name
+
+
 def test_a_number_is_no_label_before_the_labels_of_the_picture_are_there(run, page):
     with held(page, "**/sample?*"):
         press(page, "ArrowRight")

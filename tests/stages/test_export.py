@@ -403,7 +403,7 @@ def test_a_frozen_export_needs_no_torch(root):
 def test_the_closing_line_and_run_json_tell_what_it_cost(root):
     done = as_a_process(root, "-m", "stages.export", *ARGUMENTS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("export: one ONNX file (")
+    assert done.stdout.splitlines()[-1].startswith("export: one ONNX file (")
     noted = json.loads((root / "metrics/run.json").read_text())["stages"]["export"]
     assert set(noted["latency_ms"]) == {"1", "32"}
     assert noted["model_peak_memory_mb"] > 0

@@ -282,10 +282,12 @@ async function rename(label, becomes) {
   const note = $("note").value.trim();
   $("note").value = "";
   const sent = remember(post("rename", { label, becomes, note }));
+  const shown = asked;
   try {
     const { count, label: now } = took(await sent);
     say(`${brief(label)} is ${brief(now)} now: ${counted(count, "picture")}. Z undoes.`);
     await look();
+    if (shown !== asked) return; // another list has been opened meanwhile
     await go(`class:${now}`);
     focusTile();
   } catch (error) {
