@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.core import files, runtime
+from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load, param
 from darkroom.core.progress import progress, say
@@ -17,10 +17,10 @@ from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import SPLITS, Shards
-from darkroom.model import freezing, tensors, weights
+from darkroom.model import freezing, weights
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.embedding import Copies, batch_size, embedded, engine_name
-from darkroom.model.exact_body import ARITHMETIC, calibration_pictures, frozen_graph
+from darkroom.model.exact_body import ARITHMETIC, calibration_pictures, frozen_graph, write_body
 from darkroom.model.runner import EXACT
 from darkroom.reporting.contact_sheet import draw_samples
 
@@ -91,24 +91,6 @@ def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
     )
     freezing.check(resolved.body.net, params.freeze)
     return resolved
-
-
-def write_body(folder: Path, resolved: weights.Resolved, frozen: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:
-    """Write models/body whole: body.json, body.safetensors, body.onnx when frozen, and the head that came with it.
-
-    Returns the facts in body.json. `frozen`: as `frozen_graph` gives it; None for a body that is to be trained.
-    """
-    facts = resolved.facts | {"frozen": frozen is not None}
-    with files.fresh_folder(folder) as temporary:
-        if frozen:
-            facts |= {"arithmetic": frozen[1]}
-            files.write_bytes(temporary / "body.onnx", frozen[0])
-        files.write_json(temporary / "body.json", facts)
-        tensors.save(temporary / "body.safetensors", resolved.body.arrays())
-        if resolved.earlier is not None:
-            known = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
-            tensors.save(temporary / "head.safetensors", resolved.earlier.head, known)
-    return facts
 
 
 def write_features(

@@ -6,6 +6,7 @@ that no partial sum can round (darkroom.model.exact). What comes between are sin
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images.shards import Shards
+from darkroom.model import tensors
 from darkroom.model.exact import NotExact
 from darkroom.model.exact_graph import TRACED, ExactGraph, Pixels, Value
 from darkroom.model.exact_rules import PIXEL_RULES, READ_PIXELS, RULES
@@ -67,6 +70,24 @@ def frozen_graph(arithmetic: str, resolved: Resolved, pictures: np.ndarray) -> t
             ) from error
         return export(resolved.body, size), {"kind": "float32", "why": str(error)}
     return made.model.SerializeToString(deterministic=True), made.facts()
+
+
+def write_body(folder: Path, resolved: Resolved, frozen: tuple[bytes, dict[str, Any]] | None) -> dict[str, Any]:
+    """Write a body whole: body.json, body.safetensors, body.onnx when frozen, and the head that came with it.
+
+    Returns the facts in body.json. `frozen`: as `frozen_graph` gives it; None for a body that is to be trained.
+    """
+    facts = resolved.facts | {"frozen": frozen is not None}
+    with files.fresh_folder(folder) as temporary:
+        if frozen:
+            facts |= {"arithmetic": frozen[1]}
+            files.write_bytes(temporary / "body.onnx", frozen[0])
+        files.write_json(temporary / "body.json", facts)
+        tensors.save(temporary / "body.safetensors", resolved.body.arrays())
+        if resolved.earlier is not None:
+            known = {"classes": resolved.earlier.classes, "head": resolved.earlier.facts["head"]}
+            tensors.save(temporary / "head.safetensors", resolved.earlier.head, known)
+    return facts
 
 
 def calibration_pictures(train: Shards) -> np.ndarray:

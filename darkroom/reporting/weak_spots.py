@@ -25,10 +25,9 @@ from darkroom.reporting.leaks import Part, leaks
 from darkroom.reporting.pictures import data_uri, encoded
 from darkroom.reporting.runs import INDEX, PARAMS, groups
 from darkroom.sources.columns import ABSENT
-from darkroom.sources.frames import TABLES
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.matching import FileFinder
-from darkroom.sources.parquet import holds_images
+from darkroom.sources.open import is_table
 from darkroom.sources.tables import find_tables
 from darkroom.sources.trees import ADDED, FACTS, MEMBER, address_of, is_card, open_tree
 
@@ -87,14 +86,13 @@ def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]
     if not source.exists():
         raise DarkroomError(f"{source} does not exist any more")
     options = LayoutOptions(**{item.name: params[item.name] for item in fields(LayoutOptions) if item.name in params})
-    holds = source.suffix.lower() == ".parquet" and holds_images(source)
-    is_table = source.is_file() and source.name.lower().endswith(TABLES) and not holds
-    tree = open_tree(source.parent if is_table else source)
-    prefix = "" if is_table or source.is_dir() else source.name + MEMBER
+    alone = is_table(source)
+    tree = open_tree(source.parent if alone else source)
+    prefix = "" if alone or source.is_dir() else source.name + MEMBER
     indexed = [row["location"] for row in files.read_csv(root / INDEX)]
     images = [name.removeprefix(prefix) for name in indexed if not name.startswith(ADDED)]
     tree.files[:] = [name for name in tree.files if not name.lower().endswith(SUFFIXES)
-                     and (name == source.name or not is_table)]  # fmt: skip
+                     and (name == source.name or not alone)]  # fmt: skip
     found: dict[str, dict[str, str]] = {}
     for table in find_tables(tree, images, options, must=True).tables:
         named = FileFinder(images, table.folder).find_all(table.frame[table.path].tolist())[0]
@@ -205,7 +203,7 @@ def better_than_chance(labels: np.ndarray, answers: np.ndarray, known: np.ndarra
     """Tell whether answers int64 (n,) agree with the labels surely more often than the shares of both make them.
 
     `known` bool (n,): those that there are. Of few images, or of features that say nothing, the disagreements are the
-    classifiers' and not the labels' errors. Chance is that of Cohen's kappa; surely is by Wilson's 95 % interval.
+    classifiers' and not the labels' errors. Chance is that of Cohen's kappa; surely is by the 95 % interval of a share.
     """
     count = int(known.sum())
     if not count:

@@ -43,7 +43,7 @@ def propose(cache: Cache, known: set[str], count: int, seed: int) -> tuple[list[
     """
     saved = SavedClassifier.load(cache.root / "models/classifier")
     parts = cache.features()
-    values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts])
+    values = cache.values()
     rows = np.array([at for at, photo in enumerate(cache.photos) if photo.sha256 not in known], np.int64)
     if not len(rows):
         raise DarkroomError(f"every photo of {cache.source} has a label already, or was decided about")

@@ -38,9 +38,8 @@ class Proposals:
         self.log = DecisionLog(root / table, root / LOCK)
         self.originals = Originals(root, str(source))
         saved = SavedClassifier.load(root / "models/classifier")
-        features = [part.rows(np.arange(len(part)))[:, 0] for part in self.cache.features()]
         self.classes = saved.classes
-        self._values = np.concatenate(features)[self._at] if self.names else np.empty((0, 1))
+        self._values = self.cache.values()[self._at] if self.names else np.empty((0, 1))
         self.probabilities = saved.probabilities(self._values) if self.names else np.empty((0, len(self.classes)))
 
     def facts(self) -> dict[str, Any]:

@@ -111,6 +111,10 @@ class Cache:
         """Return the features of all photos, part by part, in order."""
         return [Shards(part / "features") for part in self.parts]
 
+    def values(self) -> np.ndarray:
+        """Return the features of all photos, in order: (n, D) float32."""
+        return np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in self.features()])
+
     def pixels(self, at: int) -> np.ndarray:
         """Return the pixels (S, S, 3) uint8 of photo number `at`."""
         for part in self.parts:

@@ -19,10 +19,10 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import packaged, tensors, timm_models, weights
+from darkroom.model import packaged, timm_models, weights
 from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
-from darkroom.model.exact_body import calibration_pictures, frozen_graph
+from darkroom.model.exact_body import calibration_pictures, frozen_graph, write_body
 from darkroom.model.runner import OnnxBody
 from darkroom.search.space import Strict, SweepError, reason
 from darkroom.sources.trees import Locations
@@ -144,11 +144,7 @@ class Entrant:
         resolved = weights.resolve(
             self.entry.backbone, self.entry.weights, self.framing.size, seed, facts["mean"], facts["std"]
         )
-        with files.fresh_folder(folder) as temporary:
-            graph, arithmetic = frozen_graph(self.arithmetic, resolved, calibration_pictures(shards))
-            files.write_bytes(temporary / "body.onnx", graph)
-            tensors.save(temporary / "body.safetensors", resolved.body.arrays())
-            files.write_json(temporary / "body.json", resolved.facts | {"frozen": True, "arithmetic": arithmetic})
+        write_body(folder, resolved, frozen_graph(self.arithmetic, resolved, calibration_pictures(shards)))
 
 
 def shards_of(

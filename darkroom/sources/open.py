@@ -76,15 +76,17 @@ def _open_files(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
     if address := address_of(source):
         samples, layout, notes = _copied_from(address, raw, options, locations)
         return Opened(samples, locations, layout, notes)
-    if source.name.lower().endswith(TABLES) and source.is_file() and not _holds_images(source):
+    if is_table(source):
         found = _read_table(source, replace(options, layout="csv"))
         return Opened(found.samples, locations, found.layout, found.notes)
     found = _read_tree(source, raw, options, locations, "" if source.is_dir() else source.name + MEMBER)
     return Opened(found.samples, locations, found.layout, found.notes)
 
 
-def _holds_images(source: Path) -> bool:
-    return source.suffix.lower() == ".parquet" and holds_images(source)
+def is_table(source: Path) -> bool:
+    """Tell whether `source` is a table that names files, and not a Parquet file that holds them."""
+    holds = source.suffix.lower() == ".parquet" and holds_images(source)
+    return source.name.lower().endswith(TABLES) and source.is_file() and not holds
 
 
 def _read_tree(path: Path, raw: Path, options: LayoutOptions, locations: Locations, prefix: str) -> Labelled:
