@@ -188,14 +188,18 @@ def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) ->
     """
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    ordered = weights[:, order]
-    seen = np.cumsum(ordered, axis=1)[:, ends]
-    hits = np.cumsum(ordered * positive[order], axis=1)[:, ends]
-    start = np.zeros((len(weights), 1))
-    gained = np.diff(hits, axis=1, prepend=start)
-    misses = np.diff(seen - hits, axis=1, prepend=start)
-    positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]
-    area = _divide((misses * (hits - gained / 2)).sum(axis=1), positives * negatives)
+    chosen = positive[order]
+    found = np.unique(np.searchsorted(ends, np.flatnonzero(chosen)))  # the other distinct scores add to neither sum
+    above = np.cumsum(weights[:, order], axis=1)
+    seen = above[:, ends[found]]
+    before = np.where(found > 0, above[:, ends[found - 1]], 0.0)
+    hits = np.cumsum(weights[:, order[chosen]], axis=1)[:, np.cumsum(chosen)[ends[found]] - 1]
+    gained = np.diff(hits, axis=1, prepend=np.zeros((len(weights), 1)))
+    positives = hits[:, -1] if len(found) else np.zeros(len(weights))
+    negatives = above[:, -1] - positives
+    misses = seen - before - gained
+    below = negatives[:, None] - (seen - hits) + misses / 2
+    area = _divide((gained * below).sum(axis=1), positives * negatives)
     steps = gained * np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
     precision = _divide(steps.sum(axis=1), np.where(negatives > 0, positives, 0))
     return area, precision
