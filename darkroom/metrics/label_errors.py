@@ -16,6 +16,8 @@ from darkroom.core import exactmath
 from darkroom.core.errors import DarkroomError
 from darkroom.core.files import blocks
 from darkroom.images.shards import SPLITS, open_split
+from darkroom.metrics.intervals import share_interval
+from darkroom.metrics.scores import most_probable
 
 FALSE = 0.5  # share of the list that may be errors of the model: each entry is more likely the label's than not
 GRAIN = 1e9  # probabilities are summed in such parts
@@ -61,8 +63,11 @@ def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     images with p(label) <= t that are answered as another class is, with right labels, the sum of all p(j) <= t of
     classes that are not the answer. What is found beyond it is due to the labels. The list ends at the largest t where
     the expected number is at most FALSE of the number found, as Benjamini and Hochberg's (1995) does with p-values.
+    None where the answers are not `better_than_chance`.
     """
     found = label_errors(labels, probabilities)
+    if not better_than_chance(labels, probabilities):
+        return found[:0]
     levels = np.unique(probabilities[found, labels[found]])
     if not len(levels):
         return found
@@ -81,6 +86,23 @@ def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     enough = np.flatnonzero(np.cumsum(expected) <= FALSE * GRAIN * np.cumsum(observed))
     most = levels[enough[-1]] if len(enough) else -1.0
     return found[probabilities[found, labels[found]] <= most]
+
+
+def better_than_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
+    """Tell whether the answers agree with the labels surely more often than the shares of both make them.
+
+    `labels` int64 (n,), `probabilities` (n, K), rows of NaN for images without an answer. Of few images, or of features
+    that say nothing, the disagreements are the model's and not the labels' errors. Chance is that of Cohen's kappa;
+    surely is by the 95 % interval of a share.
+    """
+    answers = most_probable(probabilities)
+    labels, answers = labels[answers >= 0], answers[answers >= 0]
+    count, classes = len(labels), probabilities.shape[1]
+    if not count:
+        return False
+    shares = np.bincount(labels, minlength=classes) @ np.bincount(answers, minlength=classes)
+    low, _ = share_interval(int((labels == answers).sum()), count)
+    return low is not None and low > float(shares) / count**2
 
 
 @dataclass(frozen=True)

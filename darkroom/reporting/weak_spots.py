@@ -16,8 +16,7 @@ from darkroom.images.batches import balanced_places
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
-from darkroom.metrics.intervals import share_interval
-from darkroom.metrics.label_errors import out_of_fold
+from darkroom.metrics.label_errors import better_than_chance, out_of_fold
 from darkroom.metrics.slices import FEWEST, MOST, Slice, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
@@ -181,7 +180,7 @@ def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
         return {"looked_at": 0, "count": 0, "split": "", "pictures": []}
     shards = material.answerer.shards
     found = out_of_fold(shards, material.answerer.cached, groups(root))
-    if not better_than_chance(found.labels, found.proposed, np.isfinite(found.probabilities).all(axis=1)):
+    if not better_than_chance(found.labels, found.probabilities):
         return {"looked_at": len(found.ids), "count": 0, "split": "", "pictures": [], "chance": True}
     parts = {split: open_split(shards, split) for split in SPLITS}
     samples = {split: images.samples() for split, images in parts.items()}
@@ -197,23 +196,6 @@ def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
         "looked_at": len(found.ids), "count": len(found.suspects), "pictures": shown,
         "split": ", ".join(f"{counts[split]:,} of {split}" for split in SPLITS if counts[split]),
     }  # fmt: skip
-
-
-def better_than_chance(labels: np.ndarray, answers: np.ndarray, known: np.ndarray) -> bool:
-    """Tell whether answers int64 (n,) agree with the labels surely more often than the shares of both make them.
-
-    `known` bool (n,): those that there are. Of few images, or of features that say nothing, the disagreements are the
-    classifiers' and not the labels' errors. Chance is that of Cohen's kappa; surely is by the 95 % interval of a share.
-    """
-    count = int(known.sum())
-    if not count:
-        return False
-    labels, answers = labels[known], answers[known]
-    classes = int(max(labels.max(), answers.max())) + 1
-    shares = np.bincount(labels, minlength=classes) @ np.bincount(answers, minlength=classes)
-    chance = float(shares) / count**2
-    low, _ = share_interval(int((labels == answers).sum()), count)
-    return low is not None and low > chance
 
 
 def leaking_pictures(material: Material) -> list[tuple[str, str, str, str, str]]:

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from darkroom.metrics.label_errors import label_errors, likely_label_errors
+from darkroom.metrics.label_errors import better_than_chance, label_errors, likely_label_errors
 
 
 def spoiled_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,3 +77,20 @@ def test_the_wrong_labels_that_a_good_model_finds_stay_likely():
 def test_nothing_is_likely_without_probabilities():
     nothing = np.full((3, 2), np.nan)
     assert likely_label_errors(np.array([0, 1, 0]), nothing).tolist() == []
+
+
+def test_better_than_chance_is_surely_more_than_the_shares_of_classes_make():
+    rare, sure = np.repeat([0, 1], [190, 10]), np.eye(10)
+    assert better_than_chance(rare, sure[np.where(np.arange(200) >= 194, 1, 0)])
+    assert not better_than_chance(rare, sure[np.zeros(200, int)])
+    assert not better_than_chance(rare, np.full((200, 10), np.nan))
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 2)
+    assert sum(better_than_chance(labels, sure[rng.integers(0, 10, 20)]) for _ in range(200)) <= 12
+
+
+def test_no_label_is_likely_wrong_to_a_model_that_answers_by_chance():
+    rng = np.random.default_rng(0)
+    labels, shares = rng.integers(0, 10, 60), rng.dirichlet(np.full(10, 0.05), 60)
+    assert len(label_errors(labels, shares)) > 10
+    assert likely_label_errors(labels, shares).tolist() == []

@@ -296,15 +296,3 @@ def test_labels_are_not_checked_by_classifiers_that_answer_by_chance(tmp_path, m
     page = report.page(tmp_path)
     assert "Labels were not checked: with so few pictures" in page
     assert "Labels that look wrong" not in page
-
-
-def test_better_than_chance_is_surely_more_than_the_shares_of_classes_make():
-    rare = np.repeat([0, 1], [190, 10])
-    every = np.ones(200, bool)
-    assert weak_spots.better_than_chance(rare, np.where(np.arange(200) >= 194, 1, 0), every)
-    assert not weak_spots.better_than_chance(rare, np.zeros(200, int), every)
-    assert not weak_spots.better_than_chance(rare, rare, np.zeros(200, bool))
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(10), 2)
-    alarms = [weak_spots.better_than_chance(labels, rng.integers(0, 10, 20), np.ones(20, bool)) for _ in range(200)]
-    assert sum(alarms) <= 12
