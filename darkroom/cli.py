@@ -1,7 +1,7 @@
-"""The `darkroom` command: its subcommands (darkroom/core/commands.py) are imported only when they are called.
+"""The `darkroom` command, which imports a subcommand (darkroom/core/commands.py) only when it is called.
 
-A subcommand is a module with `main(arguments: list[str]) -> int`, which parses its own arguments (an ArgumentParser
-with `prog="darkroom NAME"`) and returns the exit status; what a user can cause it raises as a DarkroomError.
+A subcommand is a module with `main(arguments: list[str]) -> int`: it parses its own arguments (an ArgumentParser with
+`prog="darkroom NAME"`), returns the exit status, and raises a DarkroomError for what a user can cause.
 """
 
 import argparse
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `darkroom NAME …`; the exit status: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    """Run `darkroom NAME …`; return the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     parsed = _parser().parse_args(arguments)
     module, _ = COMMANDS[parsed.command]
     try:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has gone: nothing is wrong, and Python must not try to flush to it again.
+        # The reader (head, less) has closed the pipe: not an error, but Python must not flush to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

@@ -1,7 +1,7 @@
-"""An actor on the driver's machine, from which the processes of a cluster read data and to which they report.
+"""An actor on the driver's machine, from which the training processes of a cluster read data and to which they report.
 
-They copy shards from it where they do not see the same folder, and the first of them keeps its checkpoints there. So
-nodes need no shared folder, and a lost node takes no checkpoint with it.
+A node without the driver's folders copies shards from the actor, and the first process keeps its checkpoints there. So
+nodes need no shared folder, and no checkpoint is lost with a node.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from typing import Any
 from darkroom.core import files
 
 BLOCK = 1 << 26  # bytes of a shard that travel at once
-FOLLOW_SECONDS = 2.0  # between two looks at the progress of the training
+FOLLOW_SECONDS = 2.0  # between two questions about the progress of the training
 Paths = tuple[Path, Path, Path]  # shards, features, body
 
 
 class DriverActor:
-    """Serve the files below `folders`, keep checkpoints in `checkpoints`, and hold the rows and the result."""
+    """Serve the files below `folders`, keep checkpoints in `checkpoints`, and hold the history and the result."""
 
     def __init__(self, folders: list[str], checkpoints: str) -> None:
         self.folders, self.checkpoints = [Path(folder) for folder in folders], Path(checkpoints)
@@ -34,7 +34,7 @@ class DriverActor:
         return _listing(self._known(folder))
 
     def identity(self, folder: str) -> str:
-        """Return the digest of a folder's content: see `_identity`."""
+        """Return the digest of a folder's content, as `_identity`."""
         return _identity(self._known(folder))
 
     def read(self, folder: str, name: str, start: int) -> bytes:
@@ -53,7 +53,7 @@ class DriverActor:
         return path.read_bytes() if path.exists() else None
 
     def report(self, rows: list[Any]) -> None:
-        """Replace the history by `rows`, one an epoch."""
+        """Replace the history by `rows`, one per epoch."""
         self.rows = rows
 
     def reported(self) -> list[Any]:
@@ -86,8 +86,8 @@ def start(ray: Any, paths: Paths, checkpoints: Path) -> Any:
 def on_this_node(driver: Any, paths: Paths) -> Paths:
     """Return where this process reads the shards, features and body that lie at `paths` on the driver's machine.
 
-    The same paths where this node sees the same content there, else a copy on this node, made once for each content:
-    every trial of a sweep has a folder of its own.
+    These are the same paths where they hold the same content on this node, otherwise copies on this node. A copy is
+    named by its content, so that the trials of a sweep, each in its own folder, share it.
     """
     shards, features, body = paths
     (body_here,) = _here(driver, [body])
@@ -99,7 +99,7 @@ def _splits(parent: Path) -> list[Path]:
 
 
 def _here(driver: Any, folders: list[Path]) -> list[Path]:
-    """Return `folders`, or copies of them that lie beside each other."""
+    """Return `folders`, or copies of them in one folder."""
     import ray
 
     wanted = [ray.get(driver.identity.remote(str(folder))) for folder in folders]
@@ -134,7 +134,7 @@ def _listing(folder: Path) -> dict[str, int]:
 
 
 def _identity(folder: Path) -> str:
-    """Digest a folder's names, sizes and files; of shards only the sizes, because index.json holds their digests."""
+    """Digest a folder's names, sizes and contents; shards are not read, because index.json holds their digests."""
     if not folder.is_dir():
         return ""
     listing = _listing(folder)

@@ -1,8 +1,8 @@
-"""A Ray cluster: how to reach it, and a function over many chunks of work on its nodes.
+"""Connect to a Ray cluster, and map a function over many chunks of work on its nodes.
 
-The driver, which is the stage's own process, alone reads the data and alone writes outputs; chunks travel to the nodes
-and results travel back. So nodes need Python, this project's packages and no shared folder. Ray itself sends them the
-code of `darkroom`. What a node loses, another node does again.
+Only the driver, which is the stage's own process, reads the data and writes outputs; chunks travel to the nodes, and
+results travel back. So nodes need Python and this project's packages, but no shared folder. Ray itself sends them the
+code of `darkroom`. Work lost with a node is done again on another.
 """
 
 import logging
@@ -19,9 +19,9 @@ from darkroom.core.runtime import Runtime
 
 C = TypeVar("C")
 R = TypeVar("R")
-LOCAL = "local"  # start a cluster of this machine alone, for this stage
-AHEAD = 2  # chunks that wait for each process that computes
-RETRIES = 2  # times that a chunk whose process or node was lost is tried again
+LOCAL = "local"  # start a cluster on this machine alone, for this stage
+AHEAD = 2  # chunks queued for each process
+RETRIES = 2  # of a chunk whose process or node was lost
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Lost:
 def connect(address: str) -> Any:
     """Return the ray module, connected to the cluster at `address` (auto, host:port, or local). Raises DarkroomError.
 
-    A cluster that is started here has no dashboard, sends no usage reports, and talks to nobody without a token that
-    lives as long as it does: Ray listens on every interface.
+    A cluster started here has no dashboard, sends no usage reports, and requires a secret token of its own, because Ray
+    listens on every interface.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    # Otherwise every process that asks for no GPU is told that there is none.
+    # Otherwise Ray hides the GPUs from every process that asks for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address == LOCAL:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -48,7 +48,7 @@ def connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise DarkroomError(
-            f"DARKROOM_RAY={address} is set, and Ray is not installed; "
+            f"DARKROOM_RAY={address} is set, but Ray is not installed; "
             "run `.venv/bin/pip install -e '.[ray]'`, or unset it"
         ) from error
     if ray.is_initialized():
@@ -56,7 +56,7 @@ def connect(address: str) -> Any:
     own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == LOCAL else {}
     code = {"py_modules": [str(Path(__file__).parent)], "excludes": ["**/__pycache__"]}
     try:
-        _knock(address)
+        _check_address(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=code, **own)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -67,12 +67,12 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
-    """Raise OSError or ValueError at once where nobody listens at host:port: Ray would try for six minutes."""
+def _check_address(address: str) -> None:
+    """Raise OSError or ValueError at once where nothing listens at host:port: Ray would try for six minutes."""
     if address in ("auto", LOCAL):
         return
     if "://" in address:
-        raise ValueError("run on a node of the cluster, with auto or host:port; Ray Client addresses are not supported")
+        raise ValueError("Ray Client addresses are not supported; run on a node of the cluster, with auto or host:port")
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError("expected auto, local or host:port")
@@ -87,8 +87,10 @@ def nodes(address: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a cluster trains: `processes` together, each with `cpus` threads and perhaps a GPU; `room`: how many
-    trainings of one process it can do at the same time."""
+    """How a cluster trains: `processes` together, each with `cpus` threads and, `on_gpu`, a GPU.
+
+    `room`: how many trainings of one process it can run at the same time.
+    """
 
     processes: int
     cpus: int
@@ -96,34 +98,34 @@ class Shape:
     room: int
 
 
-def shape(environment: Runtime) -> Shape:
-    """Return one process for each GPU, or for each node, unless the environment says how many."""
-    everywhere = nodes(environment.ray or LOCAL)
-    gpus, on_gpu = int(sum(node.get("GPU", 0) for node in everywhere)), device(environment) == "cuda"
+def shape(runtime: Runtime) -> Shape:
+    """Return the shape with one process for each GPU, or for each node, unless `runtime` sets the number."""
+    everywhere = nodes(runtime.ray or LOCAL)
+    gpus, on_gpu = int(sum(node.get("GPU", 0) for node in everywhere)), device(runtime) == "cuda"
     working = [int(node["CPU"]) for node in everywhere if node.get("CPU", 0) >= 1]
-    if on_gpu:  # the processes of a node share its processors: one that asked for all would keep the others out
+    if on_gpu:  # the processes of a node share its processors: one that took all would block the others
         nodes_with = [(int(node["GPU"]), int(node.get("CPU", 0))) for node in everywhere if node.get("GPU", 0) >= 1]
-        cpus = max(1, min([environment.threads, *(cores // cards for cards, cores in nodes_with)]))
+        cpus = max(1, min([runtime.threads, *(cores // cards for cards, cores in nodes_with)]))
         room = sum(min(cards, cores // cpus) for cards, cores in nodes_with)
     else:
-        cpus = min(environment.threads, *working) if working else 1
+        cpus = min(runtime.threads, *working) if working else 1
         room = sum(node // cpus for node in working)
-    return Shape(environment.processes or (gpus if on_gpu else len(working)) or 1, cpus, on_gpu, max(1, room))
+    return Shape(runtime.processes or (gpus if on_gpu else len(working)) or 1, cpus, on_gpu, max(1, room))
 
 
-def device(environment: Runtime) -> str:
-    """Return cpu or cuda: what every node computes on; `auto` is cuda where a node has a GPU. Raises DarkroomError.
+def device(runtime: Runtime) -> str:
+    """Return what every node computes on, cpu or cuda; `auto` is cuda where a node has a GPU. Raises DarkroomError.
 
-    Never cuda:1: Ray shows a process the GPUs that it was given, counted from 0.
+    It never is cuda:1: a process of Ray sees only the GPUs assigned to it, counted from 0.
     """
-    gpus = any(node.get("GPU") for node in nodes(environment.ray or LOCAL))
-    if environment.device == "auto":
+    gpus = any(node.get("GPU") for node in nodes(runtime.ray or LOCAL))
+    if runtime.device == "auto":
         return "cuda" if gpus else "cpu"
-    kind = environment.device.partition(":")[0]
+    kind = runtime.device.partition(":")[0]
     if kind not in ("cpu", "cuda") or (kind == "cuda" and not gpus):
         have = "GPUs and CPUs" if gpus else "CPUs alone"
         raise DarkroomError(
-            f"DARKROOM_DEVICE={environment.device}: the nodes of the Ray cluster have {have}; unset it, or use cpu"
+            f"DARKROOM_DEVICE={runtime.device}: the nodes of the Ray cluster have {have}; unset it, or use cpu"
         )
     return kind
 
@@ -139,8 +141,8 @@ def map_chunks(
 ) -> Iterator[tuple[C, R | Lost]]:
     """Yield (chunk, function(shared, chunk)) in order of completion. `shared` is sent to each node once.
 
-    A task takes `cpus` processors of its node, or all of the smallest node's, and is done again up to `retries` times.
-    What `function` raises is raised here.
+    A task takes `cpus` processors, or as many as the smallest node has, and is tried again up to `retries` times where
+    its process or node is lost. An exception in `function` is raised here.
     """
     ray = connect(address)
     share = ray.put(shared)
@@ -156,7 +158,7 @@ def map_chunks(
             waiting[task.remote(share, chunk)] = chunk
         if not waiting:
             return
-        # A limit, so that nodes that joined meanwhile get work too.
+        # Wait for a limited time, so that nodes that have joined get work, too.
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=5.0)
         for reference in ready:
             yield waiting.pop(reference), _result(ray, reference)
@@ -183,7 +185,7 @@ def _take(source: Iterator[C], count: int) -> Iterator[C]:
 
 
 def in_order(results: Iterable[tuple[tuple[Any, ...], R]]) -> Iterator[R]:
-    """Yield the results of chunks (0, …), (1, …), … that come in any order, in order."""
+    """Yield the results of the chunks (0, …), (1, …), … in this order, though they arrive in any."""
     early: dict[int, R] = {}
     wanted = 0
     for chunk, result in results:

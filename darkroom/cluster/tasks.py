@@ -1,4 +1,4 @@
-"""A function over many files: by processes of this machine, or on a Ray cluster, to which the bytes are sent."""
+"""Map a function over many files: in processes of this machine, or on a Ray cluster, to which the bytes are sent."""
 
 import dataclasses
 import itertools
@@ -14,27 +14,27 @@ from darkroom.sources.extents import Extent
 
 T = TypeVar("T", bound="tuple[Any, ...]")
 R = TypeVar("R")
-CHUNK = 32  # files a message: enough that a message's few milliseconds do not count
-CHUNK_BYTES = 1 << 25  # and not more than this, so that what is on its way fits in memory
+CHUNK = 32  # files per message: enough that its few milliseconds do not matter
+CHUNK_BYTES = 1 << 25  # a message ends beyond this size, so that all that are on their way fit in memory
 
 
-def run(function: Callable[[T], R], tasks: Iterable[T], environment: Runtime) -> Iterator[tuple[T, R | Died]]:
-    """Yield (task, function(task)) in no fixed order; a task whose process dies of it costs itself alone.
+def run(function: Callable[[T], R], tasks: Iterable[T], runtime: Runtime) -> Iterator[tuple[T, R | Died]]:
+    """Yield (task, function(task)) in any order; the result is Died for a task that kills its process.
 
-    A task is a tuple with the `Extent` of its file at index 1. `function` and the tasks are picklable.
+    A task is a tuple with the `Extent` of its file at index 1. `function` and the tasks must be picklable.
     """
-    if environment.ray is None:
-        yield from run_tasks(function, tasks, environment.workers)
+    if runtime.ray is None:
+        yield from run_tasks(function, tasks, runtime.workers)
         return
     alone: list[T] = []
     unread: list[T] = []
-    for chunk, results in nodes.map_chunks(_each, function, _chunks(_carrying(tasks, unread)), environment.ray):
+    for chunk, results in nodes.map_chunks(_each, function, _chunks(_carrying(tasks, unread)), runtime.ray):
         if isinstance(results, nodes.Lost):
             alone += chunk
         else:
             yield from zip(chunk, results, strict=True)
-    # A chunk that was lost holds one file that kills: each of its files is tried by itself.
-    for chunk, results in nodes.map_chunks(_each, function, ([task] for task in alone), environment.ray):
+    # A lost chunk holds a file that kills its process: each of its files is tried by itself.
+    for chunk, results in nodes.map_chunks(_each, function, ([task] for task in alone), runtime.ray):
         yield chunk[0], Died(f"decoder crashed ({results.reason})") if isinstance(results, nodes.Lost) else results[0]
     for task in unread:
         yield task, function(task)
@@ -44,14 +44,11 @@ def _each(function: Callable[[Any], Any], chunk: list[Any]) -> list[Any]:
     try:
         return [function(task) for task in chunk]
     except MemoryError:
-        os._exit(OUT_OF_MEMORY)  # as a worker of this machine
+        os._exit(OUT_OF_MEMORY)  # as a worker of this machine does
 
 
 def _carrying(tasks: Iterable[T], unread: list[T]) -> Iterator[T]:
-    """Yield each task with the bytes of its file.
-
-    Where they cannot be read, `unread` gets it: here it is found out why.
-    """
+    """Yield each task with the bytes of its file; append those whose file cannot be read to `unread`."""
     for task in tasks:
         extent: Extent = task[1]
         try:

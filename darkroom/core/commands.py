@@ -1,15 +1,15 @@
-"""The subcommands of `darkroom`: what the command line offers, and what a report may advise."""
+"""The subcommands of `darkroom`, for the command line and for what reports advise."""
 
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("darkroom.serve.predict", "classify pictures, folders of them, or standard input"),
     "lr-find": ("darkroom.search.lr_find", "suggest a learning rate by a range test, and draw its curve"),
-    "compare": ("darkroom.reporting.compare", "say whether a run is really better than another"),
+    "compare": ("darkroom.reporting.compare", "test whether a run is really better than another"),
     "repeats": ("darkroom.search.repeats", "train with several seeds: is the recipe better, not just the model?"),
-    "verify": ("darkroom.reproduction.verify", "run a commit again and say whether it gives the same"),
+    "verify": ("darkroom.reproduction.verify", "run a commit again and compare the results"),
     "sweep": ("darkroom.search.sweep", "search params, every trial a DVC experiment"),
     "race": ("darkroom.search.race", "find the backbone that suits these images"),
-    "learning-curve": ("darkroom.search.learning_curve", "say what more images would bring"),
+    "learning-curve": ("darkroom.search.learning_curve", "forecast what more images would bring"),
     "review": ("darkroom.review.command", "look at doubtful images and correct their labels, in the browser"),
     "next": ("darkroom.review.next_photos", "choose which unlabelled photos to label next"),
     "group": ("darkroom.review.grouping", "group photos without labels into classes to be named"),
@@ -17,6 +17,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("darkroom.reporting.report", "write everything about this run into one HTML file"),
     "new": ("darkroom.reproduction.new", "make a project of your own, pinned to this version"),
     "upgrade": ("darkroom.reproduction.upgrade", "merge a later version of Darkroom into your project"),
-    "drift": ("darkroom.reporting.drift", "say whether what a service is asked has changed"),
+    "drift": ("darkroom.reporting.drift", "test whether the pictures that a service receives have changed"),
     "serve": ("darkroom.serve.server", "answer over HTTP, with a page to try the model on"),
 }

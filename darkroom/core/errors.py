@@ -1,8 +1,8 @@
-"""What a user can cause: each error is one message that names the thing, the value and the next step."""
+"""Errors that a user can cause: one message each, which names the thing, the value and the next step."""
 
 from darkroom.core.text import escape
 
-LONGEST = 4000  # characters of a message
+MAX_MESSAGE = 4000  # characters
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
@@ -10,8 +10,8 @@ class DarkroomError(Exception):
     """The base of all errors that are shown as one line, without a traceback."""
 
     def __str__(self) -> str:
-        """Return the message as a terminal may show it, whatever names and values from elsewhere it holds."""
-        lines = super().__str__()[:LONGEST].split("\n")
+        """Return the message with control characters escaped: it may quote names and values from files."""
+        lines = super().__str__()[:MAX_MESSAGE].split("\n")
         return "\n".join(escape(line, "terminal") for line in lines)
 
 
@@ -28,7 +28,7 @@ class BadImage(DarkroomError):
 
 
 class NoMemory(BadImage, MemoryError):
-    """A picture needs more memory than there is now; alone, or on another machine, it may do."""
+    """A picture needs more memory than is free now; decoded alone, or on another machine, it may succeed."""
 
 
 class WeightsError(DarkroomError):
@@ -40,5 +40,5 @@ class TrainingError(DarkroomError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether `error` says that the memory of the device or of the machine was not enough."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)
+    """Return whether `error` reports that the machine or the device ran out of memory."""
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in NO_MEMORY)

@@ -7,7 +7,7 @@ rounds its operands to multiples of a power of two first, so that all partial su
 2**53 units: any order, SIMD width or number of threads gives the same sum. (The idea of sums that cannot round: Ozaki
 et al., Numerical Algorithms 59, 2012.)
 
-All take and give float64. exp is within 1.5 ulp, log within one, cos_pi and sin_pi within 2**-50.
+All functions take and return float64. exp is within 1.5 ulp, log within 1 ulp, cos_pi and sin_pi within 2**-50.
 """
 
 import math
@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-EXACT = 53  # bits of the largest whole number up to which float64 holds all of them
+EXACT = 53  # float64 holds every whole number of up to this many bits
 INPUT_BITS, WEIGHT_BITS = 15, 22  # fractional bits of features, and of weights and probabilities, in a product
-ROW_BITS = 18  # of the largest value of a row of the left factor, in its first slice: exact features have no more
-FEWEST_BITS = 8  # of the weights; fewer would be another number
+ROW_BITS = 18  # of the first slice of a row of the left factor: exact features have no more
+FEWEST_BITS = 8  # that must be left of the largest weight
 
 # ln 2 in two parts: the first has so few bits that a whole number of 17 bits times it is exact.
 _STEPS = 64  # table entries between two powers of two
@@ -31,8 +31,7 @@ _LARGEST, _SMALLEST = 709.78, -708.0  # arguments of exp whose result is a norma
 
 
 def _roots_of_two(count: int) -> Array:
-    """Return 2**(j / count) for j below `count`, a power of two, correctly rounded, from square roots of whole
-    numbers."""
+    """Return 2**(j / count) for each j below `count`, which is a power of two: correctly rounded."""
     bits = 64
     powers = [1 << (bits * count + j) for j in range(count)]
     for _ in range(count.bit_length() - 1):
@@ -119,10 +118,7 @@ def power(base: float, exponent: int) -> float:
 
 
 def total(values: ArrayLike, axis: int = -1) -> Array:
-    """Return the sum over `axis`, by halves in a fixed order.
-
-    The second half is added to the first until one is left.
-    """
+    """Return the sum over `axis`, in a fixed order: the second half is added to the first until one row is left."""
     rest = np.asarray(values, np.float64)
     if axis not in (0, -rest.ndim):
         rest = rest.T if rest.ndim == 2 else np.moveaxis(rest, axis, 0)
@@ -159,9 +155,9 @@ def round_to(values: ArrayLike, bits: int) -> Array:
 def product(left: ArrayLike, right: ArrayLike) -> Array:
     """Return left (n, d) @ right (d, m), to some 40 bits of the largest numbers, the same on every processor.
 
-    Each row of `left`, and `right` as a whole, is a sum of two slices: so many bits of its largest value that no sum of
-    products rounds, and as many bits of what is left. No row depends on another. (Slices: Ozaki et al., 2012.)
-    Raises OverflowError where a value is not finite.
+    Each row of `left`, and `right` as a whole, is written as a sum of two slices (Ozaki et al., 2012): the first holds
+    as many leading bits as sums of products can have without rounding, the second as many of the remainder. No row
+    depends on another. Raises OverflowError where a value is not finite.
     """
     values, other = np.asarray(left, np.float64), np.asarray(right, np.float64)
     rows = _power_above(np.abs(values).max(axis=1, initial=0.0))[:, None]
@@ -176,14 +172,14 @@ def product(left: ArrayLike, right: ArrayLike) -> Array:
 
 
 def _power_above(value: Array) -> Array:
-    """Return the power of two above each finite magnitude, within what float64 can divide by. Raises OverflowError."""
+    """Return a power of two above each finite magnitude, one that float64 can divide by. Raises OverflowError."""
     if not np.isfinite(value).all():
         raise OverflowError("a product of matrices that are not finite cannot be computed exactly")
     return np.ldexp(1.0, np.frexp(value)[1].clip(-1000, 1023))
 
 
 def _slices(values: Array, bits: int) -> tuple[Array, Array]:
-    """Return whole numbers h and l for values within 1: h + l / 2**bits is nearest to values * 2**bits."""
+    """Return whole numbers h and l such that h + l / 2**bits is nearest to values * 2**bits, for values within 1."""
     scaled = values * 2.0**bits
     high = np.rint(scaled)
     return high, np.rint((scaled - high) * 2.0**bits)
@@ -198,14 +194,14 @@ def units(values: ArrayLike) -> Array:
 
 
 def multiply(whole: Array, right: ArrayLike) -> Array:
-    """Return whole (n, d) of whole numbers @ right (d, m), rounded to multiples of 2**-WEIGHT_BITS, or more coarsely.
+    """Return whole (n, d) @ right (d, m), where `right` is rounded to multiples of 2**-WEIGHT_BITS, or more coarsely.
 
-    Bits are given up as far as it takes for no sum of magnitudes to reach 2**53 units, so that no partial sum rounds.
-    Raises OverflowError where fewer than FEWEST_BITS are left of the largest value of `right`, and where a value is not
-    finite.
+    `whole` holds whole numbers. `right` is rounded as coarsely as it takes for every sum of magnitudes to stay below
+    2**53 units, so that no partial sum rounds. Raises OverflowError where that leaves the largest value of `right`
+    fewer than FEWEST_BITS, and where a value is not finite.
     """
     other = np.asarray(right, np.float64)
-    widest = float(np.abs(whole).sum(axis=1).max(initial=0.0))  # exact below 2**53, and too large if it is above
+    widest = float(np.abs(whole).sum(axis=1).max(initial=0.0))  # exact below 2**53; rounded above, it stays too large
     largest = float(np.abs(other).max(initial=0.0))
     bits = WEIGHT_BITS
     if not math.isfinite(widest * largest):
@@ -215,8 +211,8 @@ def multiply(whole: Array, right: ArrayLike) -> Array:
         bits = min(bits, EXACT - 1 - math.frexp(widest)[1] - magnitude)
         if bits + magnitude < FEWEST_BITS and bits < WEIGHT_BITS:
             raise OverflowError(
-                f"of the right factor of a product, up to {largest:g}, {bits + magnitude} bits are left, and "
-                f"{FEWEST_BITS} are needed; sums of the left one reach {widest:g}"
+                f"the right factor of a product, with values up to {largest:g}, keeps {bits + magnitude} bits, "
+                f"expected at least {FEWEST_BITS}; rows of the left factor sum to {widest:g}"
             )
     others = np.rint(other * 2.0**bits)
     assert widest * float(np.abs(others).max(initial=0.0)) < 2.0**EXACT
@@ -224,10 +220,7 @@ def multiply(whole: Array, right: ArrayLike) -> Array:
 
 
 def beta(random: np.random.Generator, strength: float) -> float:
-    """Return a draw from Beta(strength, strength), from uniforms of `random`, with this module's exp and log.
-
-    Jöhnk (1964) up to a strength of 1, Cheng's BB (1978) above.
-    """
+    """Return a draw from Beta(strength, strength): Jöhnk's method (1964) up to 1, Cheng's BB (1978) above."""
     a = strength
     while True:
         first, second = (1.0 - float(u) for u in random.random(2))  # in (0, 1]

@@ -24,10 +24,9 @@ SMALL = 64_000_000  # bytes that an array takes of memory
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success it is synced and replaces `path`, otherwise it is
-    removed.
+    """Yield a temporary path beside `path`: on success it is synced and replaces `path`, otherwise it is removed.
 
-    A reader therefore sees the old file or the whole new one, also after a power cut.
+    So a reader sees the old file or the whole new one, even after a power cut.
     """
     handle, name = tempfile.mkstemp(**_beside(path))
     os.close(handle)
@@ -54,8 +53,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, two spaces, a newline at the end. NaN and infinity are a programming error: pass
-    None."""
+    """Write JSON with sorted keys, two spaces, a newline at the end. Raises ValueError for NaN: pass None."""
     write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -69,7 +67,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
-    """Write rows (sequences in the order of `columns`, or mappings) atomically; returns how many there were."""
+    """Write rows (sequences in the order of `columns`, or mappings) atomically; return how many there were."""
     count = 0
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(_Lines(file), lineterminator="\r\n")
@@ -81,8 +79,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] |
 
 
 class _Lines:
-    """Rows that end in a line feed, from a csv.writer that is told of "\\r\\n": it quotes what its line ends contain,
-    and a reader takes a bare carriage return for one."""
+    """End rows in a line feed, though csv.writer ends them in "\\r\\n".
+
+    The writer quotes only cells that contain a character of its own line end, and a reader takes a bare carriage return
+    for the end of a line, so such cells must be quoted.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -106,9 +107,9 @@ def sha256(path: Path) -> str:
 
 
 def check_regular(path: Path) -> None:
-    """Raise DarkroomError for a pipe, socket or device, which a reader might find no end of; OSError for nothing."""
+    """Raise DarkroomError for a pipe, socket or device, which may never end; OSError where nothing is there."""
     mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder is an OSError to who opens it
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a folder raises OSError by itself
         raise DarkroomError(f"{path} is a pipe, socket or device, expected a file; put the file in its place")
 
 
@@ -120,7 +121,7 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
+    """Yield an empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
     temporary = Path(tempfile.mkdtemp(**_beside(path)))
     try:
         yield temporary
@@ -136,8 +137,10 @@ def fresh_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> dict[str, Any]:
-    """Return how tempfile names a file or folder beside `path`: with this process in it, so that the next one can
-    tell what a killed one left behind, and sweep it away."""
+    """Return tempfile's arguments for a file or folder beside `path`, and delete what killed processes left there.
+
+    The name holds the number of this process, so that a later one knows whether it still runs.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         process = left.name.removeprefix(f".{path.name}.").partition(".")[0]
@@ -152,7 +155,7 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # another user's process
     return True
 
 
@@ -171,33 +174,30 @@ def _sync(path: Path) -> None:
 
 
 def table(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> np.ndarray:
-    """Return an array of zeros. A large one lies in the temporary folder, and ends with the last use of it.
+    """Return an array of zeros; a large one is mapped from a file in the temporary folder, deleted with the array.
 
-    Its pages are the system's to write out when memory is wanted; room on the disk is reserved here. Raises OSError.
+    The system can write the pages of such a file out when memory is short. Raises OSError when the disk is full.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= SMALL:
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile(prefix="darkroom-") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a disk that is full is found out here, not in the middle
+            os.posix_fallocate(file.fileno(), 0, size)  # reserves the space: a full disk fails now, not half-way
         else:
             file.truncate(size)
         return np.asarray(np.memmap(file, dtype, mode="r+", shape=shape))
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of the rows of a table of float64, such that a block and a few things computed from it are small."""
+    """Yield slices of rows that cover a float64 array of `shape`, small enough to compute on a block in memory."""
     rows = max(1, SMALL // 4 // (8 * max(1, int(np.prod(shape[1:])))))
     for start in range(0, shape[0], rows):
         yield slice(start, min(start + rows, shape[0]))
 
 
 def dvc_md5(path: Path) -> str:
-    """Return the md5 of a file.
-
-    Of a folder, DVC's md5 of the sorted list of its files' md5 and relative paths, `.dir`.
-    """
+    """Return the md5 by which DVC knows a file, or a folder: that of the sorted list of its files, ending in `.dir`."""
     if path.is_file():
         return _md5(path)
     entries = [

@@ -15,9 +15,9 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def git_output(root: Path, *arguments: str, given: bytes = b"") -> bytes | None:
-    """Return Git's output; None where it fails, as outside of a repository, or finds nothing. `given`: its input."""
+    """Return Git's output for the input `given`; None where Git fails, is not installed, or finds no repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, input=given, check=False)
-    except OSError:  # Git is not installed
+    except OSError:
         return None
     return None if done.returncode else done.stdout

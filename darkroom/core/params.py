@@ -1,8 +1,8 @@
-"""A stage's typed params: read strictly from params.yaml, rejected in one line that says what is allowed.
+"""Load a stage's typed params from params.yaml, and reject a wrong value in one line that names the allowed ones.
 
-A stage declares a frozen dataclass whose fields are `param(...)`s; `load` fills it. So that a wrong value stops a run
-before its first stage has worked, `load` also checks every other key of the file, against `params.schema.json`: the
-JSON Schema of all stages together, written by `make wire` from those dataclasses (editors complete from it, too).
+A stage declares a frozen dataclass whose fields are `param(...)`s; `load` fills it. `load` also checks the keys of
+other stages, so that a wrong value stops a run before its first stage starts. It finds their types in
+`params.schema.json`, the JSON Schema of all stages, which `make wire` writes and editors use for completion.
 """
 
 import dataclasses
@@ -19,15 +19,10 @@ from darkroom.core.files import read_json
 from darkroom.core.text import one_line
 
 T = TypeVar("T")
-TYPE_NAMES: dict[type, str] = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    types.NoneType: "null",
-}
+TYPE_NAMES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", types.NoneType: "null"}
 WORDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "a text",
          "null": "null", "array": "a list"}  # fmt: skip
+LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 
 
 def param(
@@ -41,12 +36,13 @@ def param(
     below: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """Return a field of a params class. `choices`: the only texts allowed; `also`: texts allowed beside a number.
+    """Return a field of a params class, described by `doc`.
 
-    `prefix`: any longer text that begins so is allowed beside the choices.
+    `choices`: the only texts allowed; `prefix`: beside these, any longer text that starts with it; `also`: texts that
+    are allowed beside a number; `above`, `at_least`, `below`, `at_most`: limits of a number.
     """
-    limits = {"exclusiveMinimum": above, "minimum": at_least, "exclusiveMaximum": below, "maximum": at_most}
-    spec: dict[str, Any] = {"description": doc} | {name: limit for name, limit in limits.items() if limit is not None}
+    limits = zip(LIMITS, (above, at_least, below, at_most), strict=True)
+    spec: dict[str, Any] = {"description": doc} | {name: limit for name, limit in limits if limit is not None}
     if choices is not None:
         spec["enum"] = sorted(choices)
     return dataclasses.field(metadata={"spec": spec, "also": tuple(also), "prefix": prefix})
@@ -147,18 +143,12 @@ def _allowed(spec: dict[str, Any]) -> str:
         return "one of " + ", ".join(shown[:12]) + more if len(shown) > 1 else f"`{shown[0]}`"
     if "pattern" in spec:
         return f"`{spec['pattern'][1:-1]}…`"
-    limits = {
-        "exclusiveMinimum": "above",
-        "minimum": "at least",
-        "exclusiveMaximum": "below",
-        "maximum": "at most",
-    }
-    bounds = [f"{word} {spec[name]}" for name, word in limits.items() if name in spec]
+    bounds = [f"{word} {spec[name]}" for name, word in LIMITS.items() if name in spec]
     return " ".join([WORDS[spec["type"]], " and ".join(bounds)]).strip()
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)  # YAML also has keys that are not texts
+    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)  # a key of YAML may be a number
     return f"did you mean `{near[0]}`?" if near else "the keys are " + ", ".join(sorted(known))
 
 

@@ -1,4 +1,4 @@
-"""Progress a person can follow: a bar on a terminal, a plain line now and then in a log."""
+"""Show progress on standard error: a bar on a terminal, a plain line every ten seconds in a log."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ LINE_EVERY = 10.0  # seconds between two lines of a log
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "image") -> Iterator[T]:
-    """Yield `items`; show how far it is on standard error. `total` defaults to len(items) where it has one."""
+    """Yield `items` and show how many are done, of `total` (by default len(items), where it has one)."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
@@ -28,12 +28,12 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 
 
 def say(message: str) -> None:
-    """Print one line for the person who watches, on standard error."""
+    """Print one line on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def progress_bytes(chunks: Iterable[bytes], what: str, start: int, total: int | None) -> Iterator[bytes]:
-    """Yield `chunks`; show how much of `total` bytes is there, counting `start` bytes that were there before."""
+    """Yield `chunks` and show how many of `total` bytes are done; `start` bytes were done before."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 

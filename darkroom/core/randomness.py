@@ -1,4 +1,4 @@
-"""Random numbers that are a function of what they are for: never of worker counts, of order, or of a resumed run."""
+"""Random numbers that depend only on what they are for: not on worker counts, on order, or on resuming a run."""
 
 import hashlib
 
@@ -8,20 +8,20 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def number(*path: int | str) -> int:
-    """Return a number of 63 bits that belongs to `path`, such as (seed, "dropout", epoch, step)."""
+    """Return the 63-bit seed of `path`, such as (seed, "dropout", epoch, step)."""
     text = "/".join(str(part) for part in path)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator(*path: int | str) -> np.random.Generator:
-    """Return a numpy generator that belongs to `path`."""
+    """Return a numpy generator seeded by `path`."""
     return np.random.default_rng(number(*path))
 
 
 def uniforms(samples: np.ndarray, count: int, *path: int | str) -> np.ndarray:
     """Return `count` uniform numbers in [0, 1) for each of `samples` int64 (b,): float64 (b, count).
 
-    Sample s gets the same numbers in whatever batch it comes: splitmix64 (Steele, Lea and Flood, 2014) of a counter.
+    A sample gets the same numbers in any batch: splitmix64 (Steele, Lea and Flood, 2014) of a counter.
     """
     counter = samples.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
     key = np.full(1, number(*path), np.uint64)

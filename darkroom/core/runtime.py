@@ -1,7 +1,7 @@
 """Runtime settings (DARKROOM_*): everything that may differ between machines without changing what is computed.
 
-Read from `DARKROOM_*` in the environment, in this module alone; nothing here is a param, and nothing depends on
-`metrics/run.json`, where each stage notes what it used.
+Only this module reads `DARKROOM_*` from the environment. Each stage records what it used in `metrics/run.json`, which
+no stage depends on.
 """
 
 import ctypes
@@ -25,17 +25,19 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_i
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the environment says.
+    """The settings of this machine, each from the variable in brackets.
 
-    `device`: auto, cpu, cuda or cuda:N (DARKROOM_DEVICE). `threads`: threads of one process (DARKROOM_THREADS);
-    another number gives other bits where torch trains. `workers`: processes that decode images (DARKROOM_WORKERS); any
-    number gives the same bytes. `checkpoints`: where interrupted training is kept (DARKROOM_CHECKPOINTS). `downloads`:
-    a folder of files that are already there (DARKROOM_DOWNLOADS). `tensorboard`: a folder for its event files
-    (DARKROOM_TENSORBOARD).
-    `dvclive`: a folder for DVCLive's (DARKROOM_DVCLIVE). `checkpoint_seconds`: training time that an interruption may
-    cost (DARKROOM_CHECKPOINT_SECONDS). `ray`: the address of a Ray cluster that fetch, preprocess, embed, train and
-    `darkroom sweep` use (DARKROOM_RAY: auto, host:port, or local). `processes`: that train one network together
-    (DARKROOM_PROCESSES; by default one, or one for each GPU or node of the cluster); another number gives other bits.
+    `device`: auto, cpu, cuda or cuda:N (DARKROOM_DEVICE).
+    `threads`: threads of one process (DARKROOM_THREADS); another number gives other bits where torch trains.
+    `workers`: processes that decode images (DARKROOM_WORKERS); any number gives the same bytes.
+    `checkpoints`: the folder of interrupted trainings (DARKROOM_CHECKPOINTS).
+    `downloads`: a folder of files that need not be downloaded (DARKROOM_DOWNLOADS).
+    `tensorboard`, `dvclive`: folders for their logs (DARKROOM_TENSORBOARD, DARKROOM_DVCLIVE).
+    `checkpoint_seconds`: training time that an interruption may cost (DARKROOM_CHECKPOINT_SECONDS).
+    `ray`: the Ray cluster that fetch, preprocess, embed, train and `darkroom sweep` use: auto, host:port, or local
+    (DARKROOM_RAY).
+    `processes`: processes that train one network together (DARKROOM_PROCESSES), by default one, or one for each GPU or
+    node of the cluster; another number gives other bits.
     """
 
     device: str
@@ -51,7 +53,7 @@ class Runtime:
 
 
 def from_environment() -> Runtime:
-    """Return the runtime that `DARKROOM_*` asks for; every default suits the machine at hand. Raises DarkroomError."""
+    """Return the settings in `DARKROOM_*`, with defaults that suit this machine. Raises DarkroomError."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Runtime(
         device=os.environ.get("DARKROOM_DEVICE", "auto"),
@@ -68,7 +70,7 @@ def from_environment() -> Runtime:
 
 
 def open_files() -> None:
-    """Allow this process as many open files as the system lets it have: a large set is one open file a shard."""
+    """Raise this process's limit on open files to the system's: a large data set keeps one file open per shard."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard and hard != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -77,7 +79,7 @@ def open_files() -> None:
 def processes_with(module: str) -> Any:
     """Return the multiprocessing context whose processes are forked from one that has imported `module`.
 
-    So a start takes milliseconds, and processes share the memory of what is imported. Windows starts each anew.
+    So a process starts in milliseconds and shares the memory of what is imported. Windows cannot fork.
     """
     import multiprocessing
 
@@ -89,16 +91,19 @@ def processes_with(module: str) -> Any:
 
 
 def torch_device(runtime: Runtime) -> Any:
-    """Return the torch.device to compute on, after setting torch's threads and asking it for deterministic kernels."""
-    # cuBLAS reads this when it starts; without it torch refuses to promise the same bits twice.
+    """Return the torch.device to compute on; set torch's threads and ask for deterministic kernels.
+
+    Raises DarkroomError where the device cannot be used.
+    """
+    # cuBLAS reads this when it starts; without it, its results are not deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.set_num_threads(runtime.threads)
     # The same as use_deterministic_algorithms(True, warn_only=True), which imports the compiler: 1.4 s.
     torch.set_deterministic_debug_mode("warn")
-    # Otherwise every tensor is filled with NaN before an operator writes it, to show operators that read what they
-    # have not written: none here does, and small networks would learn a fifth slower.
+    # Otherwise torch fills every new tensor with NaN, to expose reads of memory that was never written: no operator
+    # here does that, and small networks would train a fifth slower.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -111,8 +116,8 @@ def torch_device(runtime: Runtime) -> Any:
         torch.empty(1, device=device)
         if device.type == "cpu":
             _keep_freed_memory()
-        elif device.type == "cuda" and device.index is not None:  # torch refuses one without, the current one anyway
-            torch.cuda.set_device(device)  # what dropout draws from is seeded on the current device alone
+        elif device.type == "cuda" and device.index is not None:  # without an index it is the current one already
+            torch.cuda.set_device(device)  # only the current device's generator, which dropout uses, is seeded
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DarkroomError(f"DARKROOM_DEVICE={name} cannot be used: {reason}; unset it, or use cpu") from error
@@ -120,10 +125,10 @@ def torch_device(runtime: Runtime) -> Any:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next step of the training, which asks for the same sizes again.
+    """Make glibc keep freed memory for the next training step, which needs blocks of the same sizes. See mallopt(3).
 
-    It gives blocks of more than 32 MB back at once, and the system clears each page of the next one: a fifth of the
-    time of a step. See mallopt(3).
+    By default it returns blocks above 32 MB at once, and the system clears every page of the next one: a fifth of the
+    time of a step.
     """
     mmap_max, trim_threshold = -4, -1
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -133,13 +138,13 @@ def _keep_freed_memory() -> None:
 
 
 def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) -> None:
-    """Note in metrics/run.json how `stage` ran: seconds since `started` (time.monotonic), peak memory, machine."""
+    """Write into metrics/run.json how `stage` ran: seconds since `started` (time.monotonic), peak memory, machine."""
     noted = _run_record()
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     stages = noted.setdefault("stages", {})
     for name, now in (("machine", machine()), ("versions", versions())):
         for earlier in stages.values():
-            if noted.get(name, now) != now:  # a stage that ran elsewhere keeps what it ran on
+            if noted.get(name, now) != now:  # a stage that ran on another machine keeps a record of its own
                 earlier.setdefault(name, noted[name])
         noted[name] = now
     settings = {name: str(value) for name, value in asdict(runtime).items() if value is not None}
@@ -153,19 +158,18 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
 
 def recorded(stage: str) -> dict[str, Any]:
     """Return what metrics/run.json holds of the stage's last run; {} when there is none."""
-    noted = _run_record()
-    return noted.get("stages", {}).get(stage, {})
+    return _run_record().get("stages", {}).get(stage, {})
 
 
 def _run_record() -> dict[str, Any]:
     try:
         return read_json(RUN_RECORD)
-    except (FileNotFoundError, ValueError):  # a merge leaves its conflict marks here, and nothing depends on the file
+    except (FileNotFoundError, ValueError):  # a merge may leave conflict marks in it, and nothing depends on the file
         return {}
 
 
 def gpu() -> dict[str, str]:
-    """Return the GPU that this process has computed on and what drives it, as {"gpu": …}; {} without one."""
+    """Return {"gpu": name and versions of CUDA and cuDNN} where this process used a GPU, otherwise {}."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -174,7 +178,7 @@ def gpu() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor and the system: what makes bits differ between two machines."""
+    """Return the processor and the system, which can make results differ in their last bits."""
     flags: set[str] = set()
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")

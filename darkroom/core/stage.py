@@ -1,4 +1,4 @@
-"""What every stage script shares: arguments from dvc.yaml, one closing line, errors as one line, a note of the run."""
+"""Run a stage script: arguments from dvc.yaml, errors as one line, one closing line, an entry in metrics/run.json."""
 
 import ctypes
 import errno
@@ -28,30 +28,30 @@ REASONS = {
     errno.EMFILE: "too many open files; raise `ulimit -n`",
     errno.EIO: "the disk gave an input/output error; check it before going on",
 }
-_noted: dict[str, Any] = {}
 CODE = Path("stages/code")
 PACKAGES = ("darkroom", "stages")
+_noted: dict[str, Any] = {}
 
 
 def run(main: Callable[..., str]) -> None:
-    """Call `main` with the command line's arguments as Paths, print what it made and how long it took, and exit.
+    """Call `main` with the command line's arguments as Paths, and print its closing line with the time it took.
 
-    `main` takes one Path a positional argument and returns its closing line. What a user can cause ends as one line
-    on standard error and a status that is not zero.
+    `main` takes Paths only and returns the closing line. An error that a user can cause is printed as one line on
+    standard error, and the exit status is not 0.
     """
     name = Path(sys.argv[0]).stem
     started = time.monotonic()
-    # torch makes some 100,000 objects as it is imported. Python would look through all of them for unreachable ones
-    # several times then, and again at the end: a quarter of the 2 s that a stage costs which imports it.
+    # Importing torch makes some 100,000 objects. Searching them for garbage several times meanwhile, and again at the
+    # end, would take a quarter of the 2 s that the import costs.
     gc.set_threshold(10_000)
     _end_with_parent()
     runtime.open_files()
     try:
-        arguments = _arguments(name, main)
-        said = main(*arguments)
-        took = time.monotonic() - started
-        runtime.record(name, started, runtime.from_environment(), _facts())
-        _report_unlinked(name)
+        closing = main(*_arguments(name, main))
+        seconds = time.monotonic() - started
+        runtime.record(name, started, runtime.from_environment(), _noted)
+        if missing := unlinked(name):
+            print(f"{name}: note: DVC does not know that this stage ran {', '.join(missing)}; run `make wire`")
     except DarkroomError as error:
         _fail(f"{name}: {error}")
     except KeyboardInterrupt:
@@ -59,14 +59,13 @@ def run(main: Callable[..., str]) -> None:
     except OSError as error:
         if error.errno not in REASONS:
             raise
-        where = error.filename or "this disk"
-        _fail(f"{name}: {where}: {REASONS[error.errno]}")
+        _fail(f"{name}: {error.filename or 'this disk'}: {REASONS[error.errno]}")
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):  # torch has an error of its own for a GPU's memory
+        if not is_out_of_memory(error):  # torch raises RuntimeError where a GPU's memory is full
             raise
         _fail(f"{name}: out of memory; use a smaller image_size or batch_size, or fewer DARKROOM_WORKERS")
-    print(f"{name}: {said} in {took:.1f} s", flush=True)
-    gc.freeze()
+    print(f"{name}: {closing} in {seconds:.1f} s", flush=True)
+    gc.freeze()  # so that Python does not search all objects once more as it exits
 
 
 def _arguments(name: str, main: Callable[..., str]) -> list[Path]:
@@ -81,34 +80,24 @@ def note(**facts: Any) -> None:
     _noted.update(facts)
 
 
-def _report_unlinked(name: str) -> None:
-    missing = unlinked(name)
-    if missing:
-        print(f"{name}: note: DVC does not know that this stage ran {', '.join(missing)}; run `make wire`", flush=True)
-
-
 def _end_with_parent() -> None:
-    """Have Linux end this process when DVC is killed: an orphan would go on writing beside the next run."""
+    """Make Linux kill this process when DVC is killed: otherwise it would write at the same time as the next run."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def _facts() -> dict[str, Any]:
-    return dict(_noted)
-
-
 def _fail(message: str, status: int = 1) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
-    # Workers and libraries may hold threads that would keep a plain exit waiting.
+    # After Ctrl-C, threads of workers and libraries could keep a plain exit waiting.
     os._exit(status) if status == INTERRUPTED else sys.exit(status)
 
 
 def unlinked(stage: str, root: Path = Path()) -> list[str]:
     """Return the project's own modules that this process has imported and that `stages/code/<stage>` does not link.
 
-    Empty where the folder does not exist: a script that is run outside of a project has no deps.
+    Return [] where that folder does not exist: a script that runs outside a project has no deps.
     """
     folder = root / CODE / stage
     if not folder.is_dir():

@@ -1,8 +1,8 @@
-"""safetensors files: written as a stream, so that memory holds no second copy; read by mapping, so that it holds none.
+"""Write safetensors files as a stream, without a second copy in memory, and read them by mapping, without any copy.
 
-The format is an 8-byte little-endian length, a JSON header of that length, and the tensors' bytes, which the header's
-`data_offsets` count from. The library's own writer copies all tensors and hides a full disk from Python; its own reader
-loads the file. Files made here are read by the library, and the other way round.
+The format is an 8-byte little-endian length, a JSON header of that length, and the tensors' bytes, from whose start the
+header's `data_offsets` count. The library's own writer copies all tensors and hides a full disk from Python; its reader
+loads the whole file. The library reads files written here, and files written by it are read here.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ NAMES = {np.dtype(kind): name for name, kind in {
 }.items()}  # fmt: skip
 PIECE = 1 << 22
 TYPES = {name: kind for kind, name in NAMES.items()}
-MAX_HEADER = 100_000_000  # bytes, as the format's own library
-MAX_SIDES = 32  # of a tensor
+MAX_HEADER = 100_000_000  # bytes, the limit of the format's own library
+MAX_AXES = 32
 SHOWN = 100  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A tensor to be written that memory need not hold: its bytes come in `blocks`, each used up before the next."""
+    """A tensor that is written without being held in memory: `blocks` yields its bytes, and may reuse its buffer."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -46,10 +46,10 @@ class Stream:
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping[str, Any] | None = None) -> str:
-    """Write `tensors` atomically, `facts` as JSON in the header; returns the file's sha256, taken on the way.
+    """Write `tensors` atomically, with `facts` as JSON in the header; return the file's sha256.
 
-    The bytes depend on the content alone: tensors are ordered by size of element and name, and there is one metadata
-    key, since the format's readers and writers keep no order between several.
+    The bytes depend on the content alone: tensors are ordered by size of element and name, and the header has a single
+    metadata key, because the format's library writes several in any order.
     """
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {}
@@ -71,10 +71,10 @@ def write(path: Path, tensors: Mapping[str, np.ndarray | Stream], facts: Mapping
 
 
 def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a file, in pieces that are still in the processor's cache when they are used again.
+    """Yield the bytes of a file in pieces small enough to be digested and written from the processor's cache.
 
-    A piece ends where a multiple of PIECE bytes of the file does: the system then keeps the file in large pages, where
-    it can (ext4 since Linux 6.16, XFS), and a mapped file's rows are found in random order as fast as rows in memory.
+    Pieces end at multiples of PIECE bytes of the file, so that it is cached in large pages where the file system can
+    (XFS, ext4 since Linux 6.16): rows of the mapped file are then read in random order as fast as rows in memory.
     """
     yield header
     at = len(header)
@@ -88,15 +88,12 @@ def _pieces(header: bytes, tensors: Iterable[np.ndarray | Stream]) -> Iterator[b
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a file as read-only views of its mapped bytes.
-
-    Raises OSError, or ValueError if it is damaged.
-    """
+    """Return the tensors of a file as read-only views of its mapped bytes. Raises OSError, or ValueError if damaged."""
     tensors, start = _header(path)
     tensors.pop("__metadata__", None)
     with path.open("rb") as file:
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    with suppress(AttributeError, OSError):  # where the system knows of no large pages for files
+    with suppress(AttributeError, OSError):  # the system may have no large pages for files
         whole.madvise(mmap.MADV_HUGEPAGE)
     raw = np.frombuffer(whole, np.uint8)[start:]
     found = {}
@@ -105,27 +102,24 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
             kind, (first, last) = np.dtype(TYPES[facts["dtype"]]), facts["data_offsets"]
             shape = tuple(facts["shape"])
             whole_numbers = all(type(number) is int and number >= 0 for number in (first, last, *shape))
-            whole_numbers &= len(shape) <= MAX_SIDES
+            whole_numbers &= len(shape) <= MAX_AXES
         except (KeyError, TypeError, ValueError):
             whole_numbers = False
         if not whole_numbers or last > len(raw) or last - first != kind.itemsize * math.prod(shape):
-            told = f"{one_line(name[:SHOWN])}: {json.dumps(facts)[:SHOWN]}"
-            raise ValueError(f"{path}: not a safetensors file that can be mapped ({told})")
+            entry = f"{one_line(name[:SHOWN])}: {json.dumps(facts)[:SHOWN]}"
+            raise ValueError(f"{path}: not a safetensors file that can be mapped ({entry})")
         found[name] = raw[first:last].view(kind).reshape(shape)
     return found
 
 
-def where(path: Path, name: str) -> int:
+def offset_of(path: Path, name: str) -> int:
     """Return the byte of the file at which the tensor `name` begins."""
     header, start = _header(path)
     return int(start + header[name]["data_offsets"][0])
 
 
 def facts(path: Path) -> dict[str, Any] | None:
-    """Return the facts in a file's header, read without its tensors; None when another program wrote it.
-
-    Raises OSError, or ValueError for a damaged file.
-    """
+    """Return the facts in a file's header; None if another program wrote it. Raises as `mapped` does."""
     about = _header(path)[0].get("__metadata__", {})
     if not isinstance(about, dict) or not isinstance(about.get("json", ""), str):
         raise ValueError(f"{path}: its metadata are {json.dumps(about)[:SHOWN]}, expected texts by name")

@@ -1,4 +1,4 @@
-"""Show text from outside safely: on one line, without markup of its own, short but distinct."""
+"""Show names and values from files safely: on one line, with markup escaped, shortened without becoming equal."""
 
 import html
 import re
@@ -6,25 +6,25 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-MARKUP = re.compile(r"[\\&<>`*_\[\]~#|$]|(?<=\bwww)\.|:(?=//)")  # also what begins a link by itself
-# At the end of a cell even an escaped backslash would escape the | behind it.
+MARKUP = re.compile(r"[\\&<>`*_\[\]~#|$]|(?<=\bwww)\.|:(?=//)")  # `www.` and `://` would become links
+# At the end of a table's cell even an escaped backslash would escape the | behind it.
 ENTITIES = {"\\": "&#92;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# Control characters, those that change the direction of a line, and halves of a character that UTF-8 cannot write.
-UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-JOINERS = "\u200c\u200d"  # of emoji and of scripts whose letters join: part of the name
+# Unicode's categories of control characters, marks of direction, surrogates that UTF-8 cannot write, and line ends.
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"  # part of emoji and of scripts whose letters join
 
 
 def escape(text: str, medium: str) -> str:
-    """Return `text` as `medium` (markdown, terminal or html) shows it unchanged, on one line.
+    """Return `text` escaped for `medium` (markdown, terminal or html), so that it is shown as it is, on one line.
 
-    Line ends are blanks in Markdown and HTML; every other control character, and in a terminal a line end too, is
+    Line ends become spaces in Markdown and HTML. Every other control character, in a terminal also a line end, is
     written out as \\n, \\x1b or \\u202e, so that a name can neither forge a line nor move the cursor.
     """
     return MEDIA[medium](text)
 
 
 def one_line(text: str) -> str:
-    """Return `text` with blanks for line ends and other control characters written out."""
+    """Return `text` with spaces for line ends, and other control characters written out."""
     return _visible(" ".join(text.splitlines()))
 
 
@@ -32,14 +32,16 @@ def _visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in UNSEEN and char not in JOINERS else char
+        char
+        if unicodedata.category(char) not in INVISIBLE or char in JOINERS
+        else char.encode("unicode_escape").decode()
         for char in text
     )
 
 
 def _markdown(text: str) -> str:
     text = MARKUP.sub(lambda sign: ENTITIES.get(sign[0], f"\\{sign[0]}"), one_line(text))
-    return text.replace("@", "@\u200b")  # nobody is to be notified because a file is called so
+    return text.replace("@", "@\u200b")  # a file's name must not notify a person on GitHub
 
 
 MEDIA: dict[str, Callable[[str], str]] = {
@@ -52,7 +54,8 @@ MEDIA: dict[str, Callable[[str], str]] = {
 def shortened(names: Sequence[str], most: int) -> list[str]:
     """Return each name on one line in at most `most` characters; different names stay different.
 
-    The middle of a long name is left out; where names would become the same, what they share; then they are numbered.
+    A long name loses its middle. Names that would become equal lose what they share instead, and are numbered where
+    that is not enough.
     """
     lines = [one_line(name) for name in names]
     short = [_middle(line, most) for line in lines]
@@ -76,7 +79,7 @@ def _middle(text: str, most: int) -> str:
 
 
 def _equal(lines: Sequence[str], short: Sequence[str]) -> list[list[int]]:
-    """Return the indices of different lines whose short forms are the same, group by group."""
+    """Return groups of indices: different lines whose short forms are equal."""
     groups = defaultdict(list)
     for i, text in enumerate(short):
         groups[text].append(i)
@@ -84,5 +87,5 @@ def _equal(lines: Sequence[str], short: Sequence[str]) -> list[list[int]]:
 
 
 def _shared(lines: Sequence[str]) -> int:
-    """Return how many characters all lines begin with alike."""
+    """Return the length of the beginning that all lines share."""
     return next((i for i, chars in enumerate(zip(*lines, strict=False)) if len(set(chars)) > 1), min(map(len, lines)))

@@ -1,4 +1,4 @@
-"""YAML files by PyYAML's C parser, with the scalars of YAML 1.2: DVC writes `1e-05`, a text to a YAML 1.1 reader."""
+"""Read YAML with PyYAML's C parser and the scalars of YAML 1.2: `1e-05`, which DVC writes, is a text in YAML 1.1."""
 
 import re
 from collections.abc import Hashable
@@ -9,8 +9,8 @@ import yaml
 
 from darkroom.core.files import check_regular
 
-MOST_NESTED = 50  # no file of this project comes near; the composer recurses once a level
-MOST_REPEATED = 1_000_000  # characters that aliases stand for: nine lines of nine aliases each stand for gigabytes
+MAX_DEPTH = 50  # the composer recurses once a level
+MAX_REPEATED = 1_000_000  # characters that aliases stand for: nine lines of nine aliases can stand for gigabytes
 INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 
@@ -18,16 +18,16 @@ Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YAMLError(Exception):
-    """Text that is not YAML, or YAML that no file of this project needs; str(error) is the reason, in one line."""
+    """The text is not YAML, or too deep or repetitive to be read; str(error) is the reason, in one line."""
 
 
 class Loader(Base):
-    """PyYAML's safe loader with the core schema of YAML 1.2 (section 10.3.2), where a repeated key is an error."""
+    """PyYAML's safe loader with the core schema of YAML 1.2 (section 10.3.2); a repeated key is an error."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the mapping of `node`; raises YAMLError for a key that comes twice or cannot be a key."""
+        """Return the mapping of `node`. Raises YAMLError for a key that is repeated or not hashable."""
         mapping: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -82,9 +82,9 @@ def read(path: Path) -> Any:
 
 
 def _check_size(text: str) -> None:
-    """Raise YAMLError for a text whose aliases unpack to very much, or that is nested very deep."""
-    sizes: dict[str, int] = {}  # of what has an anchor, in characters and collections
-    begun: list[tuple[str | None, int]] = []  # the anchors of the open collections, and `size` where each began
+    """Raise YAMLError where aliases expand beyond MAX_REPEATED characters, or nesting exceeds MAX_DEPTH."""
+    sizes: dict[str, int] = {}  # of each anchor's content, in characters and collections
+    begun: list[tuple[str | None, int]] = []  # the anchors of open collections, and `size` where each began
     size = repeated = 0
     for event in yaml.parse(text, Loader):
         if isinstance(event, yaml.AliasEvent):
@@ -93,8 +93,8 @@ def _check_size(text: str) -> None:
                 raise YAMLError(f"`*{alias[:100]}` names nothing that ends before it")
             size += sizes[alias]
             repeated += sizes[alias]
-            if repeated > MOST_REPEATED:
-                raise YAMLError(f"aliases repeat more than {MOST_REPEATED:,} characters")
+            if repeated > MAX_REPEATED:
+                raise YAMLError(f"aliases repeat more than {MAX_REPEATED:,} characters")
         elif isinstance(event, yaml.ScalarEvent):
             size += len(event.value) + 1
             if event.anchor:
@@ -102,8 +102,8 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.CollectionStartEvent):
             begun.append((event.anchor, size))
             size += 1
-            if len(begun) > MOST_NESTED:
-                raise YAMLError(f"collections are nested more than {MOST_NESTED} deep")
+            if len(begun) > MAX_DEPTH:
+                raise YAMLError(f"collections are nested more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = begun.pop()
             if anchor:

@@ -64,7 +64,7 @@ class Shards:
         if sum(tensor.nbytes for tensor in tensors) > mapped_bytes:
             for shard in self.index["shards"]:
                 path = folder / shard["file"]
-                self._files.append((path.open("rb", buffering=0), tensorfile.where(path, self.index["tensor"])))
+                self._files.append((path.open("rb", buffering=0), tensorfile.offset_of(path, self.index["tensor"])))
             weakref.finalize(self, _close, self._files)
         elif tensors:
             self._mapped = _MappedRows(tensors)

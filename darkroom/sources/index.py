@@ -28,7 +28,7 @@ UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
 
 def write_index(
-    samples: list[Sample], locations: Locations, path: Path, environment: Runtime, hashing: bool = True,
+    samples: list[Sample], locations: Locations, path: Path, runtime: Runtime, hashing: bool = True,
     missing: str | None = "stop",
 ) -> tuple[int, list[Range]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
@@ -41,15 +41,15 @@ def write_index(
     """
     facts: dict[str, Facts] = {}
     tasks = locations.extents([sample.location for sample in samples])
-    results = run(partial(describe, hashing=hashing), tasks, environment)
-    killers: list[tuple[str, Extent]] = []
+    results = run(partial(describe, hashing=hashing), tasks, runtime)
+    fatal: list[tuple[str, Extent]] = []
     for task, fact in progress(results, "indexing", total=len(samples)):
         if isinstance(fact, Died):
-            killers.append(task)
+            fatal.append(task)
             say(f"note: {task[0]}: {fact.reason}; it is indexed by its bytes alone")
         else:
             facts[task[0]] = fact
-    for task, fact in run(partial(describe, looking=False), killers, environment):
+    for task, fact in run(partial(describe, looking=False), fatal, runtime):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
     if missing is not None:

@@ -103,7 +103,7 @@ def test_a_body_without_an_exact_form_is_computed_in_float32_and_says_why(projec
     assert "float32 features (Erf, LayerNormalization and Softmax have no exact form) of each of 80 images" in run(
         **vit
     )
-    assert stage._facts()["not_exact_because"] == "Erf, LayerNormalization and Softmax have no exact form"  # run.json
+    assert stage._noted["not_exact_because"] == "Erf, LayerNormalization and Softmax have no exact form"  # run.json
     found = files.read_json(Path("body/body.json"))["arithmetic"]
     assert found == {"kind": "float32", "why": "Erf, LayerNormalization and Softmax have no exact form"}
     with pytest.raises(DarkroomError, match=r"arithmetic is exact, but timm/\S* has no exact form: Erf, .* float32"):
