@@ -76,7 +76,7 @@ def read_race(path: Path | None, gpu: bool) -> RaceFile:
         raise SweepError(f"{path}: {reason(error, RaceFile)}") from error
     names = [each.name for each in found.backbones]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SweepError(f"{path}: {twice[0]} stands twice under `backbones`; remove one of them")
+        raise SweepError(f"{path}: {twice[0]} stands twice under `backbones`; remove one of them, or rename its file")
     return found
 
 

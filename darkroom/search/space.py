@@ -29,6 +29,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
+MOST_IN_GRID = 10_000  # trials of a grid
 MOST_SHUFFLED = 10_000  # combinations that random trials go through in a shuffled order; of more, few come twice
 DIGITS = 4  # of a drawn number: a param is to be read and typed
 SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
@@ -171,6 +172,12 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset(), late
         space = Space.model_validate(given | {"name": path.stem})
     except ValidationError as error:
         raise SweepError(f"{path}: {reason(error, Space)}") from error
+    _check(space, path, known, deciding, late)
+    return space
+
+
+def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Set[str]) -> None:
+    """Raise SweepError for a space whose trials cannot be run, or cannot be compared; see `read_space`."""
     for key in (*space.params, *space.fixed):
         if key not in known:
             raise SweepError(f"{path}: `{key}` is not a key of params.yaml")
@@ -186,9 +193,22 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset(), late
             f"{path}: {idle[0]} acts after the training, so that {space.metric} is the same for each of its values;"
             f" move it to `fixed`, or try values by `dvc exp run -S {idle[0]}=…`"
         )
+    for key, kind in space.params.items():
+        if isinstance(kind, list) and (twice := [one for at, one in enumerate(kind) if one in kind[:at]]):
+            raise SweepError(f"{path}: {key} lists {twice[0]!r} twice; remove one of them")
+    if "train_seed" in space.params:
+        raise SweepError(
+            f"{path}: train_seed is the luck of a training, and the best of several seeds is chosen by chance; move it"
+            " to `fixed`, and let `darkroom repeats` measure how much it matters"
+        )
+    points = math.prod(kind.points if isinstance(kind, Range) else len(kind) for kind in space.params.values())
+    if space.method == "grid" and points > MOST_IN_GRID:
+        raise SweepError(
+            f"{path}: a grid of {points:,} combinations, expected {MOST_IN_GRID:,} at most; set method: random with"
+            " `trials`, or fewer `points`"
+        )
     if space.metric.split(".")[0] == "test":
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")
-    return space
 
 
 def reason(error: ValidationError, model: type[BaseModel]) -> str:
@@ -203,6 +223,7 @@ def reason(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"the key `{key}` is missing" + (f"; {SEARCHED}" if fault["loc"][0] == "params" else "")
     said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    said = said.replace("a valid dictionary", "`key: value` lines below it")
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED
     return f"{key} is {repr(value)[:100]}, {said}"

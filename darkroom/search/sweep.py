@@ -97,7 +97,10 @@ class Sweep:
         curve[:] = curve_of(experiment.history(commit), self.space.metric)
         metrics = read(self.root, commit, "metrics/train.json")
         value = value_of(metrics, self.space.metric)
-        return ended(FAILED if value is None else COMPLETE, value, commit=commit, val=metrics.get("val", {}))
+        if value is None:  # of every trial, so none of the others is worth its time
+            there = ", ".join(f"{part}.{key}" for part in ("train", "val") for key in metrics.get(part) or {})
+            raise SweepError(f"metric is {self.space.metric}, which no training here measures; it has {there}")
+        return ended(COMPLETE, value, commit=commit, val=metrics.get("val", {}))
 
     def _share(self, params: Params, log: Path) -> bool:
         """Compute once what this trial shares with others (shards, features): DVC's run cache then holds it for all.

@@ -10,7 +10,7 @@ from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import Range, Space, SweepError, read_space
 
 ROOT = Path(__file__).resolve().parents[2]
-KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64, "seed": 0}
+KNOWN = {"lr": 0.01, "epochs": 10, "head": "linear", "hidden": 64, "seed": 0, "train_seed": None}
 TEXT = """
 method: {method}
 trials: 12
@@ -109,12 +109,15 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
         ("params: {lr: {low: 1, high: 2, log: maybe}}", "params.lr.log is 'maybe', expected a valid boolean"),
         ("params: {lr: [.nan, 0.1]}", "params.lr.0 is nan, expected a text, a finite number"),
         ("params: {lr: [[1], [2]]}", r"params.lr.0 is \[1\], expected a text, a finite number"),
-        ("params: {lr: [1]}\nfixed: [epochs]", r"fixed is \['epochs'\], expected a valid dictionary"),
+        ("params: {lr: [1]}\nfixed: [epochs]", r"fixed is \['epochs'\], expected `key: value` lines below it"),
         ("params: {lr: [1]}\nfixed: {head: {a: 1}}", r"fixed.head is {'a': 1}, expected a text"),
         ("params: {lr: {low: 2, high: 1}}", "low must be below high"),
         ("params: {lr: {low: 0, high: 1, log: true}}", "log needs a low above 0"),
         ("params: {hidden: {low: 0.5, high: 3, integer: true}}", "integer needs whole numbers"),
         ("params: {seed: [1, 2, 3]}", "seed decides which images validate: .*; move it to `fixed`"),
+        ("params: {lr: [0.01, 0.1, 1e-2]}", "lr lists 0.01 twice; remove one of them"),
+        ("params: {train_seed: [0, 1]}", "the best of several seeds is chosen by chance; .*`darkroom repeats`"),
+        ("method: grid\nparams: {lr: {low: 1, high: 2, points: 1000000000}}", "a grid of 1,000,000,000 combinations"),
         ("params: {lr: [1]}\nmetric: test.accuracy", "a search that sees the test set spoils it"),
     ],
 )

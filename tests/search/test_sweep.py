@@ -151,6 +151,12 @@ def test_a_grid_cannot_be_cut_short(project):
         sweep.main([space, "--trials", "2"])
 
 
+def test_a_metric_that_no_training_measures_stops_the_sweep_after_one_trial(project):
+    space = write_space(project, "method: grid\nmetric: val.los\nparams: {lr: [0.1, 0.01]}\n")
+    with pytest.raises(SweepError, match=r"metric is val.los, which no training here measures; it has val.loss"):
+        sweep.main([space])
+
+
 def test_what_trials_share_is_computed_once_however_many_run_at_once(project, tmp_path, capsys):
     space = write_space(project, "method: grid\nparams: {body: [a, b, none], lr: [0.1, 0.01]}\n")
     assert sweep.main([space, "--jobs", "4", "--no-test"]) == 0
