@@ -7,7 +7,7 @@ from darkroom.core import files
 from darkroom.core.params import load
 from darkroom.core.runtime import Runtime, from_environment
 from darkroom.core.stage import note, run
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import open_split
 from darkroom.model import classifier as classifiers
 from darkroom.model import novelty
@@ -46,7 +46,7 @@ def save_references(classifier: Path, shards: Path, features: Path, runtime: Run
     saved = SavedClassifier.load(classifier)
     images = open_split(shards, "train")
     width, classes = saved.facts["features"], len(saved.classes)
-    indices = balanced_places(images.labels, classes, novelty.most(width, classes))
+    indices = balanced_rows(images.labels, classes, novelty.most(width, classes))
     if saved.frozen:
         found = open_split(features, "train", shards).rows(indices)[:, 0]
     else:

@@ -1,7 +1,7 @@
 """Assemble the shards of train, val and test from the file that holds all decoded pictures.
 
-What one shard holds is known beforehand, so that several processes copy and digest shards side by side. The bytes are
-those that `ShardWriter.add` would write row by row. Apart from `shard_writer`, so that embed, which only adds rows,
+The rows of each shard are known beforehand, so several processes copy and digest shards at the same time. The bytes are
+those that `ShardWriter.add` would write row by row. This is not in `shard_writer`, so that embed, which only adds rows,
 does not depend on decoding.
 """
 
@@ -28,9 +28,10 @@ def write_splits(
     prepared: Prepared, scratch: Path, framing: Framing, folder: Path, facts: Mapping[str, Any], workers: int,
     groups: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Write the shards of each split into `folder`/train, /val and /test; what is in `facts` goes to each index.
+    """Write the shards of each split into `folder`/train, /val and /test, with `facts` in each index.json.
 
-    `groups`: the group of each image that belongs to one, by id; a column of samples.csv where there is any.
+    `groups`: the group of each image that has one, by id; if any, samples.csv gets a column for it. Raises SourceError
+    where fewer than two classes are left, or one has no image in train.
     """
     classes = prepared.classes()
     if len(classes) < 2:
@@ -61,7 +62,7 @@ def _group(row: Mapping[str, str], groups: Mapping[str, str] | None) -> list[str
 
 
 def _mean_and_std(sums: np.ndarray, pixels: int) -> dict[str, list[float]]:
-    """Return mean and standard deviation of each channel, 0..1, from `colour_sums`: the same on every machine."""
+    """Return mean and standard deviation of each channel, 0..1, from the sums of `colour_sums` over `pixels`."""
     mean = sums[0] / pixels
     std = np.sqrt(np.maximum(sums[1] / pixels - mean * mean, 0.0))
     return {"mean": [round(float(m) / 255, 6) for m in mean], "std": [round(max(float(s) / 255, 1e-3), 6) for s in std]}
@@ -71,7 +72,7 @@ def copy_pictures(
     writer: ShardWriter, scratch: Path, side: int, ranks: Sequence[int], labels: Sequence[int], ids: Sequence[str],
     workers: int,
 ) -> None:  # fmt: skip
-    """Fill `writer` with the pictures of the file `scratch` at `ranks`, in order, by `workers` processes.
+    """Fill `writer` with the pictures of the file `scratch` at `ranks`, in order, in `workers` processes.
 
     Picture i of `scratch` is the `side` x `side` RGB pixels from byte i * side * side * 3 on. Raises DarkroomError.
     """
@@ -94,7 +95,7 @@ def copy_pictures(
 
 @dataclass(frozen=True)
 class _Part:
-    """One shard to be: its file, and the ranks (n,) in the scratch file, labels (n,) int64 and ids of its rows."""
+    """A shard to be written: its file; ranks (n,) in the scratch file, labels (n,) int64 and ids of its rows."""
 
     path: Path
     ranks: np.ndarray
@@ -104,7 +105,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Copier:
-    """Copies parts of `scratch`, in which row i is the `side` x `side` RGB pixels of rank i."""
+    """Copy parts of `scratch`, in which row i is the `side` x `side` RGB pixels of rank i."""
 
     scratch: Path
     side: int

@@ -1,7 +1,7 @@
 """Augment images: draw random numbers for each image, and apply them to the whole batch at once on the device.
 
-What an image gets is a function of (seed, epoch, sample) alone. One `grid_sample` does crop, scale, stretch, rotation
-and flip together, so each pixel is interpolated once.
+The numbers of an image depend on (seed, epoch, sample) alone. One `grid_sample` does crop, scale, stretch, rotation and
+flip together, so each pixel is interpolated once.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHED = 4 * 224 * 224  # pixels that are augmented together, so that they stay in the processor's cache
-GREY = 128  # of what is erased, of 255
-# What is drawn for each image and epoch, uniform in 0..1. The count and the order belong to the results: a new kind of
-# change draws under a name of its own, as `_one_operation` does, and leaves these as they are.
+GREY = 128  # 0..255, the value of erased pixels
+# Drawn for each image and epoch, uniform in 0..1. Results depend on their count and order: a new kind of change leaves
+# these as they are and draws under another name, as "operation" in `draw`.
 NUMBERS = ("zoom", "stretch", "mirror", "turn", "across", "down", "brightness", "contrast", "saturation", "erase",
            "area", "ratio", "left", "top")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far an image may be changed. `zoom`: the side of the part that is seen, as a fraction of the image's side
-    (above 1 it is shown smaller); the part lies anywhere inside the image, and up to `shift` of a side beyond.
-    `stretch`: the most by which width and height differ; `rotate`: degrees either way; `brightness`, `contrast` and
-    `saturation`: the most by which each is multiplied or divided, less one; `erase`: the chance that a rectangle is
-    greyed; `flip`: the chance of a mirror image, where the data allow one. `trivial`: beside all that, one operation of
-    OPERATIONS at a random magnitude.
+    """How far an image may be changed.
+
+    `zoom`: range of the visible part's side, as a fraction of the image's side; above 1 the image is shown smaller.
+    `shift`: how far the visible part may reach beyond the image, as a fraction of a side.
+    `stretch`: the largest relative difference of width and height.
+    `rotate`: degrees, either way.
+    `flip`: the probability of a mirror image, where the data set allows it.
+    `brightness`, `contrast`, `saturation`: the largest factor of each, less 1; it multiplies or divides.
+    `erase`: the probability that a rectangle becomes grey.
+    `trivial`: whether one of OPERATIONS is applied as well, at a random magnitude.
     """
 
     zoom: tuple[float, float]
@@ -57,8 +61,8 @@ STRENGTHS: dict[str, Strength | None] = {
     ),
     "trivial": Strength(zoom=(0.7, 1.0), stretch=0.2, trivial=True),
 }
-# TrivialAugment (Müller and Hutter, ICCV 2021) in its wide space; what needs an image's histogram or its neighbours
-# (auto-contrast, equalise, sharpness) is left out.
+# TrivialAugment (Müller and Hutter, ICCV 2021) in its wide space, without the operations that need a histogram or
+# neighbouring pixels (auto-contrast, equalise, sharpness).
 OPERATIONS = ("identity", "shear x", "shear y", "shift x", "shift y", "rotate", "brightness", "contrast", "saturation",
               "posterize", "solarize")  # fmt: skip
 SHEAR, SHIFT, TURN, FACTOR, BITS = 0.99, 2 * 32 / 224, 0.75, 0.99, 6  # at magnitude 1; a turn in units of pi
@@ -67,10 +71,12 @@ NO_TONE = (1.0, 256.0)
 
 @dataclass(frozen=True)
 class Draws:
-    """What each image of a batch gets, float32. `affine` (b, 2, 3): from coordinates in the result to coordinates in
-    the image, both -1..1. `colour` (b, 3): factors of brightness, contrast, saturation, or None. `box` (b, 4): left,
-    top, right, bottom of the erased rectangle in -1..1, or None. `tone` (b, 2): the step to whose multiples values
-    0..255 are rounded down, and the value from which on they are inverted, or None.
+    """The changes of each image of a batch, float32; None where no image has such a change.
+
+    `affine` (b, 2, 3): maps coordinates in the result to coordinates in the image, both -1..1.
+    `colour` (b, 3): factors of brightness, contrast and saturation.
+    `box` (b, 4): left, top, right, bottom of the erased rectangle, -1..1.
+    `tone` (b, 2): values 0..255 are rounded down to multiples of the first, and from the second on inverted.
     """
 
     affine: np.ndarray
@@ -79,13 +85,13 @@ class Draws:
     tone: np.ndarray | None = None
 
     def of(self, part: slice) -> "Draws":
-        """Return those of a part of the batch."""
+        """Return the changes of a part of the batch."""
         colour, box, tone = (None if each is None else each[part] for each in (self.colour, self.box, self.tone))
         return Draws(self.affine[part], colour, box, tone)
 
 
 def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch: int) -> Draws:
-    """Draw for `samples` int64 (b,), numbers that name the images within their data set."""
+    """Return the changes of `samples` int64 (b,), the images' numbers within their data set."""
     u = dict(zip(NUMBERS, uniforms(samples, len(NUMBERS), seed, "augment", epoch).T, strict=True))
     low, high = strength.zoom
     zoom = low + (high - low) * u["zoom"]
@@ -114,7 +120,7 @@ def draw(strength: Strength, flips: bool, samples: np.ndarray, seed: int, epoch:
 
 
 def _one_operation(affine: np.ndarray, u: np.ndarray) -> Draws:
-    """Add to `affine` (b, 2, 3) one operation for each image: which, at what magnitude and sign say `u` (b, 3)."""
+    """Add one operation to `affine` (b, 2, 3) of each image; `u` (b, 3) chooses which, its magnitude and its sign."""
     chosen = np.array(OPERATIONS)[(u[:, 0] * len(OPERATIONS)).astype(np.int64)]
     signed = u[:, 1] * np.where(u[:, 2] < 0.5, -1.0, 1.0)
 
@@ -136,9 +142,9 @@ def _one_operation(affine: np.ndarray, u: np.ndarray) -> Draws:
 
 
 def apply(images: "Tensor", draws: Draws) -> "Tensor":
-    """Apply `draws` to images float32 (b, 3, S, S) in 0..1. Outside of an image lies its mirror image.
+    """Return images float32 (b, 3, S, S) in 0..1 changed by `draws`. Beyond its edges an image is mirrored.
 
-    Each statement reads and writes all pixels once, which on a GPU is what it costs.
+    On a GPU the cost is the number of passes over all pixels, so each statement makes one.
     """
     import torch
     from torch.nn import functional
@@ -148,13 +154,13 @@ def apply(images: "Tensor", draws: Draws) -> "Tensor":
     images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if draws.colour is not None:
         brightness, contrast, saturation = on_device(draws.colour, device)[:, :, None, None, None].unbind(1)
-        # Each is a mixture with something plainer: black, the image's mean grey, the pixel's grey. The three together
-        # are a sum of the pixel, its grey and the mean grey.
+        # Brightness mixes a pixel with black, contrast with the image's mean grey, saturation with the pixel's grey.
+        # All three together are a weighted sum of the pixel, its grey and the mean grey.
         grey = images.mean(1, keepdim=True)
         scale = brightness * contrast * saturation
         offset = grey.mean((2, 3), keepdim=True) * (brightness * (1 - contrast))
         plain = torch.addcmul(offset, grey, brightness * contrast - scale)
-        laid_out = torch.empty_like(images, memory_format=torch.channels_last)  # as networks want them: no pass more
+        laid_out = torch.empty_like(images, memory_format=torch.channels_last)  # networks want this: saves a pass
         images = torch.addcmul(plain, images, scale, out=laid_out).clamp_(0, 1)
     if draws.tone is not None:
         (toned,) = np.nonzero((draws.tone != NO_TONE).any(axis=1))
@@ -185,7 +191,7 @@ def _centres(size: int, like: "Tensor") -> "Tensor":
 
 
 def _grid(affine: "Tensor", size: int) -> "Tensor":
-    """Compute where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in a single pass."""
+    """Return where each pixel of the result lies in the image, (b, S, S, 2): torch's affine_grid in one pass."""
     import torch
 
     centres = _centres(size, affine)
@@ -194,17 +200,17 @@ def _grid(affine: "Tensor", size: int) -> "Tensor":
 
 
 def as_bytes(images: "Tensor") -> "Tensor":
-    """Round images in 0..1 to what a file would hold: uint8 of the same shape."""
+    """Return images in 0..1 as uint8 0..255 of the same shape."""
     import torch
 
     return (images * 255).round_().to(torch.uint8)
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """Augment `images` uint8 (b, S, S, 3), rounded back to uint8: for features of augmented copies.
+    """Return `images` uint8 (b, S, S, 3) changed by `draws`, as uint8, to embed augmented copies.
 
-    As `apply`, with the same bits on every processor: positions are whole multiples of 1/256 pixel, interpolation is
-    arithmetic of whole numbers, and colours are single IEEE operations.
+    It changes them as `apply` does, with the same bits on every processor: positions are multiples of 1/256 pixel,
+    interpolation uses whole numbers, and colours single IEEE operations.
     """
     made = np.empty_like(images)
     count = max(1, CACHED // images.shape[1] ** 2)
@@ -241,7 +247,7 @@ def _exactly(images: np.ndarray, draws: Draws) -> np.ndarray:
 def _positions(affine: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where each pixel of the result lies in the image: columns and rows, int64 (b, S, S), in 1/256 pixel.
 
-    Slopes are multiples of 2^-12, so that all sums are of whole numbers.
+    Slopes are rounded to multiples of 2^-12, so that only whole numbers are added.
     """
     whole = np.rint(affine * np.array([4096, 4096, 4096 * size])).astype(np.int64)[..., None, None]
     middles = 2 * np.arange(size) + 1 - size  # in half pixels, from the image's middle
@@ -267,6 +273,6 @@ def _interpolated(images: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> 
 
 
 def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
-    """Return the index of the pixel that is seen at any `index`: outside of an image lies its mirror image."""
+    """Return the pixel seen at any `index`, int64 0..size-1: an image is mirrored at its edges."""
     index = index % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)

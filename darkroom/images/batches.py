@@ -1,4 +1,4 @@
-"""Choose the samples of each batch, read them ahead in a thread, and make them ready on the device."""
+"""Choose the samples of each batch, read them ahead in a thread, and prepare them on the device."""
 
 import queue
 import threading
@@ -19,13 +19,14 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 Part = tuple[np.ndarray, np.ndarray]  # samples, and their rows
 Ready = TypeVar("Ready", bound="tuple[Tensor, ...]")
-AHEAD = 2  # batches that wait, read, while one is computed with
+AHEAD = 2  # batches that are read in advance
 
 
-def balanced_places(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
-    """Return at most `most` rows, as many of each class as there are, the first ones of each: int64, ascending.
+def balanced_rows(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
+    """Return at most `most` rows, int64, ascending: the first ones of each class, equally many where it has them.
 
-    Rows are ordered by content, so the first ones are not special. Of more classes than `most`, every so many.
+    Rows are ordered by content, so the first ones are like any others. With more classes than `most`, some are skipped
+    at even distances.
     """
     share = max(1, most // max(1, classes))
     found = np.concatenate([np.flatnonzero(labels == position)[:share] for position in range(classes)])
@@ -35,10 +36,9 @@ def balanced_places(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
 
 
 class Table:
-    """The samples of one or several folders of shards, or chosen rows of them, as one table.
+    """The samples of one or several folders of shards, or `chosen` rows of them, as one table.
 
-    `labels` int64 (n,); `classes`; `rows` reads what it is asked for from the mapped files, so memory does not grow
-    with n.
+    `labels` int64 (n,) and `classes` are in memory; `rows` are read from the files when they are needed.
     """
 
     def __init__(self, parts: Sequence[Shards], chosen: Sequence[np.ndarray] | None = None) -> None:
@@ -64,7 +64,7 @@ class Table:
     def features(self, samples: np.ndarray, view: np.ndarray) -> np.ndarray:
         """Return the features (b, D) of `samples` int64 (b,), each of its view number `view` int64 (b,).
 
-        Views count round: a folder of one view shows it whatever the number, so folders of several may be mixed.
+        A number beyond the views of a folder starts again at 0, so folders of one view and of several may be mixed.
         """
 
         def read(part: Shards, indices: np.ndarray, mine: np.ndarray | slice) -> np.ndarray:
@@ -92,15 +92,15 @@ class Table:
 
 
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return a permutation of `count` samples, int64, that belongs to (seed, epoch)."""
+    """Return the permutation of `count` samples for (seed, epoch), int64 (count,)."""
     return generator(seed, "order", epoch).permutation(count)
 
 
 def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Draw as many samples as there are, each class equally often, int64 (n,): a function of (seed, epoch).
+    """Draw n samples, as many as there are labels, each class equally often, for (seed, epoch): int64 (n,).
 
-    A class is gone through in a shuffled order before any of its samples comes twice. A sample that comes for the k-th
-    time again is numbered `number + k * n`, so that it is augmented differently.
+    A sample is drawn again only when all others of its class have been drawn. Its k-th repetition has the number
+    `sample + k * n`, so that it is augmented differently.
     """
     classes = _members(labels)
     random = generator(seed, "balance", epoch)
@@ -114,8 +114,8 @@ def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def _members(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the indices of each label that is present, in ascending order: one sort, however many labels there are."""
-    small = labels.astype(np.uint16) if labels.max() < 1 << 16 else labels  # numpy sorts small numbers in linear time
+    """Return the indices of each label that is present, in ascending order."""
+    small = labels.astype(np.uint16) if labels.max() < 1 << 16 else labels  # numpy sorts 16-bit numbers in linear time
     indices = np.argsort(small, kind="stable")
     return np.split(indices, np.flatnonzero(np.diff(labels[indices])) + 1)
 
@@ -123,22 +123,22 @@ def _members(labels: np.ndarray) -> list[np.ndarray]:
 def steps(samples: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Divide `samples` (n,) into parts of at most `batch_size` whose sizes differ by one at most.
 
-    No runt at the end of an epoch, which would weigh its few samples more than others, and stop BatchNorm when alone.
+    A small rest at the end of an epoch would weigh its samples more than others, and break BatchNorm if it were one.
     """
     return np.array_split(samples, max(1, -(-len(samples) // batch_size)))
 
 
 def views(samples: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
-    """Choose which of `count` copies each sample shows in this epoch, int64 (b,), whatever batch it is in."""
+    """Choose which of `count` copies of each sample is used in this epoch, int64 (b,), independent of its batch."""
     if count == 1:
         return np.zeros(len(samples), np.int64)
     return (uniforms(samples, 1, seed, "view", epoch)[:, 0] * count).astype(np.int64)
 
 
 def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AHEAD) -> Iterator[T]:
-    """Yield `read(item)` of each item, in order, read by a thread while the caller computes with the one before.
+    """Yield `read(item)` of each item, in order, called by a thread while the caller computes with the one before.
 
-    What `read` raises is raised here; a caller that stops early stops the thread.
+    An exception in `read` is raised here; a caller that stops early stops the thread.
     """
     done = object()
     waiting: queue.Queue[Any] = queue.Queue(ahead)
@@ -158,7 +158,7 @@ def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AH
             for item in items:
                 if not put((read(item), None)):
                     return
-        except BaseException as error:  # handed to the caller, who raises it
+        except BaseException as error:  # the caller raises it
             put((None, error))
         else:
             put(done)
@@ -184,8 +184,8 @@ def ready(
 ) -> Iterator[Ready]:
     """Yield `finish(samples, read(samples))` of each of `parts`, samples int64 (b,), in order: tensors on `device`.
 
-    A thread reads. On a CPU `finish` runs in the caller, where torch's threads are free for it. On a GPU another thread
-    runs it, on a stream of its own, so that pixels travel and are augmented while the network computes.
+    A thread reads. On a CPU `finish` runs in the caller, with all of torch's threads. On a GPU another thread runs it,
+    on its own stream, so that pixels are copied and augmented while the network computes.
     """
     read_rows = read_ahead(parts, read)
     if device.type != "cuda":
@@ -203,16 +203,16 @@ def ready(
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        return part, None, None  # outside of `except`: the exception holds on to the tensors there were
+        return part, None, None  # outside of `except`, where the exception would keep the tensors alive
 
     for part, tensors, made in read_ahead(zip(parts, read_rows, strict=True), on_stream, ahead=1):
-        if tensors is None or made is None:  # the step that filled the memory has ended, or was divided
+        if tensors is None or made is None:  # memory was full: by now the step before has ended, or was divided
             tensors = finish(*part)
         else:
             current = torch.cuda.current_stream(device)
             current.wait_event(made)
             for tensor in tensors:
-                tensor.record_stream(current)  # its memory is free again when this stream too is done with it
+                tensor.record_stream(current)  # its memory must not be reused before this stream is done with it
         yield tensors
 
 

@@ -1,4 +1,4 @@
-"""Turn the values of a file into what is scaled: 8 bits a channel, no transparency, RGB or grey."""
+"""Convert the pixels of any file to 8-bit RGB or grey in sRGB, without transparency."""
 
 import io
 from functools import lru_cache
@@ -11,19 +11,19 @@ from darkroom.images.formats import MAX_PROFILE_BYTES
 from darkroom.images.headers import JPEG, jpeg_segments
 from darkroom.images.levels import INTEGERS, Levels, deep_values, kind_of, levels_of, range_of
 
-STRIP = 1 << 20  # pixels
-BACKGROUND = (255, 255, 255)  # behind transparency, as a browser's page
+STRIP = 1 << 20  # pixels that are converted at a time
+BACKGROUND = (255, 255, 255)  # behind transparency, as in a browser
 ICC_MARK = b"ICC_PROFILE\0"
-CLOSE = 2  # of 255: a profile that changes no colour by more is sRGB itself, under whatever name
-NO_CACHE = 0x0040  # cmsFLAGS_NOCACHE: a transform that several threads may use
+CLOSE = 2  # of 255: a profile that changes no colour by more is taken for sRGB
+NO_CACHE = 0x0040  # cmsFLAGS_NOCACHE: lets several threads use one transform
 MODES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}
 
 
 def eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
-    """Scale grey of more than 8 bits to 0..255 by the collection's `levels`; return other modes as they are.
+    """Scale grey of more than 8 bits to 0..255 by the data set's `levels`; return other modes unchanged.
 
-    Values beyond the levels are clipped. Without levels of its kind, the picture's own range is all there is.
-    Raises ValueError for values that are not finite.
+    Values beyond the levels are clipped. Without levels of its kind, the picture's own range is used. Raises ValueError
+    for values that are not finite.
     """
     kind = kind_of(image)
     if kind is None:
@@ -38,9 +38,9 @@ def eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
 
 
 def deep_colours(high: Image.Image, low: Image.Image, levels: Levels) -> Image.Image:
-    """Scale a 16-bit colour picture, from its high and low bytes, to 0..255 by the collection's `levels`.
+    """Scale a 16-bit colour picture, from its high and low bytes, to 0..255 by the data set's `levels`.
 
-    A part of the rows at a time, in the place of the high bytes; transparency keeps its high bytes.
+    It overwrites `high`, a strip of rows at a time; the alpha channel keeps its high bytes.
     """
     bottom, top = levels.get(INTEGERS) or levels_of(range_of(deep_values(high, low), INTEGERS))
     factor = np.float32(256 / (top - bottom + 1))
@@ -56,11 +56,11 @@ def deep_colours(high: Image.Image, low: Image.Image, levels: Levels) -> Image.I
 
 
 def without_alpha(image: Image.Image, side: int) -> Image.Image:
-    """Return RGB or L, on white where it was transparent; one of several times `side` pixels may be made smaller."""
+    """Return RGB or L, with white behind transparency; a transparent image far larger than `side` is reduced."""
     if image.has_transparency_data:
         colours = image if image.mode == "RGBA" else image.convert("RGBA")
         factor = min(colours.size) // (3 * side)
-        if factor > 1:  # before the copies that follow: they would take 4 bytes a pixel each
+        if factor > 1:  # now, because each of the copies below takes 4 bytes a pixel
             colours = colours.reduce(factor)
         page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
         page.alpha_composite(colours)
@@ -83,24 +83,22 @@ def embedded_profile(data: bytes, image: Image.Image | None = None) -> bytes:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Return RGB or L in sRGB's colours; `image` itself without a profile, or with one of another mode.
+    """Return RGB or L in sRGB's colours; `image` itself without a profile, or with one for another mode.
 
-    A broken profile must not lose the picture, so it is ignored as browsers ignore it.
+    A broken profile is ignored, as browsers do: it must not lose the picture.
     """
     found = _transform(profile) if 0 < len(profile) <= MAX_PROFILE_BYTES else None
     if found is None:
         return image
     mode, transform = found
-    if mode == "L" and image.mode == "RGB":  # a grey JPEG that was decoded as RGB
-        image = image.convert("L")
-    if mode == "RGB" and image.mode == "L":
-        image = image.convert("RGB")
+    if {mode, image.mode} == {"L", "RGB"}:  # as of a grey JPEG that was decoded as RGB
+        image = image.convert(mode)
     return transform.apply(image) if image.mode == mode else image
 
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes) -> tuple[str, Any] | None:
-    """Return the mode of pictures that a profile describes, and its transform to sRGB; None where nothing changes."""
+    """Return the mode of the pictures that a profile describes, and its transform to sRGB; None to change nothing."""
     from PIL import ImageCms
 
     try:
@@ -116,7 +114,7 @@ def _transform(profile: bytes) -> tuple[str, Any] | None:
 
 
 def _changes_nothing(transform: Any, mode: str) -> bool:
-    """Tell whether a transform leaves all colours of a cube, or all greys, as they are but for rounding."""
+    """Return whether a transform leaves all colours of a cube, or all greys, unchanged up to rounding."""
     if mode == "L":
         cube = Image.linear_gradient("L")
     else:

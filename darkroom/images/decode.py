@@ -1,7 +1,7 @@
 """Decode the bytes of an image file into pixels, in the one way that preprocess, predict and serve share.
 
-JPEG goes through libjpeg-turbo, scaled while it is decoded; everything else through Pillow. Whatever the file does, the
-answer is a picture or BadImage with a reason: no other exception, no warning, and no more than about 1 GB.
+JPEG goes through libjpeg-turbo, scaled while it is decoded; everything else through Pillow. Any file gives either
+pixels or BadImage with a reason: no other exception, no warning, and never more than about 1 GB of memory.
 """
 
 import io
@@ -42,17 +42,17 @@ from darkroom.images.headers import (
 )
 from darkroom.images.levels import INTEGERS, Levels, low_bytes
 
-WHOLE = (65535.0,)  # of 16 bits: the high bytes of colours are the levels
+WHOLE = (65535.0,)  # the upper level of all 16 bits: the high bytes are the result
 PLANAR, BITS, PHOTOMETRIC = 284, 258, 262  # tags of TIFF
 ODD_TIFF = "a TIFF of channels or bits that are not read: export it as grey or RGB of 8 or 16 bits"
 TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
-# libjpeg-turbo reads a JPEG at a fraction of its size, and Pillow resizes the rest. From twice the size on, the result
-# is that of a full decoding: 0.05 of 255 apart on 100 photos, against 2.5 where the fraction itself is the result.
+# libjpeg-turbo decodes a JPEG at a fraction of its size, and Pillow resizes that. From a fraction of twice the wanted
+# size, the result is as good as from the full size: 0.05 of 255 apart on 100 photos, but 2.5 without this factor.
 DETAIL = 2
 
 
 class _Opened(NamedTuple):
-    """A decoded picture, RGB or L, its EXIF orientation, and the ICC profile that its colours still have."""
+    """A decoded picture, RGB or L, its EXIF orientation, and the ICC profile still to be applied."""
 
     image: Image.Image
     orientation: int
@@ -78,15 +78,15 @@ def decode_whole(data: bytes, longest: int) -> np.ndarray:
 
 
 def _finished(image: Image.Image, opened: _Opened) -> Image.Image:
-    """Return the resized `image` in sRGB and upright: after resizing, since there are fewer pixels to convert then."""
+    """Return the resized `image` in sRGB and upright. It is resized first: fewer pixels to convert."""
     image = to_srgb(image, opened.profile)
     return upright(image if image.mode == "RGB" else image.convert("RGB"), opened.orientation)
 
 
 def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
-    """Return the luminance, upright, stretched to each of `sides`: (side, side) uint8 each.
+    """Return the luminance, upright, stretched to each of `sides`, smallest first: (side, side) uint8 each.
 
-    The first of `sides` is the smallest. Raises BadImage with the reason.
+    Raises BadImage with the reason.
     """
     with _memory():
         opened = _open(data, Framing(sides[0], "stretch", sides[0]), grey=True)
@@ -111,7 +111,7 @@ def check_format(file: BinaryIO) -> None:
         try:
             open_picture(file)
         except Image.DecompressionBombError:
-            pass  # a picture, which `decode` judges by its own limits
+            pass  # `decode` has its own limits
         except Exception as error:
             raise _problem(head, error) from error
     file.seek(0)
@@ -149,7 +149,7 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray 
     try:
         return simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=down, min_width=across)
     except ValueError:
-        return None  # also for blemishes that do not harm the picture: Pillow tells them from truncation
+        return None  # perhaps only a blemish: Pillow tells it from truncation
 
 
 def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
@@ -172,7 +172,7 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
             if low is not None:
                 image = deep_colours(image, low, levels)
             orientation, profile = picture_orientation(image), embedded_profile(data, image)
-            if image.mode == "CMYK":  # what its inks look like is in the profile alone
+            if image.mode == "CMYK":  # only the profile knows the colours of its inks
                 image, profile = to_srgb(image, profile), b""
             scaled = eight_bits(image, levels)
             scaled = ImageOps.invert(scaled) if _is_negative(image) else scaled
@@ -182,22 +182,22 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Tell whether Pillow would take the bytes of 16-bit colours that lie apart, uncompressed, for 8-bit ones."""
+    """Return whether Pillow would read planar uncompressed 16-bit colours as 8-bit ones."""
     tags = getattr(image, "tag_v2", {})
     apart = tags.get(PLANAR) == 2 and tags.get(BITS, (8,))[0] > 8
     return apart and any(tile.codec_name == "raw" for tile in getattr(image, "tile", ()))
 
 
 def _is_negative(image: Image.Image) -> bool:
-    """Tell whether 0 is white in a 16-bit TIFF; in one of 8 bits Pillow sees to it."""
+    """Return whether 0 is white in a 16-bit TIFF; Pillow inverts one of 8 bits itself."""
     return image.mode.startswith("I") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
 
 
 def _scanned_pixels(data: bytes, image: Image.Image) -> int:
-    """Return the pixels that the scans of JPEGs in an open picture go over; 0 where there is no JPEG in it."""
+    """Return how many pixels the JPEG scans of an open picture go over in all; 0 where it holds no JPEG."""
     if image.format in ("JPEG", "MPO"):
         return scanned_pixels(data, image.width * image.height)
-    if image.format == "TIFF" and image.info.get("compression") == "jpeg":  # strips or tiles with a scan or more each
+    if image.format == "TIFF" and image.info.get("compression") == "jpeg":  # each strip or tile has scans of its own
         return count_scans(data) * (image.width * image.height // max(len(getattr(image, "tile", ())), 1) + SCAN_PIXELS)
     return 0
 
@@ -220,9 +220,4 @@ def _reason(data: bytes, error: Exception) -> str:
         return "not an image of a known format"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "truncated"
-    return _short(error)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"damaged: {text[:100]}"
+    return f"damaged: {(' '.join(str(error).split()) or type(error).__name__)[:100]}"

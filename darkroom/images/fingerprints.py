@@ -1,6 +1,6 @@
-"""Compute what copies of a picture are known by, from one small decoding of its file.
+"""Compute the hashes by which copies of a picture are found, from one small decoding of its file.
 
-Apart from `hashes`, so that split, which compares hashes, does not depend on decoding.
+This is not in `hashes`, so that split, which compares hashes, does not depend on decoding.
 """
 
 from darkroom.core.errors import BadImage, NoMemory
@@ -11,15 +11,15 @@ from darkroom.images.decode import decode_grey
 def fingerprints(data: bytes, short_side: int = 0) -> tuple[str, str]:
     """Return (perceptual hash, window hashes) of an image file's bytes; "" for a flat or unreadable picture.
 
-    The first is 64 hex digits: 256 bits, low frequencies first. The second, as `hashes.as_text` writes it, is left out
-    where the picture's `short_side` is below hashes.MIN_SIDE pixels. Raises NoMemory.
+    The first is 64 hex digits: 256 bits, low frequencies first. The second, written by `hashes.as_text`, is "" where
+    the picture's `short_side` is below hashes.MIN_SIDE pixels. Raises NoMemory.
     """
     try:
         if short_side < hashes.MIN_SIDE:
             return hashes.hash_of(*decode_grey(data, hashes.SIDE)), ""
         small, larger = decode_grey(data, hashes.SIDE, hashes.GRID)
     except NoMemory:
-        raise  # it is tried again when nothing else runs
+        raise  # the caller tries again while nothing else runs
     except BadImage:
         return "", ""
     whole = hashes.hash_of(small)

@@ -1,4 +1,4 @@
-"""Choose the formats that Pillow may read, limit their pixels, and name what a file is that has the wrong name."""
+"""Choose the formats that Pillow may read, limit what a file may cost, and name what other files really are."""
 
 import ctypes
 import gzip
@@ -36,27 +36,27 @@ HEIF_BRANDS, AVIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"
 PNG = b"\x89PNG\r\n\x1a\n"
 MAX_PROFILE_BYTES = 4_000_000
 MAX_PIXELS = 80_000_000  # RGBA and its copy for resampling take 8 bytes a pixel: 640 MB
-MAX_ROWS = 1_000_000  # 8 bytes each beside the pixels: one column of 80,000,000 took 1.2 GB
-MAX_WIDE_PIXELS = 40_000_000  # where Pillow keeps twice as much: WebP and AVIF, 32-bit and float grey
+MAX_ROWS = 1_000_000  # Pillow needs 8 bytes a row beside the pixels: one column of 80,000,000 took 1.2 GB
+MAX_WIDE_PIXELS = 40_000_000  # for WIDE formats and modes, of which Pillow keeps twice as many bytes
 WIDE = ("WEBP", "AVIF", "HEIF", "I", "F")
-MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is read: a 200-megapixel phone photo is a few MB in memory
-MAX_PROGRESSIVE_PIXELS = 100_000_000  # but progressive ones keep every coefficient: up to 6 bytes a pixel
-# Every scan of a JPEG goes over all of its blocks: encoders write 1 to some 15, and libjpeg takes any number. What is
-# counted is scans times pixels; for a scan of few pixels, its tables cost as much as SCAN_PIXELS of them.
+MAX_JPEG_PIXELS = 256_000_000  # a JPEG is scaled while it is decoded: a 200-megapixel photo takes a few MB
+MAX_PROGRESSIVE_PIXELS = 100_000_000  # a progressive one keeps every coefficient: up to 6 bytes a pixel
+# Each scan of a JPEG goes over all of its blocks. Encoders write 1 to 15 scans or so, and libjpeg accepts any number,
+# so the limit is on scans times pixels; the tables of a scan cost as much as SCAN_PIXELS pixels.
 MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 
-# Pillow reads some parts of a file one by one in Python, and some so that each copies all before it. Encoders write
-# some hundreds of segments before a JPEG's pixels at most, and a few other chunks than pixels into a PNG.
+# Pillow reads some parts of a file one by one in Python, and copies all earlier ones with each of some others. Encoders
+# write some hundreds of segments before a JPEG's pixels at most, and into a PNG a few chunks beside those of pixels.
 MAX_SEGMENTS, MAX_CHUNKS, MAX_OTHER_CHUNKS, MAX_TILES, MAX_COMMENTS = 2_000, 100_000, 5_000, 100_000, 1_000
 FRAMES = (b"IDAT", b"fdAT", b"fcTL")  # chunks of pixels
 PLAIN_PPM = (b"P1", b"P2", b"P3")
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
-# Above the limit Pillow warns and above twice the limit it raises: halved, its error comes where ours would.
+# Pillow warns above its limit and raises above twice its limit: half of ours makes it raise at ours.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # also of profiles: those of printers have 3 MB
-ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise the missing part would be grey
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # it also limits profiles: those of printers have 3 MB
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # otherwise a missing part would be grey
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 # Other kinds of file, by their first bytes, that come under the names of pictures.
@@ -73,9 +73,9 @@ GZIP = b"\x1f\x8b"
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Open a picture of one of FORMATS with Pillow, its pixels still unread.
+    """Open a picture of one of FORMATS, or HEIF, with Pillow, without reading its pixels.
 
-    Raises what Pillow raises, and TooManyParts for a file that would keep it busy before it comes to the pixels.
+    Raises what Pillow raises, and TooManyParts for a file that would keep it busy before it reaches the pixels.
     """
     head = file.read(64)
     check_parts(file)
@@ -99,7 +99,7 @@ def open_picture(file: BinaryIO) -> Image.Image:
 
 
 class TooManyParts(ValueError):
-    """Report a file of so many parts that no encoder has written it; str(error) says of which."""
+    """A file has more parts than any encoder writes; str(error) names them."""
 
 
 def check_parts(file: BinaryIO) -> None:
@@ -116,7 +116,7 @@ def check_parts(file: BinaryIO) -> None:
 
 
 def _check_segments(file: BinaryIO) -> None:
-    """Walk to a JPEG's first scan as Pillow does: it goes on after a marker of an end, and over fill bytes."""
+    """Walk to a JPEG's first scan as Pillow does, which skips fill bytes and does not stop at an end marker."""
     position = 2
     for _ in range(MAX_SEGMENTS):
         file.seek(position)
@@ -147,7 +147,7 @@ def _check_chunks(file: BinaryIO) -> None:
 
 
 def _without_metadata(data: bytes) -> bytes:
-    """Return a PNG without profile and texts, which may be damaged or larger than Pillow reads, and lose no picture."""
+    """Return a PNG without its profile and texts, which may be damaged or larger than Pillow accepts."""
     kept, position = [data[:8]], 8
     while position + 8 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
@@ -159,7 +159,7 @@ def _without_metadata(data: bytes) -> bytes:
 
 @cache
 def _register_heif() -> None:
-    """Teach Pillow what phones make; imported with the first such file, since it takes 0.2 s."""
+    """Teach Pillow to read HEIF, when the first such file is opened: the import takes 0.2 s."""
     import pillow_heif
 
     pillow_heif.options.DECODE_THREADS = 1  # pictures are decoded side by side already
@@ -168,9 +168,9 @@ def _register_heif() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress Pillow's warnings; the reason of a BadImage says what is wrong with a picture.
+    """Suppress Pillow's warnings: the reason of a BadImage reports what is wrong with a picture.
 
-    Warning filters belong to the process: the first thread that enters sets them, the last one restores them.
+    Warning filters belong to the process, so the first thread that enters sets them, and the last restores them.
     """
     with _lock:
         if _state["inside"] == 0:
@@ -188,7 +188,7 @@ def quiet() -> Iterator[None]:
 
 
 def _silence_decoders() -> None:
-    """Keep Pillow's log, and the libtiff in its wheels, from writing on standard error; for the whole process."""
+    """Stop Pillow's log, and the libtiff in its wheels, from writing to standard error, for the whole process."""
     logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
     root = Path(Image.__file__).parent
     for path in (*root.parent.glob("pillow.libs/libtiff*"), *root.glob(".dylibs/libtiff*")):
@@ -201,7 +201,7 @@ _silence_decoders()
 
 
 def what_is_wrong(data: bytes) -> str:
-    """Return a known mistake, in plain words, or "" when the first bytes show none."""
+    """Return what a file is instead of a picture, by its first bytes; "" where they show no known mistake."""
     if not data:
         return "empty file"
     if data.startswith(LFS):
@@ -214,13 +214,13 @@ def what_is_wrong(data: bytes) -> str:
 
 
 def _kind_of_file(data: bytes) -> str:
-    """Return what a file is that is none of the pictures read here, "" where its first bytes do not tell."""
+    """Return the kind of a file that is not a picture read here; "" where its first bytes are not known."""
     if data[DICOM_AT : DICOM_AT + len(DICOM)] == DICOM:
         return "a DICOM file, of a medical scanner; export it as PNG"
     if data[4:8] == b"ftyp" and not any(brand in data[8:64] for brand in (*HEIF_BRANDS, *AVIF_BRANDS)):
         return "a raw picture of a camera" if data[8:11] == b"crx" else "a video, MP4 or the like"
     if data[:4] == b"RIFF" and data[8:12] != b"WEBP":
-        return "an AVI video" if data[8:11] == b"AVI" else "a RIFF file, and no WebP"
+        return "an AVI video" if data[8:11] == b"AVI" else "a RIFF file that is not WebP"
     text = b"".join(data[:64].split())
     if text.startswith(JSON_STARTS) and b"\0" not in data[:64]:
         return "JSON data"
@@ -228,13 +228,13 @@ def _kind_of_file(data: bytes) -> str:
 
 
 def describe_file(path: Path) -> str:
-    """Return a known mistake of a whole file, fit for "the file is …", or "" when it looks sound."""
+    """Return what is wrong with a whole file, to follow "the file is", or "" when it looks sound."""
     with path.open("rb") as file:
         head = file.read(4096)
     known = what_is_wrong(head)
     if known:
-        return {"empty file": "empty (0 bytes)", "only zero bytes": "full of zero bytes"}.get(known, "a " + known
-                if known.startswith("Git") else known)  # fmt: skip
+        plain = {"empty file": "empty (0 bytes)", "only zero bytes": "full of zero bytes"}
+        return plain.get(known, f"a {known}" if known.startswith("Git") else known)
     if head.startswith(GZIP) and not _is_whole_gzip(path):
         return f"truncated: it ends after {path.stat().st_size:,} bytes, an interrupted download"
     return ""

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 RESIZES = ("crop", "pad", "stretch")  # what a person may choose
-WEIGHTS_RESIZES = ("squash", "border")  # what else published weights were made with
+WEIGHTS_RESIZES = ("squash", "border")  # further ones, which published weights were trained with
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 BLACK = (0, 0, 0)
 # The EXIF orientations in which the stored picture's x (or y) axis runs against that of the upright one.
@@ -18,13 +18,16 @@ MIRRORED_X, MIRRORED_Y = (2, 3, 7, 8), (3, 4, 6, 7)
 class Framing:
     """How a picture becomes a square of `size` pixels.
 
-    `resize` crop: the short side becomes `short_side` and the middle is cut out; pad: the long side becomes `size` and
-    the rest is black; stretch: both sides become `size`; squash: both sides become `short_side` and the middle is cut
-    out; border: the long side becomes `short_side` and the middle is cut out, or surrounded by `fill` (RGB, 0..255).
-    `interpolation` is one of INTERPOLATIONS, always with antialiasing. Sides and cuts are rounded as torchvision's
-    Resize and CenterCrop round them, so that published weights see what they were tested with. `integers` and `floats`
-    are the values that become 0 and 255 in grey pictures of more than 8 bits (darkroom/images/levels.py); without them
-    each picture's own are taken.
+    `resize`: crop: the short side becomes `short_side`, and the middle is cut out; pad: the long side becomes `size`,
+    and the rest is black; stretch: both sides become `size`; squash: both sides become `short_side`, and the middle is
+    cut out; border: the long side becomes `short_side`, and the middle is cut out or surrounded by `fill`.
+    `fill`: RGB, 0..255.
+    `interpolation`: one of INTERPOLATIONS, always with antialiasing.
+    `integers`, `floats`: the values that become 0 and 255 in pictures of more than 8 bits (darkroom/images/levels.py);
+    without them, those of each picture.
+
+    Sides and cuts are rounded as torchvision's Resize and CenterCrop round them, so that published weights see what
+    they were tested with.
     """
 
     size: int
@@ -40,19 +43,19 @@ class Framing:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON holds lists
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields that have no default, or another value, as JSON; `Framing(**facts)` makes it again."""
+        """Return the fields that differ from their defaults, as JSON; `Framing(**facts)` is equal to this one."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
                 if value != getattr(Framing, name, None)}  # fmt: skip
 
     @property
     def levels(self) -> dict[str, tuple[float, float]]:
-        """Return the values that become 0 and 255, by kind, as `levels.Levels`."""
+        """Return the values that become 0 and 255, by kind: a `levels.Levels`."""
         pairs = {"integers": self.integers, "floats": self.floats}
         return {kind: (pair[0], pair[1]) for kind, pair in pairs.items() if pair}
 
     def check(self) -> None:
-        """Raise ValueError unless the values are of their kinds and ranges, as read from a file."""
+        """Raise ValueError unless the values, read from a file, have the right types and ranges."""
         sides = all(type(side) is int and side > 0 for side in (self.size, self.short_side))
         fill = len(self.fill) == 3 and all(type(level) is int and 0 <= level <= 255 for level in self.fill)
         known = self.resize in (*RESIZES, *WEIGHTS_RESIZES) and self.interpolation in INTERPOLATIONS
@@ -72,10 +75,10 @@ class Framing:
         return max(round(side * width / long), 1), max(round(side * height / long), 1)
 
     def fit(self, image: "Image.Image", orientation: int = 1) -> "Image.Image":
-        """Return the part of `image` that is kept, at its final scale; only pad and border leave it smaller.
+        """Return the part of `image` that is kept, at its final scale; with pad and border it may be below `size`.
 
-        `image` is turned upright afterwards by its EXIF `orientation`: where the margins left and right differ by a
-        pixel, they are those of the upright picture.
+        The caller then turns it upright by its EXIF `orientation`, which decides here on which side the margin is
+        larger where two margins differ by a pixel.
         """
         from PIL import Image
 
@@ -87,7 +90,7 @@ class Framing:
         return image.resize(target, method, box=(left, top, right, bottom), reducing_gap=3.0)
 
     def on_square(self, image: "Image.Image") -> "Image.Image":
-        """Return `image`, which `fit` has made, in the middle of a square of `size` pixels of the colour `fill`."""
+        """Return `image`, a result of `fit`, in the middle of a square of `size` pixels of the colour `fill`."""
         from PIL import Image
 
         if image.size == (self.size, self.size):
@@ -98,7 +101,7 @@ class Framing:
 
 
 def _cut(side: int, scaled: int, target: int, mirrored: bool) -> tuple[float, float]:
-    """Return where the middle `target` of a side's `scaled` pixels begin and end, in the picture's own pixels."""
+    """Return where the middle `target` of `scaled` pixels begin and end, in pixels of the original `side`."""
     margin = scaled - target
     start = margin - round(margin / 2) if mirrored else round(margin / 2)
     factor = side / scaled

@@ -1,12 +1,12 @@
-"""Hash what a picture shows, so that its copies are found: resized, re-encoded, brightened, or cut out of it.
+"""Hash what a picture shows, to find its copies: resized, re-encoded, brightened, or cropped.
 
 *Perceptual hash*: the signs of the 256 lowest frequencies of a small grey picture (its discrete cosine transform), low
 ones first. After the "pHash" of E. Klinger and D. Starkweather (2010), with 256 bits for its 64. Copies differ in few
 bits, other photos in half of them.
 
-*Window hashes*: a crop shifts every frequency, so that the hash of a picture cut to 90 % is hardly nearer than that of
-a stranger. But it resembles the hash of the same part of the original. WINDOWS stand for the usual cuts: 90 % of both
-sides in nine positions, 10 % off one edge, and the middle 80 %. benchmarks/README.md has what both find.
+*Window hashes*: a crop shifts every frequency, so the hash of a picture cropped to 90 % is hardly nearer to that of the
+original than to any other. But it resembles the hash of the same part of the original. WINDOWS are the usual crops: 90
+% of both sides in nine positions, 10 % off one edge, and the middle 80 %. benchmarks/README.md has what both find.
 """
 
 import base64
@@ -16,9 +16,9 @@ from itertools import product
 import numpy as np
 
 SIDE, FREQUENCIES, BITS = 32, 24, 256
-FLAT = 1  # grey levels of standard deviation: below it there is nothing but rounding to compare
-# Cosines are whole numbers of this, and sums of their products with grey levels stay below 2 ** 53: in floating point
-# they are exact, so that signs are the same whatever the processor or BLAS.
+FLAT = 1  # standard deviation in grey levels: below it a picture shows nothing but rounding
+# The cosine 1 as a whole number. Sums of whole cosines times grey levels stay below 2 ** 53 and so are exact in
+# floating point: signs are the same on every processor and BLAS.
 ONE = 1 << 17
 
 GRID = 40  # cells of a side: a window of 90 % has 36, of 80 % has 32
@@ -28,8 +28,8 @@ WINDOWS = (
     *product((FIRST, MIDDLE, LAST), repeat=2), *product((FIRST, LAST), (WHOLE,)), *product((WHOLE,), (FIRST, LAST)),
     (CORE, CORE),
 )  # fmt: skip
-WINDOW_BITS = 128  # the same, lower half of frequencies as a whole picture's hash begins with
-MIN_SIDE = 64  # pixels: nobody cuts smaller pictures
+WINDOW_BITS = 128  # the lower half of the frequencies, with which a whole picture's hash begins
+MIN_SIDE = 64  # pixels: smaller pictures are hardly ever cropped
 MAX_DISTANCE = 22  # bits: the nearest of 14 million pairs of a photo's window and another photo are 31 apart
 ORDERS, NEIGHBOURS, KEY_BITS = 32, 2, 64
 BLOCK = 1 << 14
@@ -70,11 +70,11 @@ def hash_of(grey: np.ndarray) -> str:
 
 
 def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the hashes (n, BITS / 8) of the mirrored, turned and transposed pictures of `hashes`, and of the negatives.
+    """Yield the hashes (n, BITS / 8) of the mirrored, rotated and transposed pictures of `hashes`, and their negatives.
 
-    A mirror image has the same spectrum with the signs of the odd frequencies of one direction changed, a transposed
-    picture the transposed spectrum, a negative the opposite of each sign: no picture is decoded again. Four
-    frequencies of 256 have no transposed one in the hash; their bits stay zero.
+    No picture is decoded again: mirroring changes the signs of the odd frequencies of one direction, transposing
+    transposes the spectrum, and a negative has all signs opposite. Four of the 256 frequencies have no transposed one
+    in the hash; their bits are 0.
     """
     down, across = ORDER // FREQUENCIES, ORDER % FREQUENCIES
     bit_of = {frequency: bit for bit, frequency in enumerate(ORDER.tolist())}
@@ -99,12 +99,12 @@ def window_hashes(grey: np.ndarray) -> np.ndarray:
 
 
 def as_text(hashes: np.ndarray) -> str:
-    """Write window hashes as a column of a table: half as long as in hex."""
+    """Return window hashes as text for a column of a table."""
     return base64.b64encode(hashes.tobytes()).decode()
 
 
 def from_text(texts: Sequence[str]) -> np.ndarray:
-    """Read the window hashes of texts: (n, len(WINDOWS), WINDOW_BITS / 8) uint8; zeros where a text is empty."""
+    """Return the window hashes in texts: (n, len(WINDOWS), WINDOW_BITS / 8) uint8; zeros where a text is empty."""
     size = len(WINDOWS) * WINDOW_BITS // 8
     blank = bytes(size)
     data = b"".join(base64.b64decode(text) or blank for text in texts)
@@ -112,11 +112,11 @@ def from_text(texts: Sequence[str]) -> np.ndarray:
 
 
 def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.ndarray:
-    """Find pairs (m, 2) int64 of rows: a picture, and one that differs from a window of it in at most `threshold` bits.
+    """Return pairs (m, 2) int64 of rows: a picture, and one within `threshold` bits of a window of it.
 
-    `hashes` (n, 32) uint8 of whole pictures, `windows` (n, len(WINDOWS), WINDOW_BITS / 8) uint8. As `near_pairs`
-    searches: in ORDERS random orders of the bits, each window is compared with the NEIGHBOURS before and after its
-    position among the sorted hashes.
+    `hashes` (n, 32) uint8 of whole pictures, `windows` (n, len(WINDOWS), WINDOW_BITS / 8) uint8. As in `near_pairs`,
+    the hashes are sorted in ORDERS random orders of their bits, and each window is compared with the NEIGHBOURS before
+    and after its position in each.
     """
     wholes, random = np.ascontiguousarray(hashes[:, : WINDOW_BITS // 8]), np.random.default_rng(0)
     found = [np.empty((0, 2), np.int64)]
@@ -129,7 +129,7 @@ def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.nd
             hashed = np.flatnonzero(windows[:, number].any(axis=1))  # zeros: flat, or too small a picture
             mine = windows[hashed, number]
             wanted, words = _keys(mine, table), mine.view(np.uint64)
-            by_key = np.argsort(wanted)  # only so that the search below goes through memory in order
+            by_key = np.argsort(wanted)  # the search below then goes through memory in order
             for first in range(0, len(by_key), BLOCK):  # in blocks that stay in the processor's cache
                 block = by_key[first : first + BLOCK]
                 position = np.searchsorted(sorted_keys, wanted[block])
@@ -142,7 +142,7 @@ def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.nd
 
 
 def _near(words: np.ndarray, others: np.ndarray, rows: np.ndarray, threshold: int) -> np.ndarray:
-    """Return where words (n, 2) differ from others[rows] in few bits. Half of the words rules nearly all out."""
+    """Return where words (n, 2) differ from others[rows] in few bits. The first words rule out nearly all."""
     half = np.flatnonzero(np.bitwise_count(words[:, 0] ^ others[rows, 0]) <= threshold)
     return half[np.bitwise_count(words[half] ^ others[rows[half]]).sum(axis=1) <= threshold]
 

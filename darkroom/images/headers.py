@@ -1,4 +1,4 @@
-"""Read the size and the orientation of a picture from its header, without decoding: indexing keeps up with hashing."""
+"""Read the size and the orientation of a picture, and the work of decoding it, from its bytes without decoding."""
 
 import io
 import re
@@ -24,21 +24,18 @@ TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 SCAN = 0xDAFF  # the marker FF DA as a number, low byte first
-MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffed byte, no restart within a scan, no fill byte
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed byte, a restart within a scan, nor a fill byte
 SOF_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turn `image` as its EXIF orientation 1..8 says; any other number leaves it as it is."""
+    """Return `image` turned upright by its EXIF orientation 1..8; any other number leaves it as it is."""
     return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) as a person sees it, EXIF orientation applied; (0, 0) for a header that is not readable.
-
-    What this reads is what `decode` would show, which a test compares for each format and orientation.
-    """
+    """Return (width, height) with the EXIF orientation applied, as `decode` shows it; (0, 0) for a broken header."""
     try:
         if data[:2] == JPEG:
             width, height = _jpeg_size(data)
@@ -52,13 +49,13 @@ def upright_size(data: bytes) -> tuple[int, int]:
     except MemoryError:
         raise
     except Exception:
-        return 0, 0  # preprocess decodes the file and says why it cannot
+        return 0, 0  # preprocess decodes the file and reports the reason
 
 
 def stored_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) before the picture is turned upright; (0, 0) when its header is broken. Raises NoMemory.
+    """Return (width, height) before the picture is turned upright; (0, 0) for a broken header. Raises NoMemory.
 
-    It asks the decoders themselves, so that a bound on memory holds for what they would allocate.
+    The decoders themselves read it, so that a limit on memory holds for what they would allocate.
     """
     try:
         if data[:2] == JPEG:
@@ -92,24 +89,23 @@ def is_progressive(data: bytes) -> bool:
 
 
 def scanned_pixels(data: bytes, pixels: int) -> int:
-    """Return how many pixels the scans of a JPEG of `pixels` go over, without decoding any; at least what they do.
+    """Return an upper bound of the pixels that the scans of a JPEG of `pixels` go over: the work of decoding it.
 
-    The work of decoding grows with it, whatever the size of the file. What follows the picture (a film, another
-    picture) counts only while the sum is within MAX_SCANNED_PIXELS.
+    Scans in what follows the picture (a film, another picture) count only while the sum is within MAX_SCANNED_PIXELS.
     """
     scan = pixels + SCAN_PIXELS
-    work = count_scans(data) * scan  # also of thumbnails and of what is appended: fast, and mostly far below
+    work = count_scans(data) * scan  # fast; includes thumbnails and appended data, and is mostly far below the limit
     return work if work <= MAX_SCANNED_PIXELS else _scans(data, MAX_SCANNED_PIXELS // scan + 1) * scan
 
 
 def count_scans(data: bytes) -> int:
-    """Count the markers of a scan in `data`, wherever they stand: a fifth of the time of bytes.count."""
+    """Count the scan markers anywhere in `data`, in a fifth of the time of bytes.count."""
     words = (np.frombuffer(data, "<u2", (len(data) - first) // 2, first) for first in (0, 1))
     return sum(int(np.count_nonzero(pairs == SCAN)) for pairs in words)
 
 
 def _scans(data: bytes, most: int) -> int:
-    """Count a JPEG's scans up to `most`, as a decoder meets them: from marker to marker, up to the end of the image."""
+    """Count a JPEG's scans up to `most` as a decoder finds them, from marker to marker, to the end of the image."""
     count, position = 0, 2
     while count < most and (found := MARKER.search(data, position)):
         position, marker = found.start(), data[found.start() + 1]
@@ -121,9 +117,9 @@ def _scans(data: bytes, most: int) -> int:
 
 
 def picture_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an open picture that is not a JPEG, as `decode` turns it."""
+    """Return the EXIF orientation by which `decode` turns an open picture that is not a JPEG."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 1  # Pillow turns a TIFF while it loads it
+        return 1  # Pillow turns a TIFF when it loads it
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except MemoryError:

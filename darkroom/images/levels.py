@@ -1,8 +1,8 @@
-"""Find which values of 16-bit and floating-point pictures become black and white: one scale for a whole collection.
+"""Find which values of 16-bit and floating-point pictures become black and white: one scale for a whole data set.
 
-Cameras and scanners write 10 or 12 bits into files of 16, and floating-point files hold any range. Scaled by what the
-format can hold, such pictures keep a few of 256 levels; scaled each by its own values, their brightness means nothing.
-So `fetch` reads the values that each such file uses, and `common_levels` makes one scale of them.
+Cameras and scanners write 10 or 12 bits into files of 16, and floating-point files hold any range. Scaled by the range
+of the format, such pictures keep a few of 256 levels; scaled by their own ranges, their brightness cannot be compared.
+So `fetch` reads the range of each such file, and `common_levels` makes one scale of them.
 """
 
 import io
@@ -18,18 +18,19 @@ from PIL import Image
 from darkroom.images.formats import MAX_WIDE_PIXELS, PNG, open_picture, quiet
 
 INTEGERS, FLOATS = "integers", "floats"
-TAILS = 0.001  # share of a picture's pixels at either end that do not count: dead and hot pixels, a stray 1.01
-OUTLIER, MOST_OUTLIERS, FEW = 16, 0.01, 8  # times the median range; share of the files; files before any is one
+TAILS = 0.001  # share of a picture's values that is ignored at either end: dead and hot pixels, a stray 1.01
+OUTLIER = 16  # times the median range: such a file is damaged, or in another unit
+MAX_OUTLIERS, MIN_FILES = 0.01, 8  # share of files that may be outliers; files from which on there may be any
 USUAL_ENDS, SLACK = (1.0, 255.0, 65535.0), 1.02  # of floating-point pictures; interpolation overshoots a little
 DEEP = re.compile("(RGB[AXa]?);16([BLN])")  # Pillow's names of 16-bit colours
 GREY_ALPHA = "LA;16B"  # Pillow's name of PNG's 16-bit grey with transparency
 DEEP_PNG = (b"\x10\0", b"\x10\x02", b"\x10\x04", b"\x10\x06")  # 16 bits: grey, RGB, grey with alpha, RGBA
-MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P5", b"Pf")  # TIFF and the greymaps
+MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P5", b"Pf")  # TIFF, PGM and PFM
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a picture uses, less TAILS: `kind` is INTEGERS or FLOATS."""
+    """The range of a picture's values, without TAILS; `kind` is INTEGERS or FLOATS."""
 
     kind: str
     low: float
@@ -54,11 +55,10 @@ def range_of(values: np.ndarray, kind: str) -> Range:
 
 
 def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
-    """Return the low bytes of a 16-bit picture of which Pillow keeps the high bytes, in colour or grey with
-    transparency, as a picture of their own.
+    """Return the low bytes of a 16-bit picture of which Pillow keeps only the high bytes; None for any other picture.
 
-    None for any other picture. `image` is the open picture in `data`, whose pixels are still unread. The pixels are
-    decoded once more, with the order of the two bytes exchanged.
+    Such pictures are in colour, or grey with transparency. `image` is the open picture in `data`, before its pixels are
+    read. They are decoded once more, with the order of the two bytes exchanged.
     """
     if [tile.args for tile in getattr(image, "tile", ())] == [GREY_ALPHA]:
         return _low_greys(data)
@@ -73,9 +73,9 @@ def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
 
 
 def _low_greys(data: bytes) -> Image.Image:
-    """Return the low bytes of a PNG of 16-bit grey with transparency, RGBA as Pillow opens it.
+    """Return the low bytes of a PNG of 16-bit grey with transparency, as RGBA.
 
-    Its four bytes a pixel are decoded as if they were RGBA of 8 bits: grey, its low byte, alpha, its low byte.
+    Its four bytes per pixel (grey, its low byte, alpha, its low byte) are decoded as if they were 8-bit RGBA.
     """
     other: Any = open_picture(io.BytesIO(data))
     other.tile = [other.tile[0]._replace(args="RGBA")]
@@ -84,7 +84,7 @@ def _low_greys(data: bytes) -> Image.Image:
 
 
 def _exchanged(tile: Any) -> Any:
-    """Return a part of a picture that Pillow is to decode, with the byte order of its 16-bit colours exchanged."""
+    """Return a tile that Pillow decodes with the byte order of its 16-bit colours exchanged; None for another tile."""
     raw = tile.args if isinstance(tile.args, str) else next(iter(tile.args or ()), "")
     match = DEEP.fullmatch(str(raw))
     if match is None:
@@ -101,9 +101,9 @@ def deep_values(high: Image.Image, low: Image.Image) -> np.ndarray:
 
 
 def file_range(data: bytes) -> Range | None:
-    """Return the range of an image file's bytes; None for one of 8 bits, or that cannot be decoded.
+    """Return the range of values in an image file's bytes; None for 8 bits, or where it cannot be decoded.
 
-    Only a file whose first bytes may announce more than 8 bits is opened.
+    Only a file that may have more than 8 bits by its first bytes is opened.
     """
     if not (data.startswith(MAYBE_WIDE) or (data.startswith(PNG) and data[24:26] in DEEP_PNG)):
         return None
@@ -119,14 +119,14 @@ def file_range(data: bytes) -> Range | None:
     except MemoryError:
         raise
     except Exception:
-        return None  # preprocess says why
+        return None  # preprocess reports the reason
 
 
 def common_levels(ranges: Iterable[Range]) -> tuple[Levels, list[str]]:
-    """Return the levels of a collection from the ranges of its files, and what is worth a note.
+    """Return the levels of a data set from the ranges of its files, and notes about them.
 
-    A few files with a range of another order of magnitude are clipped, so that a broken one does not turn all others
-    black.
+    Values of a few files beyond OUTLIER times the usual range are clipped, so that a broken file does not turn all
+    others black.
     """
     levels: Levels = {}
     notes = []
@@ -136,7 +136,7 @@ def common_levels(ranges: Iterable[Range]) -> tuple[Levels, list[str]]:
             continue
         lows, highs = (np.array([getattr(one, name) for one in found]) for name in ("low", "high"))
         outlying = highs > OUTLIER * max(float(np.median(highs)), 1e-9)
-        if len(found) < FEW or outlying.sum() > max(1, MOST_OUTLIERS * len(found)):
+        if len(found) < MIN_FILES or outlying.sum() > max(1, MAX_OUTLIERS * len(found)):
             outlying[:] = False
         levels[kind] = levels_of(Range(kind, float(lows[~outlying].min()), float(highs[~outlying].max())))
         low, high = levels[kind]
@@ -148,10 +148,10 @@ def common_levels(ranges: Iterable[Range]) -> tuple[Levels, list[str]]:
 
 
 def levels_of(values: Range) -> tuple[float, float]:
-    """Return what becomes 0 and 255: from zero, unless values lie below, to the end of the integers' bits.
+    """Return the values that become 0 and 255: zero, or the lowest value below it, and the end of the range.
 
-    Floating-point numbers end at 1, 255 or 65535 where they use half of that or more, otherwise where the data end. So
-    a value a little beyond a usual end leaves a picture as bright as its kin.
+    Integers end at all ones of the bits that they use. Floating-point numbers end at 1, 255 or 65535 where they use
+    half of that or more, otherwise at their highest value.
     """
     low = min(values.low, 0.0)
     if values.kind == INTEGERS:

@@ -1,4 +1,4 @@
-"""Decode every image that an index and a split name, once, into a scratch file; list what cannot be decoded."""
+"""Decode every image of an index and a split, once, into a scratch file; list what cannot be decoded."""
 
 import errno
 import hashlib
@@ -31,22 +31,22 @@ Row = Mapping[str, str]
 
 @dataclass
 class Prepared:
-    """What became of each row: the splits' rows in order, and the reasons of those that were set aside, by id."""
+    """The rows of each split in order, and the rejects: the reason of each by its id."""
 
     rows: dict[str, list[Row]]
     rejects: dict[str, str] = field(default_factory=dict)
-    colours: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))  # of train, as `colour_sums`
+    colours: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))  # `colour_sums` of train
 
     def kept(self, split: str) -> list[Row]:
-        """Return the rows of `split` that became pictures."""
+        """Return the rows of `split` that were decoded."""
         return [row for row in self.rows[split] if row["id"] not in self.rejects]
 
     def classes(self) -> list[str]:
-        """Return the labels of which there is a picture."""
+        """Return the classes of which an image was decoded, sorted."""
         return sorted({row["label"] for split in self.rows for row in self.kept(split)})
 
     def lost_classes(self) -> dict[str, list[tuple[str, str]]]:
-        """Return the location and the reason of each file of the labels of which no picture could be decoded."""
+        """Return (location, reason) of each file of the classes of which no image was decoded."""
         lost: dict[str, list[tuple[str, str]]] = {}
         for row in (row for rows in self.rows.values() for row in rows):
             lost.setdefault(row["label"], []).append((row["location"], self.rejects.get(row["id"], "")))
@@ -55,7 +55,7 @@ class Prepared:
 
 
 def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, list[Row]]:
-    """Return the index's rows of train, val and test, each in order of id, whatever the order in the source."""
+    """Return the index's rows of train, val and test, in order of id. Raises SourceError for an id without a split."""
     rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
     for row in sorted(index, key=lambda row: row["id"]):
         if row["id"] not in split:
@@ -69,10 +69,10 @@ def rows_of_splits(index: Sequence[Row], split: Mapping[str, str]) -> dict[str, 
 def decoded(
     rows: dict[str, list[Row]], locations: Locations, framing: Framing, runtime: Runtime, folder: Path
 ) -> Iterator[tuple[Prepared, Path]]:
-    """Decode all rows into a scratch file in `folder`: row i of train + val + test at byte i * size * size * 3.
+    """Decode all rows into a scratch file in `folder`: row i of train + val + test is at byte i * size * size * 3.
 
-    The workers write there themselves: no pixels pass through a pipe, the order of completion does not matter, and
-    memory does not grow with the number of images. From a cluster's nodes the pixels come back, to be written here.
+    The workers write to it themselves, so no pixels pass through a pipe, and memory does not grow with the number of
+    images. Nodes of a cluster return the pixels, which are written here. Raises SourceError for a changed file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".pixels.*.tmp"):
@@ -89,8 +89,8 @@ def decoded(
         results = run(decoder, tasks, runtime)
         for (rank, _, _), answer in progress(results, "decoding", total=len(everyone)):
             if isinstance(answer, np.ndarray):
-                if answer.ndim == 3:  # the pixels, from a cluster
-                    answer = keep_row(name, rank, answer)
+                if answer.ndim == 3:  # pixels, from a cluster
+                    answer = write_row(name, rank, answer)
                 if rank < len(rows["train"]):
                     prepared.colours += answer
                 continue
@@ -108,7 +108,7 @@ def decoded(
 def decode_into(scratch: str, framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
     """Decode one file and write its pixels at its rank; return their `colour_sums`, or the reason for a reject."""
     pixels = decode_row(framing, task)
-    return pixels if isinstance(pixels, str) else keep_row(scratch, task[0], pixels)
+    return pixels if isinstance(pixels, str) else write_row(scratch, task[0], pixels)
 
 
 def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | str:
@@ -122,19 +122,19 @@ def decode_row(framing: Framing, task: tuple[int, Extent, str]) -> np.ndarray | 
             return CHANGED
         return np.ascontiguousarray(decode(data, framing))
     except NoMemory:
-        raise  # it is tried again when nothing else runs
+        raise  # the file is tried again while nothing else runs
     except BadImage as error:
         return str(error)
     except OSError as error:
         return CHANGED if sha256 else f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
 
 
-def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
+def write_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
     """Write pixels (S, S, 3) at their rank; return their `colour_sums`."""
     handle = os.open(scratch, os.O_WRONLY)
     try:
         if os.pwrite(handle, np.ascontiguousarray(pixels).data, rank * pixels.nbytes) != pixels.nbytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)  # a disk fills up in the middle of a write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)  # the disk became full during the write
     finally:
         os.close(handle)
     return colour_sums(pixels)
@@ -143,14 +143,14 @@ def keep_row(scratch: str, rank: int, pixels: np.ndarray) -> np.ndarray:
 def colour_sums(pixels: np.ndarray) -> np.ndarray:
     """Return the sums of the values (S, S, 3) of each channel, and of their squares: (2, 3) int64.
 
-    In float64, which is exact up to 2 ** 53, and without BLAS, whose threads would be in the other workers' way.
+    float64 is exact up to 2 ** 53. BLAS is avoided, because its threads would slow the other workers down.
     """
     channels = [pixels[..., channel].ravel().astype(np.float64) for channel in range(3)]
     return np.array([[c.sum() for c in channels], [np.einsum("i,i->", c, c) for c in channels]]).astype(np.int64)
 
 
 def check_rejects(prepared: Prepared, max_rejects: float, path: Path) -> None:
-    """Write the list of rejects; raise SourceError when they are more than the fraction `max_rejects`."""
+    """Write the list of rejects to `path`; raise SourceError when they are more than the fraction `max_rejects`."""
     everyone = [row for split in SPLITS for row in prepared.rows[split]]
     rejected = sorted((row for row in everyone if row["id"] in prepared.rejects), key=lambda row: row["location"])
     files.write_csv(path, REJECT_COLUMNS, ((r["location"], r["sha256"], prepared.rejects[r["id"]]) for r in rejected))

@@ -1,7 +1,7 @@
 """Find pictures of poor quality: blurred, dark, bright, near-blank, enlarged or odd-shaped ones.
 
-What is dark or blurred depends on the data set: scans of digits are black for the most part. So a picture counts as
-such only where it is beyond a fixed level and far from the data set's own middle.
+What is dark or blurred depends on the data set: scans of digits are mostly black. So a picture counts as dark, bright
+or blurred only where it is beyond a fixed level and far from the median of the data set.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ KINDS = ("near-blank", "dark", "bright", "blurred", "enlarged", "odd-shaped")
 
 @dataclass(frozen=True)
 class Quality:
-    """Of each picture, float64 (n,): `brightness` mean grey level, `contrast` its standard deviation, 0..255, and
-    `sharpness`, the standard deviation of its second differences as a share of the contrast."""
+    """Measures of each picture, float64 (n,).
+
+    `brightness`: the mean grey level, 0..255; `contrast`: the standard deviation of the grey levels; `sharpness`: that
+    of their second differences, as a share of the contrast.
+    """
 
     brightness: np.ndarray
     contrast: np.ndarray
@@ -28,7 +31,7 @@ class Quality:
 
 
 def quality(images: np.ndarray) -> Quality:
-    """Measure images (n, S, S, 3) uint8."""
+    """Return the measures of images (n, S, S, 3) uint8."""
     grey = images.astype(np.float32).mean(axis=3)
     contrast = grey.std(axis=(1, 2))
     middle = grey[:, 1:-1, 1:-1]

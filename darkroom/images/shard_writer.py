@@ -15,7 +15,7 @@ SAMPLE_COLUMNS = ("id", "label", "location", "width", "height")
 
 
 class ShardWriter:
-    """Collects rows and writes a shard whenever one is full: memory holds one shard, never the data set."""
+    """Collect rows and write a shard whenever it is full, so that memory holds one shard at most."""
 
     def __init__(self, folder: Path, tensor: str, classes: Sequence[str], shard_bytes: int = SHARD_BYTES) -> None:
         self.folder, self.tensor, self.classes, self.shard_bytes = folder, tensor, list(classes), shard_bytes
@@ -29,7 +29,7 @@ class ShardWriter:
         if not self._buffer:
             capacity = self.capacity(row.nbytes)
             self._buffer = {
-                # The system gives memory as it is filled, so a small set takes no more than it needs.
+                # The system allocates pages when they are first written, so a small set takes little memory.
                 self.tensor: np.empty((capacity, *row.shape), row.dtype),
                 "labels": np.empty(capacity, np.int64),
                 "ids": np.empty((capacity, ID_WIDTH), np.uint8),
@@ -47,7 +47,7 @@ class ShardWriter:
         return max(1, self.shard_bytes // (row_bytes + ID_WIDTH + 8))
 
     def close(self, **facts: Any) -> None:
-        """Write the last shard and `index.json` with `facts` beside the writer's own."""
+        """Write the last shard, and `index.json` with `facts` beside the writer's own."""
         self._flush()
         index = {
             "tensor": self.tensor,
@@ -78,7 +78,7 @@ def write_shards(
 
 
 def encode_ids(ids: Sequence[str]) -> np.ndarray:
-    """Write ids as the tensor `ids`: (n, ID_WIDTH) uint8, ASCII padded with zeros."""
+    """Return ids as the tensor `ids`: (n, ID_WIDTH) uint8, ASCII padded with zeros."""
     return np.frombuffer(b"".join(name.encode().ljust(ID_WIDTH, b"\0") for name in ids), np.uint8).reshape(-1, ID_WIDTH)
 
 

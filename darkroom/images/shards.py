@@ -1,13 +1,13 @@
-"""Read tensor shards: a split's decoded images (or its features) in a few large files.
+"""Read shards: a split's decoded images, or its features, in a few large files.
 
 A folder of shards holds
 
 - `shard-00000.safetensors`, …: the rows in order, each file at most 256 MB. Tensors: `images` uint8 (n, S, S, 3)
   or `features` float32 (n, views, D); `labels` int64 (n,), the class's index in `classes`; `ids` uint8 (n, ID_WIDTH),
   the sample's id in ASCII, padded with zeros.
-- `index.json`: the facts: classes, count, the shards with their counts and sha256, and whatever the writer adds.
-- `samples.csv`: id, label, location, width, height of each row, for people and figures, and its `group` where images
-  of the data set belong together.
+- `index.json`: classes, count, the shards with their counts and sha256, and the facts that the writer adds.
+- `samples.csv`, beside images only: id, label, location, width, height of each row, and its `group` where the data set
+  has groups.
 """
 
 import functools
@@ -30,17 +30,17 @@ from darkroom.core.errors import DarkroomError
 EXCLUDED = -1
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SPLITS = ("train", "val", "test")  # the folders of `data/shards` and `data/features`
-MAPPED_BYTES = 512_000_000  # of images or features in one folder: no more than that may count as our memory
-PIECE_BYTES = 1 << 21  # that a thread reads at a time: less is there before another thread has woken
-MOST_THREADS = 4  # that read a batch together
+MAPPED_BYTES = 512_000_000  # a folder with more is not mapped, because its pages would count as memory of the process
+PIECE_BYTES = 1 << 21  # that a thread reads at a time: less would take no longer than waking the thread
+MAX_THREADS = 4  # that read a batch together
 
 
 class Shards:
-    """The rows of a folder of shards: opening reads headers alone, `rows` reads what it is asked for.
+    """The rows of a folder of shards.
 
-    `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until they are asked for. Up to
-    `mapped_bytes` of them are memory-mapped; those of a larger set are read. `corrections`: what the stage `labels`
-    wrote for this split; a corrected sample has its new label, and an excluded one is not there.
+    `labels` int64 (n,) and `classes` are in memory; images or features stay on disk until `rows` reads them. They are
+    memory-mapped up to `mapped_bytes`, and read from the files in a larger folder. `corrections`: the file that the
+    stage `labels` wrote for this split; a corrected sample has its new label, and an excluded one is left out.
     """
 
     def __init__(self, folder: Path, mapped_bytes: int = MAPPED_BYTES, corrections: Path | None = None) -> None:
@@ -76,15 +76,15 @@ class Shards:
         return len(self.labels)
 
     def _correct(self, corrected: dict[str, Any]) -> None:
-        """Take the classes and changed labels of `corrected`, as darkroom.splits.corrections writes it."""
+        """Apply the classes and changed labels of `corrected`, as darkroom.splits.corrections writes it."""
         classes, changes = corrected["classes"], corrected["changes"]
         if classes == self.classes and not changes:
             return
-        position = {name: at for at, name in enumerate(classes)}
-        labels = np.array([position.get(name, EXCLUDED) for name in self.classes], np.int64)[self.labels]
-        for at, name in enumerate(self.ids()) if changes else ():
-            if name in changes:
-                labels[at] = EXCLUDED if changes[name] is None else position[changes[name]]
+        index_of = {name: index for index, name in enumerate(classes)}
+        labels = np.array([index_of.get(name, EXCLUDED) for name in self.classes], np.int64)[self.labels]
+        for row, sample in enumerate(self.ids()) if changes else ():
+            if sample in changes:
+                labels[row] = EXCLUDED if changes[sample] is None else index_of[changes[sample]]
         if (labels == EXCLUDED).any():
             self._kept = np.flatnonzero(labels != EXCLUDED)
             labels = labels[self._kept]
@@ -98,7 +98,7 @@ class Shards:
         return self._nothing.shape[1:]
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        """Return the rows at `indices` int64 (b,), in that order: (b, *row_shape), a copy that the caller owns."""
+        """Return a copy of the rows at `indices` int64 (b,), in that order: (b, *row_shape). Raises IndexError."""
         if not len(self):
             raise IndexError(f"{self.folder} is empty")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
@@ -116,8 +116,8 @@ class Shards:
     def _read(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Read the rows at `indices`, all within range, into `out`.
 
-        A large set is read, not mapped, so that no page of it counts as our memory. Mapping it and giving the pages
-        back from time to time costs page faults instead of calls, and memory grows in between.
+        Pages of a mapped file count as memory of the process; giving them back from time to time would cost page faults
+        instead of calls, and memory would grow in between.
         """
         size, raw = self._row_bytes, out.reshape(-1).view(np.uint8).data
         shards = np.searchsorted(self._starts, indices, side="right") - 1
@@ -127,7 +127,7 @@ class Shards:
         runs = [raw[begin * size : end * size] for begin, end in itertools.pairwise([*begins, len(row)])]
         opened = [self._files[shard[begin]] for begin in begins]
         offsets = [start + row[begin] * size for (_, start), begin in zip(opened, begins, strict=True)]
-        # No Python between two calls: threads that share a batch would wait for one another there.
+        # No Python code runs between two calls, where threads that share a batch would wait for each other.
         if sum(map(os.preadv, [file.fileno() for file, _ in opened], zip(runs), offsets)) != len(raw):
             raise DarkroomError(f"{self.folder}: a shard has become shorter; run `dvc repro -f` or `dvc checkout`")
 
@@ -143,7 +143,7 @@ class Shards:
         return rows if self._kept is None else [rows[at] for at in self._kept]
 
     def groups(self) -> list[str]:
-        """Return the group of each row, "" of one that stands alone, as all do in a folder without samples.csv."""
+        """Return the group of each row; "" where it has none, as all rows of a folder without samples.csv."""
         if not (self.folder / "samples.csv").exists():
             return [""] * len(self)
         return [row.get("group") or "" for row in self.samples()]
@@ -156,21 +156,22 @@ class Shards:
 
 
 def open_split(folder: Path, split: str, images: Path | None = None) -> Shards:
-    """Open a split of `data/shards`, or of `data/features` whose images are in `images`, with people's corrections.
+    """Open a split of `data/shards`, or of `data/features` whose images are in `images`, with the corrections applied.
 
-    The stage `labels` writes them beside the folder of the images: `labels/<split>.json`.
+    The stage `labels` writes these beside the folder of the images, in `labels/<split>.json`.
     """
     return Shards(folder / split, corrections=(images or folder).parent / f"labels/{split}.json")
 
 
 class _MappedRows:
-    """The rows of several arrays in memory, one after the other, gathered as from one array.
+    """The rows of several arrays in memory, gathered as if they were one array.
 
-    numpy gathers from one array at a time, and putting in order what came from each copies every row once more. So all
-    of them are seen as one array: of rows that begin every few bytes, from the first array to the end of the last. Most
-    of these rows straddle others, or lie in memory that is not ours; they are never read.
+    numpy gathers from one array at a time, and merging the results would copy every row once more. So a single view
+    spans the memory from the first array to the end of the last, with a row starting every few bytes: the greatest
+    common divisor of the arrays' distances. Most of its rows straddle real ones, or lie between arrays; only rows that
+    belong to an array are read.
 
-    `arrays`: contiguous, at least one, each of at least one row, of one dtype and one shape of a row.
+    `arrays`: one or more, contiguous, not empty, all of one dtype and row shape.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
@@ -197,7 +198,7 @@ class _MappedRows:
     def copy(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Copy the rows at `indices` int64 (b,), all within range, into `out`."""
         if self._only is not None:
-            self._only.take(indices, axis=0, out=out, mode="clip")  # mode "raise" would copy twice
+            self._only.take(indices, axis=0, out=out, mode="clip")  # the default mode "raise" would copy twice
         else:
             out[...] = self.rows(indices)
 
@@ -205,7 +206,7 @@ class _MappedRows:
 def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
     """Call `work(piece)` for each of `pieces` parts of 0..count, in this thread and helpers; raise what one raised.
 
-    Whoever is free takes the next piece, so a helper that wakes late or shares its core holds up no more than its own.
+    A free thread takes the next piece, so that a slow helper delays no more than one piece.
     """
     pieces = max(1, min(pieces, count))
     waiting = iter([slice(count * at // pieces, count * (at + 1) // pieces) for at in range(pieces)])
@@ -217,13 +218,13 @@ def _share(work: Callable[[slice], None], count: int, pieces: int) -> None:
     helpers = [_helpers().submit(go) for _ in range(min(_threads(), pieces) - 1)] if pieces > 1 else []
     go()
     for helper in helpers:
-        if not helper.cancel():  # one that had not begun has nothing left to do
+        if not helper.cancel():  # a helper that has not started has nothing left to do
             helper.result()
 
 
 @functools.cache
 def _threads() -> int:
-    return min(MOST_THREADS, runtime.from_environment().threads)
+    return min(MAX_THREADS, runtime.from_environment().threads)
 
 
 @functools.cache
@@ -231,7 +232,7 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_threads() - 1, "shards")
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has its parent's pool without the threads in it
+if hasattr(os, "register_at_fork"):  # a forked process inherits the pool, but not its threads
     os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 

@@ -1,9 +1,8 @@
-"""Run a function over many tasks in processes that may die: a task that kills its process costs only itself.
+"""Run a function over many tasks in processes that may die: only the task that kills its process is lost.
 
-`concurrent.futures` gives up all work when one process is lost; a decoder that crashes on one file must not. Each
-worker has its own pipe and writes to shared memory which task it is working on. When it dies, the task is tried once
-more at the end, while nothing else runs (another may have taken the memory that it lacked), and is then given up with
-the reason.
+`concurrent.futures` would give up all work. Here each worker has its own pipe, and writes to shared memory which task
+it is working on. When it dies, that task is tried once more at the end, while nothing else runs (another may have taken
+the memory that it needed), and is then given up with the reason.
 """
 
 import contextlib
@@ -23,17 +22,17 @@ from darkroom.core.errors import DarkroomError
 
 T = TypeVar("T")
 R = TypeVar("R")
-BATCH = 32  # tasks a message: at some 50 us a message, less than 2 us a task
-PAUSED = 2.0  # seconds between two polls of the workers, of which one takes at most 1
-MAX_FAILED_STARTS = 5  # workers in a row that may die before they begin
+BATCH = 32  # tasks per message: a message takes some 50 us, so a task less than 2 us
+PAUSED = 2.0  # seconds between two polls, which are 1 s apart at most: the process was stopped meanwhile
+MAX_FAILED_STARTS = 5  # workers in a row that may die before their first task
 NOT_STARTED = -1
-OUT_OF_MEMORY = 86  # the status of a worker that got no memory
+OUT_OF_MEMORY = 86  # exit status of a worker that ran out of memory
 PATIENCE = 300.0  # seconds that one task may take before its worker counts as hung
 
 
 @dataclass(frozen=True)
 class Died:
-    """The result of a task that killed its worker twice, or hung; `reason` fits a table."""
+    """The result of a task that killed its worker twice, or hung; `reason` is short enough for a table."""
 
     reason: str
 
@@ -42,7 +41,7 @@ class Died:
 class _Worker:
     process: Any
     pipe: multiprocessing.connection.Connection
-    index: Any  # shared: which task of the batch is being worked on
+    index: Any  # in shared memory: which task of the batch the worker is at
     batch: list[Any] = field(default_factory=list)
     since: float = 0.0
     seen: int = -1
@@ -50,28 +49,28 @@ class _Worker:
 
 @dataclass
 class _Queue:
-    """The tasks that are left: new ones, those of a lost batch, and those to be tried again.
+    """The tasks that are left: new ones, `rest` of a lost batch, and those to be tried `again`.
 
-    The latter wait until all else is done. Side by side they could kill each other again, and which of two large files
-    is lost would be chance.
+    The last are tried one at a time, after all others: together, two large files could run out of memory again, and it
+    would be chance which one is lost.
     """
 
     source: Iterator[Any]
     size: int
     rest: deque[Any] = field(default_factory=deque)
     again: deque[Any] = field(default_factory=deque)
-    failed_starts: int = 0  # workers in a row that died before they had begun
+    failed_starts: int = 0  # workers in a row that died before their first task
     polled: float = field(default_factory=time.monotonic)  # when the workers were last polled
 
     def batch(self, alone: bool) -> list[Any]:
-        """Take up to `size` pairs of a task and how often it was tried; [] when nothing is left that may run now."""
+        """Return up to `size` pairs of a task and how often it was tried; [] when none may run now."""
         if self.rest:
             return [self.rest.popleft() for _ in range(min(len(self.rest), self.size))]
         batch = [(task, 0) for task in itertools.islice(self.source, self.size)]
         return [self.again.popleft()] if self.again and alone and not batch else batch
 
     def put_back(self, batch: list[Any]) -> None:
-        """Return tasks whose worker was lost before it came to them."""
+        """Put back tasks whose worker died before it reached them."""
         for task, tries in batch:
             (self.again if tries else self.rest).append((task, tries))
 
@@ -79,10 +78,11 @@ class _Queue:
 def run_tasks(
     function: Callable[[T], R], tasks: Iterable[T], count: int, patience: float = PATIENCE, batch: int = BATCH
 ) -> Iterator[tuple[T, R | Died]]:
-    """Yield (task, function(task)) in no fixed order, from `count` processes; each gets `batch` tasks at a time.
+    """Yield (task, function(task)) in any order, from `count` processes, which get `batch` tasks at a time.
 
-    `function` and the tasks must be picklable, and `function` must not raise: what it raises ends the run. Raises
-    DarkroomError when workers cannot be started.
+    The result is Died for a task that kills its process twice, or takes longer than `patience` seconds. `function` and
+    the tasks must be picklable; an exception in `function` is raised here and ends the run. Raises DarkroomError where
+    workers cannot be started.
     """
     context = runtime.processes_with(getattr(function, "func", function).__module__)  # also a partial's
     queue = _Queue(iter(tasks), batch)
@@ -117,7 +117,7 @@ def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patienc
     ready = multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=min(patience, 1.0))
     slept = time.monotonic() - queue.polled
     queue.polled += slept
-    if slept > PAUSED:  # so were the workers: Ctrl-Z or a paused container does not count as hanging
+    if slept > PAUSED:  # so were the workers: time in Ctrl-Z or a paused container does not count as hanging
         for worker in busy:
             worker.since += slept
     for worker in busy:
@@ -141,7 +141,7 @@ def _collect(workers: list[_Worker], busy: list[_Worker], queue: _Queue, patienc
 
 
 def _requeue(worker: _Worker, queue: _Queue, hung: str | None) -> Iterator[tuple[Any, Any]]:
-    """Queue the other tasks of a dead worker; the one that it died of is tried again once."""
+    """Queue the tasks of a dead worker again; the one that killed it only once, then yield Died for it."""
     worker.process.join()
     worker.pipe.close()
     status = _status(worker.process.exitcode)
@@ -175,7 +175,7 @@ def _send(worker: _Worker, batch: list[Any]) -> None:
         return
     worker.batch, worker.since, worker.seen = batch, time.monotonic(), -1
     worker.index.value = NOT_STARTED
-    # It may have died while it was idle; the next wait then finds its end of the pipe closed.
+    # A worker may have died while it was idle: then the next wait finds its end of the pipe closed.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.pipe.send([task for task, _ in batch])
 
@@ -201,6 +201,6 @@ def _work(function: Callable[[Any], Any], pipe: multiprocessing.connection.Conne
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has no more work, or is gone
     except MemoryError:
-        os._exit(OUT_OF_MEMORY)  # at once, and all of its memory with it: the task may do better alone
+        os._exit(OUT_OF_MEMORY)  # frees all memory at once; the task may succeed alone
     except Exception as error:
         pipe.send(error)

@@ -17,7 +17,7 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.exactmath import softmax
 from darkroom.core.progress import progress
 from darkroom.core.runtime import Runtime, torch_device
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics.abstention import Answered
 from darkroom.metrics.intervals import share_interval
@@ -113,14 +113,14 @@ class Answerer:
         train = open_split(self.shards, "train")
         classes = self.saved.classes
         found = {"majority": majority(train.index["class_counts"], classes, test.predictions.labels)}
-        indices = balanced_places(train.labels, len(classes), MEAN_IMAGES)
+        indices = balanced_rows(train.labels, len(classes), MEAN_IMAGES)
         if self.saved.frozen:
             # the cached features of train, read where they are needed alone
             features, labels = open_split(self.cached, "train", self.shards).rows(indices)[:, 0], train.labels[indices]
             tested, truth = test.features, test.predictions.labels
         else:
             body, size = self._untouched(), batch_size(train)
-            chosen = balanced_places(test.predictions.labels, len(classes), MEAN_IMAGES)
+            chosen = balanced_rows(test.predictions.labels, len(classes), MEAN_IMAGES)
             features, labels = features_of(body, map(train.rows, in_batches(indices, size))), train.labels[indices]
             tested, truth = (
                 features_of(body, map(test.shards.rows, in_batches(chosen, size))),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.hashes import MIN_SIDE
 from darkroom.images.shards import Shards
 
@@ -54,7 +54,7 @@ def leaks(train: Part, others: dict[str, Part]) -> list[Leak]:
     side = train.images.row_shape[0] if len(train.images) else 0
     if side < MIN_SIDE or len(train.features) != len(train.images):
         return []
-    learnt = balanced_places(train.images.labels, len(train.images.classes), MOST_LEARNT)
+    learnt = balanced_rows(train.images.labels, len(train.images.classes), MOST_LEARNT)
     centre = train.features[learnt].mean(axis=0)
     known = _unit(train.features[learnt] - centre)
     near = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.evaluation import Material
@@ -175,7 +175,7 @@ def _references(material: Material) -> tuple[np.ndarray, Shards, np.ndarray]:
     train = Shards(answerer.shards / "train")
     if not answerer.saved.frozen or not len(train):
         return np.empty((0, 0), np.float32), train, np.empty(0, np.int64)
-    keep = balanced_places(train.labels, len(train.classes), REFERENCES)
+    keep = balanced_rows(train.labels, len(train.classes), REFERENCES)
     return Shards(answerer.cached / "train").rows(keep)[:, 0], train, keep
 
 

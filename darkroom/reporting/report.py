@@ -14,7 +14,7 @@ from darkroom.core import files, runtime
 from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
 from darkroom.metrics.answers import Answerer
@@ -254,7 +254,7 @@ def _map(material: Material) -> tuple[str, list[list[Any]]]:
     """Return the map of at most MOST test images as SVG; and label, answer and file of each point."""
     own = material.test.predictions
     known = np.flatnonzero(np.isfinite(material.test.features).all(axis=1)) if len(own) else np.empty(0, np.int64)
-    rows = known[balanced_places(own.labels[known], len(own.classes), MOST)] if len(known) > MOST else known
+    rows = known[balanced_rows(own.labels[known], len(own.classes), MOST)] if len(known) > MOST else known
     if len(rows) < FEWEST_ON_MAP:
         return "", []
     points = project(material.test.features[rows])

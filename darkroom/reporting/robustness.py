@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from darkroom.core.progress import progress
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.metrics.conformal import share
 from darkroom.metrics.scores import most_probable
 from darkroom.model import classifier
@@ -87,7 +87,7 @@ def robustness(material: Material) -> list[Row]:
     own = material.test.predictions
     if not len(own):
         return []
-    indices = balanced_places(own.labels, len(own.classes), MOST)
+    indices = balanced_rows(own.labels, len(own.classes), MOST)
     group = None if own.group is None else np.unique(own.group[indices], return_inverse=True)[1]
     pixels = material.test.shards.rows(indices)
 

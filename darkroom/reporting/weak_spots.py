@@ -12,7 +12,7 @@ import numpy as np
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
@@ -150,7 +150,7 @@ def doubtful_pictures(shards: Path) -> dict[str, Any]:
         count += len(images)
         if not len(images):
             continue
-        chosen = balanced_places(images.labels, len(images.classes), LOOKED_AT)
+        chosen = balanced_rows(images.labels, len(images.classes), LOOKED_AT)
         listed = images.samples()
         rows += [(images, int(at)) for at in chosen]
         samples += [listed[at] for at in chosen]

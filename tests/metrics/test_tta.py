@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import ParamsError
-from darkroom.images.batches import balanced_places
+from darkroom.images.batches import balanced_rows
 from darkroom.metrics.answers import majority, nearest_mean, views
 
 
@@ -28,11 +28,11 @@ def test_baselines_are_the_commonest_class_of_training_and_the_nearest_mean():
     train = np.array([[0.0, 0], [0, 2], [9, 9]])
     found = nearest_mean(train, np.array([0, 0, 2]), np.array([[0.0, 1], [8, 8]]), np.array([0, 2]))
     assert (found["accuracy"], found["images"], found["n"]) == (1.0, 3, 2)
-    assert balanced_places(np.array([0, 0, 0, 1, 0, 1, 1]), 2, most=4).tolist() == [0, 1, 3, 5]
+    assert balanced_rows(np.array([0, 0, 0, 1, 0, 1, 1]), 2, most=4).tolist() == [0, 1, 3, 5]
 
 
 def test_more_classes_than_rows_get_at_most_so_many_rows_all_over():
-    places = balanced_places(np.repeat(np.arange(2_000), 3), 2_000, most=500)
+    places = balanced_rows(np.repeat(np.arange(2_000), 3), 2_000, most=500)
     assert len(places) == 500
     assert np.diff(places // 3).max() <= 5
     assert places[-1] // 3 > 1_990
