@@ -12,6 +12,7 @@ import numpy as np
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
+from darkroom.core.runtime import from_environment
 from darkroom.images.batches import balanced_rows
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
@@ -23,12 +24,13 @@ from darkroom.reporting.evaluation import Material
 from darkroom.reporting.leaks import Part, leaks
 from darkroom.reporting.pictures import data_uri, encoded
 from darkroom.reporting.runs import INDEX, PARAMS, groups
+from darkroom.sources.cards import load_card
 from darkroom.sources.columns import ABSENT
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.open import is_table
 from darkroom.sources.tables import find_tables
-from darkroom.sources.trees import ADDED, FACTS, MEMBER, address_of, is_card, open_tree
+from darkroom.sources.trees import ADDED, DOWNLOADS, FACTS, MEMBER, RAW, address_of, is_card, open_tree
 
 LOOKED_AT = 5000  # pictures of a split, at most, evenly of each class
 SHOWN, LABELS_SHOWN, SIDE = 8, 24, 96  # pictures of a kind, those whose label looks wrong, and the side of each
@@ -73,23 +75,27 @@ def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]
     """Return the columns of the source's table but those of paths, labels and groups: a cell for each of `locations`,
     "" for none.
 
-    Reads the user's own folder, archive or table again; {} where the labels did not come from a table. Raises
-    DarkroomError where a table cannot be read again, or does not name any of `locations`.
+    Reads the source again, or what fetch made of a card or an object store; {} where the labels did not come from a
+    table. Raises DarkroomError where a table cannot be read again, or does not name any of `locations`.
     """
     facts, params = root / "data/raw" / FACTS, read_yaml(root / PARAMS)
     if not facts.exists() or files.read_json(facts).get("layout") != "csv":
         return {}
-    source = root / str(params.get("source", ""))
-    if is_card(source) or address_of(str(params.get("source", ""))):
-        raise DarkroomError("those of a card or an object store are not read again")
+    options = LayoutOptions(**{item.name: params[item.name] for item in fields(LayoutOptions) if item.name in params})
+    indexed = [row["location"] for row in files.read_csv(root / INDEX)]
+    indexed = [name for name in indexed if not name.startswith(ADDED)]
+    text = str(params.get("source", ""))
+    source, prefix, alone = root / text, "", False
+    if is_card(source) or address_of(text):
+        options = load_card(source).options(options) if is_card(source) else options
+        source, prefix = _where_the_files_lie(root, indexed)
+    elif source.is_file():
+        alone = is_table(source)
+        prefix = "" if alone else source.name + MEMBER
     if not source.exists():
         raise DarkroomError(f"{source} does not exist any more")
-    options = LayoutOptions(**{item.name: params[item.name] for item in fields(LayoutOptions) if item.name in params})
-    alone = is_table(source)
     tree = open_tree(source.parent if alone else source)
-    prefix = "" if alone or source.is_dir() else source.name + MEMBER
-    indexed = [row["location"] for row in files.read_csv(root / INDEX)]
-    images = [name.removeprefix(prefix) for name in indexed if not name.startswith(ADDED)]
+    images = [name.removeprefix(prefix) for name in indexed]
     tree.files[:] = [name for name in tree.files if not name.lower().endswith(SUFFIXES)
                      and (name == source.name or not alone)]  # fmt: skip
     found: dict[str, dict[str, str]] = {}
@@ -102,6 +108,17 @@ def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]
     if found and not any(location in cells for cells in found.values() for location in locations):
         raise DarkroomError(f"{source} does not name any test image now")
     return {column: [cells.get(location, "") for location in locations] for column, cells in found.items()}
+
+
+def _where_the_files_lie(root: Path, indexed: Sequence[str]) -> tuple[Path, str]:
+    """Return the folder or archive that a card's or an object store's files at `indexed` came from, and what all of
+    these begin with. Raises DarkroomError where they came from several."""
+    name, member, _ = indexed[0].partition(MEMBER)
+    prefix = name + member if member else name[: name.find("/") + 1]
+    base = from_environment().downloads if prefix.startswith(DOWNLOADS) else root / "data/raw"
+    if base is None or not prefix.startswith((RAW, DOWNLOADS)) or not all(one.startswith(prefix) for one in indexed):
+        raise DarkroomError("its files lie in several archives, or where DARKROOM_DOWNLOADS does not lead any more")
+    return base / prefix.removeprefix(RAW).removeprefix(DOWNLOADS).removesuffix(MEMBER), prefix
 
 
 def divisible(

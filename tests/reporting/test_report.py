@@ -6,13 +6,17 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import fsspec  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from PIL import Image
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.runtime import from_environment
 from darkroom.reporting import pictures, report, weak_spots
+from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.open import open_source
 from stages import evaluate
 from tests.reporting.run import make_run
 
@@ -259,21 +263,43 @@ def test_parts_are_also_those_of_the_columns_of_the_source_table(tmp_path, monke
     assert "brightness: " in moved
 
 
-@pytest.mark.parametrize("source", ["photos/labels.csv", "photos.zip"])
-def test_the_columns_of_a_table_alone_and_of_one_in_an_archive_are_read_again(tmp_path, source):
+def source_of(kind, root):
+    """Make of the folder `photos` in `root` a source of this kind; return what params.yaml calls it."""
+    if kind == "table":
+        return "photos/labels.csv"
+    if kind == "object store":
+        fsspec.filesystem("memory").put(str(root / "photos"), "/tables/photos", recursive=True)
+        return "memory://tables/photos"
+    archive = Path(shutil.make_archive(str(root / "photos"), "zip", root / "photos"))
+    if kind == "archive":
+        return archive.name
+    origin = "folder: photos" if kind == "card of a folder" else (
+        f"archive: {{url: 'https://a.org/photos.zip', sha256: {files.sha256(archive)}}}")  # fmt: skip
+    card = f"name: a\nhomepage: a\nlicence: a\ncitation: a\n{origin}\nread: {{layout: csv}}\n"
+    files.write_text(root / "card.yaml", card)
+    return "card.yaml"
+
+
+@pytest.mark.parametrize("kind", ["table", "archive", "card of an archive", "card of a folder", "object store"])
+def test_the_columns_of_a_table_are_read_again_wherever_it_lies(tmp_path, monkeypatch, kind):
     run, _ = run_of_a_table(tmp_path)
-    prefix = ""
-    if source.endswith(".zip"):
-        shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "photos")
-        prefix = "photos.zip::"
-        index = files.read_csv(tmp_path / "data/index.csv")
-        rows = [(row["id"], prefix + row["location"]) for row in index]
-        files.write_csv(tmp_path / "data/index.csv", ("id", "location"), rows)
-    files.write_text(tmp_path / "params.yaml", f"source: {source}\n")
-    tested = [row["location"] for row in files.read_csv(run.root / "data/shards/test/samples.csv")]
-    columns = weak_spots.source_columns(tmp_path, [prefix + name for name in tested])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_DOWNLOADS", str(tmp_path))
+    source = source_of(kind, tmp_path)
+    opened = open_source(Path(source), Path("data/raw"), LayoutOptions(), from_environment())
+    index = [(f"{n:064x}", sample.location) for n, sample in enumerate(opened.samples)]
+    files.write_csv(Path("data/index.csv"), ("id", "location"), index)
+    files.write_text(Path("params.yaml"), f"source: {source}\n")
+    numbers = {int(row["location"].split("/")[-1].split(".")[0]) for row in
+               files.read_csv(run.root / "data/shards/test/samples.csv")}  # fmt: skip
+    tested = [location for _, location in index if int(Path(location).stem) in numbers]
+    columns = weak_spots.source_columns(tmp_path, tested)
     assert sorted(columns) == ["operator", "site", "tag", "weight"]
     assert columns["tag"] == [f"tag{Path(name).stem}" for name in tested]
+    if kind == "card of a folder":
+        monkeypatch.delenv("DARKROOM_DOWNLOADS")
+        with pytest.raises(DarkroomError, match="where DARKROOM_DOWNLOADS does not lead"):
+            weak_spots.source_columns(tmp_path, tested)
 
 
 def test_wrong_labels_of_all_splits_are_shown(tmp_path, monkeypatch):
