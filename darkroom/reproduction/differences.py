@@ -1,7 +1,7 @@
 """Find what differs first along the pipeline between two runs: a param, code, data, a version or a setting.
 
-An output that differs while every input of its stage is the same was made with other versions or on another machine:
-what metrics/run.json notes of the two tells which.
+Where an output differs although all inputs of its stage are equal, it was made with other versions or on another
+machine: metrics/run.json of both runs shows which.
 """
 
 import io
@@ -12,12 +12,14 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from darkroom.core import yaml12
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.reporting.runs import LOCK, METRICS, PREDICTIONS, CompareError, Revision, locked_md5, md5
 
-# What metrics/run.json notes of a stage that can change its bits, the likeliest first. Folders and seconds cannot.
+RUN = "metrics/run.json"
+# The entries of metrics/run.json that can change the bits of a stage's outputs, the likeliest cause first.
 SETTINGS = ("device", "gpu", "precision", "engine", "micro_batch", "processes", "resumed")
 RUNTIME = ("device", "threads")
 MACHINE = ("cpu_flags", "cpu", "system", "python", "cores")
@@ -26,7 +28,7 @@ Stages = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Difference:
-    """Describe one thing that differs. `kind`: stage, command, param, code, input, output, version or setting."""
+    """One thing that differs. `kind`: stage, command, param, code, input, output, version or setting."""
 
     stage: str
     kind: str
@@ -53,31 +55,28 @@ def in_order(stages: Stages) -> list[str]:
     return list(TopologicalSorter(graph).static_order())
 
 
-def inputs(reference: Stages, other: Stages) -> list[Difference]:
-    """Return commands, params, code and data from outside that differ, in the order of the pipeline."""
-    return [difference for name in _both(reference, other) for difference in _inputs(name, reference, other)]
+def changed_inputs(reference: Stages, other: Stages) -> list[Difference]:
+    """Return the commands, params, code and data from outside that differ, in the order of the pipeline."""
+    names = in_order({**other, **reference})
+    return [difference for name in names for difference in _inputs(name, reference, other)]
 
 
-def outputs(reference: Stages, other: Stages) -> list[Difference]:
-    """Return outputs whose hashes differ, in the order of the pipeline."""
+def changed_outputs(reference: Stages, other: Stages) -> list[Difference]:
+    """Return the outputs whose hashes differ, in the order of the pipeline."""
     return [
-        Difference(name, "output", path, one, two)
-        for name in _both(reference, other)
-        for path, one, two in _unequal(
-            *(_hashes(stages.get(name, {}).get("outs", [])) for stages in (reference, other))
-        )
+        Difference(name, "output", *unequal)
+        for name in in_order({**other, **reference})
+        for unequal in _unequal(*(_hashes(stages.get(name, {}).get("outs", [])) for stages in (reference, other)))
     ]
 
 
-def ways(stage: str, reference: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
-    """Return how two runs of `stage` differ, by their metrics/run.json: versions, then settings, then the machine."""
+def changed_settings(stage: str, reference: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """Return how the metrics/run.json of two runs of `stage` differ: versions, then settings, then the machine."""
     one, two = (noted.get("stages", {}).get(stage, {}) for noted in (reference, other))
     if not one or not two:
         return []
-    found = [
-        Difference(stage, "version", *unequal)
-        for unequal in _unequal(*(_of(noted, stage, "versions") for noted in (reference, other)))
-    ]
+    versions = _unequal(*(_of(noted, stage, "versions") for noted in (reference, other)))
+    found = [Difference(stage, "version", *unequal) for unequal in versions]
     for names, (first, second) in (
         (SETTINGS, (one, two)),
         (RUNTIME, (one.get("runtime", {}), two.get("runtime", {}))),
@@ -88,23 +87,18 @@ def ways(stage: str, reference: Mapping[str, Any], other: Mapping[str, Any]) -> 
     return found
 
 
-def first(reference: Any, other: Any) -> list[Difference]:
-    """Return the first cause along the pipeline and others of the same stage; [] when nothing differs.
+def first_causes(reference: "Results", other: "Results") -> list[Difference]:
+    """Return the causes in the first stage whose outputs differ; where none do, all inputs that differ.
 
-    `reference` and `other` are Results. Where inputs differ, they are the cause; where an output differs alone, the
-    versions and settings are; and where none of those is known to differ, the output itself is all there is to name.
+    The causes are the inputs that differ, otherwise the versions and settings, otherwise the outputs themselves.
     """
-    causes, effects = inputs(reference.stages, other.stages), outputs(reference.stages, other.stages)
-    changed = {difference.stage for difference in effects}
-    for stage in in_order(reference.stages | other.stages):
-        mine = [difference for difference in causes if difference.stage == stage]
-        if stage in changed:
-            return (
-                mine
-                or ways(stage, reference.run, other.run)
-                or [difference for difference in effects if difference.stage == stage]
-            )
-    return causes
+    causes = changed_inputs(reference.stages, other.stages)
+    effects = changed_outputs(reference.stages, other.stages)
+    if not effects:
+        return causes
+    stage = effects[0].stage
+    inputs, outputs = ([one for one in found if one.stage == stage] for found in (causes, effects))
+    return inputs or changed_settings(stage, reference.run, other.run) or outputs
 
 
 def _inputs(name: str, reference: Stages, other: Stages) -> Iterator[Difference]:
@@ -117,20 +111,12 @@ def _inputs(name: str, reference: Stages, other: Stages) -> Iterator[Difference]
         yield Difference(name, "param", key, first_value, second_value)
     if one.get("cmd") != two.get("cmd"):
         yield Difference(name, "command", "cmd", one.get("cmd"), two.get("cmd"))
-    made = {out["path"] for stages in (reference, other) for stage in stages.values() for out in stage.get("outs", [])}
+    made = {out["path"]: name for stages in (reference, other) for name, stage in stages.items()
+            for out in stage.get("outs", [])}  # fmt: skip
     for path, first_hash, second_hash in _unequal(*(_hashes(stage.get("deps", [])) for stage in (one, two))):
-        if not _maker(path, dict.fromkeys(made, path)):  # otherwise the stage that made it is to be named
-            yield Difference(
-                name,
-                "code" if path.endswith(".py") or "stages/code/" in path else "input",
-                path,
-                first_hash,
-                second_hash,
-            )
-
-
-def _both(reference: Stages, other: Stages) -> list[str]:
-    return in_order({**other, **reference})
+        if not _maker(path, made):  # otherwise the stage that made it is the one to name
+            kind = "code" if path.endswith(".py") or "stages/code/" in path else "input"
+            yield Difference(name, kind, path, first_hash, second_hash)
 
 
 def _maker(path: str, made: Mapping[str, str]) -> str | None:
@@ -151,7 +137,7 @@ def _unequal(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _of(noted: Mapping[str, Any], stage: str, what: str) -> Mapping[str, Any]:
-    """Return the machine or the versions of a stage: its own where it was not run where the last one was."""
+    """Return the machine or the versions of a stage: its own entry, otherwise that of all stages."""
     return noted["stages"].get(stage, {}).get(what) or noted.get(what, {})
 
 
@@ -160,13 +146,13 @@ def _short(value: Any) -> str:
     return text[:12] if len(text) >= 32 and set(text) <= set("0123456789abcdef.dir") else text
 
 
-RUN = "metrics/run.json"
-
-
 @dataclass(frozen=True)
 class Results:
-    """Hold one run. `stages`: dvc.lock's; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when
-    absent; `predictions`: None where the file is neither here nor in DVC's cache or remote; `absent`: why."""
+    """The results of one run.
+
+    `stages`: those of dvc.lock; `metrics`: of the test set, {} when absent; `run`: metrics/run.json, {} when absent;
+    `predictions`: None where the file is neither here nor in DVC's cache or remote; `absent`: the reason for that.
+    """
 
     name: str
     stages: dict[str, dict[str, Any]]
@@ -177,7 +163,7 @@ class Results:
 
 
 def of_folder(folder: Path, name: str) -> Results:
-    """Return the results that lie in the project at `folder`. Raises DarkroomError when there is no dvc.lock."""
+    """Return the results in the project at `folder`. Raises DarkroomError when there is no dvc.lock."""
     if not (folder / LOCK).exists():
         raise DarkroomError(f"{folder / LOCK} does not exist; expected a project that was run with `dvc repro`")
     lock, metrics, run, answers = (_read(folder / path) for path in (LOCK, METRICS, RUN, PREDICTIONS))
@@ -186,7 +172,7 @@ def of_folder(folder: Path, name: str) -> Results:
 
 
 def of_revision(revision: str, root: Path) -> Results:
-    """Return the results of a commit of the repository at `root`, predictions from DVC. Raises DarkroomError."""
+    """Return the results of a commit of the repository at `root`, with predictions from DVC. Raises DarkroomError."""
     try:
         sha = git(root, "rev-parse", "--short", "--verify", "--quiet", f"{revision}^{{commit}}")
     except DarkroomError as error:
@@ -215,19 +201,16 @@ def _results(
 
 def stages_of(lock: str, name: str) -> dict[str, dict[str, Any]]:
     """Return the stages in the text of the dvc.lock of `name`. Raises DarkroomError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        return YAML(typ="safe", pure=True).load(lock)["stages"]
-    except (YAMLError, KeyError, TypeError) as error:
+        return yaml12.parse(lock)["stages"]
+    except (yaml12.YAMLError, KeyError, TypeError) as error:
         raise DarkroomError(f"{LOCK} of {name} is not a DVC lock: {' '.join(str(error).split())}") from error
 
 
 def _answers(reader: Revision, stages: dict[str, dict[str, Any]]) -> tuple[str | None, str]:
     """Return predictions.csv of a commit, or None and the reason.
 
-    It is the workspace's when that is the same file, else from DVC's cache or remote.
+    It is read from the workspace where that is the same file, otherwise from DVC's cache or remote.
     """
     here = reader.root / PREDICTIONS
     if here.exists() and md5(here.read_bytes()) == locked_md5({"stages": stages}, PREDICTIONS):
@@ -239,5 +222,5 @@ def _answers(reader: Revision, stages: dict[str, dict[str, Any]]) -> tuple[str |
 
 
 def _read(path: Path) -> str | None:
-    # Not read_text: it would turn line ends inside a class's name into others, and the MD5 with them.
+    # Not read_text, which would change line ends within a class's name, and so the MD5.
     return path.read_bytes().decode("utf-8") if path.exists() else None

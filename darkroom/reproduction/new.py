@@ -1,8 +1,8 @@
-"""`darkroom new`: a project of one's own, with its own history, that later versions of Darkroom can be merged into.
+"""`darkroom new`: make a project with a Git history of its own, into which later versions of Darkroom can be merged.
 
-The pipeline's code is part of what a result depends on, so that a project holds it, as it is at one commit, and pins
-it by that. The branch `darkroom-upstream` has nothing else: one commit a version. `main` begins there and adds the
-project's own changes, so that `darkroom upgrade` is a merge of Git's with the right base, and no tool of our own.
+Results depend on the pipeline's code, so a project holds a copy of it, pinned to one commit of Darkroom. The branch
+`darkroom-upstream` holds only that code, one commit per version. `main` starts from it and adds the project's own
+changes, so that `darkroom upgrade` is a plain merge of Git with the right base.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from darkroom.sources.trees import address_of
 ROOT = Path(__file__).resolve().parents[2]
 BRANCH = "darkroom-upstream"
 PIN = ".darkroom.json"  # which commit of Darkroom a project holds, and where it came from
-# What belongs to Darkroom and not to a project: its results, its own tests, and what they measure.
+# Files of Darkroom that a project does not get: its results, tests and benchmarks.
 LEFT_OUT = (
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "dvc.lock", "crossval/dvc.lock", "metrics", "plots", "tests",
     "benchmarks", "docs/images", ".github/workflows/ci.yml", ".github/ISSUE_TEMPLATE",
@@ -58,7 +58,7 @@ keeps your changes.
 
 
 def main(arguments: list[str]) -> int:
-    """Make the project."""
+    """Make the project; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="darkroom new", description="Make a project of your own, with its own Git history, pinned to this version."
     )
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 
 def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
-    """Make the project `folder` out of the commit that `template` is at. Raises DarkroomError."""
+    """Make the project `folder` from the current commit of the repository `template`. Raises DarkroomError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DarkroomError(f"{folder} exists already; name a folder that does not")
     if not address_of(source) and not Path(source).exists() and not (template / source).exists():
@@ -79,7 +79,7 @@ def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
     commit = git(template, "rev-parse", "HEAD")
     folder.mkdir(parents=True, exist_ok=True)
     git(folder, "init", "-q", "-b", BRANCH)
-    record(folder, str(template), commit)
+    commit_version(folder, str(template), commit)
     git(folder, "checkout", "-q", "-f", "-b", "main")
     seen = _seen_from(folder, source, template)
     changes = {"source": seen} | ({} if seen.endswith((".yaml", ".yml")) else FOR_PHOTOS)
@@ -91,11 +91,10 @@ def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
     git(folder, "commit", "-q", "-m", f"A project for {seen}")
 
 
-def record(folder: Path, template: str, revision: str) -> str:
-    """Return commit what a project takes of a version of Darkroom, in the working tree at `folder`; return that
-    version.
+def commit_version(folder: Path, template: str, revision: str) -> str:
+    """Commit the files of a version of Darkroom that a project gets, in the repository at `folder`; return its commit.
 
-    `template` is a repository of Darkroom's, a path or an address; the tree's files are not touched, its index is.
+    `template` is the path or address of a repository of Darkroom. The index is changed, the working tree is not.
     """
     git(folder, "fetch", "-q", "--no-tags", template, revision)
     commit = git(folder, "rev-parse", "FETCH_HEAD")
@@ -110,7 +109,7 @@ def record(folder: Path, template: str, revision: str) -> str:
 
 
 def set_params(path: Path, values: dict[str, str]) -> None:
-    """Replace values of a params file, and nothing else in it."""
+    """Replace the values of some keys of a params file, and leave everything else as it is."""
     text = path.read_text(encoding="utf-8")
     for key, value in values.items():
         plain = re.fullmatch(r"[\w./][\w./ -]*[\w./]|\w", value, re.ASCII)
@@ -127,7 +126,7 @@ def _origin(template: Path) -> str:
 
 
 def _seen_from(folder: Path, source: str, template: Path) -> str:
-    """Return `source`, a card of the template or a path seen from here, as the project sees it."""
+    """Return `source`, a card of the template or a path from the current folder, as a path from the project."""
     if address_of(source) or (not Path(source).is_absolute() and (folder / source).exists()):
         return source
     return os.path.relpath(Path(source).absolute(), folder) if Path(source).exists() else str(template / source)

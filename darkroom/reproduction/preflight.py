@@ -1,11 +1,10 @@
-"""Check a project before DVC runs in it, and mend what a kill has left half written.
+"""Check a project before DVC runs in it, and mend files that a kill has left half written.
 
-DVC writes its lock in place, once a stage: a kill -9 in one of those moments (1.4 % of a run of the default) leaves a
-part of the file, and every later DVC command stops at it. Git's index holds the lock of the last command that ended
-(core.autostage), and DVC's run cache the stages that were done since: nothing is lost.
+DVC writes its lock in place after each stage. A kill -9 in such a moment (1.4 % of a run of the default) leaves half a
+file, at which every later DVC command fails. Git's index holds the lock of the last command that ended
+(core.autostage), and DVC's run cache the stages that have finished since, so nothing is lost.
 
-DVC reads every file of a source before the first stage starts. It would wait for a pipe for ever, and read a device
-without an end.
+DVC reads every file of a source before the first stage starts. It would wait for a pipe and read a device for ever.
 """
 
 import json
@@ -22,7 +21,7 @@ from darkroom.core.params import read_yaml
 from darkroom.reporting.runs import LOCK, PARAMS
 
 KEPT = ".dvc/tmp"
-RWLOCK = ".dvc/tmp/rwlock"  # who reads and writes which output; DVC writes it in place
+RWLOCK = ".dvc/tmp/rwlock"  # which process uses which output; DVC writes it in place
 KINDS = {
     stat.S_ISFIFO: "pipe between programs",
     stat.S_ISSOCK: "socket",
@@ -33,7 +32,7 @@ CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)
 
 
 def check(root: Path) -> None:
-    """Raise DarkroomError, one line with the next step, where DVC could not start in the project or would never end."""
+    """Raise DarkroomError where DVC could not start in the project, or would never end."""
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         raise DarkroomError(
             f"{root} is not in a Git repository, which DVC needs; a copy without .git becomes one by "
@@ -41,7 +40,7 @@ def check(root: Path) -> None:
         )
     source = read_yaml(root / PARAMS).get("source")
     if not isinstance(source, str) or "://" in source:
-        return  # fetch says what is wrong with it, or copies it from where it is
+        return  # fetch reports what is wrong with it, or downloads it
     if not (root / source).exists():
         home = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
         raise SourceError(f"source is {source}, which does not exist; expected a folder, archive, table or card{home}")
@@ -50,7 +49,7 @@ def check(root: Path) -> None:
 
 
 def endless(source: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what is neither a file nor a folder at or below `source`, links followed: its path, and what it is."""
+    """Yield (path, kind) of each pipe, socket or device at or below `source`, links followed."""
     waiting: list[tuple[Path, os.stat_result]] = [(source, source.stat())]
     while waiting:
         path, facts = waiting.pop()
@@ -61,19 +60,19 @@ def endless(source: Path) -> Iterator[tuple[Path, str]]:
             with os.scandir(path) as entries:
                 unusual = [entry for entry in entries if not entry.is_file(follow_symlinks=False)]
             for entry in unusual:
-                # A link to a folder is not followed: it may lead back here.
+                # A link to a folder is not followed: it may lead back to one above.
                 if not (entry.is_symlink() and entry.is_dir()):
                     try:
                         waiting.append((Path(entry.path), entry.stat()))
                     except OSError:
-                        continue  # a link to nothing: fetch reports it
+                        continue  # a broken link, which fetch reports
 
 
 def mend(root: Path) -> list[str]:
-    """Put back each lock of the project at `root` that DVC cannot read, and remove a broken rwlock; a line about each.
+    """Restore each lock of the project at `root` that DVC cannot read, remove a broken rwlock; return a line for each.
 
-    It comes from Git's index, or is gone where Git never had it: DVC then takes what is done from its run cache. The
-    broken file is kept in .dvc/tmp. One with a merge's conflict is the user's to solve, and stays.
+    A lock is restored from Git's index. Where Git does not have it, it is removed, and DVC finds finished stages in its
+    run cache. The broken file is kept in .dvc/tmp. A lock with a merge conflict is left to the user.
     """
     rwlock = root / RWLOCK
     mended = []
@@ -84,7 +83,7 @@ def mend(root: Path) -> list[str]:
 
 
 def _is_rwlock(path: Path) -> bool:
-    """Tell whether DVC can read its rwlock: an object of objects; a pipe would keep it waiting."""
+    """Return whether DVC can read its rwlock: a file with an object of objects."""
     try:
         value = json.loads(path.read_bytes()) if path.is_file() else None
     except (ValueError, RecursionError):

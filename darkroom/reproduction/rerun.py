@@ -1,4 +1,4 @@
-"""Run a committed state again from nothing: a clone in a folder of its own, with a DVC cache of its own."""
+"""Run a commit again from scratch: in a clone in a new folder, with a DVC cache of its own."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ LAST_LINES = 15
 def rerun(root: Path, sha: str, folder: Path) -> Path:
     """Clone commit `sha` of the project at `root` into `folder` and reproduce what its lock holds; return the clone.
 
-    Data that Git does not hold (a folder of photos, a file of weights) is linked from `root`; downloads that `root`
-    has are taken from there, and are verified as ever. Raises DarkroomError with the run's last lines when it fails.
+    Data that is not in Git (a folder of photos, a file of weights) is linked from `root`, whose downloads are used and
+    verified as usual. Raises DarkroomError with the last lines of a run that fails.
     """
     top, prefix = Path(git(root, "rev-parse", "--show-toplevel")), git(root, "rev-parse", "--show-prefix")
     clone = folder.joinpath(*["within"] * _steps_up(root, sha, prefix))
@@ -48,7 +48,8 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
 def _steps_up(root: Path, sha: str, prefix: str) -> int:
     """Return how many folders above the repository the paths of the lock reach (`../photos`: 1).
 
-    The clone lies that deep in its folder, so that they stay inside it and never reach another project's files."""
+    The clone is placed that deep in its folder, so that these paths stay inside it.
+    """
     try:
         stages = stages_of(git(root, "show", f"{sha}:{prefix}{LOCK}"), sha)
     except DarkroomError:
@@ -58,7 +59,7 @@ def _steps_up(root: Path, sha: str, prefix: str) -> int:
 
 
 def _link_what_git_lacks(root: Path, project: Path) -> None:
-    """Link the deps of dvc.lock that are in no commit and are not a stage's output: sources and weights."""
+    """Link the deps of dvc.lock that are neither in Git nor a stage's output: sources and weights."""
     stages = read_yaml(project / LOCK)["stages"].values()
     made = [out["path"] for stage in stages for out in stage.get("outs", [])]
     for path in sorted({dep["path"] for stage in stages for dep in stage.get("deps", [])}):
@@ -75,7 +76,7 @@ def _link_what_git_lacks(root: Path, project: Path) -> None:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """Return the environment without what could bring in parts of another run: checkpoints, and other code."""
+    """Return the environment without the variables that would bring in checkpoints or code of another run."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DARKROOM_CHECKPOINTS", "PYTHONPATH")}
     if (root / "data/raw").is_dir():
         kept.setdefault("DARKROOM_DOWNLOADS", str((root / "data/raw").resolve()))
@@ -84,5 +85,5 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def remove(folder: Path) -> None:
-    """Delete a clone. DVC makes the files of its cache read-only; their folders are not."""
+    """Delete a clone."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,11 +8,11 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.progress import say
-from darkroom.reproduction.new import BRANCH, PIN, record
+from darkroom.reproduction.new import BRANCH, PIN, commit_version
 
 
 def main(arguments: list[str]) -> int:
-    """Return upgrade the project here."""
+    """Upgrade the project in the current folder; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="darkroom upgrade",
         description="Merge a later version of Darkroom into this project; your own changes are kept, by Git.",
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
 
 def upgrade(project: Path, template: str | None = None, revision: str = "HEAD") -> tuple[str, str]:
-    """Merge a version of Darkroom into the project's branch; return the commits of it before and after.
+    """Merge a version of Darkroom into the project's branch; return its commits of Darkroom before and after.
 
     Raises DarkroomError where the project has changes that are not committed, or where both sides changed a line.
     """
@@ -47,10 +47,10 @@ def upgrade(project: Path, template: str | None = None, revision: str = "HEAD") 
         template = str((project / template).resolve())  # the branch is written in another folder
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "darkroom"
-        # Of another clone of the project only the remote has the branch.
+        # In a clone of the project only its remote has the branch.
         git(project, "worktree", "add", "-q", "--no-checkout", str(tree), BRANCH)
         try:
-            after = record(tree, template or known, revision)
+            after = commit_version(tree, template or known, revision)
             if after == before:
                 git(tree, "reset", "-q", "--soft", "HEAD~1")
                 return before, after

@@ -1,4 +1,4 @@
-"""`darkroom verify`: does this commit give the same again, here, or did it elsewhere?"""
+"""`darkroom verify`: run a commit again, or take the results of another run, and report whether they are the same."""
 
 import argparse
 import json
@@ -13,7 +13,14 @@ import numpy as np
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions
-from darkroom.reproduction.differences import Difference, Results, first, of_folder, of_revision, outputs
+from darkroom.reproduction.differences import (
+    Difference,
+    Results,
+    changed_outputs,
+    first_causes,
+    of_folder,
+    of_revision,
+)
 from darkroom.reproduction.rerun import remove, rerun
 
 CANNOT = 2
@@ -22,17 +29,19 @@ DESCRIPTION = """\
 Run this commit again, from nothing, in a temporary clone with a DVC cache of its own, and compare with what was
 committed. Or compare with the results of another project folder or revision, without running anything."""
 EPILOG = """\
-exit status: 0 identical, or the same within the tolerance; 1 different; 2 it could not be found out.
+exit status: 0 identical, or the same within the tolerance; 1 different; 2 not decidable.
 
-Set DARKROOM_THREADS, DARKROOM_DEVICE and their like to run it another way than the commit was run."""
+With DARKROOM_THREADS, DARKROOM_DEVICE and the like it runs in another way than the commit was run."""
 IDENTICAL, SAME, DIFFERENT = "identical", "same within tolerance", "different"
-TOLERANCE = 0.01  # of a probability: what other vector units and thread counts stay below with a frozen backbone
+TOLERANCE = 0.01  # of a probability: other vector units and thread counts stay below it with a frozen backbone
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Compare two runs' answers to the same images. `largest`: the largest difference of two probabilities; `flips`:
-    how many of the `n` images have another prediction."""
+    """The difference of two runs' answers to the same `n` images.
+
+    `largest`: the largest difference of two probabilities; `flips`: how many images have another prediction.
+    """
 
     n: int
     largest: float
@@ -41,10 +50,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Hold the result of a comparison.
+    """The result of a comparison.
 
-    `outside`: metrics of the other run that are not inside the reference's interval, as (value, low, high); `inside`:
-    how many are; `causes`: what differs first; `changed`: outputs that differ.
+    `inside`: how many metrics of the other run are inside the reference's interval; `outside`: those that are not, as
+    (value, low, high); `causes`: what differs first; `changed`: outputs that differ, of `outputs` in all.
     """
 
     word: str
@@ -71,7 +80,7 @@ class Verdict:
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0 identical or within the tolerance, 1 different, 2 not decidable."""
+    """Compare and print the verdict; return the exit status: 0 same, 1 different, 2 not decidable."""
     parser = argparse.ArgumentParser(
         prog="darkroom verify", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -98,7 +107,7 @@ def main(arguments: list[str]) -> int:
 def verify(
     root: Path, revision: str, other: str | None, tolerance: float, keep: Path | None
 ) -> tuple[Verdict, dict[str, str]]:
-    """Compare commit `revision` of the project at `root` with `other`, or with itself run again."""
+    """Return the verdict on commit `revision` of `root` against `other`, or against a new run, and both names."""
     reference = of_revision(revision, root)
     if other is not None:
         results = of_folder(Path(other), other) if Path(other).is_dir() else of_revision(other, root)
@@ -122,7 +131,7 @@ def _again(root: Path, sha: str, keep: Path | None) -> Results:
 
 
 def in_words(verdict: Verdict, other: str, tolerance: float) -> list[str]:
-    """Return the verdict, a line a finding."""
+    """Return the verdict as lines, one per finding."""
     same = verdict.outputs - len(verdict.changed)
     lines = [f"{verdict.word}: {same} of {verdict.outputs} outputs have the same hash"]
     if verdict.word != IDENTICAL:
@@ -148,9 +157,12 @@ def in_words(verdict: Verdict, other: str, tolerance: float) -> list[str]:
 
 
 def judge(reference: Results, other: Results, tolerance: float = TOLERANCE) -> Verdict:
-    """Compare `other` with `reference`: identical when every output has the same hash; the same when no probability is
-    further off than `tolerance` and every metric lies in the reference's interval; different otherwise."""
-    changed = outputs(reference.stages, other.stages)
+    """Return the verdict on `other` against `reference`.
+
+    Identical: every output has the same hash. Same: no probability differs by more than `tolerance`, and every metric
+    lies in the reference's interval. Different: otherwise.
+    """
+    changed = changed_outputs(reference.stages, other.stages)
     count = sum(len(stage.get("outs", [])) for stage in reference.stages.values())
     answers, why_not = compare(reference.predictions, other.predictions, reference.name, other.name)
     absent = reference.absent or other.absent
@@ -163,7 +175,7 @@ def judge(reference: Results, other: Results, tolerance: float = TOLERANCE) -> V
         word = SAME
     else:
         word = DIFFERENT
-    return Verdict(word, answers, why_not, inside, outside, first(reference, other), changed, count)
+    return Verdict(word, answers, why_not, inside, outside, first_causes(reference, other), changed, count)
 
 
 def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tuple[Answers | None, str]:
@@ -179,7 +191,7 @@ def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tu
         return None, f"the test images are not the same: {len({*one.ids} & {*two.ids}):,} are in both"
     order, others = np.argsort(np.array(one.ids)), np.argsort(np.array(two.ids))
     gaps = np.abs(one.probabilities[order] - two.probabilities[others])
-    # An image that only one of the two could answer is as far off as can be.
+    # An image that only one of the two runs answered counts as the largest difference.
     gaps = np.where(np.isnan(one.probabilities[order]) & np.isnan(two.probabilities[others]), 0.0, gaps)
     largest = float(np.nan_to_num(gaps, nan=1.0).max(initial=0.0))
     flips = int((one.predicted[order] != two.predicted[others]).sum())
@@ -189,7 +201,7 @@ def compare(one: Predictions | None, two: Predictions | None, *names: str) -> tu
 def metrics_inside(reference: dict[str, Any], other: dict[str, Any]) -> tuple[int, dict[str, tuple[Any, float, float]]]:
     """Return how many of `other`'s metrics lie in `reference`'s intervals, and those that do not, by name.
 
-    An interval is taken to hold its own value: a bootstrap's need not, and a run is never outside of itself.
+    An interval is widened to hold its own value, which a bootstrap interval need not: a run is never outside itself.
     """
     inside, outside = 0, {}
     for name, value in reference.items():

@@ -1,9 +1,9 @@
-"""Seeded, stratified, group-aware assignment to train, val and test, by what the images are and not by their names.
+"""Seeded, stratified, group-aware assignment to train, val and test, by the content of images and not by their names.
 
-Samples are bound into groups that must not be separated: copies of one picture, and what `group_by` says. Each group
-has a hash of its content and the seed, between 0 and 1. Within a class, the groups with the lowest hashes are the
-test set, the next are val, the rest is train. The sizes grow by one seat at a time (Sainte-Laguë), so that a new image
-moves a boundary by one at most, and ten new images hardly ever more than ten others.
+Samples form groups that must not be separated: copies of one picture, and images of one `group_by` value. Each group
+has a hash of its content and the seed, between 0 and 1. Within a class, the groups with the lowest hashes are the test
+set, the next are val, the rest is train. The sizes follow Sainte-Laguë's method, so that a new image moves a boundary
+by one at most, and ten new images hardly ever move more than ten others.
 """
 
 import hashlib
@@ -16,17 +16,17 @@ from darkroom.core.errors import SourceError
 
 SPLITS = ("train", "val", "test", "dropped", "excluded")
 TRAIN, VAL, TEST, DROPPED, EXCLUDED = range(len(SPLITS))
-MOST_NAMED = 40
+SHOWN = 40  # classes in a message
 ANY = -1  # no official split
 OFFICIALS = (ANY, TEST, TRAIN, VAL)  # in the order of their names
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What splitting needs to know of samples, in order of id.
+    """The columns of samples that splitting depends on, in order of id.
 
     `ids` S (n,); `label` int32 (n,), indices into `labels`, which are in ascending order; `official` int8 (n,), indices
-    into SPLITS, or ANY; `bound` int64 (n,), the first sample of each one's group: those of one group stay together.
+    into SPLITS, or ANY; `bound` int64 (n,), the first sample of the group of each, which stays together.
     """
 
     ids: np.ndarray
@@ -38,8 +38,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of some samples. `names` int64 (g,), the first sample of each; `of` int64 (m,), the group of each of
-    the samples; `sizes` int64 (g,); `label` int32 (g,), the commonest of each, the first of equals."""
+    """The g groups of m samples.
+
+    `names` int64 (g,), the first sample of each group; `of` int64 (m,), the group of each sample; `sizes` int64 (g,);
+    `label` int32 (g,), the most frequent label of each group, the first of equals.
+    """
 
     names: np.ndarray
     of: np.ndarray
@@ -58,7 +61,7 @@ def grouped(samples: Samples, rows: np.ndarray) -> Groups:
 
 
 def seeded_hashes(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
-    """Return a number in [0, 1) for each of `names` S (n,) that depends on nothing but the arguments: float64 (n,)."""
+    """Return a number in [0, 1) for each of `names` S (n,) that depends only on the arguments: float64 (n,)."""
     start = hashlib.sha256(f"{purpose}:{seed}:".encode())
 
     def digest(name: bytes) -> bytes:
@@ -72,12 +75,9 @@ def seeded_hashes(seed: int, names: np.ndarray, purpose: str) -> np.ndarray:
 
 
 def seats(count: int, shares: Sequence[float]) -> list[int]:
-    """Return `count` seats shared out by Sainte-Laguë's method: one more seat goes to exactly one share.
-
-    A closed form finds all but the last few seats: share i has about count * share seats, and never more than one off.
-    """
+    """Divide `count` seats by Sainte-Laguë's method: one seat more changes a single share."""
     total = sum(shares)
-    given = [max(int(np.floor(count * share / total)) - 1, 0) for share in shares]
+    given = [max(int(np.floor(count * share / total)) - 1, 0) for share in shares]  # never one too many
     while sum(given) < count:
         winner = max(range(len(shares)), key=lambda i: (shares[i] / (2 * given[i] + 1), -i))
         given[winner] += 1
@@ -85,12 +85,11 @@ def seats(count: int, shares: Sequence[float]) -> list[int]:
 
 
 def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, test_fraction: float) -> np.ndarray:
-    """Return the split of each sample at `rows` int64 (m,), as its index in SPLITS: train, val, test, or dropped, int8
-    (m,).
+    """Return the split of each sample at `rows` int64 (m,), train to dropped: its index in SPLITS, int8 (m,).
 
-    An official split is kept. Where it contains test (val), no other test (val) is drawn. A group that straddles
-    official splits stays in the strictest (test, then val), and its other members are dropped: a benchmark's test set
-    stays what it is, and nothing that it contains is learnt.
+    An official split is kept. Where it contains test (val), no other test (val) is drawn. A group in several official
+    splits stays in the strictest (test, then val), and its other members are dropped, so that a benchmark's test set is
+    unchanged and none of it is trained on. Raises SourceError for classes too small to be divided.
     """
     official, groups = samples.official[rows], grouped(samples, rows)
     test_share = 0.0 if (official == TEST).any() else test_fraction
@@ -115,8 +114,7 @@ def assign(samples: Samples, rows: np.ndarray, seed: int, val_fraction: float, t
 def by_label(
     samples: Samples, groups: Groups, chosen: np.ndarray, seed: int, purpose: str
 ) -> list[tuple[int, np.ndarray]]:
-    """Return (label, groups) for each label in ascending order: those of the `chosen` int64 groups that are of this
-    label, in order of hash."""
+    """Return (label, groups) for each label in ascending order: its groups among `chosen` int64, in order of hash."""
     order = np.lexsort((seeded_hashes(seed, samples.ids[groups.names[chosen]], purpose), groups.label[chosen]))
     ordered = chosen[order]
     labels, starts = np.unique(groups.label[ordered], return_index=True)
@@ -124,23 +122,22 @@ def by_label(
 
 
 def _cut(sizes: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
-    """Return the split int8 (g,) of each group of a class, by its `sizes` in order of hash: test, then val, then
-    train."""
+    """Return the split of each group of a class, int8 (g,), by their `sizes` in order of hash: test, val, train."""
     shares, total = (1 - val_share - test_share, val_share, test_share), int(sizes.sum())
     _, val, test = seats(total, shares)
     middles = np.cumsum(sizes) - sizes / 2
     parts = np.where(middles < test, TEST, np.where(middles < test + val, VAL, TRAIN)).astype(np.int8)
     wanted = [part for part, share in ((TRAIN, 1.0), (TEST, test_share), (VAL, val_share)) if share > 0]
-    for number, part in enumerate(wanted):  # a class of few images: one for each split, train first
+    for number, part in enumerate(wanted):  # where there are few groups: one for each split, train first
         if part not in parts and len(parts) > number:
             parts[_spare(parts, wanted)] = part
     return parts
 
 
 def _too_small(totals: Mapping[str, int]) -> str:
-    """Return the message that names all classes that cannot be divided, with their number of images."""
-    shown = ", ".join(f"{label!r} has {total} image(s)" for label, total in list(totals.items())[:MOST_NAMED])
-    more = f", and {len(totals) - MOST_NAMED} classes more" if len(totals) > MOST_NAMED else ""
+    """Return the message about the classes that cannot be divided, with their number of images."""
+    shown = ", ".join(f"{label!r} has {total} image(s)" for label, total in list(totals.items())[:SHOWN])
+    more = f", and {len(totals) - SHOWN} classes more" if len(totals) > SHOWN else ""
     held = " in one group, which `group_by` or copies hold together" if max(totals.values()) > 1 else ""
     needs = "the class needs" if len(totals) == 1 else f"each of these {len(totals)} classes needs"
     return (f"the class {shown}{more}{held}; {needs} one image to learn from and another to be judged by, that can be "
@@ -148,14 +145,16 @@ def _too_small(totals: Mapping[str, int]) -> str:
 
 
 def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:
-    """Return the index of a group that its split can do without: the last in the split with the most groups."""
+    """Return the index of the group to move to another split: the last one of the split with the most groups."""
     largest = max(wanted, key=lambda part: (np.count_nonzero(parts == part), SPLITS[part]))
     return int(np.flatnonzero(parts == largest)[-1])
 
 
 def folds(samples: Samples, rows: np.ndarray, split: np.ndarray, seed: int, count: int) -> np.ndarray:
-    """Return a fold number 0..count-1 for each of `rows` int64 (m,) whose `split` (m,) is train or val: stratified,
-    groups kept whole; -1 for the others: int32 (m,)."""
+    """Return the fold, 0..count-1, of each of `rows` int64 (m,) in train or val by `split` (m,), else -1: int32 (m,).
+
+    Folds are stratified, and groups kept whole.
+    """
     fold = np.full(len(rows), -1, np.int32)
     learnt = np.flatnonzero((split == TRAIN) | (split == VAL))
     groups = grouped(samples, rows[learnt])
@@ -170,8 +169,10 @@ def folds(samples: Samples, rows: np.ndarray, split: np.ndarray, seed: int, coun
 
 
 def limited(samples: Samples, rows: np.ndarray, seed: int, limit: int) -> np.ndarray:
-    """Return those of `rows` int64 (m,) that stay when about `limit` images of each class do: whole groups, shared
-    out among the official splits as they are."""
+    """Return `rows` int64 (m,) limited to about `limit` images of each class, int64, ascending.
+
+    Groups are kept whole, and each official split keeps its share.
+    """
     kept = [np.empty(0, np.int64)]
     ordered_rows = rows[np.argsort(samples.label[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(samples.label[ordered_rows])) + 1

@@ -1,4 +1,4 @@
-"""data/index.csv in columns: what dividing a million images needs to know of them, in 0.3 kB each."""
+"""Read data/index.csv as columns of arrays: a million images take 0.3 kB of memory each."""
 
 import csv
 import itertools
@@ -13,14 +13,14 @@ from darkroom.images.hashes import from_text
 from darkroom.splits.duplicates import BITS, as_bits, order_of_texts
 
 READ = ("id", "label", "split", "group", "location", "sha256", "phash", "windows", "width", "height")
-FEW = ("label", "split", "group")  # texts that many rows share
-AT_ONCE = 1 << 14  # rows that are texts at the same time
+FEW = ("label", "split", "group")  # columns of few different texts
+AT_ONCE = 1 << 14  # rows that are held as text at a time
 NO_HASH = "0" * (BITS // 4)
 
 
 @dataclass(frozen=True)
 class Names:
-    """A column of few different texts. `codes` int32 (n,): indices into `names`, which are in ascending order."""
+    """A column of few different texts: `codes` int32 (n,) are indices into `names`, which are in ascending order."""
 
     names: list[str]
     codes: np.ndarray
@@ -34,9 +34,9 @@ class Names:
 class Columns:
     """The rows of an index in order of id.
 
-    `ids` S (n,); `digests` S (n,), of each file's bytes, empty where it could not be read; `hashes` uint8 (n, BITS / 8)
-    perceptual hashes of the rows that are `hashed` bool (n,); `windows` as `hashes.from_text` gives
-    them, (0, …) where no picture has any; `pixels` int64 (n,); `locations` where they are wanted.
+    `ids` S (n,); `digests` S (n,), of each file's bytes, empty where it could not be read; `hashes` uint8 (n, BITS /
+    8), perceptual hashes of the rows that are `hashed` bool (n,); `windows` from `hashes.from_text`, (0, …) where no
+    picture has any; `pixels` int64 (n,), width times height; `locations`, [] where they were not asked for.
     """
 
     ids: np.ndarray
@@ -55,10 +55,7 @@ class Columns:
 
 
 def read_columns(path: Path, locations: bool = False) -> Columns:
-    """Return the columns of an index file.
-
-    `locations` only where they are asked for, since they take the most memory.
-    """
+    """Return the columns of an index file; `locations`, which take the most memory, only if asked for."""
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -67,7 +64,7 @@ def read_columns(path: Path, locations: bool = False) -> Columns:
 
 
 def columns(rows: Iterable[Sequence[str]], locations: bool = True) -> Columns:
-    """Return the columns of rows, whose cells are those that READ names."""
+    """Return the columns of rows with the cells named in READ."""
     seen: dict[str, dict[str, int]] = {name: {} for name in FEW}
     arrays = (*FEW, "id", "sha256", "phash", "hashed", "windows", "pixels")
     blocks: dict[str, list[np.ndarray]] = {name: [] for name in arrays}
@@ -104,7 +101,7 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
     order = order_of_texts(ids)
 
     def ordered(name: str) -> np.ndarray:
-        return np.concatenate(blocks.pop(name))[order]  # popped: a column is held twice for a moment, not all of them
+        return np.concatenate(blocks.pop(name))[order]  # popped, so that one column at a time is held twice
 
     def names(name: str) -> Names:
         texts = sorted(seen[name])
@@ -112,7 +109,7 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
         rank[[seen[name][text] for text in texts]] = np.arange(len(texts))
         return Names(texts, rank[ordered(name)])
 
-    # A block without any has none; where another has some, it gets zeros.
+    # Where some blocks have windows, those without get zeros.
     sizes = [len(block) for block in blocks["hashed"]]
     windows = from_text([])
     if any(map(len, blocks["windows"])):

@@ -1,13 +1,14 @@
-"""Apply what people decided about labels: `corrections.csv`, a file in Git with one row a decision.
+"""Apply decisions about labels: `corrections.csv`, a file in Git with one decision per row.
 
-A decision is about content: it is found by the sha256 of the file's bytes, so it holds when files move or are renamed,
-and for every copy. The source is never changed, and neither is the split of an image. What differs from the labels that
-the source gives is written to one JSON file a split, which `darkroom.images.shards.Shards` lays over its own labels:
-`classes`, all that remain, sorted; `changes`, the new label by id, null for an excluded sample.
+A decision is found by the sha256 of the file's bytes, so it holds when files are moved or renamed, and for every copy.
+Neither the source nor the split of an image changes. What differs from the source's labels is written to one JSON file
+per split, which `darkroom.images.shards.Shards` applies to its labels: `classes`, all that remain, sorted; `changes`,
+the new label by id, null for an excluded sample.
 """
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,17 +24,21 @@ from darkroom.core.text import one_line
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
-ONLY_TRAINS = "added"  # the official split of photos that people have labelled since (darkroom.sources.added)
+ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.added)
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 BREAKING = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
 REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # marks that reorder what follows them
+SHA256 = re.compile("[0-9a-f]{64}")
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One decision. `was`: the label that the person saw; `becomes`: the new one, of a relabelled image; `by`: who or
-    what proposed it; `when`: ISO 8601 in UTC; `line`: of the file, from 1."""
+    """One decision.
+
+    `was`: the label that the person saw; `becomes`: the new label of a relabelled image; `by`: who or what proposed it;
+    `when`: ISO 8601 in UTC; `line`: line of the file, from 1.
+    """
 
     sha256: str
     id: str
@@ -47,12 +52,12 @@ class Correction:
 
     @property
     def key(self) -> str:
-        """What finds the image: its sha256, or its id where the row has no sha256."""
+        """The image's sha256, or its id where the row has no sha256."""
         return self.sha256 or self.id
 
     @property
     def outcome(self) -> tuple[str, str]:
-        """What it comes to: two decisions of the same outcome do not contradict each other."""
+        """The effect, (kind, new label): decisions with equal outcomes do not contradict each other."""
         return (self.decision, self.becomes) if self.decision in ("relabel", "exclude") else ("keep", "")
 
     def row(self) -> list[str]:
@@ -62,8 +67,11 @@ class Correction:
 
 @dataclass
 class Applied:
-    """What the corrections come to. `changes`: of each split, the new label by id, "" for an excluded sample;
-    `classes`: all that remain, sorted; `notes`: what a person should know, a line each."""
+    """The effect of the corrections.
+
+    `changes`: the new label by id, for each split, "" for an excluded sample; `classes`: all that remain, sorted;
+    `notes`: one line each.
+    """
 
     changes: dict[str, dict[str, str]]
     classes: list[str]
@@ -98,9 +106,10 @@ def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
 
 
 def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correction]:
-    """Return the decision about each sha256 (or id, where a row has no sha256). Raises SourceError for contradictions.
+    """Return the decision about each sha256 (or id, where a row has no sha256).
 
-    Two people's rows may say the same; where they differ, a person has to choose, not the order of lines.
+    Equal decisions of several people are fine. Raises SourceError where they contradict each other: a person has to
+    choose, not the order of lines.
     """
     found: dict[str, Correction] = {}
     for correction in corrections:
@@ -110,7 +119,7 @@ def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correc
 
 
 def _one_of(rows: list[Correction], path: Path) -> Correction | None:
-    """Return the first of the decisions about one image, None for none. Raises SourceError for contradictions."""
+    """Return the first of the decisions about one image, None without any. Raises SourceError for contradictions."""
     for other in rows[1:]:
         if other.outcome != rows[0].outcome:
             raise SourceError(
@@ -121,13 +130,10 @@ def _one_of(rows: list[Correction], path: Path) -> Correction | None:
 
 
 def apply(
-    corrections: list[Correction],
-    path: Path,
-    index: Iterable[Mapping[str, Any]],
-    split: Mapping[str, str],
+    corrections: list[Correction], path: Path, index: Iterable[Mapping[str, Any]], split: Mapping[str, str],
     rejects: Collection[str] = (),
-) -> Applied:
-    """Return what `corrections` come to for the samples of `index` that `split` (by id) puts into a split.
+) -> Applied:  # fmt: skip
+    """Return the effect of `corrections`, read from `path`, on the samples of `index` that have a `split`, by id.
 
     `rejects`: the sha256 of files that could not be decoded. Raises SourceError for contradictions, and where a class
     is left without a training image.
@@ -137,7 +143,6 @@ def apply(
     labels: dict[str, Counter[str]] = {name: Counter() for name in SPLITS}
     used: set[str] = set()
     stale: list[Correction] = []
-    relabelled = excluded = 0
     for row in index:
         name = split.get(row["id"])
         found = [by_content[key] for key in dict.fromkeys((row["sha256"], row["id"])) if key in by_content]
@@ -150,15 +155,14 @@ def apply(
             stale.append(decided)
         if kind == "exclude":
             changes[name][row["id"]] = ""
-            excluded += 1
         elif kind == "relabel" and becomes != row["label"]:
             changes[name][row["id"]] = becomes
             labels[name][becomes] += 1
-            relabelled += 1
         else:
             labels[name][row["label"]] += 1
     classes = sorted(set().union(*labels.values()))
-    counts = {"decisions": len(by_content), "relabelled": relabelled, "excluded": excluded}
+    new = [label for changed in changes.values() for label in changed.values()]
+    counts = {"decisions": len(by_content), "relabelled": len(new) - new.count(""), "excluded": new.count("")}
     applied = Applied(changes, classes, counts)
     _check_classes(path, classes, labels["train"])
     _note(applied, path, [one for key, one in by_content.items() if key not in used], stale)
@@ -173,7 +177,7 @@ def write_labels(folder: Path, applied: Applied) -> None:
 
 
 def is_label(text: str) -> bool:
-    """Return whether a source may give an image this label: on one line, as it is shown, with no blank at an end."""
+    """Return whether a label is valid: not empty, on one line, in plain order, without a space at either end."""
     breaking = any(
         unicodedata.category(sign) in BREAKING or unicodedata.bidirectional(sign) in REORDERING for sign in text
     )
@@ -181,7 +185,7 @@ def is_label(text: str) -> bool:
 
 
 def _corrections(path: Path, rows: Any) -> Iterator[Correction]:
-    """Yield a decision a line. A cell with a line end in it is a quote that was left open: it swallows decisions."""
+    """Yield one decision per line. A line end within a cell means a quote left open, which would swallow decisions."""
     while True:
         line = rows.line_num + 1
         try:
@@ -211,7 +215,7 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
         )
     if not (cells["sha256"] or cells["id"]):
         raise SourceError(f"{where}: neither sha256 nor id says which image is meant; give one of them")
-    if cells["sha256"] and not _is_sha256(cells["sha256"]):
+    if cells["sha256"] and not SHA256.fullmatch(cells["sha256"]):
         raise SourceError(f"{where}, column sha256: {cells['sha256'][:100]!r}, expected 64 hexadecimal digits")
     if (cells["decision"] == "relabel") != bool(cells["becomes"]):
         expected = "the new label" if cells["decision"] == "relabel" else f"nothing, for {cells['decision']}"
@@ -222,10 +226,6 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
             f"{where}, column becomes: {becomes[:100]!r} has a control character or a space at an end; remove it"
         )
     return Correction(**cells, line=line)
-
-
-def _is_sha256(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
 def _check_classes(path: Path, classes: list[str], train: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""From the index's columns to the split's: exclusion, duplicates, groups, limit, then the division itself."""
+"""Divide an index into splits: exclude, find duplicates, join groups, limit, then assign train, val and test."""
 
 import difflib
 import fnmatch
@@ -28,8 +28,8 @@ from darkroom.splits.corrections import ONLY_TRAINS
 from darkroom.splits.duplicates import clusters, joined
 
 SPLIT_COLUMNS = ("id", "split", "fold", "duplicate_of")
-NAMED = 5  # classes in a message
-AT_ONCE = 1 << 14  # rows that are texts at the same time
+SHOWN = 5  # classes in a message
+AT_ONCE = 1 << 14  # rows that are held as text at a time
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Division:
-    """Where the samples of an index went, in order of id.
+    """The split of each sample of an index, in order of id.
 
     `ids` S (n,); `split` int8 (n,), indices into SPLITS; `fold` int32 (n,), -1 for none; `copy_of` int64 (n,), the
-    index of the sample that each copies, its own when it copies none.
+    index of its original, or its own where a sample is not a copy.
     """
 
     ids: np.ndarray
@@ -59,7 +59,7 @@ class Division:
     copy_of: np.ndarray
 
     def rows(self) -> Iterator[tuple[str, str, int | str, str]]:
-        """Yield the rows of data/split.csv: id, split, fold or "", id of the sample it copies or ""."""
+        """Yield the rows of data/split.csv: id, split, fold or "", id of the original or ""."""
         for first in range(0, len(self.ids), AT_ONCE):
             part = slice(first, first + AT_ONCE)
             copies = self.copy_of[part] != np.arange(len(self.ids))[part]
@@ -84,7 +84,7 @@ def divide(index: Columns, options: SplitOptions) -> Division:
     _check_classes(index, rows, options.exclude)
     officials = np.array([SPLITS.index(name) if name in SPLITS else ANY for name in index.officials.names], np.int8)
     only_trains = index.officials.codes[rows] == index.officials.code(ONLY_TRAINS)
-    added, rows = rows[only_trains], rows[~only_trains]  # the others are divided as if these were not there
+    added, rows = rows[only_trains], rows[~only_trains]  # the others are divided as without these
     copy_of = np.arange(len(index))
     copy_of[rows] = _copies(index, rows, options.duplicates, officials)
     if options.duplicates == "drop":
@@ -107,8 +107,8 @@ def _check_kept(index: Columns, rows: np.ndarray, kept: np.ndarray) -> None:
     """Raise SourceError where no sample of a class among `rows` int64 (m,) is among the `kept` int64 (k,)."""
     lost = np.setdiff1d(index.labels.codes[rows], index.labels.codes[kept])
     if len(lost):
-        names = ", ".join(repr(index.labels.names[code]) for code in lost[:NAMED].tolist())
-        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        names = ", ".join(repr(index.labels.names[code]) for code in lost[:SHOWN].tolist())
+        more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
         raise SourceError(
             f"every image of class {names}{more} is a copy of an image of another class, which `duplicates: drop` "
             "leaves out; correct the labels, `exclude` the class, or set `duplicates: group`"
@@ -116,9 +116,9 @@ def _check_kept(index: Columns, rows: np.ndarray, kept: np.ndarray) -> None:
 
 
 def _add(index: Columns, added: np.ndarray, division: Division, options: SplitOptions) -> None:
-    """Put the samples `added` int64 (m,) into train; one that copies an image of val or test is dropped.
+    """Put the samples `added` int64 (m,) into train, except copies of images of val or test, which are dropped.
 
-    One that copies a training image gets its fold, the others one that depends on what they are and the seed.
+    A copy of a training image gets the fold of its original, any other sample one that depends on its id and the seed.
     """
     split, fold, copy_of = division.split, division.fold, division.copy_of
     split[added] = TRAIN
@@ -163,16 +163,18 @@ def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) ->
 
 
 def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:
-    """Return the sample that each of `rows` repeats, int64 (m,): the largest of its cluster, then the one with the
-    lowest id; itself where there is no other. Where copies are dropped, one of an official test set comes before
-    larger ones, then one of a val set, and in the test set nothing is a copy: a benchmark's stays what it is."""
+    """Return the original of each of `rows`, int64 (m,): the largest of its cluster, of equals the one of lowest id.
+
+    Where copies are dropped, an image of an official test set comes first, then one of a val set, and no image of the
+    test set is a copy: a benchmark's test set is not changed.
+    """
     if duplicates == "ignore":
         return rows
     windows = index.windows[rows] if len(index.windows) else index.windows
     found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
     official = officials[index.officials.codes[rows]]
     order = np.where(official == TEST, 0, np.where(official == VAL, 1, 2)) if duplicates == "drop" else 0 * official
-    best = np.lexsort((-index.pixels[rows], order, found))  # stable: equally large ones stay in order of id
+    best = np.lexsort((-index.pixels[rows], order, found))  # stable: equals stay in order of id
     first = best[np.append(True, found[best][1:] != found[best][:-1])] if len(best) else best
     original = np.empty(len(rows), np.int64)
     original[found[first]] = rows[first]
@@ -180,8 +182,10 @@ def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.nda
 
 
 def _bound(index: Columns, rows: np.ndarray, copy_of: np.ndarray) -> np.ndarray:
-    """Return the first sample of each one's group, int64 (n,), where copies and groups among `rows` are joined: two
-    groups that share a picture become one."""
+    """Return the first sample of the group of each sample, int64 (n,).
+
+    A group holds copies and the same `group_by` value among `rows`; two groups that share a picture become one.
+    """
     group = index.groups.codes[rows]
     named = rows[group != index.groups.code("")]
     first = np.zeros(len(index.groups.names), np.int64)

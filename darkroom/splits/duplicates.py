@@ -1,4 +1,4 @@
-"""Copies of one picture: exact ones by the digest of their bytes, near ones by the distance of perceptual hashes."""
+"""Find copies of one picture: exact ones by the digest of their bytes, near ones by the distance of their hashes."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ import numpy as np
 from darkroom.images.hashes import MAX_DISTANCE, crop_pairs, turned
 
 BITS = 256  # of a perceptual hash, low frequencies first
-MOST, LEAST = 64, 8  # bits: the threshold for photos, and for collections whose pictures are all alike
+MOST, LEAST = 64, 8  # bits: the threshold for photos, and for data sets whose pictures are all alike
 SIGMAS = 7.0
 SAMPLED_PAIRS = 1 << 20
 ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
-TURNED_ORDERS = 16  # copies that are turned differ in hardly more bits than they would as they were
+TURNED_ORDERS = 16  # turning a copy hardly adds to its distance, so fewer orders find it
 BLOCK = 1 << 14
 
 
 def near_threshold(hashes: np.ndarray) -> int:
-    """Return how many bits two hashes of `hashes` (n, BITS / 8) uint8 may differ in for the pictures to be copies.
+    """Return the largest distance in bits of copies among `hashes` (n, BITS / 8) uint8, LEAST to MOST.
 
-    Unrelated photos differ in 128 bits, give or take 8, and none of a million pairs in fewer than 80. Where all
-    pictures are alike (digits, X-rays, scanned forms) unrelated ones come closer, and a fixed threshold would join
-    thousands. So it stays SIGMAS standard deviations below the median distance of random pairs. The deviation is
-    estimated from the first percentile of the pairs beyond MOST, where no copies are.
+    Unrelated photos differ in 128 ± 8 bits, and none of a million pairs in fewer than 80. Where all pictures are alike
+    (digits, X-rays, scanned forms), unrelated ones come closer, and a fixed threshold would join thousands. So the
+    threshold is SIGMAS standard deviations below the median distance of random pairs. The deviation is estimated from
+    the first percentile of the pairs beyond MOST, which holds no copies.
     """
     count = len(hashes)
     if count * (count - 1) // 2 <= SAMPLED_PAIRS:
@@ -43,8 +43,7 @@ def near_threshold(hashes: np.ndarray) -> int:
 
 
 def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
-    """Return pairs (m, 2) int64 of rows of `hashes`, one of which is near the other turned, mirrored or negative,
-    i < j."""
+    """Return pairs i < j, (m, 2) int64, of rows of `hashes` that are near once one is turned, mirrored or inverted."""
     count, found = len(hashes), [np.empty((0, 2), np.int64)]
     for others in turned(hashes):
         pairs = near_pairs(np.concatenate([hashes, others]), threshold, TURNED_ORDERS)
@@ -55,12 +54,12 @@ def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
 
 
 def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.ndarray:
-    """Return pairs (m, 2) int64 of rows of `hashes` (n, BITS / 8) uint8 that differ in at most `threshold` bits, i < j.
+    """Return pairs i < j, (m, 2) int64, of rows of `hashes` (n, BITS / 8) uint8 within `threshold` bits.
 
     M. Charikar (2002), Similarity estimation techniques from rounding algorithms: the hashes are sorted in `orders`
-    random orders of their bits, and each is compared with its next NEIGHBOURS in each. Copies share long beginnings
-    in some order. The work grows as n log n; what is found of all pairs is measured in benchmarks/README.md. Low
-    frequencies come first in a hash and change least, so the orders begin with those.
+    random orders of their bits, and each is compared with its next NEIGHBOURS. Copies share long beginnings in some
+    order. The work grows as n log n; benchmarks/README.md has the share of pairs that is found. The orders begin with
+    the low frequencies, the first bits of a hash, which change least.
     """
     count, words = len(hashes), hashes.view(np.uint64)
     random = np.random.default_rng(0)
@@ -70,7 +69,7 @@ def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.n
         near = [found]
         for first in range(0, count, BLOCK):  # in blocks that stay in the processor's cache
             block = order[first : first + BLOCK + NEIGHBOURS]
-            # (4, b): a word of all is added up at once; `take` copies rows of 32 bytes, an index would go by numbers
+            # (4, b): sums over words run along all rows; `take` copies whole rows, indexing would copy single numbers
             ordered = np.ascontiguousarray(words.take(block, axis=0).T)
             for step in range(1, min(NEIGHBOURS, len(block) - 1) + 1):
                 indices = np.flatnonzero(_distances(ordered[:, :-step], ordered[:, step:]) <= threshold)
@@ -82,8 +81,10 @@ def near_pairs(hashes: np.ndarray, threshold: int, orders: int = ORDERS) -> np.n
 
 
 def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the bits of `hashes` (n, BITS / 8) uint8 at the indices `chosen` (KEY_BITS,), as numbers uint64 (n,),
-    the first the highest. What each value of each byte adds to the number is looked up."""
+    """Return the bits of `hashes` (n, BITS / 8) uint8 at the indices `chosen` (KEY_BITS,) as numbers, uint64 (n,).
+
+    The first bit is the highest. A table holds what each value of each byte adds to the number.
+    """
     keys = np.empty(len(hashes), np.uint64)
     values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.uint64)
     tables = np.zeros((ROBUST_BITS // 8, 256), np.uint64)
@@ -99,16 +100,17 @@ def _keys(hashes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return in how many bits two lots of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
+    """Return in how many bits two arrays of words (BITS / 64, n) uint64 differ: uint16 (n,)."""
     bits = np.bitwise_count(one ^ other)
     return bits.sum(axis=0, dtype=np.uint16)
 
 
 def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Return the cluster of each sample: int64 (n,), the index of its first member; a sample without copies is its own.
+    """Return the cluster of each sample, int64 (n,): the index of its first member, its own without copies.
 
-    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of those that are `hashed`;
-    `windows` as `hashes.from_text` gives them, or none at all, by which crops are found.
+    `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of samples that are
+    `hashed`;
+    `windows` from `hashes.from_text`, by which crops are found, or empty.
     """
     read = np.flatnonzero(digests != b"")
     order = read[order_of_texts(digests[read])]
@@ -135,18 +137,16 @@ def as_bits(hashes: Sequence[str]) -> np.ndarray:
 
 
 def _pairs_of_neighbours(order: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Return pairs (m, 2) of indices into `order` (n,) that stand beside each other and are the `same` bool (n,) as
-    the one before."""
+    """Return pairs (m, 2) of neighbours in `order` (n,) of which the second is the `same` bool (n,) as the first."""
     later = np.flatnonzero(same)
     return np.stack([order[later - 1], order[later]], axis=1)
 
 
 def order_by(key: np.ndarray, *ties: np.ndarray) -> np.ndarray:
-    """Return the indices int64 (n,) in ascending order of `key` uint64 (n,), then of each of `ties` (n,), then of the
-    index.
+    """Return the indices int64 (n,) sorted by `key` uint64 (n,), then by each of `ties` (n,), then by index.
 
-    A stable sort of the keys alone takes several times as long: numpy sorts unstably with vector instructions, and what
-    those leave undefined, the order of equal keys, is put right here. So the result is the same on every processor.
+    numpy's unstable sort uses vector instructions and is several times as fast as the stable one. It leaves the order
+    of equal keys undefined; they are sorted here, so that the result is the same on every processor.
     """
     order = np.argsort(key)
     ordered = key.take(order)
@@ -159,24 +159,23 @@ def order_by(key: np.ndarray, *ties: np.ndarray) -> np.ndarray:
 
 
 def prefixes(texts: np.ndarray) -> np.ndarray:
-    """Return the first eight bytes of each of `texts` S (n,), as numbers uint64 (n,) of the same order."""
+    """Return the first eight bytes of each of `texts` S (n,), as numbers that sort like them: uint64 (n,)."""
     return texts.astype("S8").view(">u8").astype(np.uint64)
 
 
 def order_of_texts(texts: np.ndarray) -> np.ndarray:
-    """Return the indices int64 (n,) of `texts` S (n,) in ascending order, equal ones in order of index."""
+    """Return the indices int64 (n,) that sort `texts` S (n,), equal ones in order of index."""
     return order_by(prefixes(texts), texts)
 
 
 def equal_neighbours(ordered: np.ndarray) -> np.ndarray:
-    """Return for each of `ordered` (n, …) whether it equals the one before: bool (n,), the first is False."""
+    """Return whether each of `ordered` (n, …) equals the one before: bool (n,), False for the first."""
     same = ordered[1:] == ordered[:-1]
     return np.append(np.zeros(min(1, len(ordered)), bool), same if same.ndim == 1 else same.all(axis=1))
 
 
 def joined(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Return the lowest index that each of `count` indices is joined to by a chain of `pairs` int64 (m, 2): int64
-    (count,)."""
+    """Return the lowest index that a chain of `pairs` int64 (m, 2) joins each of `count` indices to: int64 (count,)."""
     root = np.arange(count)
     one, other = pairs.reshape(-1, 2).T
     while True:
