@@ -44,7 +44,7 @@ def measure(parts: list[Shards], split: int, images: int) -> tuple[float, ...]:
     recipe = enough_epochs(load(Recipe), len(train))
     head = classifier.initial(recipe.head_facts, train.row_shape[-1], len(train.classes), recipe.seed)
     zeros = {name: np.zeros_like(value) for name, value in head.items()}
-    trained = train_head(train, val, zeros, recipe, lambda _rows: None, (), rate_factor(train, recipe.optimizer))
+    trained = train_head(train, val, zeros, recipe, rate_factor(train, recipe.optimizer))
     samples = np.arange(len(test))
     logits = classifier.logits(test.features(samples, np.zeros(len(test), np.int64)), trained.head).astype(np.float64)
     known = trained.logits.astype(np.float64)

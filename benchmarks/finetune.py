@@ -30,8 +30,9 @@ from darkroom.model import builders, classifier, freezing
 from darkroom.model.network import Body, Network
 from darkroom.training import torch_optimizers, torch_training
 from darkroom.training.data import ImageInputs
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.recipe import Recipe
+from darkroom.training.step import Phase
 
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -139,7 +139,7 @@ def by_gradient(train: Table, val: Table, head: str, seed: int) -> tuple[Feature
     if head != AS_IT_IS:
         start = {name: np.zeros_like(value) for name, value in start.items()}
         rate = rate_factor(train, recipe.optimizer)
-    trained = train_head(train, val, start, recipe, lambda _rows: None, (), rate)
+    trained = train_head(train, val, start, recipe, rate)
     return lambda rows: classifier.logits(rows, trained.head).astype(np.float64), (
         trained.best_epoch + 1
     ) / recipe.epochs

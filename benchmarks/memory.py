@@ -58,7 +58,8 @@ def peak(folder: Path) -> float:
     from darkroom.images.augment import STRENGTHS
     from darkroom.images.batches import Table
     from darkroom.training.data import ImageInputs
-    from darkroom.training.fit import Fit, Phase
+    from darkroom.training.fit import Fit
+    from darkroom.training.step import Phase
 
     cpu = torch.device("cpu")
     table, nothing = Table([Shards(folder)]), Table([Shards(folder)], [np.empty(0, np.int64)])

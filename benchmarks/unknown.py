@@ -95,7 +95,7 @@ def partition(parts: list[Shards], number: int) -> dict[str, Any]:
     zeros = {
         key: np.zeros_like(value) for key, value in classifier.initial(recipe.head_facts, width, classes, 0).items()
     }
-    trained = train_head(train, val, zeros, recipe, lambda _rows: None, (), rate_factor(train, recipe.optimizer))
+    trained = train_head(train, val, zeros, recipe, rate_factor(train, recipe.optimizer))
     temperature = fit_temperature(trained.logits, val.labels)
     chosen = np.random.default_rng(number).permutation(len(train))[: novelty.most(width, classes)]
     known = novelty.references(train.features(chosen, np.zeros(len(chosen), np.int64)), classes)

@@ -21,8 +21,9 @@ from darkroom.model import backbones, builders, embedding, exact_body, tensors
 from darkroom.model.network import Body, pixels
 from darkroom.model.runner import ExactTorchBody, OnnxBody
 from darkroom.training.data import ImageInputs
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.recipe import Recipe
+from darkroom.training.step import Phase
 from tests.model.samples import network, photo_images
 from tests.model.test_families import FAMILIES
 from tests.training.small import RECIPE, write_data
@@ -123,7 +124,7 @@ def test_when_the_gpu_s_memory_runs_out_training_goes_on_in_parts(gpu, data, cap
     with less_memory(gpu, 0.75, lambda: fit(gpu, data, batch_size=512, epochs=1).run()):
         parts = fit(gpu, data, batch_size=512).run()
     assert parts.micro.size in (64, 128, 256)
-    assert "out of memory; goes on with micro-batches of" in capsys.readouterr().err
+    assert "out of memory; continues with micro-batches of" in capsys.readouterr().err
     assert parts.history[-1]["val_loss"] == pytest.approx(whole.history[-1]["val_loss"], rel=0.1)
 
 
@@ -179,7 +180,7 @@ def test_embedding_goes_on_in_parts_when_the_gpu_s_memory_runs_out(gpu, photos, 
     whole = embed(folder)
     with less_memory(gpu, 0.7, lambda: embed(folder)):
         parts = embed(folder)
-    assert "embed: out of memory; goes on with" in capsys.readouterr().err
+    assert "embed: out of memory; continues with" in capsys.readouterr().err
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-3 * np.abs(whole).max())
 
 

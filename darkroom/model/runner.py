@@ -161,7 +161,7 @@ class _Parts:
                                         "or backbone, or DARKROOM_DEVICE=cpu") from error  # fmt: skip
             # Outside of `except`: the exception holds on to the tensors of what failed.
             self._together = -(-size // 2)
-            say(f"embed: out of memory; goes on with {self._together} images at a time in place of {size}")
+            say(f"embed: out of memory; continues with {self._together} images at a time instead of {size}")
             torch.cuda.empty_cache()
 
 

@@ -105,7 +105,7 @@ class Pool:
         train, val, answered = self.table(learn & ~self.chooses), self.table(learn & self.chooses), self.table(held)
         head, rate = fresh_head(recipe, train.row_shape[-1], len(self.classes)), rate_factor(train, recipe.optimizer)
         recipe = enough_epochs(recipe, len(train))
-        trained = linear.train_head(train, val, head, recipe, lambda _rows: None, rate=rate)
+        trained = linear.train_head(train, val, head, recipe, rate)
         temperature = fit_temperature(trained.logits.astype(np.float64), val.labels) if len(val) else 1.0
         logits = [classifier.logits(part, trained.head) for part in _plain_views(answered)]
         return softmax(np.concatenate(logits), temperature)

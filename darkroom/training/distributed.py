@@ -2,15 +2,20 @@
 
 The batches are those of one process, in the same order: of a step's samples, process r takes the r-th contiguous part.
 Gradients are added up by DistributedDataParallel. BatchNorm sees a process's part, as it sees a micro-batch, and its
-running statistics are the first process's. A group of one does nothing of this.
+running statistics are the first process's. None of this happens in a group of one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from darkroom.core.errors import TrainingError
+from darkroom.core.runtime import Runtime
+from darkroom.training.checkpoint import Checkpoint
+from darkroom.training.history import Reporter
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +25,7 @@ T = TypeVar("T")
 
 
 def backend(device: str) -> str:
-    """Return what torch.distributed speaks on `device` (auto, cpu, cuda, …): gloo, and nccl between GPUs."""
+    """Return torch.distributed's backend for `device` (auto, cpu, cuda, …): gloo, and nccl between GPUs."""
     import torch
 
     return "cpu:gloo,cuda:nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
@@ -28,7 +33,7 @@ def backend(device: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """This process is number `rank` of `size`, in torch.distributed's default group."""
+    """The processes that train together; this one is number `rank` of `size` in torch.distributed's default group."""
 
     rank: int = 0
     size: int = 1
@@ -97,3 +102,16 @@ class Group:
         values: list[Any] = [value]
         torch.distributed.broadcast_object_list(values, 0)
         return values[0]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process that trains: its runtime, its group, where it reports epochs, and how it opens a checkpoint.
+
+    `make_checkpoint(folder, key, seconds between two saves)`: see Checkpoint.
+    """
+
+    runtime: Runtime
+    group: Group
+    reporter: Reporter
+    make_checkpoint: Callable[[Path, str, float], Checkpoint]

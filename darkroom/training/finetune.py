@@ -1,13 +1,12 @@
-"""Fine-tune: the head first, then every layer, and of both the mixture that is best on the validation images.
+"""Fine-tune: train the head first, then every layer, and keep the mixture of both that is best on validation images.
 
-The head first, since one that has learnt nothing sends large gradients through a network that knows much already (Kumar
-et al., ICLR 2022). Weights on the straight line from those of the head alone (the probe) to the tuned ones are often
-better than either end (Wortsman et al., CVPR 2022). Where none is better than the probe beyond noise, the probe is the
-result, to the bit: so fine-tuning costs time, and hardly ever accuracy.
+The head comes first, since an untrained one sends large gradients through a pretrained network (Kumar et al., ICLR
+2022). Weights on the straight line from the frozen network with its trained head (the probe) to the tuned network are
+often better than either end (Wortsman et al., CVPR 2022). Where none is better than the probe beyond noise, the probe
+is the result, to the bit: so fine-tuning costs time, and hardly ever accuracy.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,9 @@ from darkroom.model import classifier, freezing, tensors
 from darkroom.model.network import Network, load_body
 from darkroom.model.tensors import Tensors
 from darkroom.training.calibrate import fit_temperature
-from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.data import Data, ImageInputs
-from darkroom.training.distributed import Group
-from darkroom.training.history import AfterEpoch, Row, Watcher
+from darkroom.training.distributed import Worker
+from darkroom.training.history import Reporter, continued
 from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
@@ -34,7 +32,7 @@ EPOCHS = 4  # of every layer
 WARMUP = 0.5  # epochs
 FEW = 1000  # images: of fewer, the statistics of BatchNorm are worse than those of the weights
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the probe to the tuned weights
-BATCH = 64  # images that are answered together
+BATCH = 64  # images that are classified together
 
 
 def finetune(
@@ -42,26 +40,19 @@ def finetune(
     body: Path,
     probe: Trained,
     recipe: Recipe,
-    runtime: Runtime,
-    after_epoch: AfterEpoch,
-    watchers: Sequence[Watcher],
-    group: Group,
-    make_checkpoint: Callable[[Path, str, float], Checkpoint] = Checkpoint,
+    worker: Worker,
 ) -> Trained:
-    """Return the best mixture of `probe`, a trained head on the `body` as it is, with a network that goes on from it.
+    """Return the best mixture of `probe`, a trained head on the frozen `body`, and the network tuned from there.
 
     Raises DarkroomError.
     """
-
-    def report(rows: list[Row]) -> None:
-        after_epoch([*probe.history, *_renumbered(rows, len(probe.history))])
-
     weights = files.read_json(body / "body.json")["weights"]
+    reporter = Reporter(worker.reporter.after_epoch, worker.reporter.watchers, probe.history)
     settled = tuning(recipe, len(data.train_images), weights != "none")
-    tuned = train_in_torch(data, body, probe.head, settled, runtime, report, watchers, group, make_checkpoint)
-    tuned.history = [*probe.history, *_renumbered(tuned.history, len(probe.history))]
+    tuned = train_in_torch(data, body, probe.head, settled, dataclasses.replace(worker, reporter=reporter))
+    tuned.history = continued(probe.history, tuned.history)
     tuned.best_epoch += len(probe.history)
-    return mixed(data, body, probe, tuned, recipe, runtime) if group.leads else tuned
+    return mixed(data, body, probe, tuned, recipe, worker.runtime) if worker.group.leads else tuned
 
 
 def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:
@@ -78,19 +69,19 @@ def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:
 
 
 def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe, runtime: Runtime) -> Trained:
-    """Return `probe`, or `tuned` with the weights of the mixture that is better than it on the validation images.
+    """Return `tuned` with the weights of the mixture of least log loss on the validation images, or `probe`.
 
-    Better beyond noise: the mean gain in log loss is more than its standard error.
+    A mixture is better where its mean gain in log loss over the probe is more than the gain's standard error.
     """
     labels = data.val_images.labels
-    kept, best, known = (0.0, probe.logits), 0.0, _losses(probe.logits, labels)
+    kept, best, known = (0.0, probe.logits), 0.0, _calibrated_losses(probe.logits, labels)
     start = tensors.load(body / "body.safetensors")
     network = Network(load_body(body)[0], classifier.build(recipe.head_facts, probe.head), freezing.EVERYTHING)
     network = network.to(torch_device(runtime)).to(memory_format=torch.channels_last)
     for share in SHARES if len(labels) > 1 else ():
         _fill(network, mixture(start, tuned.body, share), mixture(probe.head, tuned.head, share))
         logits = _answers(network, data.val_images, runtime)
-        gain = known - _losses(logits, labels)
+        gain = known - _calibrated_losses(logits, labels)
         if gain.mean() > max(best, float(gain.std(ddof=1)) / np.sqrt(len(gain))):
             kept, best = (share, logits), float(gain.mean())
     share, logits = kept
@@ -101,7 +92,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     say(f"train: {share:.0%} of the way from the head alone to the tuned network is best on the validation images, "
         f"log loss {known.mean() - best:.4f} against {known.mean():.4f}")  # fmt: skip
     row = tuned.history[tuned.best_epoch] | {
-        "val_loss": float(-log_softmax(logits.astype(np.float64), 1.0)[np.arange(len(labels)), labels].mean()),
+        "val_loss": float(_losses(logits, labels, 1.0).mean()),
         "val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
     }
     return dataclasses.replace(
@@ -111,7 +102,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
 
 
 def mixture(start: Tensors, end: Tensors, share: float) -> Tensors:
-    """Return tensors at `share`, 0..1, of the way from `start` to `end`; counts are those of `end`."""
+    """Return tensors at `share`, 0..1, of the way from `start` to `end`; whole numbers are those of `end`."""
     if share == 1:
         return end
     return {
@@ -120,10 +111,13 @@ def mixture(start: Tensors, end: Tensors, share: float) -> Tensors:
     }
 
 
-def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the log loss of each sample, float64 (n,), at the temperature that fits all."""
-    values = logits.astype(np.float64)
-    return -log_softmax(values, fit_temperature(values, labels))[np.arange(len(labels)), labels]
+def _calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return _losses(logits, labels, fit_temperature(logits.astype(np.float64), labels))
+
+
+def _losses(logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the log loss of each sample, float64 (n,)."""
+    return -log_softmax(logits.astype(np.float64), temperature)[np.arange(len(labels)), labels]
 
 
 def _fill(network: Network, body: Tensors, head: Tensors) -> None:
@@ -137,7 +131,3 @@ def _answers(network: Network, images: Table, runtime: Runtime) -> np.ndarray:
     with torch.inference_mode():
         parts = [network.eval()(part).float().cpu() for part in inputs.evaluation(BATCH, np.arange(len(images)))]
     return torch.cat(parts).numpy()
-
-
-def _renumbered(rows: list[Row], before: int) -> list[Row]:
-    return [row | {"epoch": (row["epoch"] or 0) + before} for row in rows]

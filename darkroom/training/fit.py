@@ -1,63 +1,39 @@
 """The training loop in torch: phases of epochs of steps, the best epoch kept, exact resumption from a checkpoint.
 
 Everything random in step s of epoch e is drawn from (seed, e, s) or (seed, e, sample), and a checkpoint holds all that
-steps change. So a run that was killed and resumed, at whatever step, computes what an undisturbed one computes.
+steps change. So a run that was killed at any step and resumed computes the same as one that was not.
 """
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darkroom.core.errors import TrainingError, is_out_of_memory
+from darkroom.core.errors import TrainingError
 from darkroom.core.progress import progress, say
-from darkroom.images.batches import balanced_order, order, steps
 from darkroom.training import losses
 from darkroom.training.checkpoint import Checkpoint
-from darkroom.training.data import Inputs
 from darkroom.training.distributed import Group
-from darkroom.training.history import AfterEpoch, Monitor, Row, Watcher, report_epoch
+from darkroom.training.history import Monitor, Reporter, Row
 from darkroom.training.recipe import Recipe
 from darkroom.training.schedules import Plateau, factor
-from darkroom.training.step import MicroBatches, Step
+from darkroom.training.step import MicroBatches, Phase, Step, explained_errors
 
 READ_EVERY = {"cpu": 1}  # steps between two readings of the loss; elsewhere a reading waits for the device
 READ_SELDOM = 25
 
 
-@dataclass
-class Phase:
-    """Epochs `first` to `last` (exclusive) in which `module` learns from `train`, at `lr` times the schedule.
-
-    `layers`: the module's parameters in layer groups, from the input to the head. `dtype`: of its arithmetic.
-    `prepare`: called when the phase begins (it thaws what was frozen).
-    """
-
-    module: nn.Module
-    layers: Sequence[Iterable[nn.Parameter]]
-    train: Inputs
-    val: Inputs
-    first: int
-    last: int
-    lr: float
-    dtype: torch.dtype = torch.float32
-    compile: bool = False
-    prepare: Callable[[], object] = lambda: None
-
-
 class Fit:
-    """Train the phases of a recipe; `run` does it, and leaves in the object what it found.
+    """Train the phases of a recipe with `run`, which leaves its results here.
 
-    `best`: the state_dict of the module that was best, at `best_epoch` (from 0); `logits`: of the validation samples
-    then, float32 (n, K); `history`: a row an epoch; `seconds`: of each epoch that this process ran; `micro.size`: the
-    samples of a micro-batch, None where memory sufficed; `resumed`: from where it continued, None from the start.
+    `best`: the state_dict of the module at `best_epoch` (from 0); `logits`: of the validation samples at that epoch,
+    float32 (n, K); `history`: a row an epoch; `seconds`: of each epoch that this process ran; `micro.size`: the samples
+    of a micro-batch, None where memory sufficed; `resumed`: the epoch and step of the checkpoint, None without one.
     """
 
     def __init__(
@@ -66,15 +42,14 @@ class Fit:
         recipe: Recipe,
         device: torch.device,
         checkpoint: Checkpoint | None = None,
-        after_epoch: AfterEpoch = lambda _rows: None,
-        watchers: Sequence[Watcher] = (),
+        reporter: Reporter | None = None,
         group: Group | None = None,
     ) -> None:
         self.phases, self.recipe, self.device = list(phases), recipe, device
         # Of the processes that train together, the first alone keeps checkpoints and reports.
         self.group = group or Group()
         self.checkpoint = checkpoint if self.group.leads else None
-        self.after_epoch, self.watchers = after_epoch, watchers
+        self.reporter = reporter or Reporter()
         self.history: list[Row] = []
         self.seconds: list[float] = []
         self.monitor = Monitor(recipe.monitor)
@@ -94,7 +69,7 @@ class Fit:
 
     def run(self) -> "Fit":
         """Train, from the checkpoint where there is one. Raises TrainingError."""
-        with self._explained_errors():
+        with explained_errors(self.micro):
             state = self.group.agreed(self.checkpoint.load("cpu") if self.checkpoint else None)
             if state:
                 self.resumed = f"epoch {state['epoch'] + 1}, step {state['step'] + 1}"
@@ -120,14 +95,10 @@ class Fit:
     def begin(self, index: int) -> None:
         """Make phase `index` the current one."""
         self.index, self.phase = index, self.phases[index]
-        phase = self.phase
-        phase.prepare()
+        self.phase.prepare()
         self.plateau = Plateau()
         self.monitor.waited = 0
-        self.step = Step(
-            phase.module, phase.layers, phase.lr, phase.dtype, phase.compile, self.recipe, self.device, self.group,
-            self.micro, self.loss,
-        )  # fmt: skip
+        self.step = Step(self.phase, self.recipe, self.device, self.group, self.micro, self.loss)
 
     def _epoch(self, epoch: int, first_step: int, sums: list[float]) -> None:
         """Train and validate one epoch, keep the weights where it is the best, and report it."""
@@ -143,17 +114,13 @@ class Fit:
             kept = self.step.ema.average if self.step.ema else self.phase.module
             self.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             self.best_epoch, self.logits = epoch, logits
-        self._report(row, time.monotonic() - started)
+        self.seconds.append(time.monotonic() - started)
+        if self.group.leads:
+            self.reporter.epoch_ended(self.history, self.recipe.epochs, self.seconds[-1])
 
     def train_epoch(self, epoch: int, first_step: int, sums: list[float]) -> Row:
-        """Do the steps of an epoch from `first_step` on; `sums` of those before: loss, right answers, samples."""
-        labels = self.phase.train.table.labels
-        samples = (
-            balanced_order(labels, self.recipe.training_seed, epoch)
-            if self.recipe.balance == "sampler"
-            else order(len(labels), self.recipe.training_seed, epoch)
-        )
-        parts = steps(samples, self.recipe.batch_size)
+        """Do the steps of an epoch from `first_step` on; `sums`: loss, right answers and samples of those before."""
+        parts = self.recipe.batches(self.phase.train.table.labels, epoch)
         sums, unread = list(sums), []
         self.phase.module.train()
         batches = self.phase.train.training([self.group.part(part) for part in parts[first_step:]], epoch)
@@ -215,15 +182,6 @@ class Fit:
             loss = np.finfo(np.float32).max.item()  # a step of the next epoch says so, with its number
         return loss, float((logits.argmax(1) == labels).double().mean()), logits
 
-    def _report(self, row: Row, seconds: float) -> None:
-        self.seconds.append(seconds)
-        if not self.group.leads:
-            return
-        self.after_epoch(self.history)
-        for watch in self.watchers:
-            watch(row, seconds)
-        report_epoch(row, self.recipe.epochs, seconds)
-
     def _checkpoint_due(self) -> bool:
         return self.checkpoint is not None and self.checkpoint.due()
 
@@ -253,26 +211,3 @@ class Fit:
             self.step.ema.updates = state["ema"]["updates"]
         self.plateau = Plateau(**state["plateau"])
         self.monitor = Monitor(**state["monitor"] | {"best": tuple(state["monitor"]["best"])})
-
-    @contextmanager
-    def _explained_errors(self) -> Iterator[None]:
-        """Raise TrainingError with what to do for torch's errors that settings cause."""
-        try:
-            yield
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            size = (
-                "smaller batch_size (memory ran out, and parts of it are too small)"
-                if self.micro.size
-                else "larger batch_size"
-            )
-            raise TrainingError(
-                "BatchNorm has a single value of each channel to normalise, since a single image goes through the "
-                f"network: use a {size}, a larger image_size, or batch_norm: frozen"
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError("out of memory, and not in a step that could be done in parts; use a smaller "
-                                "batch_size or image_size, or free some memory") from error  # fmt: skip

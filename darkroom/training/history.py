@@ -1,25 +1,25 @@
 """The training curve: one row an epoch, where it is written and sent, and which epoch is the best so far."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
+from darkroom.core.runtime import Runtime
 
 Row = dict[str, float | None]
 COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")
 WRITE_EVERY = 0.5  # seconds: an epoch of a head takes milliseconds, a write with its sync may take longer
 AfterEpoch = Callable[[list[Row]], None]  # called with all rows so far
 Watcher = Callable[[Row, float], None]  # called with an epoch's row and its seconds
-# name: +1 where more is better, -1 where less is
-MONITORS = {"val_loss": -1, "val_accuracy": 1}
+MONITORS = {"val_loss": -1, "val_accuracy": 1}  # +1 where more is better, -1 where less is
 
 
 class HistoryFile:
-    """Writes the rows to `path` while training runs. Seconds are not a column: two runs must write the same bytes."""
+    """Write the rows to `path` while training runs. Seconds are not a column: two runs must write the same bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class Monitor:
     waited: int = 0
 
     def epoch_ended(self, epoch: int, row: Mapping[str, float | None]) -> bool:
-        """Count an epoch (from 0) with its row of the history; returns whether it is the best so far."""
+        """Count an epoch (from 0) with its row of the history; return whether it is the best so far."""
         value, loss = row[self.name], row["val_loss"]
         if value is None or loss is None:
             self.best_epoch = epoch
@@ -65,21 +65,49 @@ class Monitor:
         return False
 
     def gives_up(self, patience: int, epoch: int) -> bool:
-        """Tell whether `epoch` (from 0) is the last: `patience` epochs without a better one; 0 never gives up.
-
-        Says so.
-        """
+        """Return, and print, whether `epoch` (from 0) is the last: `patience` epochs had none better; 0: never."""
         if not 0 < patience <= self.waited:
             return False
         say(f"train: no better {self.name} for {patience} epochs; stops after {epoch + 1}")
         return True
 
 
-def report_epoch(row: Row, epochs: int, seconds: float) -> None:
-    """Print an epoch's row, if it took long enough for a person to wait for it."""
-    if seconds > 1:
-        seen = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and value is not None)
-        say(f"epoch {int(row['epoch'] or 0)} of {epochs}: {seen} ({seconds:.1f} s)")
+def continued(earlier: list[Row], rows: list[Row]) -> list[Row]:
+    """Return `rows` after those of an earlier part of the training, their epochs counted on from it."""
+    return [*earlier, *(row | {"epoch": (row["epoch"] or 0) + len(earlier)} for row in rows)] if earlier else rows
+
+
+class Reporter:
+    """Report epochs: all rows to `after_epoch`, the last row to `watchers`, and one that took long to the terminal.
+
+    `earlier`: the rows of an earlier part of the same training.
+    """
+
+    def __init__(
+        self,
+        after_epoch: AfterEpoch = lambda _rows: None,
+        watchers: Sequence[Watcher] = (),
+        earlier: Sequence[Row] = (),
+    ) -> None:
+        self.after_epoch, self.watchers, self.earlier = after_epoch, watchers, list(earlier)
+
+    def epoch_ended(self, rows: list[Row], epochs: int, seconds: float) -> None:
+        """Report the last of `rows`, one of `epochs`, which took `seconds`."""
+        row, so_far = rows[-1], continued(self.earlier, rows)
+        self.after_epoch(so_far)
+        for watch in self.watchers:
+            watch(so_far[-1], seconds)
+        if seconds > 1:
+            seen = ", ".join(
+                f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and value is not None
+            )
+            say(f"epoch {int(row['epoch'] or 0)} of {epochs}: {seen} ({seconds:.1f} s)")
+
+
+def watchers(runtime: Runtime) -> list[Watcher]:
+    """Return a watcher for each folder that `runtime` names. Raises DarkroomError where its library is missing."""
+    chosen = ((tensorboard, runtime.tensorboard), (dvclive, runtime.dvclive))
+    return [make(folder) for make, folder in chosen if folder]
 
 
 def tensorboard(folder: Path) -> Watcher:

@@ -11,7 +11,6 @@ No sum of a product reaches 2**53 units: `exactmath.multiply` asserts it.
 
 import math
 import time
-from collections.abc import Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,11 +18,11 @@ from threadpoolctl import threadpool_limits
 from darkroom.core import exactmath
 from darkroom.core.errors import TrainingError
 from darkroom.core.randomness import generator
-from darkroom.images.batches import Table, balanced_order, order, steps, views
+from darkroom.images.batches import Table, views
 from darkroom.model import classifier
 from darkroom.model.tensors import Tensors
 from darkroom.training import losses
-from darkroom.training.history import AfterEpoch, Monitor, Row, Watcher, report_epoch
+from darkroom.training.history import Monitor, Reporter, Row
 from darkroom.training.numpy_optimizers import RULES
 from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
@@ -37,9 +36,9 @@ UNIT = 2.0**-exactmath.INPUT_BITS
 
 
 def suits(recipe: Recipe, samples: int, features: int, classes: int) -> bool:
-    """Tell whether a training is one for `train_head`, which takes seconds and so keeps no checkpoint.
+    """Return whether `train_head` suits a training: a linear head alone, done in seconds, and so without a checkpoint.
 
-    What takes longer belongs to torch, with its threads, GPUs and checkpoints. A rule by counts alone: the same
+    Longer ones are torch's, with its threads, GPUs and checkpoints. Counts alone decide, so the answer is the same
     everywhere.
     """
     count = recipe.epochs * -(-samples // recipe.batch_size)
@@ -53,24 +52,23 @@ def train_head(
     val: Table,
     head: Tensors,
     recipe: Recipe,
-    after_epoch: AfterEpoch,
-    watchers: Sequence[Watcher] = (),
     rate: float = 1.0,
+    reporter: Reporter | None = None,
 ) -> Trained:
     """Return the head of the best epoch, from features (n, views, D) of `train` and `val`, starting at `head`.
 
-    `rate`: what `lr` is multiplied by, see darkroom.training.recipe.
+    `rate`: what `lr` is multiplied by, see recipe.rate_factor.
     Raises TrainingError when there is nothing to learn from, or the loss runs away.
     """
     if not len(train):
         raise TrainingError("there is nothing to train on: the train split is empty; look at data/split.csv")
     # A loss that is not a number is reported with its step.
     with threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
-        return _Training(train, val, head, recipe, rate).run(after_epoch, watchers)
+        return _Training(train, val, head, recipe, rate).run(reporter or Reporter())
 
 
 class _Training:
-    """The state of one training, and its parts."""
+    """The state of one training."""
 
     def __init__(self, train: Table, val: Table, head: Tensors, recipe: Recipe, rate: float) -> None:
         self.train, self.val, self.recipe, self.lr = train, val, recipe, recipe.lr * rate
@@ -87,7 +85,7 @@ class _Training:
         self.weights = losses.class_weights(train.labels, self.classes) if recipe.balance == "loss" else None
         self.heaviest = 1.0 if self.weights is None else float(self.weights.max())
 
-    def run(self, after_epoch: AfterEpoch, watchers: Sequence[Watcher]) -> Trained:
+    def run(self, reporter: Reporter) -> Trained:
         """Run all epochs, or those that `patience` allows."""
         recipe, monitor = self.recipe, Monitor(self.recipe.monitor)
         history: list[Row] = []
@@ -104,10 +102,7 @@ class _Training:
             if better:
                 best = kept, logits, epoch
             seconds.append(time.monotonic() - started)
-            after_epoch(history)
-            for watch in watchers:
-                watch(history[-1], seconds[-1])
-            report_epoch(history[-1], recipe.epochs, seconds[-1])
+            reporter.epoch_ended(history, recipe.epochs, seconds[-1])
             if monitor.gives_up(recipe.patience, epoch):
                 break
         head, logits, best_epoch = best
@@ -117,13 +112,8 @@ class _Training:
 
     def train_epoch(self, epoch: int) -> Row:
         """Run all steps of an epoch; return its row of the history, before validation."""
-        recipe, labels = self.recipe, self.train.labels
-        samples = (
-            balanced_order(labels, recipe.training_seed, epoch)
-            if recipe.balance == "sampler"
-            else order(len(labels), recipe.training_seed, epoch)
-        )
-        parts = steps(samples, recipe.batch_size)
+        recipe, count = self.recipe, len(self.train)
+        parts = recipe.batches(self.train.labels, epoch)
         warmup = min(recipe.warmup_epochs, recipe.epochs / 2)
         total, right, lr = 0.0, 0, 0.0
         for step, part in enumerate(parts):
@@ -132,7 +122,6 @@ class _Training:
             loss, correct = self.step(part, lr, epoch, step)
             losses.require_sensible(loss, self.classes, epoch, step, recipe.lr, heaviest=self.heaviest)
             total, right = total + loss * len(part), right + correct
-        count = len(samples)
         return {"epoch": epoch + 1, "train_loss": total / count, "train_accuracy": right / count, "lr": lr}
 
     def step(self, part: np.ndarray, lr: float, epoch: int, step: int) -> tuple[float, int]:

@@ -16,7 +16,7 @@ from darkroom.core.errors import ParamsError
 from darkroom.core.params import param
 from darkroom.core.progress import say
 from darkroom.images.augment import STRENGTHS
-from darkroom.images.batches import Table
+from darkroom.images.batches import Table, balanced_order, order, steps
 from darkroom.model.classifier import Head
 from darkroom.training.history import MONITORS
 from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES
@@ -24,7 +24,7 @@ from darkroom.training.torch_optimizers import OPTIMIZERS
 
 MAGNITUDE = 64.0  # the sum of a sample's feature magnitudes for which `lr` is meant
 CUSTOM, FINETUNE = "custom", "finetune"
-SAMPLES = 4096  # that are looked at, at most
+SAMPLES = 4096  # whose magnitude is measured, at most
 
 
 @dataclass(frozen=True)
@@ -71,28 +71,34 @@ class Recipe:
 
     @property
     def training_seed(self) -> int:
-        """The seed of what is random in training."""
+        """The seed of all that is random in training."""
         return self.seed if self.train_seed is None else self.train_seed
 
     @property
     def head_facts(self) -> Head:
-        """What the head is."""
+        """The head's kind and sizes."""
         return Head(self.head, self.hidden, self.dropout)
 
     @property
     def only_head(self) -> bool:
-        """Whether cached features are all that is learnt from, in every epoch."""
+        """Whether the head alone learns, from cached features, in every epoch."""
         return self.freeze == "backbone" and not self.thaw_epoch and self.recipe == CUSTOM
+
+    def batches(self, labels: np.ndarray, epoch: int) -> list[np.ndarray]:
+        """Return the samples of each step of `epoch` (from 0), int64 (b,); n or more is a sample that comes again."""
+        if self.balance == "sampler":
+            return steps(balanced_order(labels, self.training_seed, epoch), self.batch_size)
+        return steps(order(len(labels), self.training_seed, epoch), self.batch_size)
 
     @property
     def first(self) -> "Recipe":
-        """The recipe of what is trained first: of recipe: finetune the head, otherwise all."""
+        """The recipe of the first part of the training: of `finetune` the head, otherwise all."""
         if self.recipe == CUSTOM:
             return self
         return dataclasses.replace(self, recipe=CUSTOM, cutmix=0.0, lr_decay=1.0)
 
     def check(self) -> None:
-        """Raise ParamsError for values that are allowed each, and contradict each other."""
+        """Raise ParamsError for values that are each allowed but contradict each other."""
         if self.recipe == FINETUNE and (self.freeze != "backbone" or self.thaw_epoch):
             raise ParamsError(
                 "params.yaml: recipe: finetune begins with the head on cached features and decides when every layer "
@@ -128,9 +134,9 @@ class Recipe:
 
 
 def rate_factor(features: Table, optimizer: str) -> float:
-    """Return the power of two that `lr` is multiplied by on these features; a power of 4 for sgd.
+    """Return what `lr` is multiplied by on these features: a power of two, squared for sgd.
 
-    sgd's steps grow with the gradient, which grows with the features as the logits do: so it needs the square.
+    A step of sgd is proportional to the gradient, which grows with the features just as the logits do.
     """
     if not len(features):
         return 1.0
@@ -145,10 +151,10 @@ def rate_factor(features: Table, optimizer: str) -> float:
 
 
 def enough_epochs(recipe: Recipe, samples: int) -> Recipe:
-    """Return the recipe with as many epochs as `min_steps` asks for; patience and warm-up grow with them."""
+    """Return the recipe with as many epochs as `min_steps` needs; patience and warm-up grow with them."""
     steps = max(1, -(-samples // recipe.batch_size))
     epochs = max(recipe.epochs, -(-recipe.min_steps // steps))
-    if epochs == recipe.epochs or recipe.schedule == "plateau":  # which counts in epochs itself
+    if epochs == recipe.epochs or recipe.schedule == "plateau":  # a plateau is a number of epochs
         return recipe
     say(f"train: {epochs} epochs of {steps} steps, since min_steps is {recipe.min_steps:,}")
     return dataclasses.replace(

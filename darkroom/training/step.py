@@ -1,6 +1,8 @@
 """One step of the training in torch: forward and backward in micro-batches, then the optimizer and the running mean."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,44 +13,64 @@ from darkroom.core.errors import TrainingError, is_out_of_memory
 from darkroom.core.progress import say
 from darkroom.core.randomness import number
 from darkroom.training import losses, torch_optimizers
+from darkroom.training.data import Inputs
 from darkroom.training.distributed import Group
 from darkroom.training.recipe import Recipe
 from darkroom.training.torch_optimizers import Ema
 
 
-class Step:
-    """The steps of one phase: `module` learns at `lr`, its parameters in `layers` from the input to the head.
+@dataclass
+class Phase:
+    """Epochs `first` to `last` (exclusive) in which `module` learns from `train`, at `lr` times the schedule.
 
-    `network` is what is called in a step: `module`, perhaps compiled, perhaps parallel. `ema`: None where it is off.
+    `layers`: the module's parameters in layer groups, from the input to the head. `dtype`: of its arithmetic.
+    `prepare`: called when the phase begins (it thaws what was frozen).
+    """
+
+    module: nn.Module
+    layers: Sequence[Iterable[nn.Parameter]]
+    train: Inputs
+    val: Inputs
+    first: int
+    last: int
+    lr: float
+    dtype: torch.dtype = torch.float32
+    compile: bool = False
+    prepare: Callable[[], object] = lambda: None
+
+
+class Step:
+    """The steps of one phase.
+
+    `network` is what a step calls: the phase's module, perhaps compiled, perhaps parallel. `ema`: None where it is off.
     """
 
     def __init__(
         self,
-        module: nn.Module,
-        layers: Sequence[Iterable[nn.Parameter]],
-        lr: float,
-        dtype: torch.dtype,
-        compile: bool,
+        phase: Phase,
         recipe: Recipe,
         device: torch.device,
         group: Group,
         micro: "MicroBatches",
         loss: losses.Loss,
     ) -> None:
-        self.module, self.dtype, self.recipe, self.device = module, dtype, recipe, device
+        module = phase.module
+        self.module, self.dtype, self.recipe, self.device = module, phase.dtype, recipe, device
         self.group, self.micro, self.loss = group, micro, loss
         self.ema = Ema(module, recipe.ema) if recipe.ema else None
-        groups = torch_optimizers.parameter_groups(layers, recipe.lr_decay)
-        self.optimizer = torch_optimizers.build(recipe.optimizer, groups, lr, recipe.weight_decay, recipe.momentum)
+        groups = torch_optimizers.parameter_groups(phase.layers, recipe.lr_decay)
+        self.optimizer = torch_optimizers.build(
+            recipe.optimizer, groups, phase.lr, recipe.weight_decay, recipe.momentum
+        )
         self.parameters = [parameter for each in groups for parameter in each["params"]]
-        self.network = group.parallel(compiled(module) if compile else module, device)
+        self.network = group.parallel(compiled(module) if phase.compile else module, device)
 
     def run(
         self, inputs: Tensor, targets: Tensor, lr: float, epoch: int, step: int, count: int | None = None
     ) -> tuple[Tensor, Tensor, int]:
-        """Do one step of the optimizer on this process's part of a batch of `count`; None: the part is all there is.
+        """Do one step of the optimizer on this process's part of a batch of `count`; None: the part is the batch.
 
-        Return the part's share of the batch's mean loss, the number of right answers, both on the device, and `count`.
+        Returns the part's share of the batch's mean loss and its number of right answers, on the device, and `count`.
         """
         recipe, group = self.recipe, self.group
         count = len(targets) if count is None else count
@@ -56,7 +78,7 @@ class Step:
         mixed = losses.mix(inputs, targets, recipe.mixup, recipe.cutmix, recipe.training_seed, epoch, step)
 
         def forward_backward(part: slice) -> tuple[Tensor, Tensor]:
-            # Dropout and its like draw from torch's own generator: each part of each step starts it anew.
+            # Dropout draws from torch's own generator: each part of each step seeds it.
             seed_dropout(self.device, number(recipe.training_seed, "step", epoch, step, first + part.start))
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 logits = self.network(mixed.inputs[part])
@@ -84,7 +106,7 @@ class Step:
 class MicroBatches:
     """Do a step in smaller parts where memory runs out; their gradients add up to the whole batch's.
 
-    `size`: the samples that go through the network together; None: a whole batch. Part of a checkpoint.
+    `size`: the samples that go through the network together; None: a whole batch. Kept in checkpoints.
 
     BatchNorm sees one part at a time, as it does on several GPUs; all else is the same sum in another order.
     """
@@ -103,7 +125,7 @@ class MicroBatches:
     ) -> tuple[Tensor, Tensor]:
         """Return the sums of what `forward_backward` returns for the parts of a batch of `count`. Raises TrainingError.
 
-        Without `retry` the step is not done again: the other processes that train with this one would not know.
+        Without `retry` the step is not repeated: other processes that train with this one would go out of step.
         """
         self._remember(module)
         while True:
@@ -127,7 +149,7 @@ class MicroBatches:
                 break
             # Outside of `except`: the exception holds on to the tensors of the step that failed.
             self.size = -(-size // 2)
-            say(f"train: out of memory; goes on with micro-batches of {self.size} in place of {size}")
+            say(f"train: out of memory; continues with micro-batches of {self.size} instead of {size}")
             module.zero_grad(set_to_none=True)
             with torch.no_grad():
                 for buffers, before in self._statistics:
@@ -139,7 +161,7 @@ class MicroBatches:
         return torch.stack([loss for loss, _ in results]).sum(), torch.stack([right for _, right in results]).sum()
 
     def _remember(self, module: nn.Module) -> None:
-        """Keep what the buffers of `module` hold before a step: on a GPU one kernel for all of a dtype."""
+        """Copy the buffers of `module` before a step: on a GPU one kernel copies all of a dtype."""
         if module is not self._module:
             self._module = module
             of_dtype: dict[torch.dtype, list[Tensor]] = {}
@@ -153,14 +175,14 @@ class MicroBatches:
 def equal_parts(count: int, parts: int) -> list[slice]:
     """Divide `count` samples into `parts` whose sizes differ by one at most.
 
-    So no single image is left over, which BatchNorm cannot normalise, unless parts have two at most.
+    So no part is a single image, which BatchNorm cannot normalise, unless parts have two at most.
     """
     ends = [count * number // parts for number in range(parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def compiled(module: torch.nn.Module) -> Any:
-    """Return `module`, to be compiled when first called; what the compiler cannot do runs as it is, with a warning."""
+    """Return `module`, compiled at its first call; what the compiler cannot compile runs uncompiled, with a warning."""
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
@@ -168,8 +190,30 @@ def compiled(module: torch.nn.Module) -> Any:
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed what dropout draws from, on `device` alone: torch.manual_seed goes round all backends there are."""
+    """Seed the generator of dropout on `device` alone: torch.manual_seed takes longer, since it seeds every backend."""
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
         torch.get_device_module(device).manual_seed(seed)
+
+
+@contextmanager
+def explained_errors(micro: MicroBatches) -> Iterator[None]:
+    """Raise TrainingError, with the next step, for torch's errors that settings cause."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        size = (
+            "smaller batch_size (memory ran out, and parts of it are too small)" if micro.size else "larger batch_size"
+        )
+        raise TrainingError(
+            "BatchNorm has a single value of each channel to normalise, since a single image goes through the "
+            f"network: use a {size}, a larger image_size, or batch_norm: frozen"
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError("out of memory, and not in a step that could be done in parts; use a smaller "
+                            "batch_size or image_size, or free some memory") from error  # fmt: skip

@@ -1,8 +1,7 @@
-"""Train in torch: the phases of a recipe, what number format and compiler suit the hardware, the checkpoint's key."""
+"""Train in torch: the phases of a recipe, the dtype and compiler that suit the hardware, the checkpoint's key."""
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,17 @@ from darkroom.images.augment import STRENGTHS
 from darkroom.model import classifier, freezing
 from darkroom.model.network import Network, load_body
 from darkroom.model.tensors import Tensors
-from darkroom.training.checkpoint import Checkpoint, code_digest
+from darkroom.training.checkpoint import code_digest
 from darkroom.training.data import Data, FeatureInputs, ImageInputs
-from darkroom.training.distributed import Group
-from darkroom.training.fit import Fit, Phase
-from darkroom.training.history import AfterEpoch, Watcher
+from darkroom.training.distributed import Worker
+from darkroom.training.fit import Fit
 from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
+from darkroom.training.step import Phase
 
-# Products of a step of a head that one thread does sooner than several can agree on; other programs disturb it less.
+# Products in a step of a head up to which one thread is faster than several, and less disturbed by other programs.
 ONE_THREAD = 4_000_000
-COMPILE_REPAYS = 20_000  # steps: what saves 3 ms in each has repaid a minute of compiling; not measured on a GPU
+COMPILE_REPAYS = 20_000  # steps in which 3 ms saved in each repay a minute of compiling; not measured on a GPU
 
 
 def train_in_torch(
@@ -34,23 +33,20 @@ def train_in_torch(
     body: Path,
     head: Tensors,
     recipe: Recipe,
-    runtime: Runtime,
-    after_epoch: AfterEpoch,
-    watchers: Sequence[Watcher],
-    group: Group,
-    make_checkpoint: Callable[[Path, str, float], Checkpoint] = Checkpoint,
+    worker: Worker,
 ) -> Trained:
     """Train `head` and the part of the body that is not frozen, together with the group's other processes.
 
-    Continue from a checkpoint where one was left. Raises DarkroomError.
+    Continues from a checkpoint where there is one. Raises DarkroomError.
     """
+    runtime, group = worker.runtime, worker.group
     device = torch_device(runtime)
     dtype = choose_dtype(recipe.precision, device)
     module = classifier.build(recipe.head_facts, head).to(device)
     phases, network = make_phases(data, body, recipe, module, device, dtype, runtime.threads)
     key = _checkpoint_key(data, body, recipe, runtime, device, dtype, group.size)
-    checkpoint = make_checkpoint(runtime.checkpoints, key, runtime.checkpoint_seconds)
-    fit = Fit(phases, recipe, device, checkpoint, after_epoch, watchers, group).run()
+    checkpoint = worker.make_checkpoint(runtime.checkpoints, key, runtime.checkpoint_seconds)
+    fit = Fit(phases, recipe, device, checkpoint, worker.reporter, group).run()
     trained_body: Tensors = {}
     if network is not None and any(name.startswith("body.") for name in fit.best):
         network.load_state_dict(fit.best)
@@ -81,50 +77,47 @@ def make_phases(
     data: Data, body: Path, recipe: Recipe, head: Any, device: Any, dtype: Any, threads: int
 ) -> tuple[list[Phase], Network | None]:
     """Return the phases: the head on cached features, the network on images, or one after the other."""
-    seed, on_images = recipe.training_seed, recipe.epochs
+    thaw, seed = recipe.thaw_epoch, recipe.training_seed
     phases = []
     if recipe.freeze == freezing.EVERYTHING:
-        data.require_features()
-        train, val = (FeatureInputs(table, device, seed) for table in (data.train_features, data.val_features))
-        until = recipe.thaw_epoch or recipe.epochs
-        lr = recipe.lr * rate_factor(data.train_features, recipe.optimizer)
-        size = sum(parameter.numel() for parameter in head.parameters()) * recipe.batch_size
-        alone = partial(torch.set_num_threads, 1 if size <= ONE_THREAD else threads)
-        phases.append(Phase(head, [list(head.parameters())], train, val, 0, until, lr, prepare=alone))
-        on_images -= until
-    if not on_images:
-        return phases, None
+        phases.append(_head_phase(data, recipe, head, device, threads))
+        if not thaw:
+            return phases, None
     network = _network(body, head, recipe, device)
-    groups = [*freezing.groups(network.body.net), list(head.parameters())]
+    layers = [*freezing.groups(network.body.net), list(head.parameters())]
     strength, flips = STRENGTHS[recipe.augment], bool(data.facts["flips"])
-    images = ImageInputs(data.train_images, device, seed, strength, flips)
-    val_images = ImageInputs(data.val_images, device, seed, None, flips)
-    first = recipe.epochs - on_images
-    if first == 0 and recipe.thaw_epoch:  # some blocks are frozen until the thaw
-        phases.append(
-            _network_phase(
-                network, recipe.freeze, groups, images, val_images, 0, recipe.thaw_epoch, recipe.lr, dtype, threads
-            )
-        )
-        first = recipe.thaw_epoch
-    freeze, lr = (
-        (freezing.NOTHING, recipe.lr * recipe.thaw_lr_factor) if recipe.thaw_epoch else (recipe.freeze, recipe.lr)
-    )
-    phases.append(_network_phase(network, freeze, groups, images, val_images, first, recipe.epochs, lr, dtype, threads))
-    steps = (recipe.epochs - first) * -(-len(data.train_images) // recipe.batch_size)
+    train = ImageInputs(data.train_images, device, seed, strength, flips)
+    val = ImageInputs(data.val_images, device, seed, None, flips)
+
+    def add(freeze: str, first: int, last: int, lr: float) -> None:
+        def prepare() -> None:
+            torch.set_num_threads(threads)
+            network.freeze(freeze)
+
+        phases.append(Phase(network, layers, train, val, first, last, lr, dtype, prepare=prepare))
+
+    if not thaw:
+        add(recipe.freeze, 0, recipe.epochs, recipe.lr)
+    else:
+        if not phases:
+            add(recipe.freeze, 0, thaw, recipe.lr)  # some blocks are frozen until the thaw
+        add(freezing.NOTHING, thaw, recipe.epochs, recipe.lr * recipe.thaw_lr_factor)
+    steps = (recipe.epochs - thaw) * -(-len(data.train_images) // recipe.batch_size)
     phases[-1].compile = compiles(recipe.compile, device, steps)
     return phases, network
 
 
-def _network_phase(
-    network: Network, freeze: str, groups: Any, train: ImageInputs, val: ImageInputs, first: int, last: int, lr: float,
-    dtype: Any, threads: int,
-) -> Phase:  # fmt: skip
-    def begin() -> None:
-        torch.set_num_threads(threads)
-        network.freeze(freeze)
-
-    return Phase(network, groups, train, val, first, last, lr, dtype, prepare=begin)
+def _head_phase(data: Data, recipe: Recipe, head: Any, device: Any, threads: int) -> Phase:
+    """Return the phase of the head on cached features, which ends where the body thaws. Raises DarkroomError."""
+    data.require_features()
+    train, val = (
+        FeatureInputs(table, device, recipe.training_seed) for table in (data.train_features, data.val_features)
+    )
+    lr = recipe.lr * rate_factor(data.train_features, recipe.optimizer)
+    products = sum(parameter.numel() for parameter in head.parameters()) * recipe.batch_size
+    prepare = partial(torch.set_num_threads, 1 if products <= ONE_THREAD else threads)
+    last = recipe.thaw_epoch or recipe.epochs
+    return Phase(head, [list(head.parameters())], train, val, 0, last, lr, prepare=prepare)
 
 
 def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:
@@ -157,10 +150,10 @@ def _checkpoint_key(
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether the hardware multiplies bfloat16 faster than float32.
+    """Return whether the hardware multiplies bfloat16 faster than float32.
 
-    CPUs do with AMX or AVX512-BF16 (measured: resnet18 learns 2.1 times as fast with the latter), and are several times
-    slower without, where it is emulated.
+    CPUs with AMX or AVX512-BF16 do (resnet18 trains 2.1 times as fast with the latter); others emulate it and are
+    several times slower.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -178,10 +171,10 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def compiles(setting: str, device: torch.device, steps: int) -> bool:
-    """Tell whether to compile a network for `steps` more steps. Raises ParamsError where it must be and cannot.
+    """Return whether to compile a network for `steps` more steps. Raises ParamsError where it must be and cannot.
 
-    On CPUs compiling cost 35 to 135 s and did not pay back. A rule by counts alone: a measured time would give other
-    bits on another run.
+    On CPUs compiling cost 35 to 135 s and did not pay back. Counts alone decide: by a measured time, two runs could
+    differ in their bits.
     """
     if setting == "auto":
         return device.type == "cuda" and steps >= COMPILE_REPAYS and _has_compiler()

@@ -1,4 +1,4 @@
-"""Train a classifier: from a body, data and a recipe to the weights, facts and metrics that are to be saved."""
+"""Train a classifier: a body, data and a recipe -> the weights, facts and metrics to save."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from darkroom.training import history, linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.checkpoint import Checkpoint, discard
 from darkroom.training.data import Data, open_data
-from darkroom.training.distributed import Group
-from darkroom.training.history import AfterEpoch, Watcher
+from darkroom.training.distributed import Group, Worker
+from darkroom.training.history import AfterEpoch, Reporter
 from darkroom.training.recipe import FINETUNE, Recipe, enough_epochs, rate_factor
 from darkroom.training.result import Trained
 
@@ -33,7 +33,7 @@ def train(
     group: Group | None = None,
     make_checkpoint: Callable[[Path, str, float], Checkpoint] = Checkpoint,
 ) -> Trained:
-    """Return the best classifier that `recipe` gives, from the features or the body that embed left in `body`.
+    """Return the classifier that `recipe` makes of `data` and the folder `body` that embed wrote.
 
     With a `group`, train together with its other processes. Raises DarkroomError.
     """
@@ -45,25 +45,25 @@ def train(
     body_facts = files.read_json(body / "body.json")
     settled = recipe.first
     head = initial_head(settled, body_facts["features"], data.classes, body)
-    watchers = _watchers(runtime) if group.leads else []
+    reporter = Reporter(after_epoch, history.watchers(runtime)) if group.leads else Reporter()
+    worker = Worker(runtime, group, reporter, make_checkpoint)
 
     if settled.only_head:
         data.require_features()
         settled = enough_epochs(settled, len(data.train_images))
     if linear.suits(settled, len(data.train_images), body_facts["features"], len(data.classes)):
-        report = after_epoch if group.leads else lambda _rows: None
         rate = rate_factor(data.train_features, recipe.optimizer)
-        trained = linear.train_head(data.train_features, data.val_features, head, settled, report, watchers, rate)
+        trained = linear.train_head(data.train_features, data.val_features, head, settled, rate, reporter)
     else:
         from darkroom.training.torch_training import train_in_torch
 
-        trained = train_in_torch(data, body, head, settled, runtime, after_epoch, watchers, group, make_checkpoint)
+        trained = train_in_torch(data, body, head, settled, worker)
     if recipe.recipe == FINETUNE:
         from darkroom.training.finetune import finetune
 
         if group.leads:
             discard(runtime.checkpoints, trained.checkpoint)
-        trained = finetune(data, body, trained, recipe, runtime, after_epoch, watchers, group, make_checkpoint)
+        trained = finetune(data, body, trained, recipe, worker)
 
     if len(data.val_images):  # without validation samples there is nothing to calibrate against
         trained.temperature = fit_temperature(trained.logits.astype(np.float64), data.val_images.labels)
@@ -83,7 +83,7 @@ def train_in_group(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        # Where there is none, torch_device says so. Ray may show a process its own GPU alone, or those of its node.
+        # torch_device reports a missing GPU. Ray may show a process its own GPU alone, or all of its node.
         device = f"cuda:{local_rank % max(1, torch.cuda.device_count())}"
     shards, features, body = paths
     runtime = dataclasses.replace(runtime, device=device)
@@ -91,7 +91,7 @@ def train_in_group(
 
 
 def fresh_head(recipe: Recipe, features: int, classes: int) -> tensors.Tensors:
-    """Return the tensors of a head that knows nothing, drawn from the seed.
+    """Return the tensors of an untrained head, drawn from the seed.
 
     A linear head alone starts from zero: its loss is convex, and random weights would only make two seeds differ.
     """
@@ -102,7 +102,7 @@ def fresh_head(recipe: Recipe, features: int, classes: int) -> tensors.Tensors:
 
 
 def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) -> tensors.Tensors:
-    """Return the head to start from: a fresh one, with the rows of the classes that the weights know."""
+    """Return the head to start from: a fresh one, with the rows of the classes that the weights were trained on."""
     head = fresh_head(recipe, features, len(classes))
     if (body / "head.safetensors").exists():  # the weights came with a head, from another run of this pipeline
         known = tensors.facts(body / "head.safetensors") or {}
@@ -112,8 +112,3 @@ def initial_head(recipe: Recipe, features: int, classes: list[str], body: Path) 
         if kept:
             say(f"train: the head keeps the weights of {len(kept)} of {len(classes)} classes")
     return head
-
-
-def _watchers(runtime: Runtime) -> list[Watcher]:
-    chosen = ((history.tensorboard, runtime.tensorboard), (history.dvclive, runtime.dvclive))
-    return [make(folder) for make, folder in chosen if folder]

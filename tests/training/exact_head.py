@@ -45,7 +45,7 @@ def hash_of_trainings(folder: Path) -> str:
         values: dict[str, Any] = RECIPE | {"epochs": 6, "batch_size": 16} | changes
         recipe = Recipe(**values)
         head = classifier.initial(recipe.head_facts, FEATURES, len(CLASSES), recipe.seed)
-        trained = linear.train_head(train, val, head, recipe, lambda _rows: None)
+        trained = linear.train_head(train, val, head, recipe)
         temperature = fit_temperature(trained.logits, val.labels)
         found.update(json.dumps([name, trained.history, trained.best_epoch, temperature]).encode())
         for value in (*trained.head.values(), trained.logits, softmax(trained.logits, temperature)):

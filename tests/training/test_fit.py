@@ -16,9 +16,9 @@ from darkroom.model import builders, classifier
 from darkroom.model.network import Body, Network, pixels
 from darkroom.training import losses
 from darkroom.training.data import FeatureInputs, ImageInputs
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.recipe import Recipe
-from darkroom.training.step import equal_parts
+from darkroom.training.step import Phase, equal_parts
 from tests.training.recipes import RECIPE
 from tests.training.small import CLASSES, SIZE, write_data
 
@@ -147,7 +147,7 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_says_so(data, capsys):
     whole = Fit([phase(data, plain, chosen)], chosen, CPU).run()
     parts = Fit([phase(data, greedy, chosen)], chosen, CPU).run()
     assert parts.micro.size == 8
-    assert "micro-batches of 8 in place of 16" in capsys.readouterr().err
+    assert "micro-batches of 8 instead of 16" in capsys.readouterr().err
     for name, value in whole.best.items():
         torch.testing.assert_close(parts.best[name], value, rtol=1e-3, atol=1e-4)
 

@@ -16,9 +16,10 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError, TrainingError
 from darkroom.images.batches import order, steps
 from darkroom.training.distributed import Group
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
 from darkroom.training.launch import check_gpus
 from darkroom.training.recipe import Recipe
+from darkroom.training.step import Phase
 from tests.cluster.two_nodes import ON_CPUS, until
 from tests.conftest import ROOT
 from tests.training.small import RECIPE, SIZE, write_data, write_params

@@ -18,8 +18,10 @@ from darkroom.model import classifier
 from darkroom.training import linear
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import FeatureInputs
-from darkroom.training.fit import Fit, Phase
+from darkroom.training.fit import Fit
+from darkroom.training.history import Reporter
 from darkroom.training.recipe import Recipe
+from darkroom.training.step import Phase
 from tests.core.processors import PROCESSORS, hash_on
 from tests.training.recipes import RECIPE, SETTINGS
 
@@ -58,8 +60,7 @@ def first(chosen: Recipe) -> dict[str, np.ndarray]:
 
 
 def in_numpy(folder: Path, chosen: Recipe, val: str = "val", **options: Any):
-    report = options.pop("report", lambda _rows: None)
-    return linear.train_head(table(folder, "train"), table(folder, val), first(chosen), chosen, report, **options)
+    return linear.train_head(table(folder, "train"), table(folder, val), first(chosen), chosen, **options)
 
 
 def in_torch(folder: Path, chosen: Recipe):
@@ -105,7 +106,7 @@ def test_a_handful_of_samples_is_enough(folder, count, name):
     chosen = recipe(**SETTINGS[name])
     train = Table([Shards(folder / "train")], [np.arange(count)])
     val = Table([Shards(folder / "val")], [np.arange(1)])
-    trained = linear.train_head(train, val, first(chosen), chosen, lambda _rows: None)
+    trained = linear.train_head(train, val, first(chosen), chosen)
     assert np.isfinite(trained.logits).all()
     assert fit_temperature(trained.logits, val.labels) == 1
 
@@ -120,7 +121,7 @@ def test_what_it_starts_from_stays_as_it_is(folder):
     chosen = recipe()
     start = first(chosen)
     kept = {name: value.copy() for name, value in start.items()}
-    linear.train_head(table(folder, "train"), table(folder, "val"), start, chosen, lambda _rows: None)
+    linear.train_head(table(folder, "train"), table(folder, "val"), start, chosen)
     assert all(np.array_equal(start[name], kept[name]) for name in kept)
 
 
@@ -140,13 +141,13 @@ def test_a_loss_that_runs_away_names_the_step_and_three_things_to_try(folder):
 
 def test_no_training_images_are_an_error(folder):
     with pytest.raises(TrainingError, match="the train split is empty"):
-        linear.train_head(table(folder, "none"), table(folder, "val"), first(recipe()), recipe(), lambda _rows: None)
+        linear.train_head(table(folder, "none"), table(folder, "val"), first(recipe()), recipe())
 
 
 def test_every_epoch_is_reported_and_watched(folder):
     counts, seen = [], []
-    in_numpy(folder, recipe(), report=lambda rows: counts.append(len(rows)),
-             watchers=[lambda row, seconds: seen.append((row["epoch"], seconds >= 0))])  # fmt: skip
+    watchers = [lambda row, seconds: seen.append((row["epoch"], seconds >= 0))]
+    in_numpy(folder, recipe(), reporter=Reporter(lambda rows: counts.append(len(rows)), watchers))
     assert counts == [1, 2, 3, 4, 5, 6]
     assert seen == [(epoch, True) for epoch in counts]
 
