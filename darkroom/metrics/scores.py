@@ -1,8 +1,8 @@
 """Scores of a classifier's probabilities, in numpy, for one sample or a thousand resamples at once.
 
-Every score is written for weights (b, n): how often each of n images counts in each of b resamples. The plain
-score is that of one row of ones. NaN means that a number does not exist (the recall of a class without an
-image, an area under a curve without negatives); the writers turn it into `null`.
+Every score takes weights (b, n): how often each of n images counts in each of b resamples. The usual score is that of
+one row of ones. NaN means that a number does not exist (the recall of a class without an image, an area under a curve
+without negatives); writers turn it into `null`.
 
 Where a class mean is taken ("macro"), it is over the classes that the test set holds, and the precision of a
 class that is never predicted counts as 0, as in scikit-learn's `zero_division=0`.
@@ -69,6 +69,15 @@ class Scorer:
         terms = squares - 2 * self.true_probability + 1
         return terms / 2 if self.probabilities.shape[1] <= 2 else terms
 
+    def terms(self, key: str) -> np.ndarray:
+        """Return the terms (n,) whose mean is the score `key`: log_loss or brier."""
+        return self.losses if key == "log_loss" else self.brier_terms
+
+    @cached_property
+    def unweighted(self) -> dict[str, np.ndarray]:
+        """Every score of `plain` with each image counted once, each (1,); {} without an image."""
+        return self.plain(np.ones((1, len(self.labels)))) if len(self.labels) else {}
+
     @cached_property
     def confidence(self) -> np.ndarray:
         """The highest probability: (n,), NaN where there is none."""
@@ -119,8 +128,10 @@ class Scorer:
             scores["top5_accuracy"] = _divide(_weighted(weights, self.top5[:, None])[:, 0], total)
         nothing = np.full(len(weights), np.nan)
         for name in ("log_loss", "brier"):
-            terms = self.losses if name == "log_loss" else self.brier_terms
-            scores[name] = _divide(_weighted(weights, terms[:, None])[:, 0], total) if self.finite else nothing
+            if self.finite:
+                scores[name] = _divide(_weighted(weights, self.terms(name)[:, None])[:, 0], total)
+            else:
+                scores[name] = nothing
         scores["ece"] = self.ece(weights) if self.finite else nothing
         return scores
 

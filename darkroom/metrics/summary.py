@@ -1,4 +1,4 @@
-"""The table of metrics with their intervals, as `metrics/test.json` shows it."""
+"""The table of metrics with their intervals, as `metrics/test.json` holds it."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -24,15 +24,15 @@ MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resa
 def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> dict[str, Any]:
     """Return every score with `…_low` and `…_high`, `n`, and `per_class`; None where a number does not exist.
 
-    The registry says how the interval of each is found, and darkroom.metrics.intervals how; it is None where the images
-    are too few for one that holds. `seed`: of the `count` resamples that calibration and ranking need. Ranking scores
-    cost a sort a class: large tables get fewer resamples, and no interval where even 100 would cost too much.
+    The registry names the kind of each interval, and darkroom.metrics.intervals computes it; it is None where the
+    images are too few for one that holds. `seed`: of the `count` resamples that calibration and ranking need. Ranking
+    scores cost a sort a class: large tables get fewer resamples, and no interval where even 100 would cost too much.
     """
     scorer, n = predictions.scorer, len(predictions)
-    once = np.ones((1, n))
-    plain = scorer.plain(once) if n else {}
+    plain = dict(scorer.unweighted)
     f1 = plain.pop("f1_by_class", np.full((1, len(predictions.classes)), np.nan))[0]
-    scores = {name: float(values[0]) for name, values in (plain | (scorer.ranked(once) if n else {})).items()}
+    ranked = scorer.ranked(np.ones((1, n))) if n else {}
+    scores = {name: float(values[0]) for name, values in (plain | ranked).items()}
     spread = Spread(predictions, seed, count)
     table: dict[str, Any] = {"n": n, "classes": len(predictions.classes)}
     if predictions.group is not None:
@@ -51,9 +51,8 @@ def summarise(predictions: Predictions, seed: int, count: int = RESAMPLES) -> di
 class Spread:
     """How far the scores of a test set may be from the truth: the 95 % interval of each.
 
-    `effect`: how many times the variance of the accuracy is that of images that are draws of their own; 1 without
-    groups. `z`: the quantile that goes with so many groups; `freedom`, `draws`: as intervals.freedom_of, erring_draws
-    have them.
+    `effect`: the design effect, how many times the variance of the accuracy is that of independent images; 1 without
+    groups. `z`: the quantile for so many groups. `freedom`, `draws`: see intervals.freedom_of and erring_draws.
     """
 
     def __init__(self, predictions: Predictions, seed: int, count: int) -> None:
@@ -76,20 +75,17 @@ class Spread:
 
     @cached_property
     def of_a_class(self) -> float:
-        """Return how many images, or as many draws, each class has on harmonic average."""
+        """The harmonic mean of the images of each class, in independent draws."""
         support = np.bincount(self.scorer.labels, minlength=len(self.predictions.classes))
         return intervals.images_of_a_class(support) / self.effect
 
     @cached_property
     def inflate(self) -> float:
-        """Return what the variance of a mean of shares lacks where each is of few images: m / (m - 1)."""
+        """The factor m / (m - 1) that corrects the variance of a mean of shares of few images each."""
         return self.of_a_class / max(1.0, self.of_a_class - 1)
 
     def interval(self, metric: Metric, score: float) -> intervals.Interval:
-        """Return the interval of a score; (None, None) where the images are too few for one that holds.
-
-        One without a width, of images of which each is as the other, is none.
-        """
+        """Return the interval of a score; (None, None) where images are too few, or too alike, for one that holds."""
         low, high = self._interval(metric, score)
         if low is None or high is None or high - low < NO_WIDTH:
             return None, None
@@ -116,12 +112,11 @@ class Spread:
             z = intervals.student(min(self.errors, self.draws) - 1)
             return intervals.area_interval(score, self._areas[metric.key], self.inflate, z)
         if metric.interval is Interval.MEAN:
-            values = self.scorer.losses if metric.key == "log_loss" else self.scorer.brier_terms
-            return intervals.mean_interval(values, self.group, draws=self.draws)
+            return intervals.mean_interval(self.scorer.terms(metric.key), self.group, draws=self.draws)
         return intervals.calibration_interval(score, *self._calibration)
 
     def share(self, successes: float, trials: float) -> intervals.Interval:
-        """Return the interval of a share of the images, as if they were so many draws."""
+        """Return the interval of a share of the images, which count as `1 / effect` draws each."""
         return share_interval(successes / self.effect, trials / self.effect, self.z)
 
     @cached_property
@@ -159,8 +154,7 @@ def headline(table: dict[str, Any]) -> dict[str, Any]:
 
 def scores_block(scorer: Scorer, names: Sequence[str]) -> dict[str, float | None]:
     """Return the scores of these names, without intervals."""
-    n = len(scorer.labels)
-    found = scorer.plain(np.ones((1, n))) if n else {}
+    found = scorer.unweighted
     return {name: rounded(float(found[name][0])) if name in found else None for name in names}
 
 
@@ -190,10 +184,7 @@ def rounded(value: float | None) -> float | None:
 
 
 def ranked_resamples(n: int, classes: int, count: int = RESAMPLES) -> int:
-    """Return how many resamples the ranking scores of n images and so many classes get.
-
-    0 where too many cells are to sort.
-    """
+    """Return how many resamples the ranking scores of n images and so many classes get; 0 where they cost too much."""
     cells = max(1, n * classes)
     return min(count, max(FEWEST_RESAMPLES, RANKED_CELLS // cells)) if cells <= MOST_CELLS else 0
 

@@ -1,4 +1,4 @@
-"""Compare two runs on the same test images: what differs, by how much, and whether it is real."""
+"""Compare two runs on the same test images: what differs, by how much, and whether chance explains it."""
 
 from dataclasses import asdict, dataclass, replace
 from math import ceil
@@ -8,19 +8,15 @@ import numpy as np
 
 from darkroom.metrics import registry
 from darkroom.metrics.intervals import design_effect
+from darkroom.metrics.paired import RESAMPLES, paired_intervals
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.significance import (
     ALPHA,
-    RESAMPLES,
-    clustered_interval,
+    accuracy_interval,
     detectable,
-    difference_interval,
-    gains_of,
+    exact_test,
     holm,
     images_needed,
-    mcnemar,
-    paired_intervals,
-    sign_flip_test,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting.data_change import told
@@ -33,7 +29,7 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
 @dataclass(frozen=True)
 class Row:
-    """Hold one metric of both runs; the interval is of the difference, new minus old. None: no such number."""
+    """One metric of both runs; the interval is of the difference, new minus old. None: no such number."""
 
     name: str
     old: float | None
@@ -42,12 +38,12 @@ class Row:
     low: float | None
     high: float | None
     direction: int
-    verdict: str = ""  # of accuracy alone: of so many rows some would be better or worse by chance
+    verdict: str = ""  # of accuracy alone: among so many rows, some would be better or worse by chance
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """Count the images of one class that only the new run gets right (fixed) or only the old (broken).
+    """The images of one class that only the new run gets right (fixed), or only the old (broken).
 
     `p_adjusted` is `p` by Holm's method, over all classes of the test set.
     """
@@ -64,7 +60,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Flip:
-    """Describe an image that one of the two runs gets right and the other does not."""
+    """An image that one of the two runs gets right and the other does not."""
 
     id: str
     location: str
@@ -75,8 +71,18 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The difference in accuracy, new minus old, its 95 % interval, and the p-value of the exact test."""
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Hold everything that `darkroom compare` reports."""
+    """Everything that `darkroom compare` reports."""
 
     old: str
     new: str
@@ -100,7 +106,7 @@ class Comparison:
     looks: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, for a program to read."""
+        """Return plain values, for `--json`."""
         return asdict(self) | {
             "params": [{"key": key, "old": old, "new": new} for key, old, new in self.params],
             "question": self.question,
@@ -108,7 +114,7 @@ class Comparison:
 
     @property
     def question(self) -> str:
-        """Return which question the verdict answers, and what many `looks` at the test set make of it."""
+        """Return which question the verdict answers, and a warning where many models have seen the test set."""
         models = ("This is about two trained models, each of one training seed: another seed may turn it round. "
                   "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
         if {key for key, _, _ in self.params} == {"train_seed"}:
@@ -117,7 +123,7 @@ class Comparison:
 
     @property
     def accuracy(self) -> Row:
-        """Return the row of the metric that the verdict is about."""
+        """The row of accuracy, which the verdict is about."""
         return self.rows[0]
 
 
@@ -129,33 +135,24 @@ def compare(
     seed: int = 0,
     groups: dict[str, str] | None = None,
 ) -> Comparison:
-    """Compare two runs on the test images of both, under the new one's labels. Raises CompareError where too few are.
+    """Compare two runs on their common test images, under the new run's labels. Raises CompareError for too few.
 
-    `locations`: of each image, by id.
-
-    `groups`: the group of each image that belongs to one, by id, for runs whose predictions do not say. Where a group
-    has several test images, all p-values, intervals and needed images are those of groups that flip together.
+    `locations`: of each image, by id. `groups`: the group of each image that belongs to one, by id, for runs whose
+    predictions do not name it. Where a group has several test images, all p-values, intervals and needed images are
+    those of groups that flip together.
     """
     paired = pair(old, new)
     one, two = paired.old, paired.new
-    n = len(one)
-    was, now = one.scorer.correct, two.scorer.correct
-    fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
     known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
     one = replace(one, groups=known)
-    group, sizes, effect = one.group, np.ones(n, np.int64), 1.0
-    if group is not None:
-        sizes, change = np.bincount(group), now.astype(np.int64) - was
-        p, effect = sign_flip_test(gains_of(change, group)), design_effect(change, group)
-        low, high = clustered_interval(change, group)
-    else:
-        p = mcnemar(fixed, broken)
-        low, high = difference_interval(fixed, broken, n)
+    n, group, change = len(one), one.group, _change(one, two)
+    fixed, broken = int((change > 0).sum()), int((change < 0).sum())
+    effect = 1.0 if group is None else design_effect(change, group)
     share = (fixed + broken) / n
-    difference = (fixed - broken) / n
-    verdict = judge(p, difference, low, high, margin)
-    rows = metric_rows(one, two, seed, (low, high), verdict)
-    needed = images_needed(max(0.0, abs(difference) - margin), share)
+    low, high = accuracy_interval(change, group)
+    difference = Difference((fixed - broken) / n, low, high, exact_test(change, group))
+    verdict = judge(difference, margin)
+    needed = images_needed(max(0.0, abs(difference.value) - margin), share)
     least = min(1.0, margin + detectable(int(n / effect), max(share, 1 / n)))
     more = max(1, ceil(needed * effect) - n) if needed is not None and least < 1 and verdict == UNCLEAR else None
     return Comparison(
@@ -163,17 +160,17 @@ def compare(
         new=new.name,
         n=n,
         verdict=verdict,
-        sentence=_sentence(verdict, difference, low, high, margin, more, least, p),
+        sentence=_sentence(verdict, difference, margin, more, least),
         margin=margin,
         fixed=fixed,
         broken=broken,
         changed=int((one.predicted != two.predicted).sum()),
-        groups=len(sizes),
-        p=p,
+        groups=n if group is None else int(group.max()) + 1,
+        p=difference.p,
         more_images=more,
         detectable=least,
         params=differing(old.params, new.params),
-        rows=rows,
+        rows=metric_rows(one, two, seed, difference, verdict),
         classes=class_rows(one, two),
         flips=flips(one, two, locations),
         tested=paired.differences(old.name, new.name),
@@ -181,21 +178,24 @@ def compare(
     )
 
 
-def judge(p: float, difference: float, low: float | None, high: float | None, margin: float) -> str:
-    """Return the verdict on accuracy: by the exact test without a margin, else by the interval clearing the margin."""
-    if low is None or high is None or p > ALPHA:
+def judge(accuracy: Difference, margin: float) -> str:
+    """Return the verdict: by the exact test without a margin, otherwise by whether the interval clears the margin."""
+    if accuracy.low is None or accuracy.high is None or accuracy.p > ALPHA:
         return UNCLEAR
     if margin == 0:
-        return BETTER if difference > 0 else WORSE
-    return BETTER if low > margin else WORSE if high < -margin else UNCLEAR
+        return BETTER if accuracy.value > 0 else WORSE
+    return BETTER if accuracy.low > margin else WORSE if accuracy.high < -margin else UNCLEAR
 
 
-def metric_rows(
-    one: Predictions, two: Predictions, seed: int, accuracy: tuple[float | None, float | None], verdict: str
-) -> list[Row]:
+def _change(one: Predictions, two: Predictions) -> np.ndarray:
+    """Return 1 for each image that only `two` gets right, -1 for one that only `one` does, else 0: int64 (n,)."""
+    return two.scorer.correct.astype(np.int64) - one.scorer.correct
+
+
+def metric_rows(one: Predictions, two: Predictions, seed: int, accuracy: Difference, verdict: str) -> list[Row]:
     """Return each compared metric of both runs, with the interval of its difference; accuracy's with the verdict."""
     once = np.ones((1, len(one)))
-    before, after = (run.scorer.plain(once) | run.scorer.ranked(once) for run in (one, two))
+    before, after = (run.scorer.unweighted | run.scorer.ranked(once) for run in (one, two))
     shown = [metric for metric in registry.compared() if metric.key in before]
     count = ranked_resamples(len(one), len(one.classes), RESAMPLES)
     wanted = [metric.key for metric in shown if metric.key != "accuracy" and (count or not metric.ranked)]
@@ -203,7 +203,9 @@ def metric_rows(
     rows = []
     for metric in shown:
         a, b = float(before[metric.key][0]), float(after[metric.key][0])
-        low, high = accuracy if metric.key == "accuracy" else intervals.get(metric.key, (None, None))
+        low, high = intervals.get(metric.key, (None, None))
+        if metric.key == "accuracy":
+            low, high = accuracy.low, accuracy.high
         ends = rounded(low), rounded(high)
         word = verdict if metric.key == "accuracy" and verdict != UNCLEAR else ""
         rows.append(Row(metric.key, rounded(a), rounded(b), rounded(b - a), *ends, metric.direction, word))
@@ -212,17 +214,13 @@ def metric_rows(
 
 def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
     """Return each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
-    was, now = one.scorer.correct, two.scorer.correct
-    present = np.unique(one.labels)
-    counts = []
-    members = [one.labels == label for label in present]
-    for mine in members:
-        a, b = was[mine], now[mine]
-        counts.append((int(mine.sum()), int(a.sum()), int(b.sum()), int((b & ~a).sum()), int((a & ~b).sum())))
-    p_values = [mcnemar(fixed, broken) for *_, fixed, broken in counts]
-    if one.group is not None:
-        change = now.astype(np.int64) - was
-        p_values = [sign_flip_test(gains_of(change[mine], one.group[mine])) for mine in members]
+    change, present = _change(one, two), np.unique(one.labels)
+    counts, p_values = [], []
+    for label in present:
+        mine = one.labels == label
+        old, new = (int(run.scorer.correct[mine].sum()) for run in (one, two))
+        counts.append((int(mine.sum()), old, new, int((change[mine] > 0).sum()), int((change[mine] < 0).sum())))
+        p_values.append(exact_test(change[mine], None if one.group is None else one.group[mine]))
     rows = [
         ClassRow(one.classes[label], *numbers, p, adjusted)
         for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
@@ -259,19 +257,11 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
-def _sentence(
-    verdict: str,
-    difference: float,
-    low: float | None,
-    high: float | None,
-    margin: float,
-    more: int | None,
-    least: float,
-    p: float,
-) -> str:
+def _sentence(verdict: str, accuracy: Difference, margin: float, more: int | None, least: float) -> str:
     """Return the verdict with its figures, and where it is unclear, what these images and more of them would show."""
-    exact = f"p = {p:.2g}" if p else "p < 1e-300"
-    figures = f"accuracy {points(difference)} points"
+    low, high = accuracy.low, accuracy.high
+    exact = f"p = {accuracy.p:.2g}" if accuracy.p else "p < 1e-300"
+    figures = f"accuracy {points(accuracy.value)} points"
     if low is not None and high is not None:
         figures += f" (95 % interval {points(low)} to {points(high)}, {exact})"
     if margin:

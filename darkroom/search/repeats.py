@@ -22,7 +22,7 @@ from darkroom.core.runtime import Runtime, from_environment
 from darkroom.images.shards import open_split
 from darkroom.metrics.predictions import group_codes
 from darkroom.metrics.scores import most_probable
-from darkroom.metrics.seeds import OverSeeds, over_seeds
+from darkroom.metrics.significance import OverSeeds, over_seeds
 from darkroom.model import classifier
 from darkroom.model.runner import cached_features
 from darkroom.reporting.runs import Revision, used_params

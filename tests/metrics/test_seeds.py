@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from darkroom.metrics.seeds import over_seeds
+from darkroom.metrics.significance import over_seeds
 
 
 def recipe(rng: np.random.Generator, seeds: int, images: int, accuracy: float, luck: float) -> np.ndarray:

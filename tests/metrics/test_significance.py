@@ -6,6 +6,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
+from darkroom.metrics.paired import paired_intervals
 from darkroom.metrics.scores import Scorer
 from darkroom.metrics.significance import (
     ALPHA,
@@ -17,7 +18,6 @@ from darkroom.metrics.significance import (
     holm,
     images_needed,
     mcnemar,
-    paired_intervals,
     sign_flip_test,
 )
 

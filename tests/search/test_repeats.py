@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from darkroom.core import files
 from darkroom.images.shard_writer import write_shards
-from darkroom.metrics.seeds import over_seeds
+from darkroom.metrics.significance import over_seeds
 from darkroom.search import repeats
 from tests.training.recipes import RECIPE
 
