@@ -82,7 +82,7 @@ class Race:
         """Return the entrants; with them the body of params.yaml, if it has weights. Who cannot run is reported."""
         entries = [*file.backbones]
         current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
-        if current.weights != "none" and current not in entries:
+        if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
             entries.append(current)
         found, arithmetic = [], self.params["arithmetic"]
         for each in entries:

@@ -188,6 +188,13 @@ def test_a_name_that_no_backbone_has_is_left_out_with_the_nearest_one(project, c
     assert {entrant.entry.backbone for entrant in begun.entrants} == {"lenet", "simple_cnn"}
 
 
+def test_the_body_of_the_params_enters_once_by_whatever_path_the_file_names_it(project):
+    (project / "weights").symlink_to(WEIGHTS.parent)
+    names = [Entry(backbone="lenet", weights="none"), Entry(backbone="small_cnn", weights=f"./weights/{WEIGHTS.name}")]
+    begun = race.Race(project, RaceFile(backbones=names), project, runtime.from_environment())
+    assert [entrant.entry for entrant in begun.entrants] == names
+
+
 def few_digits(project: Path, counts: dict[str, int]) -> race.Race:
     """A race on so many pictures of each class."""
     for folder in (project / "pictures").iterdir():
