@@ -12,6 +12,8 @@ ENTITIES = {"\\": "&#92;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # Unicode's categories of control characters, marks of direction, surrogates that UTF-8 cannot write, and line ends.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 JOINERS = "\u200c\u200d"  # part of emoji and of scripts whose letters join
+CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
+BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what follows them
 
 
 def escape(text: str, medium: str) -> str:
@@ -26,6 +28,15 @@ def escape(text: str, medium: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` with spaces for line ends, and other control characters written out."""
     return _visible(" ".join(text.splitlines()))
+
+
+def without_controls(text: str) -> str:
+    """Return `text` with each run of control characters, line ends and marks of direction as one space.
+
+    Joiners stay: emoji and some scripts are written with them.
+    """
+    spaced = "".join(" " if unicodedata.category(char) in CONTROLS or char in BIDI else char for char in text)
+    return text if spaced == text else " ".join(spaced.split())
 
 
 def _visible(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Read the photos that people have labelled since: a table in Git beside copies of the files. They only train.
+"""Read photos that were labelled later: a table in Git beside copies of the files. They are used for training only.
 
-The table has the columns of `corrections.csv` (darkroom.splits.corrections): a row that says `relabel` adds the photo
-`id`, a path below the table's folder, under the label `becomes`; any other decision adds nothing. `darkroom review`
-writes it for what `darkroom next` proposes.
+The table has the columns of `corrections.csv` (darkroom.splits.corrections). A row with the decision `relabel` adds the
+photo `id`, a path below the table's folder, with the label `becomes`; other decisions add nothing. `darkroom review`
+writes the table for the photos that `darkroom next` proposes.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from darkroom.splits.corrections import ONLY_TRAINS, decisions, read_corrections
 
 
 def read_added(table: Path, raw: Path) -> list[Sample]:
-    """Copy the added photos into `raw`, and return them; [] without a table. Raises SourceError.
+    """Copy the added photos into `raw`, and return them; [] without a table.
 
-    Each is verified by its sha256: what is not there, or is another file now, stops the run.
+    Raises SourceError for a photo that is missing, or has another sha256 than when it was labelled.
     """
     if not table.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Zip archives, read in place, and what no archive may do to the one who reads it."""
+"""Zip archives, read in place, and the checks that protect the reader of any archive."""
 
 import os
 import re
@@ -14,47 +14,47 @@ from darkroom.sources.encodings import guess
 from darkroom.sources.extents import MAX_BYTES, Extent
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-JUNK = frozenset(("thumbs.db", "desktop.ini"))  # in lower case, and everything whose name starts with a dot
-# What network drives, desktops and development tools put beside pictures, some of it full of small copies of them.
+JUNK = frozenset(("thumbs.db", "desktop.ini"))  # in lower case; names that start with a dot are junk, too
+# Folders of network drives, desktops and development tools, some of them full of small copies of pictures.
 TOOL_FOLDERS = frozenset((
     "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", ".thumbnails",
     "__pycache__", "node_modules",
 ))  # fmt: skip
-NESTED = (".zip", ".tar", ".parquet")  # are copied and not read whole
+NESTED = (".zip", ".tar", ".parquet")  # copied in pieces, not read whole
 MAX_NESTED = 1 << 40
 MAX_MEMBERS = 20_000_000
-MAX_NAME = 4096  # characters: what a path may have on Linux
-DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg; a colon further on is a name's own
-MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that grows 300-fold beyond 64 MB is a bomb, not pictures
-# What the readers also raise on damaged headers: one that describes a header that describes a header … is too deep.
-SLIPS = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError, struct.error)
+MAX_NAME = 4096  # characters: the limit of a path on Linux
+DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg
+MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that unpacks to over 64 MB and 300 times its size is a bomb
+# What zipfile and tarfile raise on some damaged headers; RecursionError where headers describe headers too deep.
+HEADER_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError, struct.error)
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a file or folder of this name is not part of a data set."""
+    """Return whether a file or folder of this name is not part of a data set."""
     return (name.startswith(".") and name != ".") or name.lower() in JUNK or is_tool_folder(name)
 
 
 def is_tool_folder(name: str) -> bool:
-    """Tell whether a folder of this name belongs to a network drive, the system or a tool."""
+    """Return whether a folder of this name belongs to a network drive, the system or a tool."""
     return name.lower() in TOOL_FOLDERS
 
 
 def tool_folder(name: str) -> str:
-    """Return the path of the first tool folder that the member lies in, "" without one."""
+    """Return the path of the outermost tool folder around the member `name`, "" without one."""
     parts = name.split("/")[:-1]
     return next(("/".join(parts[: depth + 1]) for depth, part in enumerate(parts) if is_tool_folder(part)), "")
 
 
 def count_tool_folders(names: set[str]) -> Counter[str]:
-    """Count tool folders by name, out of their paths."""
+    """Count the tool folders with these paths by name."""
     return Counter(name.rpartition("/")[2] for name in names if name)
 
 
 def check_name(path: Path, name: str, mode: int) -> None:
-    """Raise SourceError when a member of this name and Unix mode is a way out of the archive, or no file."""
+    """Raise SourceError when a member of this name and Unix mode leads out of the archive, or is not a file."""
     parts = name.replace("\\", "/").split("/")
-    if len(name) > MAX_NAME:  # listing every folder of it would take the square of its length
+    if len(name) > MAX_NAME:  # listing all folders above it would take the square of its length
         raise SourceError(f"{path}: a member's name has {len(name):,} characters; at most {MAX_NAME:,} are read")
     if name.startswith(("/", "\\")) or ".." in parts or DRIVE.match(name):
         what = f"the member {name[:100]!r} points outside the archive"
@@ -62,13 +62,13 @@ def check_name(path: Path, name: str, mode: int) -> None:
     kind = mode & 0o170000
     if kind not in (0, 0o100000, 0o040000):
         what = "a link" if kind == 0o120000 else "a device or pipe"
-        raise SourceError(f"{path}: {name[:100]} is {what}, no file; pack the images alone")
+        raise SourceError(f"{path}: {name[:100]} is {what}, not a file; pack the images alone")
 
 
 def check_size(path: Path, name: str, size: int, in_memory: bool = False) -> None:
-    """Raise SourceError when a member of so many bytes is more than a picture can be, or an archive in the archive.
+    """Raise SourceError when a member of `size` bytes is larger than any picture, or than any archive in the archive.
 
-    `in_memory`: the member can be read whole alone, so that an archive may be no larger than a picture.
+    `in_memory`: members can only be read whole, so that an archive must not be larger than a picture either.
     """
     if size > (MAX_NESTED if name.lower().endswith(NESTED) and not in_memory else MAX_BYTES):
         what = f"{name[:100]} unpacks to {f'{size:,}'[:100]} bytes"
@@ -76,7 +76,7 @@ def check_size(path: Path, name: str, size: int, in_memory: bool = False) -> Non
 
 
 def check_bomb(path: Path, count: int, total: int) -> None:
-    """Raise SourceError when so many members, or bytes of all of them, are more than the archive can honestly hold."""
+    """Raise SourceError when `count` members, or `total` unpacked bytes, are too many for the archive's size."""
     if count > MAX_MEMBERS:
         raise SourceError(f"{path} lists more than {MAX_MEMBERS:,} members; this archive is not to be trusted")
     if total > RATIO_FROM and total > MAX_RATIO * path.stat().st_size:
@@ -90,15 +90,14 @@ def empty_folders(folders: set[str], files: list[str]) -> list[str]:
 
 
 def advice(path: Path) -> str:
-    """Return what to do about a damaged archive."""
+    """Return the next step for a damaged archive."""
     with path.open("rb") as file:
         known = what_is_wrong(file.read(4096))
     return f"it is {known}" if known else "download or copy it again"
 
 
 def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
-    """Give members readable names where the archive does not say their encoding, and slashes where Windows wrote
-    backslashes; return notes about what was guessed."""
+    """Decode members' names whose encoding is not declared, and replace backslashes; return notes about guesses."""
     notes = []
     unmarked = [member for member in members if not member.flag_bits & 0x800 and not member.filename.isascii()]
     raw = [member.filename.encode("cp437", errors="replace") for member in unmarked]
@@ -117,7 +116,7 @@ def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _encoding(names: list[bytes]) -> str:
-    """Return the likely encoding of names in a zip without the mark for UTF-8: that of the whole list."""
+    """Return the likely encoding of the names in a zip that are not marked as UTF-8."""
     together = b"\n".join(names)
     try:
         together.decode("utf-8")
@@ -134,13 +133,13 @@ class Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except (zipfile.BadZipFile, OSError, EOFError, *SLIPS) as error:
+        except (zipfile.BadZipFile, OSError, EOFError, *HEADER_ERRORS) as error:
             raise SourceError(f"{path} is not a whole zip archive ({error}); {advice(path)}") from error
         check_bomb(path, len(members), sum(member.file_size for member in members))
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._size = path.stat().st_size
         folders, tools = set(), set()
-        for member in members:  # as they are written, before any is decoded
+        for member in members:  # the raw names, before any is decoded
             check_name(path, member.filename, member.external_attr >> 16)
         self.notes = mend_names(path, members)
         for member in members:
@@ -166,7 +165,7 @@ class Zip:
         members = sorted((self._members[name] for name in names), key=lambda member: member.header_offset)
         with self.path.open("rb") as file:
             for member in members:
-                here = 0 <= member.header_offset < self._size  # what a damaged list says may be no place at all
+                here = 0 <= member.header_offset < self._size  # a damaged list may give any offset
                 header = os.pread(file.fileno(), 30, member.header_offset) if here else b""
                 if len(header) < 30 or header[:4] != b"PK\x03\x04":
                     raise SourceError(

@@ -4,6 +4,8 @@ import codecs
 import re
 from collections import Counter
 
+from darkroom.core.text import escape
+
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # Lead bytes of two-byte characters that Shift-JIS uses most and GBK uses for rare characters only.
 SHIFT_JIS_LEADS = frozenset(range(0x81, 0xA0))
@@ -11,7 +13,7 @@ COMMON_KOREAN = frozenset(
     "이다는을의에가고하지한사기리어나서자도로인대시아그정수은일라부여해보스구장주과상만제전음오모물무소안연성동신원진마산"
     "강개고양토끼말새곰꽃나비용유비치호랑두미차경조방생화바포집불선우영운계반식품공세르트크드드레타파카프테코키피"
 )
-CP866, CP1251 = range(0x80, 0xB0), (*range(0xC0, 0xE0), *range(0xF0, 0x100))  # letters of the one alone
+CP866, CP1251 = range(0x80, 0xB0), (*range(0xC0, 0xE0), *range(0xF0, 0x100))  # letters in one of the two only
 HIGH = re.compile(rb"[\x80-\xff]+")
 
 
@@ -32,12 +34,12 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def guess(data: bytes, dos: bool = False) -> str:
-    """Return the likely encoding of bytes that are not UTF-8: cp932 (Shift-JIS), euc-kr, gbk, big5, cp1251 or cp1252.
+    """Return the likely encoding of bytes that are not UTF-8: cp932, cp949, gbk, big5, cp1251 or cp1252.
 
-    `dos` is for names in zips, which Windows writes in cp866 for cp1251, and in cp437 for cp1252.
+    With `dos`, for names in zips, it is cp866 for cp1251, and cp437 for cp1252, as Windows writes them.
 
-    Chinese, Japanese and Korean characters are pairs that begin with a byte above 127; a letter with an accent in
-    cp1252 is one such byte between ASCII letters, those of Cyrillic stand side by side.
+    Chinese, Japanese and Korean characters are pairs that begin with a byte above 127. In cp1252, an accented letter is
+    a single such byte between ASCII letters; in Cyrillic, such bytes follow each other.
     """
     runs = [len(run) for run in HIGH.findall(data)]
     if runs.count(1) > len(runs) / 2 and not _decodes(data, "cp932"):
@@ -56,13 +58,13 @@ def guess(data: bytes, dos: bool = False) -> str:
 
 
 def _pairs(data: bytes) -> tuple[Counter[int], int]:
-    """Return the first bytes of what may be characters of two bytes, and how many high bytes stand alone."""
+    """Count the first bytes of what may be two-byte characters, and the high bytes that are in none."""
     leads, alone, index = Counter[int](), 0, 0
     while index < len(data):
         second = data[index + 1] if index + 1 < len(data) else 0
         if data[index] < 0x80:
             index += 1
-        elif second >= 0x80 or (data[index] in SHIFT_JIS_LEADS and second >= 0x40):  # may be an ASCII letter
+        elif second >= 0x80 or (data[index] in SHIFT_JIS_LEADS and second >= 0x40):  # in Shift-JIS also ASCII letters
             leads[data[index]] += 1
             index += 2
         else:
@@ -72,17 +74,18 @@ def _pairs(data: bytes) -> tuple[Counter[int], int]:
 
 
 def _is_korean(data: bytes) -> bool:
-    """Tell whether half of the different signs are among the commonest of Korean: of Chinese that is read as Korean it
-    is one in twenty."""
-    found = {sign for sign in data.decode("cp949") if sign > "\x7f"} if _decodes(data, "cp949") else set()
+    """Return whether half of the different characters are common in Korean; of Chinese read as Korean 5 % are."""
+    found = {char for char in data.decode("cp949") if char > "\x7f"} if _decodes(data, "cp949") else set()
     return bool(found) and len(found & COMMON_KOREAN) * 2 >= len(found)
 
 
 def _is_halfwidth(data: bytes) -> bool:
-    """Tell whether bytes read as Shift-JIS are mostly halfwidth katakana and what stands for no sign, which hardly
-    anybody writes: they are of another alphabet."""
-    signs = [sign for sign in data.decode("cp932", errors="ignore") if sign > "\x7f"]
-    return sum("\uff61" <= sign <= "\uff9f" or "\ue000" <= sign <= "\uf8ff" for sign in signs) * 2 > len(signs)
+    """Return whether bytes read as Shift-JIS are mostly halfwidth katakana and private characters.
+
+    Such texts are very rare: the bytes are of another encoding.
+    """
+    chars = [char for char in data.decode("cp932", errors="ignore") if char > "\x7f"]
+    return sum("\uff61" <= char <= "\uff9f" or "\ue000" <= char <= "\uf8ff" for char in chars) * 2 > len(chars)
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
@@ -94,7 +97,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a file's name is UTF-8, and can stand in an index."""
+    """Return whether a file's name is UTF-8, as an index requires."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -108,12 +111,6 @@ def few_of(names: list[str], shown: int = 5) -> str:
 
 
 def printable(name: str) -> str:
-    """Return `name` as it can stand in a line of a message: bytes that are not text, line ends and control characters
-    as escapes, 100 characters at most."""
-    text = name.encode("utf-8", "backslashreplace").decode()
-    shown = (
-        text
-        if text.isprintable()
-        else "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-    )
+    """Return `name` for a message: control characters, and bytes that are not text, escaped; at most 100 characters."""
+    shown = escape(name, "terminal")
     return shown if len(shown) <= 100 else shown[:99] + "…"

@@ -4,14 +4,21 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import without_controls
 from darkroom.sources.class_level import Folders
 from darkroom.sources.encodings import few_of
 
-SHOWN = 5
-CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
-BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what follows them
+SHOWN = 5  # names in a message
+# Additions to a label that do not make it another one: by file managers to a second folder of the same name, and by
+# people to name what was done to the pictures.
+COPY = re.compile(
+    r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|resized|cropped|small)$"
+    r"|^(aug|augmented|resized|cropped) "
+)
+NUMBER = re.compile(r"\d+(\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Sample:
 
 @dataclass
 class Labelled:
-    """What a layout found: the samples in order of location, and what a person should know."""
+    """The result of a layout: the samples in order of location, and notes for the user, one line each."""
 
     layout: str
     samples: list[Sample]
@@ -56,15 +63,12 @@ def folder_counts(images: list[str]) -> Counter[Folders]:
 
 
 def path_parts(name: str, shared: int = 0) -> tuple[str, ...]:
-    """Return the path below the folders that all images share (`images/`, `dogs-vs-cats/train/`).
-
-    Split as PurePosixPath splits it, for a tenth of the time.
-    """
+    """Return the parts of a path, without the first `shared`. PurePosixPath would take ten times as long."""
     return tuple([part for part in name.split("/") if part not in ("", ".")][shared:])
 
 
 def shared_depth(images: list[str]) -> int:
-    """Return how many leading folders all images share: in a sorted list the first and the last name tell."""
+    """Return how many leading folders all images share: those of the first and the last name, which are sorted."""
     if not images:
         return 0
     first, last = (path_parts(name)[:-1] for name in (images[0], images[-1]))
@@ -89,27 +93,66 @@ def note_loose(loose: list[str], why: str) -> list[str]:
 
 
 def with_clean_labels(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
-    """Return the samples with labels of one line, and a note about those that had control characters in them.
+    """Return the samples with labels of one line, and a note about those that contained control characters.
 
-    A line end in a label would make a file of one label a line longer than the classes.
+    A file with one label per line would otherwise have more lines than classes.
     """
     labels = {sample.label for sample in samples}
-    clean = {label: one_line(label) for label in labels}
+    clean = {label: without_controls(label) or "unnamed" for label in labels}
     changed = {label: new for label, new in clean.items() if new != label}
     if not changed:
         return samples, []
     shown = ", ".join(f"{old!r} is {new!r}" for old, new in sorted(changed.items())[:SHOWN])
     merged = " (and joins a class of that name)" if len(set(clean.values())) < len(labels) else ""
     renamed = [replace(sample, label=clean[sample.label]) for sample in samples]
-    return renamed, [
-        f"{len(changed)} labels have line ends or control characters, which become spaces: {shown}{merged}"
-    ]
+    note = f"{len(changed)} labels have line ends or control characters, which become spaces: {shown}{merged}"
+    return renamed, [note]
 
 
-def one_line(label: str) -> str:
-    """Return the label with each run of control characters, line ends and marks of writing direction as one space.
+def check_official_splits(path: Path, found: Labelled) -> None:
+    """Note classes without a training image. Raises SourceError where train has one class, or shares none with a split.
 
-    A joiner stays: emoji and some scripts are written with it.
+    `path` is the data set's, for the message.
     """
-    spaced = "".join(" " if unicodedata.category(sign) in CONTROLS or sign in BIDI else sign for sign in label)
-    return label if spaced == label else " ".join(spaced.split()) or "unnamed"
+    classes: dict[str, set[str]] = {}
+    for sample in found.samples:
+        classes.setdefault(sample.split, set()).add(sample.label)
+    learnt = classes.get("train", set())
+    for split in ("val", "test"):
+        if learnt and len(classes.get(split, ())) > 1 and not learnt & classes[split]:
+            raise SourceError(
+                f"{path}: train holds the classes {few_of(sorted(learnt))} and {split} holds "
+                f"{few_of(sorted(classes[split]))}, no class in common; name them alike, or set `source` to one of them"
+            )
+    others = sorted(set().union(*classes.values()) - learnt)
+    learnable = sum(sample.split == "train" for sample in found.samples)
+    if len(learnt) == 1 and learnable > 1 and others and "" not in classes:
+        raise SourceError(
+            f"{path}: train holds one class only, {learnt.pop()!r}, and a classifier learns from two; "
+            f"{few_of(others)} lies in other splits alone: move images of it to train, or set `source` to a folder "
+            "with both"
+        )
+    unseen = sorted(set().union(*classes.values()) - learnt - classes.get("", set())) if learnt else []
+    if unseen:
+        found.notes.append(f"{few_of(unseen)} has no image in train" if len(unseen) == 1 else
+                           f"{len(unseen)} classes have no image in train: {few_of(unseen)}")  # fmt: skip
+
+
+def note_spellings(found: Labelled) -> None:
+    """Note labels that differ only in spelling: case, separators, copies, the form of a number or a character."""
+    spellings: dict[str, set[str]] = {}
+    for label in {sample.label for sample in found.samples}:
+        alike = _normalised(label.lower())
+        alike = COPY.sub("", " ".join(alike.replace("_", " ").replace("-", " ").split()))
+        alike = f"{float(alike):g}" if NUMBER.fullmatch(alike) else alike  # 1, 1.0 and 01
+        spellings.setdefault(alike, set()).add(label)
+    for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
+        same = len(set(map(_normalised, several))) < len(several)
+        shown = ", ".join(map(ascii, several) if same else several)
+        found.notes.append(f"one label in several spellings, kept as separate classes: {shown}")
+
+
+def _normalised(label: str) -> str:
+    """Return a label in one form of what looks alike: é as one character or two, wide ａ, zero-width ones."""
+    composed = unicodedata.normalize("NFKC", label)
+    return "".join(char for char in composed if unicodedata.category(char) != "Cf")

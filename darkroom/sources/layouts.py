@@ -1,7 +1,5 @@
 """Layouts: labels from class folders, file names or a table. `read_layout` finds the layout, or reports why not."""
 
-import re
-import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -18,7 +16,9 @@ from darkroom.sources.labels import (
     Labelled,
     LayoutOptions,
     Sample,
+    check_official_splits,
     compiled,
+    note_spellings,
     shared_depth,
     with_clean_labels,
 )
@@ -27,13 +27,6 @@ from darkroom.sources.sidecars import with_split_lists
 from darkroom.sources.survey import hint_of_suffixes, hints_of_unread, seen
 from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
-
-# What file managers put behind a second folder of a name, and people to say what was done to its pictures.
-COPY = re.compile(
-    r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|resized|cropped|small)$"
-    r"|^(aug|augmented|resized|cropped) "
-)
-NUMBER = re.compile(r"\d+(\.0+)?")
 
 
 def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
@@ -75,8 +68,8 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
         found.notes.append(f"{len(archives)} archives among the images are not opened: {few_of(archives)}")
     _note_tool_folders(tree, found)
     _note_empty(tree, found)
-    _note_spellings(found)
-    _check_official_splits(tree, found)
+    note_spellings(found)
+    check_official_splits(tree.path, found)
     labels = {sample.label for sample in found.samples}
     if len(labels) < 2:
         raise SourceError(f"{tree.path}: layout {name} finds one class only, {labels.pop()!r}, and a classifier needs "
@@ -243,48 +236,3 @@ def _masks(images: list[str]) -> set[str]:
     """Return the images that are masks of others beside them by their names: `12_mask.png` beside `12.png`."""
     stems = {name.rpartition(".")[0] for name in images}
     return {name for name in images if masked_stem(name.rpartition(".")[0]) in stems}
-
-
-def _check_official_splits(tree: Tree, found: Labelled) -> None:
-    """Note classes without an image to learn from. Raises SourceError where train and another split share none."""
-    classes: dict[str, set[str]] = {}
-    for sample in found.samples:
-        classes.setdefault(sample.split, set()).add(sample.label)
-    learnt = classes.get("train", set())
-    for split in ("val", "test"):
-        if learnt and len(classes.get(split, ())) > 1 and not learnt & classes[split]:
-            raise SourceError(
-                f"{tree.path}: train holds the classes {few_of(sorted(learnt))} and {split} holds "
-                f"{few_of(sorted(classes[split]))}, no class in common; name them alike, or set `source` to one of them"
-            )
-    others = sorted(set().union(*classes.values()) - learnt)
-    learnable = sum(sample.split == "train" for sample in found.samples)
-    if len(learnt) == 1 and learnable > 1 and others and "" not in classes:
-        raise SourceError(
-            f"{tree.path}: train holds one class only, {learnt.pop()!r}, and a classifier learns from two; "
-            f"{few_of(others)} lies in other splits alone: move images of it to train, or set `source` to a folder "
-            "with both"
-        )
-    unseen = sorted(set().union(*classes.values()) - learnt - classes.get("", set())) if learnt else []
-    if unseen:
-        found.notes.append(f"{few_of(unseen)} has no image in train" if len(unseen) == 1 else
-                           f"{len(unseen)} classes have no image in train: {few_of(unseen)}")  # fmt: skip
-
-
-def _note_spellings(found: Labelled) -> None:
-    spellings: dict[str, set[str]] = {}
-    for label in {sample.label for sample in found.samples}:
-        alike = _as_it_looks(label.lower())
-        alike = COPY.sub("", " ".join(alike.replace("_", " ").replace("-", " ").split()))
-        alike = f"{float(alike):g}" if NUMBER.fullmatch(alike) else alike  # 1, 1.0 and 01
-        spellings.setdefault(alike, set()).add(label)
-    for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):
-        same = len(set(map(_as_it_looks, several))) < len(several)
-        shown = ", ".join(map(ascii, several) if same else several)
-        found.notes.append(f"one label in several spellings, kept as separate classes: {shown}")
-
-
-def _as_it_looks(label: str) -> str:
-    """Return a label with one spelling of what looks alike: é as one sign or two, a wide ａ, signs without a width."""
-    composed = unicodedata.normalize("NFKC", label)
-    return "".join(sign for sign in composed if unicodedata.category(sign) != "Cf")

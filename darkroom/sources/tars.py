@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.archives import (
-    SLIPS,
+    HEADER_ERRORS,
     advice,
     check_bomb,
     check_name,
@@ -28,45 +28,40 @@ from darkroom.sources.extents import Extent
 
 PIECE = 1 << 20
 PLAIN, PACKED = "r:", "r|"  # tarfile's modes: read in place, and as a stream from the start
-# Entries that describe the next one: its long name, or its attributes.
-EXTENDED = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
+# Entries that hold a long name or attributes of the next entry.
+EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+            tarfile.SOLARIS_XHDTYPE)  # fmt: skip
 MAX_EXTENDED = 1 << 20
 
 
 class Tar:
-    """A tar archive without compression: its members lie in the file as they are."""
+    """A tar archive without compression, whose members are read in place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._extents: dict[str, tuple[int, int]] = {}  # offset and size in bytes
         folders: set[str] = set()
         tools: set[str] = set()
         for _, member in _tar_members(path, PLAIN, tools):
             if member.isdir():
                 folders.add(_tar_name(member))
             else:
-                self._places[_tar_name(member)] = (member.offset_data, member.size)
-        self.files = sorted(self._places)
+                self._extents[_tar_name(member)] = (member.offset_data, member.size)
+        self.files = sorted(self._extents)
         self.empty_folders = empty_folders(folders, self.files)
         self.tool_folders = count_tool_folders(tools)
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
         """Yield where the named members are, in the archive's own order."""
-        for name in sorted(names, key=lambda name: self._places[name]):
-            yield name, Extent(str(self.path), *self._places[name])
+        for name in sorted(names, key=lambda name: self._extents[name]):
+            yield name, Extent(str(self.path), *self._extents[name])
 
 
 class PackedTar:
-    """A compressed tar archive: unpacked in memory from its start, once to list it and once a reading.
+    """A compressed tar archive: it is unpacked in memory from its start, once to list it and once for each reading.
 
-    It is listed before it is read: of a name that occurs twice the last counts, as when tar extracts.
+    Of members with the same name, the last counts, as when tar extracts.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,12 +70,12 @@ class PackedTar:
 
     @cached_property
     def files(self) -> list[str]:
-        """The names of its files; the first use reads the archive once."""
+        """The names of its files; the first access reads the archive."""
         return sorted(self._listed[0])
 
     @cached_property
     def empty_folders(self) -> list[str]:
-        """The names of folders that hold nothing."""
+        """The names of empty folders."""
         return self._listed[1]
 
     @property
@@ -100,7 +95,8 @@ class PackedTar:
                 yield name, Extent(str(self.path), data=file.read())
             if not wanted:
                 return
-        raise SourceError(f"{self.path} holds no {min(wanted)}" + (", …" if len(wanted) > 1 else ""))
+        raise SourceError(f"{self.path} does not hold {min(wanted)}" + (", …" if len(wanted) > 1 else "")
+                          + "; it has changed: run `dvc repro fetch`")  # fmt: skip
 
     @cached_property
     def _listed(self) -> tuple[dict[str, int], list[str], Counter[str]]:
@@ -119,7 +115,7 @@ class PackedTar:
 
 
 class _Member(tarfile.TarInfo):
-    """A header. tarfile takes one that is cut off or damaged for the end of the archive; here it is an error."""
+    """A header. tarfile takes a truncated or damaged one for the end of the archive; here it is an error."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
@@ -138,9 +134,9 @@ class _Member(tarfile.TarInfo):
 def _tar_members(
     path: Path, mode: str, tools: set[str] | None = None
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Yield each file and folder of a tar, with the open archive, after checking that it is not a trap.
+    """Yield each file and folder of a tar, with the open archive, once it has passed the checks. Raises SourceError.
 
-    The paths of tool folders, which are left out, are put into `tools`.
+    Members of tool folders are left out, and the paths of these are added to `tools`.
     """
     try:
         with _opened(path, mode) as archive:
@@ -149,8 +145,8 @@ def _tar_members(
                 if member.issym() or member.islnk():
                     raise SourceError(f"{path}: {member.name} is a link to {member.linkname}; pack the file itself")
                 if not (member.isfile() or member.isdir()):
-                    raise SourceError(f"{path}: {member.name} is a device or pipe, no file; pack the images alone")
-                if member.issparse() and mode == PLAIN:  # its bytes do not lie in the file as they are
+                    raise SourceError(f"{path}: {member.name} is a device or pipe, not a file; pack the images alone")
+                if member.issparse() and mode == PLAIN:  # its bytes are not contiguous in the archive
                     raise SourceError(f"{path}: {member.name} is packed with its holes left out; pack without --sparse")
                 check_bomb(path, count, 0)
                 if any(is_junk(part) for part in member.name.split("/") if part not in ("", ".")):
@@ -159,13 +155,13 @@ def _tar_members(
                     continue
                 check_size(path, member.name, member.size, in_memory=mode == PACKED)
                 yield archive, member
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, *SLIPS) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, *HEADER_ERRORS) as error:
         raise SourceError(f"{path} is not a whole tar archive ({error}); {advice(path)}") from error
 
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
-    """Give the open archive. A compressed one is read to its end, where its checksum is."""
+    """Yield the open archive. A compressed one is read to its end, to verify its checksum."""
     if mode != PACKED:
         with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
@@ -179,7 +175,7 @@ def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
 
 
 def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """Open a compressed archive, or one that is not, by its first bytes, whatever its name says."""
+    """Open an archive as a stream, uncompressed as its first bytes require, not as its name says."""
     with path.open("rb") as file:
         head = file.read(4)
     if head.startswith(b"\x1f\x8b"):
@@ -190,7 +186,7 @@ def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
 
 
 class _Bounded:
-    """Count what an archive unpacks to, headers and junk too, as it is read. Raises SourceError for a bomb."""
+    """A stream that counts what an archive unpacks to, headers and junk included. Raises SourceError for a bomb."""
 
     def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile) -> None:
         self._path, self._stream, self._total = path, stream, 0

@@ -9,7 +9,6 @@ the new label by id, null for an excluded sample.
 import csv
 import io
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +18,13 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.stage import REASONS
-from darkroom.core.text import one_line
+from darkroom.core.text import one_line, without_controls
 
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
 ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.added)
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
-BREAKING = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
-REORDERING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # marks that reorder what follows them
 SHA256 = re.compile("[0-9a-f]{64}")
 SHOWN = 5
 
@@ -177,11 +174,8 @@ def write_labels(folder: Path, applied: Applied) -> None:
 
 
 def is_label(text: str) -> bool:
-    """Return whether a label is valid: not empty, on one line, in plain order, without a space at either end."""
-    breaking = any(
-        unicodedata.category(sign) in BREAKING or unicodedata.bidirectional(sign) in REORDERING for sign in text
-    )
-    return bool(text) and text.strip() == text and not breaking
+    """Return whether a label is valid: not empty, without control characters, and without a space at either end."""
+    return bool(text) and text.strip() == text == without_controls(text)
 
 
 def _corrections(path: Path, rows: Any) -> Iterator[Correction]:

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import without_controls
 from darkroom.sources.encodings import guess, printable
 from darkroom.sources.frames import read_frame
-from darkroom.sources.labels import LayoutOptions, one_line
+from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
 
@@ -208,7 +209,7 @@ def test_line_ends_and_controls_in_labels_become_spaces_and_are_said(tmp_path) -
     samples, notes = found(tmp_path, "t.csv", 'path,label\n1.jpg,"new\nline"\n2.jpg,\x1b[31mred\n3.jpg,b\n4.jpg,b\n')
     assert samples[:2] == ["1.jpg new line", "2.jpg [31mred"]
     assert "2 labels have line ends or control characters" in notes[0]
-    assert [one_line(label) for label in ("a\u2028b", "x\u202ey", "👩‍🚀", "\n")] == ["a b", "x y", "👩‍🚀", "unnamed"]
+    assert [without_controls(label) for label in ("a\u2028b", "x\u202ey", "👩‍🚀", "\n")] == ["a b", "x y", "👩‍🚀", ""]
     assert printable("a\nb\x1b") == "a\\nb\\x1b"
 
 

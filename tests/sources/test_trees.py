@@ -179,7 +179,7 @@ def test_a_source_that_is_absent_or_no_archive_names_what_is_expected(tmp_path):
 def test_reading_one_file_of_a_packed_tar(tmp_path):
     path = packed(class_folders(tmp_path / "pictures", each=2), ".tar.gz")
     assert read_one(open_tree(path), "pictures/flower/1.jpg") == encoded(19)
-    with pytest.raises(SourceError, match="holds no absent"):
+    with pytest.raises(SourceError, match="does not hold absent; it has changed"):
         read_one(open_tree(path), "absent")
 
 
