@@ -1,4 +1,4 @@
-"""Data sets that come as arrays: read from MNIST's format, from pickles or drawn, and kept as PNGs in one zip."""
+"""Read data sets that come as arrays (MNIST's format, pickles, scikit-learn's digits), and write a zip of PNGs."""
 
 import io
 import pickle
@@ -16,16 +16,16 @@ from darkroom.core import files
 from darkroom.core.errors import SourceError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first moment: a real time would change the archive's hash
-FIELD, INK = 28, 20  # MNIST: ink within 20 x 20 pixels, centred in 28 x 28 by its centre of mass
+FIELD, INK = 28, 20  # pixels: MNIST's ink is within 20 x 20, its centre of mass in the middle of 28 x 28
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Return a PNG of (h, w) or (h, w, 3) uint8, lossless and not compressed: its bytes depend on the pixels alone.
+    """Return an uncompressed PNG of pixels (h, w) or (h, w, 3) uint8.
 
-    A compressing encoder's bytes depend on its version, and a sample's id is the digest of its bytes.
+    Compressed bytes would depend on the encoder's version, and a sample's id is the digest of its bytes.
     """
     height, width = pixels.shape[:2]
-    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)  # each row begins with its filter, 0: none
+    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)  # each row begins with the number of its filter, 0: none
     rows[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", _stored(rows.tobytes())), (b"IEND", b""))
@@ -35,7 +35,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def write_pictures(path: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> int:
-    """Return a zip of PNGs, (name without suffix, pixels) each, stored, written atomically; returns how many."""
+    """Write a zip of PNGs, given as (name without suffix, pixels), atomically; return how many there were."""
     count = 0
     with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, pixels in pictures:
@@ -55,7 +55,7 @@ def _stored(data: bytes) -> bytes:
 
 
 def digits() -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (class/number, pixels (28, 28) uint8, white on black) of every scan, in the data set's order."""
+    """Yield (class/number, pixels (28, 28) uint8, white on black) of scikit-learn's digits, in their order."""
     from sklearn.datasets import load_digits
 
     scans = load_digits()
@@ -64,7 +64,7 @@ def digits() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def draw(scan: np.ndarray) -> np.ndarray:
-    """Return a scan (8, 8) of 0..16, ink high, as MNIST would show it: (28, 28) uint8."""
+    """Return a scan (8, 8) of ink 0..16 in MNIST's form: (28, 28) uint8."""
     ink = np.rint(scan * (255 / 16)).astype(np.uint8)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -80,16 +80,18 @@ def draw(scan: np.ndarray) -> np.ndarray:
 
 
 def idx(data: bytes, name: str) -> np.ndarray:
-    """Read an array in MNIST's own format: two zeros, the type (8: uint8), the number of axes, their sizes, the
-    values."""
+    """Return the array in data of MNIST's format: two zeros, the type (8: uint8), number of axes, sizes, values.
+
+    Raises SourceError for another format.
+    """
     if data[:3] != b"\0\0\x08":
-        raise SourceError(f"{name}: not a file of MNIST's kind, which begins with the bytes 0 0 8")
+        raise SourceError(f"{name}: not in MNIST's format, which begins with the bytes 0 0 8; download it again")
     shape = np.frombuffer(data, ">u4", data[3], 4).tolist()
     return np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numbers, texts, lists and numpy arrays, and refuses anything that could run code."""
+    """Unpickle numbers, texts, lists and numpy arrays, and reject everything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the few functions that arrays are made with."""
@@ -101,8 +103,9 @@ class _ArraysOnly(pickle.Unpickler):
             return lambda cls, shape, kind: np.ndarray.__new__(cls, shape, kind)
         if (module, name) == ("_codecs", "encode"):
             return lambda text, _: text.encode("latin1")
-        raise SourceError(f"a pickle asks for {module}.{name}; only arrays are read")
+        raise SourceError(f"a pickle asks for {module}.{name}; only arrays are read: download it again")
 
 
 def unpickled(data: bytes) -> Any:
+    """Return the value in a pickle. Raises SourceError for anything but plain values and arrays."""
     return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()

@@ -1,8 +1,8 @@
-"""Cards: a known data set in one YAML file of `sources/`: what it is, whose it is, and where its files come from."""
+"""Load cards: YAML files in `sources/` that name a known data set, its licence, and where its files come from."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,10 @@ KINDS = ("bundled", "torchvision", "archive", "folder", "remote")
 
 @dataclass(frozen=True)
 class Card:
-    """One card. Exactly one of KINDS says where the files come from; `read` sets layout options."""
+    """One card. `origin` is the value of the key `kind`, one of KINDS: where the files come from.
+
+    `flips`: whether mirror images may be used for training; `read`: layout options; `class_names`: names by folder.
+    """
 
     name: str
     homepage: str
@@ -32,14 +35,12 @@ class Card:
     class_names: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
-        """Return what travels with the shards and into the model card."""
+        """Return the facts for the shards and the model card."""
         return {"name": self.name, "homepage": self.homepage, "licence": self.licence, "citation": self.citation}
 
     def options(self, params: LayoutOptions) -> LayoutOptions:
-        """Return the layout options of params.yaml, overruled by what the card knows."""
-        return LayoutOptions(
-            **({field.name: getattr(params, field.name) for field in fields(params)} | dict(self.read))
-        )
+        """Return the layout options of params.yaml, replaced by those of the card where it has any."""
+        return replace(params, **self.read)
 
 
 def load_card(path: Path) -> Card:
@@ -54,7 +55,7 @@ def load_card(path: Path) -> Card:
             raise SourceError(f"{path}: there is no card key `{key}`; the keys are {', '.join(sorted(known))}")
     for key in ("name", "homepage", "licence", "citation"):
         if not isinstance(values.get(key), str) or not values[key].strip():
-            raise SourceError(f"{path}: the key `{key}` is missing or no text; a card names its licence and its source")
+            raise SourceError(f"{path}: the key `{key}` is missing or not a text; add `{key}: …`")
     if not isinstance(values.get("flips", True), bool):
         raise SourceError(f"{path}: flips is {values['flips']!r}, expected true or false")
     texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
@@ -72,15 +73,12 @@ def _origin(path: Path, kind: str, value: Any) -> Any:
     expected, what = (Mapping, "`{url: …, sha256: …}`") if kind == "archive" else (str, "a name")
     if not isinstance(value, expected) or not value:
         raise SourceError(f"{path}: {kind} is {repr(value)[:100]}, expected {what}")
-    if kind == "remote" and isinstance(value, str) and not address_of(value):
-        raise SourceError(f"{path}: remote is {value[:100]!r}, expected an address that begins with "
+    text = str(value)
+    if kind == "remote" and not address_of(text):
+        raise SourceError(f"{path}: remote is {text[:100]!r}, expected an address that begins with "
                           f"{', '.join(f'{scheme}://' for scheme in STORES)}")  # fmt: skip
-    if (
-        kind == "folder"
-        and isinstance(value, str)
-        and (value.startswith(("/", "\\")) or ".." in value.replace("\\", "/").split("/"))
-    ):
-        raise SourceError(f"{path}: folder is {value[:100]!r}, expected a folder below DARKROOM_DOWNLOADS")
+    if kind == "folder" and (text.startswith(("/", "\\")) or ".." in text.replace("\\", "/").split("/")):
+        raise SourceError(f"{path}: folder is {text[:100]!r}, expected a folder below DARKROOM_DOWNLOADS")
     return value
 
 
@@ -104,7 +102,7 @@ def _read(path: Path, value: Any) -> dict[str, Any]:
 
 
 def _class_names(path: Path, value: Any) -> dict[str, str]:
-    """Return a mapping with texts as keys: YAML reads `0: zero` with a number as key: folders have texts as names."""
+    """Return the mapping with texts as keys, as folders' names are: in `0: zero` YAML reads a number."""
     if not isinstance(value, Mapping):
         raise SourceError(f"{path}: class_names is {value!r}, expected lines such as `folder: word` below it")
     for item in (part for pair in value.items() for part in pair):
@@ -114,7 +112,7 @@ def _class_names(path: Path, value: Any) -> dict[str, str]:
 
 
 def archive_remote(card: Card) -> Remote:
-    """Return the file that an `archive:` card names. Raises SourceError when a key is missing or no digest."""
+    """Return the file that an `archive:` card names. Raises SourceError that names the wrong key."""
     origin = card.origin if isinstance(card.origin, Mapping) else {}
     unknown = sorted(str(key) for key in set(origin) - {"url", "sha256", "mirror", "file"})
     if unknown or "url" not in origin:

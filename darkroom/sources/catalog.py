@@ -1,8 +1,8 @@
-"""The data sets that torchvision knows: its addresses and checksums, our download and readers.
+"""The data sets that torchvision knows: its addresses and checksums, with readers of our own.
 
-torchvision would extract everything. Here archives of images are kept as they are and read in place (IMAGES), and
-arrays become one zip of PNGs (ARRAYS); one entry a data set. The addresses that torchvision keeps inside its functions
-are repeated here; a test compares them with torchvision's source.
+torchvision would extract everything. Here archives of images are read in place (IMAGES), and arrays become one zip of
+PNGs (ARRAYS), with one entry per data set. Addresses that torchvision keeps inside its functions are repeated here; a
+test compares them with torchvision's source.
 """
 
 import csv
@@ -25,7 +25,7 @@ from darkroom.sources.labels import Sample
 from darkroom.sources.trees import MEMBER, RAW, open_tree
 
 Pictures = Iterable[tuple[str, np.ndarray]]  # (split/class/number, pixels (h, w) or (h, w, 3) uint8)
-Files = Mapping[str, Path]
+Files = Mapping[str, Path]  # the downloaded files by name
 EUROSAT = (
     "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
     "c8fa014336c82ac7804f0398fcb19387",
@@ -40,7 +40,7 @@ GTSRB_FILES = {
 
 @dataclass(frozen=True)
 class KnownArrays:
-    """`remotes(torchvision's class)` lists the files, `pictures(that class, the files by name)` reads them."""
+    """A data set of arrays: `remotes(class of torchvision)` returns its files, `pictures(class, files)` reads them."""
 
     remotes: Callable[[Any], list[Remote]]
     pictures: Callable[[Any, Files], Pictures]
@@ -48,17 +48,17 @@ class KnownArrays:
 
 @dataclass(frozen=True)
 class KnownImages:
-    """`remotes(torchvision's class)` lists the files; `archives` are those with images; `samples(that class, the files
-    by name)` reads the labels.
+    """A data set of images: `remotes(class of torchvision)` returns its files, of which `archives` hold images, and
+    `samples(class, files)` reads the labels.
     """
 
     remotes: Callable[[Any], list[Remote]]
     archives: tuple[str, ...]
-    samples: Callable[[Any, Mapping[str, Path]], Iterable[Sample]]
+    samples: Callable[[Any, Files], Iterable[Sample]]
 
 
 def remote(url: str, md5: str) -> Remote:
-    """Return a file at one address, named as there."""
+    """Return a file at one address, named by its last part."""
     return Remote(url.rsplit("/", 1)[-1], (url,), "md5", md5)
 
 
@@ -74,10 +74,7 @@ def _mnist_pictures(known: Any, paths: Files) -> Pictures:
 
 
 def _emnist_pictures(known: Any, paths: Files) -> Pictures:
-    """Yield the balanced split: 47 classes of digits and letters.
-
-    NIST stored the pictures with their axes exchanged.
-    """
+    """Yield the balanced split: 47 classes of digits and letters, stored with their axes exchanged."""
     classes = known.classes_split_dict["balanced"]
     with zipfile.ZipFile(paths["gzip.zip"]) as archive:
         for split in ("train", "test"):
@@ -88,7 +85,7 @@ def _emnist_pictures(known: Any, paths: Files) -> Pictures:
 
 
 def _cifar_pictures(known: Any, paths: Files) -> Pictures:
-    """Yield pickles, read from an archive that was verified, by a reader that makes nothing but arrays of them."""
+    """Yield the pictures of CIFAR's pickles, whose archive has been verified; only arrays are unpickled."""
     wanted = [name for name, _ in (*known.train_list, *known.test_list)] + [known.meta["filename"]]
     found = _members(paths[known.filename], {f"{known.base_folder}/{name}": name for name in wanted})
     classes = unpickled(found[known.meta["filename"]])[known.meta["key"]]
@@ -134,7 +131,7 @@ def _gunzipped(path: Path) -> bytes:
 
 
 def _members(path: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the members of a tar that `wanted` names, under the names that it gives them, in one pass."""
+    """Return the members of a tar in one pass; `wanted` maps their names to the keys of the result."""
     found: dict[str, bytes] = {}
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
@@ -146,7 +143,7 @@ def _members(path: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
                 break
     absent = sorted(set(wanted.values()) - set(found))
     if absent:
-        raise SourceError(f"{path} holds no {', '.join(absent)}")
+        raise SourceError(f"{path} does not hold {', '.join(absent)}; delete it and run `dvc repro fetch`")
     return found
 
 
@@ -190,7 +187,7 @@ def _food(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
 
 
 def _dtd(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
-    """Yield the first of its ten official partitions."""
+    """Yield the samples of the first of ten official partitions."""
     for split in ("train", "val", "test"):
         for name in _text(paths["dtd-r1.0.1.tar.gz"], f"dtd/labels/{split}1.txt").split():
             yield Sample(_in("dtd-r1.0.1.tar.gz", f"dtd/images/{name}"), name.split("/")[0], split)
@@ -203,7 +200,7 @@ def _eurosat(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
 
 
 def _gtsrb(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
-    """Yield tracks of 30 frames of one sign are groups: `00012_00007.ppm` is frame 7 of track 12 of its class."""
+    """Yield the samples, grouped by track, 30 frames of one sign: `00012_00007.ppm` is frame 7 of track 12."""
     for name in open_tree(paths["GTSRB-Training_fixed.zip"]).files:
         if name.endswith(".ppm"):
             label = PurePosixPath(name).parent.name
@@ -221,13 +218,7 @@ def _in(archive: str, name: str) -> str:
 
 
 def _text(path: Path, name: str) -> str:
-    with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            if member.name == name:
-                file = archive.extractfile(member)
-                assert file is not None
-                return file.read().decode()
-    raise SourceError(f"{path} holds no {name}")
+    return _members(path, {name: name})[name].decode()
 
 
 IMAGES: dict[str, KnownImages] = {

@@ -1,4 +1,4 @@
-"""Labels from class folders: the level whose names are classes, and what lies beside them."""
+"""Read labels from class folders, at the level whose names are classes; report what lies beside them."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ from darkroom.sources.labels import (
 )
 from darkroom.sources.trees import Tree
 
-NO_PICTURES = (  # files that come with data, in no class
+NO_PICTURES = (  # suffixes of files that come with data sets
     ".md", ".txt", ".xml", ".log", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml", ".pth", ".pt", ".ckpt", ".onnx",
     ".safetensors", ".pb", ".tflite",
 )  # fmt: skip
@@ -32,11 +32,11 @@ NO_CLASSES = (
     "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "todo", "to_label", "unsorted",
     "delete", "delete_me", "deleted", "rejected", "trash", "lost", "new folder",
 )  # fmt: skip
-MOST_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of the names that all of them hold
+MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of file names that all of them hold
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 HEX = re.compile(r"[0-9a-f]{4,}", re.IGNORECASE)
-HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # a folder's name, of files that are stored by their hash
-FEW = 10  # a folder of such a name is not a class where a usual class has so many times its images
+HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # name of a folder of files that are stored by their hash
+FEW = 10  # a folder named in NO_CLASSES is not a class where the median class has this many times its images
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
     ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
@@ -45,9 +45,9 @@ LOOK_ALIKES = {
 
 
 def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
-    """Return the images by the names of their class folders, at the level that `class_level` or the branches say.
+    """Return the images labelled by their class folders, at the level that `class_level` or comparing branches gives.
 
-    Raises SourceError where several levels could be meant.
+    Raises SourceError where several levels are possible.
     """
     reading = class_reading(tree, images, options)
     found = {folders: reading.label_and_split(folders) for folders in folder_counts(images)}
@@ -72,7 +72,7 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
 
 
 def _note_beside_splits(images: list[str], found: dict[Folders, tuple[str, str]]) -> list[str]:
-    """Return a note about class folders in no split, beside official ones: they might be one of another name."""
+    """Return a note about class folders beside official splits: they may belong to a split of an unknown name."""
     splits = {split for label, split in found.values() if label}
     if len(splits) < 2 or "" not in splits:
         return []
@@ -85,7 +85,7 @@ def _note_beside_splits(images: list[str], found: dict[Folders, tuple[str, str]]
 
 
 def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Reading:
-    """Return where the class folders are. Raises SourceError where several levels could be meant."""
+    """Return where the class folders are. Raises SourceError where several levels are possible, or none has classes."""
     counts = folder_counts(images)
     if isinstance(options.class_level, int):
         return at_level(counts, options.class_level)
@@ -109,11 +109,13 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
 
 
 def _same_names(images: list[str], reading: Reading) -> list[str]:
-    """Return the class folders where they hold files of the same names, numbered otherwise than from 0 or 1: pictures
-    and their labels, or two views of the same things; else []."""
+    """Return the class folders where they hold files of the same names, else [].
+
+    Such are pictures and their labels, or views of the same things. Names that are numbers from 0 or 1 do not count.
+    """
     counts = folder_counts(images)
     sizes = reading.classes(counts).values()
-    if not 1 < len(sizes) <= MOST_VIEWS or max(sizes) < FEW or min(sizes) < ALIKE * max(sizes):
+    if not 1 < len(sizes) <= MAX_VIEWS or max(sizes) < FEW or min(sizes) < ALIKE * max(sizes):
         return []
     known = {folders: reading.label_and_split(folders) for folders in counts}
     stems: dict[str, set[str]] = {}
@@ -130,17 +132,14 @@ def _same_names(images: list[str], reading: Reading) -> list[str]:
 
 
 def _come_with_data(classes: Counter[str]) -> frozenset[str]:
-    """Return the names of folders that are not classes: called like what comes with data, with hardly an image."""
+    """Return the folders named like what comes with data sets that hold hardly any image: they are not classes."""
     others = [count for label, count in classes.items() if label.lower() not in NO_CLASSES]
     most = max(1, int(median(others)) // FEW) if len(others) > 1 else 0
     return frozenset(label for label, count in classes.items() if label.lower() in NO_CLASSES and count <= most)
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
-    """Return a note about class folders that hold files, and no image.
-
-    Raises SourceError unless they are to be dropped.
-    """
+    """Return notes about class folders that hold files but no image. Raises SourceError unless they may be dropped."""
     known, suffixes = set(images), dict[str, Counter[str]]()
     labels = set(reading.classes(folder_counts(images)))
     for name in tree.files:
@@ -176,7 +175,7 @@ def _described(reading: Reading, counts: Counter[Folders]) -> str:
 
 
 def has_class_folders(images: list[str]) -> bool:
-    """Tell whether all images but strays lie in folders, and some of these are classes."""
+    """Return whether all images but strays lie in folders, and some of these are classes."""
     counts = without_strays(folder_counts(images))
     around = min(counts, key=len, default=())
     flat = all(folders[: len(around)] == around for folders in counts)
@@ -192,8 +191,8 @@ def parts(images: list[str]) -> list[str]:
 
 
 def _are_hashed(images: list[str]) -> bool:
-    """Tell whether images lie in folders by the first signs of their names: `3f/3fa2.jpg`, `0/a/0a17.jpg`."""
-    shared, signs = shared_depth(images), set[str]()
+    """Return whether images lie in folders named by the beginning of their names: `3f/3fa2.jpg`, `0/a/0a17.jpg`."""
+    shared, digits = shared_depth(images), set[str]()
     for name in images:
         *folders, last = path_parts(name, shared)
         stem = last.partition(".")[0]
@@ -201,5 +200,5 @@ def _are_hashed(images: list[str]) -> bool:
             return False
         if not stem.lower().startswith("".join(folders).lower()):
             return False
-        signs.update(stem.lower())
-    return bool(signs & set("abcdef"))
+        digits.update(stem.lower())
+    return bool(digits & set("abcdef"))

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: paths, labels and splits, as labelling tools and competitions name them."""
+"""Recognise the columns of a table: paths, labels and splits, as labelling tools and competitions name them."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# In the form of `plain_name`; the first that a table has is taken.
+# Names in the form of `plain_name`; of several in a table, the first counts.
 PATHS = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name", "image_id",
     "img", "img_path", "id", "name", "imagename", "imagepath", "imageid", "image_file", "image_filename", "img_name",
@@ -30,17 +30,9 @@ LABELS = (
     "classname", "class_id", "class_label", "category_name", "category_id", "label_id", "labelname", "tag", "choice",
     "choices", "displayname",
 )  # fmt: skip
-SPLIT_COLUMNS = (
-    "split",
-    "set",
-    "subset",
-    "partition",
-    "fold_name",
-    "usage",
-    "ml_use",
-    "aiplatform_googleapis_com_ml_use",
-)
-# Columns of the folder that a name in the column of paths lies in; one of splits may say it, too.
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage", "ml_use",
+                 "aiplatform_googleapis_com_ml_use")  # fmt: skip
+# Columns with the folder of the file that the column of paths names.
 FOLDERS = ("folder", "dir", "directory", "subfolder", "subdir", "folder_name", "dir_name", "image_dir", "image_folder")
 BOXES = ("bbox", "box", "boxes", "xmin", "x_min", "x1", "points", "shapes", "shape_type", "segmentation")
 UNASSIGNED = ("", "unassigned", "none")  # in a column of splits
@@ -51,9 +43,9 @@ FLAGS = {
 }  # fmt: skip
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 TRIED = 50  # rows
-QUIET = (".txt", ".lst", ".json")  # texts and settings, of which nothing is said where they name no image
+QUIET = (".txt", ".lst", ".json")  # texts and settings, which are not reported where they name no image
 LIST_OF_ONE = re.compile(r"\[\s*(['\"])([^'\"\[\],]*)\1\s*,?\s*\]")
-ABSENT = ("", "nan", "na", "n/a", "none", "null")  # what stands for no number
+ABSENT = ("", "nan", "na", "n/a", "none", "null")  # cells without a value
 
 
 def plain_name(column: str) -> str:
@@ -62,30 +54,30 @@ def plain_name(column: str) -> str:
 
 
 def column_of(columns: list[str], wanted: str, usual: tuple[str, ...]) -> str:
-    """Return the column that is `wanted`, or for auto the first that has a usual name; "" where there is none."""
+    """Return the column `wanted`, or for auto the first one with a usual name; "" where there is none."""
     if wanted != "auto":
         return wanted.strip() if wanted.strip() in columns else ""
     return next(iter(usual_columns(columns, usual)), "")
 
 
 def usual_columns(columns: list[str], usual: tuple[str, ...]) -> list[str]:
-    """Return the columns that have a usual name, in the order of `usual`."""
+    """Return the columns with a usual name, in the order of `usual`."""
     plain = {plain_name(column): column for column in reversed(columns)}
     return [plain[name] for name in usual if name in plain]
 
 
 def is_header(cells: Iterable[str]) -> bool:
-    """Tell whether cells are the names of columns, one of paths and one of labels."""
+    """Return whether cells are names of columns, one of paths and one of labels among them."""
     plain = {plain_name(cell) for cell in cells}
     return not plain.isdisjoint(PATHS) and not plain.isdisjoint(LABELS)
 
 
 @dataclass
 class Table:
-    """A table file of a tree: its cells as text, and the columns that were recognised ("" where none was).
+    """A table file of a tree: its cells as text, and the names of the recognised columns, "" where there is none.
 
-    `one_hot` are the columns of zeros and ones, one of them 1 in each row, which stand for `label`; `part` is the
-    official split that the file's name says, where it is one of several parts.
+    `one_hot`: columns of zeros and ones with a single 1 in each row, instead of `label`; `part`: the official split by
+    the file's name, where it is one of several parts of a table.
     """
 
     name: str
@@ -98,8 +90,8 @@ class Table:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is to be said about it where it names no image."""
-        return self.name.lower().endswith(QUIET) and not self.name.startswith("*")  # those beside images
+        """Whether it is not worth a note where it names no image."""
+        return self.name.lower().endswith(QUIET) and not self.name.startswith("*")  # `*.txt` are files beside images
 
     @property
     def fits(self) -> bool:
@@ -113,7 +105,7 @@ class Table:
 
     @property
     def folder(self) -> str:
-        """The folder that it lies in."""
+        """The folder of the file."""
         return str(PurePosixPath(self.name).parent)
 
     def labels(self) -> list[str]:
@@ -125,13 +117,13 @@ class Table:
 
 
 def _without_list(cell: str) -> str:
-    """Return what a list of one holds, as Python and JSON write it (`['cat']`); any other cell as it is."""
+    """Return the item of a list of one, as Python and JSON write it (`['cat']`); any other cell as it is."""
     match = LIST_OF_ONE.fullmatch(cell)
     return match[2] if match else cell
 
 
 class Finders:
-    """Finds a tree's images by what tables in its folders call them; a finder is made once a folder."""
+    """Find a tree's images by the names in tables, with one FileFinder for each folder of tables."""
 
     def __init__(self, images: list[str]) -> None:
         self.images = images
@@ -142,7 +134,7 @@ class Finders:
         return len(set(filter(None, self.within(table.folder).find_all(table.frame[column].tolist())[0])))
 
     def any_of(self, table: Table, column: str) -> bool:
-        """Tell whether cells of `column` name images."""
+        """Return whether cells of `column` name images."""
         return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
 
 
@@ -155,22 +147,19 @@ def recognised(table: Table, options: Any, finders: Finders) -> Table:
         table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
     _note_other_labels(table, options)
     if table.fits and (boxes := [name for name in table.columns if plain_name(name) in BOXES]):
-        table.notes = [*table.notes, f"{table.name}: {few_of(boxes)} are of boxes or outlines; an image gets the one "
-                       "label of all of its own"]  # fmt: skip
+        table.notes.append(f"{table.name}: {few_of(boxes)} are of boxes or outlines; an image gets the one label of "
+                           "all of its own")  # fmt: skip
     if table.path and all(re.fullmatch(r"column \d", column) for column in table.columns):
         _take_other_column(table)
     if table.path and not table.label and options.label_column == "auto":
         table.one_hot = _one_hot(table)
         if table.one_hot:
-            table.notes = [
-                *table.notes,
-                f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}",
-            ]
+            table.notes.append(f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}")
     return table
 
 
 def _path_column(table: Table, options: Any, finders: Finders) -> str:
-    """Return the column of paths or ids: of those with a usual name the first that names images, else any that does."""
+    """Return the column of paths or ids: the first with a usual name that names images, else any that does."""
     if options.path_column != "auto":
         return column_of(table.columns, options.path_column, PATHS)
     usual = usual_columns(table.columns, PATHS)
@@ -180,7 +169,7 @@ def _path_column(table: Table, options: Any, finders: Finders) -> str:
     for column in usual:
         if finders.any_of(tried, column):
             if column != usual[0]:
-                table.notes = [*table.notes, f"{table.name}: {column} names the images, and {usual[0]} does not"]
+                table.notes.append(f"{table.name}: {column} names the images, and {usual[0]} does not")
             return column
     if usual or not usual_columns(table.columns, LABELS):
         named = [column for column in table.columns if column.startswith("column ")]
@@ -188,14 +177,14 @@ def _path_column(table: Table, options: Any, finders: Finders) -> str:
         return usual[0] if usual else next(iter(endings), "")
     counts = {column: finders.count(tried, column) for column in table.columns}
     found = max(counts, key=counts.__getitem__, default="")
-    if found and counts[found] > len(tried.frame) / 2:  # numbers of classes name some image, too
-        table.notes = [*table.notes, f"{table.name}: {found} is read as the path, since it names images"]
+    if found and counts[found] > len(tried.frame) / 2:  # class numbers may name some images by chance
+        table.notes.append(f"{table.name}: {found} is read as the path, since it names images")
         return found
     return ""
 
 
 def _join_folder(table: Table, options: Any, finders: Finders) -> None:
-    """Put a column of folders before the names, where these alone do not say which images they mean."""
+    """Join a column of folders with the names, where these alone do not identify the images."""
     if not table.path or options.path_column != "auto" or not finders.images:
         return
     finder = finders.within(table.folder)
@@ -206,14 +195,16 @@ def _join_folder(table: Table, options: Any, finders: Finders) -> None:
         if all(map(finder.find, (tried[column] + "/" + tried[table.path]).tolist())):
             joined = f"{column}/{table.path}"
             table.frame = table.frame.assign(**{joined: table.frame[column] + "/" + table.frame[table.path]})
-            table.notes = [*table.notes, f"{table.name}: paths are {joined}"]
+            table.notes.append(f"{table.name}: paths are {joined}")
             table.path = joined
             return
 
 
 def _take_other_column(table: Table) -> None:
-    """Take the column beside the paths for labels in a table without header, unless all differ; a third one may say
-    the split (`TRAIN,gs://bucket/1.jpg,cat`)."""
+    """Take the column beside the paths for labels in a table without header, unless all its cells differ.
+
+    A third column may hold the split: `TRAIN,gs://bucket/1.jpg,cat`.
+    """
     others = [column for column in table.columns if column != table.path]
     splits = [column for column in others if len(others) > 1 and table.frame[column].map(_is_split).all()]
     others = [column for column in others if column not in splits]
@@ -229,23 +220,21 @@ def _is_split(cell: str) -> bool:
 
 
 def _note_other_labels(table: Table, options: Any) -> None:
-    """Note the columns that could be labels, too. Raises SourceError where one name stands above different labels."""
+    """Note other columns that could be labels. Raises SourceError where two columns of one name differ."""
+    if options.label_column != "auto":
+        return
     again = f"{table.label} 2"
-    if (
-        options.label_column == "auto"
-        and again in table.columns
-        and ((table.frame[table.label] != table.frame[again]).any())
-    ):
+    if again in table.columns and (table.frame[table.label] != table.frame[again]).any():
         raise SourceError(f"{table.name} has two columns {table.label} that differ; set `label_column` to "
                           f"{table.label!r} or {again!r} in params.yaml")  # fmt: skip
     others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
-    if others and table.label and options.label_column == "auto":
-        table.notes = [*table.notes, f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
-                       "`label_column` chooses another"]  # fmt: skip
+    if others and table.label:
+        table.notes.append(f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
+                           "`label_column` chooses another")  # fmt: skip
 
 
 def without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
-    """Return a table whose first row is a file and its label, no header: columns are called column 1, column 2."""
+    """Return a table whose header is its first row, a file and its label: columns become column 1, column 2."""
     import pandas as pd
 
     columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
@@ -255,10 +244,7 @@ def without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
 
 
 def _one_hot(table: Table) -> list[str]:
-    """Return the columns, two or more, that hold zeros and ones alone, of which each row has exactly one 1; else [].
-
-    A row whose cells are all blank has no label.
-    """
+    """Return two or more columns of zeros and ones with exactly one 1 in each row, else []; blank rows do not count."""
     others = [column for column in table.columns if plain_name(column) not in PATHS and column != table.path]
     lowered = table.frame[others].apply(lambda column: column.str.lower())
     flags = [column for column in others if lowered[column].isin([*TRUE, *FALSE, *ABSENT]).all()

@@ -1,7 +1,7 @@
-"""Archives, shards and Parquet files in place of folders: one a class, one a part, or several in another archive.
+"""Read archives and Parquet files (containers) in a folder as if they were folders: one per class, or one per part.
 
-A folder that holds containers and no images is read as if each were a folder of its name; a container in an archive is
-unpacked into data/raw first. Of each, one level: what is deeper is named.
+This applies to a folder that holds containers and no images; containers in an archive are unpacked into data/raw first.
+Containers within those are not opened, but reported.
 """
 
 import json
@@ -28,12 +28,12 @@ class Mounted:
         self.path = folder.path
         self._folder = folder
         self._mounts = {_stem(name) + "/": (name, open_tree(folder.path / name)) for name in containers}
-        own = [name for name in folder.files if name not in containers]
+        beside = [name for name in folder.files if name not in containers]
         trees = {where: tree for where, (_, tree) in self._mounts.items()}
         inside = [where + name for where, tree in trees.items() for name in tree.files
                   if not (isinstance(tree, Parquet) and name == LABELS)]  # fmt: skip
         self._shards = {where: tree for where, tree in trees.items() if isinstance(tree, Parquet)}
-        self.files = sorted([*own, *inside, *([LABELS] if self._shards else [])])
+        self.files = sorted([*beside, *inside, *([LABELS] if self._shards else [])])
         empty = [where.rstrip("/") for where, tree in trees.items() if not tree.files]
         self.empty_folders = folder.empty_folders + empty + [where + name for where, tree in trees.items()
                                                      for name in tree.empty_folders]  # fmt: skip
@@ -42,7 +42,7 @@ class Mounted:
         self.notes.append(f"{len(containers)} files are read like folders of their names: {few_of(containers)}")
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Yield the places of the named files, container by container."""
+        """Yield where the named files are, container by container."""
         inside: dict[str, list[str]] = {}
         for name in names:
             if name == LABELS and self._shards:
@@ -55,23 +55,22 @@ class Mounted:
                 yield where + name, extent
 
     def location(self, name: str) -> str:
-        """Return the location of a file as an index has it: `cat.zip::1.jpg`."""
+        """Return the location of a file for an index: `cat.zip::1.jpg`."""
         where = self._where(name)
         return self._mounts[where][0] + MEMBER + name.removeprefix(where) if where else name
 
     @property
     def numbered(self) -> bool:
-        """Whether the containers are called like parts of one set: one name, and numbers of three digits or more."""
+        """Whether the containers are named like parts of one set: one name, with numbers of three digits or more."""
         found = [SHARD.fullmatch(where.rstrip("/")) for where in self._mounts]
         return len({match and match[1] for match in found}) == 1 and found[0] is not None
 
     def trees(self) -> list[Tree]:
-        """Return the containers, opened."""
+        """Return the trees of the containers."""
         return [tree for _, tree in self._mounts.values()]
 
     def _table(self) -> bytes:
-        """Return a table as JSON lines: one table of the labels in all Parquet files, which may be a thousand
-        shards."""
+        """Return the labels of all Parquet files as one table of JSON lines."""
         records = (record | {"file_name": where + record["file_name"]}
                    for where, tree in sorted(self._shards.items()) for record in tree.records())  # fmt: skip
         return "".join(json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in records).encode()
@@ -84,7 +83,7 @@ class Mounted:
 
 
 def mounted(tree: Tree) -> Tree:
-    """Return a folder without images with its containers as folders; any other tree as it is."""
+    """Return a folder without images with its containers as folders, any other tree as it is."""
     if not isinstance(tree, Folder) or _has_images(tree):
         return tree
     containers = [name for name in containers_in(tree) if not name.lower().endswith(".parquet") or
@@ -98,14 +97,14 @@ def containers_in(tree: Tree) -> list[str]:
 
 
 def is_nested(tree: Tree) -> bool:
-    """Tell whether an archive holds containers, and no images."""
+    """Return whether an archive holds containers, and no images."""
     return not isinstance(tree, Folder) and bool(containers_in(tree)) and not _has_images(tree)
 
 
 def unpack_containers(tree: Tree, raw: Path) -> Tree | None:
-    """Write the containers of an archive that holds no images into `raw`, and return that folder with them as folders.
+    """Write the containers of an archive without images into `raw`; return that folder with them as folders.
 
-    None where the archive holds images, or no container.
+    Return None where the archive holds images or no container. Raises SourceError where the disk is too small.
     """
     if not is_nested(tree):
         return None

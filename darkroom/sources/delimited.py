@@ -1,4 +1,4 @@
-"""Delimited text as spreadsheets and tools write it: separators, comments and titles, read into a grid of text."""
+"""Read delimited text as spreadsheets and tools write it, with any separator and comments, into a grid of text."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ LOOKED_AT = 20  # lines
 
 
 def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
-    """Return all rows as text, the header among them, and the number of cells of the first ones. Raises SourceError."""
+    """Return all rows as text, header included, and the numbers of cells of the first ones. Raises SourceError."""
     import pandas as pd
 
     text, delimiter = without_preamble(text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -39,7 +39,7 @@ def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
 
 
 def _is_list_with_words(text: str) -> bool:
-    """Tell whether each line is an image and its label, of which some have more words than others."""
+    """Return whether each line is an image and its label, and labels differ in their number of words."""
     lines = [line.split() for line in text.split("\n")[:LOOKED_AT] if line.strip()]
     plain = not any(mark in text[:4096] for mark in DELIMITERS)
     return (
@@ -50,7 +50,7 @@ def _is_list_with_words(text: str) -> bool:
 
 
 def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":
-    """Return the cells without single quotes, where all cells below the header have them."""
+    """Return the cells without single quotes where all cells below the header are in quotes."""
     body = column.iloc[1:]
     body = body[body != ""]
     quoted = len(body) and body.str.fullmatch("'[^']*'").all()
@@ -58,12 +58,12 @@ def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":
 
 
 def _why(error: str, cells: int) -> str:
-    """Return pandas' reason in the words of the file."""
+    """Return pandas' reason in terms of the file's rows, with the next step."""
     if quote := re.search(r"EOF inside string starting at row (\d+)", error):
         return f"the quote that opens in row {int(quote[1]) + 1} is never closed; close it"
     if long := re.search(r"Expected \d+ fields in line (\d+), saw (\d+)", error):
         return f"row {long[1]} has {long[2]} cells and the header {cells}; put cells with the separator in quotes"
-    return f"not a table that can be read ({' '.join(error.split())[:100]})"
+    return f"not a table that can be read ({' '.join(error.split())[:100]}); save it as CSV again"
 
 
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:
@@ -71,14 +71,17 @@ def _first_rows(text: str, delimiter: str) -> list[list[str]]:
     if delimiter == SPACES:
         return [line.split() for line, _ in zip(filter(str.strip, lines), range(LOOKED_AT), strict=False)]
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    with suppress(csv.Error):  # a quote that is never closed: pandas says where
+    with suppress(csv.Error):  # a quote that is never closed: pandas reports where
         return [row for row, _ in zip(filter(None, reader), range(LOOKED_AT), strict=False)]
     return [[""]]
 
 
 def delimiter_of(text: str) -> str:
-    """Return the separator by which a line names columns of paths and labels; else the one that stands most often in
-    the first line with any, outside of quotes; spaces where no line has any, and all have as many cells."""
+    """Return the separator of the first line that is a header by it.
+
+    Otherwise return the most frequent separator, outside of quotes, of the first line with any; without any, SPACES
+    where all lines have the same number of words, two or more, and a comma where they do not.
+    """
     lines = [re.sub(r'"[^"]*"', "", line) for line in text.split("\n", LOOKED_AT)[:LOOKED_AT] if line.strip()]
     raw = [line for line in text.split("\n", LOOKED_AT)[:LOOKED_AT] if line.strip()]
     for line in raw:
@@ -93,9 +96,10 @@ def delimiter_of(text: str) -> str:
 
 
 def without_preamble(text: str) -> tuple[str, str]:
-    """Drop blank lines, comments and Excel's `sep=;` before the header; also return the separator that it names.
+    """Return the text from its header on, and the separator that Excel's `sep=;` names, "" without one.
 
-    A line that begins with # is a comment where a line below it has other cells: `#id,label` is a header.
+    Blank lines and comments are dropped. A line that begins with # is a header, such as `#id,label`, where it has as
+    many cells as the line below it.
     """
     delimiter = ""
     while text:

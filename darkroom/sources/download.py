@@ -1,7 +1,7 @@
-"""Download files: resumed when interrupted, retried, verified, and written atomically.
+"""Download files: resume and retry interrupted downloads, verify them, and write them atomically.
 
-A file is fetched into a `.part` beside which its validators (ETag, Last-Modified) are kept, so that the next attempt,
-or the next run, asks for the rest alone and gets it only if the file is still the same (Range with If-Range, RFC 9110).
+A file is downloaded into a `.part`, with its validators (ETag, Last-Modified) in a file beside it. The next attempt, or
+the next run, requests only the rest, and gets it only if the file is still the same (Range with If-Range, RFC 9110).
 """
 
 import hashlib
@@ -23,18 +23,18 @@ from darkroom.core.progress import progress_bytes, say
 from darkroom.images.formats import describe_file
 
 CHUNK = 1 << 20
-ATTEMPTS = 5  # without a byte of progress
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; doubled from attempt to attempt
-TIMEOUT = 30.0
-PATIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
+ATTEMPTS = 5  # in a row without progress
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds, doubled from attempt to attempt
+TIMEOUT = 30.0  # seconds
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 USER_AGENT = "darkroom (https://dvc.org pipeline)"
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file, the addresses where it may be had, and what it must be: `algorithm` sha256 or md5, hex `digest`.
+    """A file at one or several addresses, whose `digest` by `algorithm` (sha256 or md5), in hex, is known.
 
-    `digest` may be its beginning alone, and `says` is who says so: published weights carry theirs in their names.
+    `digest` may be only the beginning, as in the names of published weights; `says` is the source of the digest.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Remote:
 
 
 class _Again(Exception):
-    """This attempt failed in a way that another may not. `wait`: what the server asks for, in seconds."""
+    """This attempt failed, but another may succeed. `wait`: the seconds that the server asks for."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -57,9 +57,9 @@ class _Never(Exception):
 
 
 def obtain(remote: Remote, downloads: Path | None, cache: Path, first_wait: float = FIRST_WAIT) -> Path:
-    """Return a verified copy of `remote`: in `downloads` when it is there already, otherwise downloaded into `cache`.
+    """Return a verified copy of `remote`: the one in `downloads`, or one downloaded into `cache`.
 
-    Raises SourceError when a copy in `downloads` is not what it should be, or no address gives the file.
+    Raises SourceError when the copy in `downloads` has another digest, or no address gives the file.
     """
     if downloads is not None and (downloads / remote.name).is_file():
         path = downloads / remote.name
@@ -84,15 +84,14 @@ def obtain(remote: Remote, downloads: Path | None, cache: Path, first_wait: floa
 
 
 def obtain_all(remotes: Sequence[Remote], downloads: Path | None, cache: Path) -> dict[str, Path]:
-    """Obtain each, by name; what lies in `downloads` is checked before anything is downloaded."""
+    """Return a verified copy of each of `remotes`, by name; those in `downloads` are verified before any download."""
     here = [remote for remote in remotes if downloads is not None and (downloads / remote.name).is_file()]
     absent = [remote for remote in remotes if remote not in here]
     return {remote.name: obtain(remote, downloads, cache) for remote in (*here, *absent)}
 
 
 def put_in(path: Path, folder: Path, cache: Path) -> Path:
-    """Return `path` as a file of `folder`: a hard link where it lies in our own `cache`, which keeps it for the next
-    run, and where the file system can; a copy when it is the user's."""
+    """Put the file `path` into `folder`, as a hard link from `cache` where possible; return its path there."""
     target = folder / path.name
     if cache in path.parents:
         with suppress(OSError):
@@ -104,7 +103,7 @@ def put_in(path: Path, folder: Path, cache: Path) -> Path:
 
 
 def _download(url: str, remote: Remote, path: Path, first_wait: float) -> None:
-    """Fetch `url` to `path`. A wrong digest after a download in several pieces is given one fresh start."""
+    """Download `url` to `path`, once more from the start where a resumed download has the wrong digest."""
     name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{remote.name}"
     part, validators = path.with_name(f"{name}.part"), path.with_name(f"{name}.part.json")
     again = False
@@ -122,9 +121,9 @@ def _download(url: str, remote: Remote, path: Path, first_wait: float) -> None:
 
 
 def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float) -> bool:
-    """Call the scheme's transfer until it is through; attempts that bring nothing wait longer and longer.
+    """Call the transfer of the URL's scheme until it succeeds, with growing pauses after attempts without progress.
 
-    Returns whether the last one began with a part of the file that was there already.
+    Return whether the last attempt resumed an earlier one. Raises _Never.
     """
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in TRANSFERS:
@@ -140,7 +139,7 @@ def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float)
             failed, wait = (1, first_wait) if gained else (failed + 1, wait * 2)
             if failed >= ATTEMPTS:
                 raise _Never(f"{error} ({ATTEMPTS} attempts)") from error
-            pause = min(max(wait, error.wait), LONGEST_WAIT)
+            pause = min(max(wait, error.wait), MAX_WAIT)
             say(f"{name}: {error}; again in {pause:.0f} s")
             time.sleep(pause)
 
@@ -156,11 +155,11 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
         response = urllib.request.urlopen(urllib.request.Request(_quoted(url), headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416 and have:  # there is no rest: our part is the whole file or wrong, as its digest tells
+            if error.code == 416 and have:  # there is no rest: the digest shows whether the part is whole
                 return
-            if error.code in PATIENT_STATUS:
+            if error.code in RETRIED_STATUS:
                 raise _Again(f"the server answers {error.code}", _seconds(error.headers.get("Retry-After"))) from error
-            if 300 <= error.code < 400 and "not allowed" in str(error.reason):  # urllib's words for file: and the like
+            if 300 <= error.code < 400 and "not allowed" in str(error.reason):  # as urllib rejects file: and others
                 raise _Never("the server redirects to an address that is neither http nor https") from error
             if 300 <= error.code < 400:
                 raise _Never("the server redirects in a circle") from error
@@ -171,9 +170,9 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
         resumed = response.status == 206 and _starts_at(response.headers.get("Content-Range")) == have
         if response.status == 206 and not resumed:
             part.unlink(missing_ok=True)
-            raise _Again("the server sent another part than asked for")
+            raise _Again("the server sent another part than requested")
         etag = response.headers.get("ETag") or ""
-        strong = etag if etag and not etag.startswith("W/") else ""  # a weak one does not promise equal bytes
+        strong = "" if etag.startswith("W/") else etag  # a weak one does not promise equal bytes
         files.write_json(validators, {"etag": strong, "last_modified": response.headers.get("Last-Modified")})
         length = response.headers.get("Content-Length")
         start = have if resumed else 0
@@ -182,7 +181,7 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
 
 
 def _quoted(url: str) -> str:
-    """Return the address in ASCII; what it quotes already stays as it is."""
+    """Return the address in ASCII; what is quoted already stays as it is."""
     parts = urllib.parse.urlsplit(url)
     path, query = (urllib.parse.quote(text, safe="!$%&'()*+,/:;=?@[]~") for text in (parts.path, parts.query))
     return parts._replace(path=path, query=query).geturl()
@@ -218,7 +217,7 @@ def _s3(url: str, part: Path, validators: Path, name: str) -> None:
             _write(_chunks(body.read), part, name, start, start + answer["ContentLength"])
     except botocore.exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
-        if rest and code in ("InvalidRange", "416"):  # as with http
+        if rest and code in ("InvalidRange", "416"):  # there is no rest
             return
         if code in ("PreconditionFailed", "412"):
             part.unlink(missing_ok=True)
@@ -250,7 +249,7 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _write(chunks: Iterator[bytes], part: Path, name: str, start: int, total: int | None) -> None:
-    """Append to `part` from byte `start` on; raise _Again unless the file then has `total` bytes."""
+    """Write chunks to `part` from byte `start` on. Raises _Again unless the file then has `total` bytes."""
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
         file.truncate()
@@ -262,19 +261,18 @@ def _write(chunks: Iterator[bytes], part: Path, name: str, start: int, total: in
 
 
 def _wrong(path: Path, remote: Remote) -> str:
-    """Return what is wrong with a file, "" when its digest is right."""
+    """Return the reason why a file is not `remote`, "" when its digest is right."""
     with path.open("rb") as file:
         got = hashlib.file_digest(file, lambda: hashlib.new(remote.algorithm, usedforsecurity=False)).hexdigest()
     if got.startswith(remote.digest.lower()):
         return ""
     known = describe_file(path)
-    return f"{remote.algorithm} is {got}, {remote.says} says {remote.digest}" + (
-        f"; the file is {known}" if known else ""
-    )
+    reason = f"{remote.algorithm} is {got}, {remote.says} says {remote.digest}"
+    return f"{reason}; the file is {known}" if known else reason
 
 
 def _starts_at(content_range: str | None) -> int:
-    """Return the first byte of `bytes 100-199/200`; -1 when the header is something else."""
+    """Return the first byte of `bytes 100-199/200`, -1 for any other header."""
     first = (content_range or "").removeprefix("bytes ").partition("-")[0]
     return int(first) if first.isdigit() else -1
 

@@ -1,4 +1,4 @@
-"""Extents: a file, a part of an archive, or bytes in memory. A worker process reads them by itself."""
+"""Extents: a file, a part of an archive, or bytes in memory, which a worker process can read by itself."""
 
 import errno
 import io
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from darkroom.core.errors import BadImage
 
-MAX_BYTES = 1 << 29  # no image, label file or array that is read whole needs 512 MB
+MAX_BYTES = 1 << 29  # 512 MB: no image, label file or array that is read whole is larger
 PIECE = 1 << 20
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe opens without a writer, and is then rejected
-NO_FILE = "a pipe, socket or device, no file"
+NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # opens a pipe that has no writer, which is then rejected
+NO_FILE = "a pipe, socket or device, not a file"
 CIRCLE = "a link that leads back to itself"
 
 
@@ -22,8 +22,8 @@ CIRCLE = "a link that leads back to itself"
 class Extent:
     """Where some bytes are: `size` bytes of `path` from `start` on, or `data` itself.
 
-    `size` -1 means to the end of the file. `unpacked` >= 0 marks a deflated zip member and its real size; `crc` is
-    checked where it is known.
+    `size` -1: to the end of the file. `unpacked` >= 0: the bytes are a deflated zip member of this size. `crc` >= 0:
+    the CRC-32 to check.
     """
 
     path: str
@@ -34,10 +34,7 @@ class Extent:
     data: bytes | None = None
 
     def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises BadImage when it is not of an image's size, or not a file, or damaged; OSError as `open` does.
-        """
+        """Return the bytes. Raises BadImage for what is too large, damaged or not a file, and OSError."""
         if self.data is not None:
             return self.data
         handle = _opened(self.path)
@@ -58,7 +55,7 @@ class Extent:
         return data
 
     def head(self, most: int) -> bytes:
-        """Return the first bytes, of a whole file at most `most`, to see what it is. Raises as `read` does."""
+        """Return the first `most` bytes of a file, all bytes of another extent. Raises as `read` does."""
         if self.data is not None or self.size >= 0:
             return self.read()
         with io.FileIO(_opened(self.path)) as file:
@@ -66,7 +63,7 @@ class Extent:
             return file.read(most)
 
     def copy(self, target: Path) -> None:
-        """Write the bytes to a file, piece by piece: also more than fit in memory. Raises BadImage as `read` does."""
+        """Write the bytes to a file in pieces, so that they need not fit in memory. Raises BadImage as `read` does."""
         with target.open("wb") as out:
             if self.data is not None or self.size < 0:
                 out.write(self.read())
@@ -80,7 +77,7 @@ class Extent:
                     if not packed:
                         packed = file.read(min(left, PIECE))
                         left -= len(packed) or left
-                    # A piece may unpack to a thousand times its size: it is written in pieces, too.
+                    # A piece may unpack to a thousand times its size, so the result is written in pieces, too.
                     piece = reader.decompress(packed, PIECE) if reader else packed
                     packed = reader.unconsumed_tail if reader else b""
                     crc = zlib.crc32(piece, crc)
@@ -94,19 +91,19 @@ class Extent:
 
 
 def _whole(handle: int, size: int) -> bytes:
-    """Return the bytes of an open file of about `size` bytes: by one call to the system, where `read` makes five."""
+    """Return the bytes of an open file of about `size` bytes, with one system call, where `read` makes five."""
     data = os.read(handle, size + 1)
     if len(data) == size:
         return data
-    with io.FileIO(handle, closefd=False) as file:  # it grew, or comes in pieces
+    with io.FileIO(handle, closefd=False) as file:  # it has grown, or is read in pieces
         return data + file.read()
 
 
 def _opened(path: str) -> int:
     """Return the handle of a file, open for reading."""
     try:
-        return os.open(path, READING | AT_ONCE)
-    except BlockingIOError:  # another program holds a lease on the file: it is asked to give it up, and waited for
+        return os.open(path, READING | NO_WAITING)
+    except BlockingIOError:  # another program holds a lease on the file: wait until it gives it up
         return os.open(path, READING)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
@@ -117,7 +114,7 @@ def _opened(path: str) -> int:
 
 
 def _check_file(found: os.stat_result, size: int) -> None:
-    """Raise BadImage for what would keep a reader waiting for ever, or fill its memory."""
+    """Raise BadImage for what is not a file, or too large to be read whole."""
     if not stat.S_ISREG(found.st_mode):
         raise BadImage(NO_FILE)
     if size < 0 and found.st_size > MAX_BYTES:

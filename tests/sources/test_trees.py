@@ -194,7 +194,7 @@ def test_what_is_no_file_or_too_large_for_an_image_is_not_waited_for(tmp_path):
         with pytest.raises(BadImage) as caught:
             extent.read()
         reasons.append(str(caught.value))
-    assert reasons == ["too large: 536,870,913 bytes"] + ["a pipe, socket or device, no file"] * 3
+    assert reasons == ["too large: 536,870,913 bytes"] + ["a pipe, socket or device, not a file"] * 3
 
 
 def test_a_folder_without_permission_is_an_os_error_with_its_name(tmp_path):

@@ -174,7 +174,7 @@ def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
     [
         ({}, "a card has one of bundled, torchvision, archive, folder, remote, this one has none"),
         ({"bundled": "digits", "colour": "red"}, "there is no card key `colour`"),
-        ({"bundled": "digits", "licence": '""'}, "the key `licence` is missing or no text"),
+        ({"bundled": "digits", "licence": '""'}, "the key `licence` is missing or not a text"),
         ({"bundled": "digits", "flips": "maybe"}, "flips is 'maybe', expected true or false"),
         ({"bundled": "iris"}, "the one embedded data set is digits"),
         ({"torchvision": "Imagnet"}, "Imagnet is not among the data sets that are read: CIFAR10"),

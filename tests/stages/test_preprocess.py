@@ -107,7 +107,7 @@ def test_a_link_to_nothing_and_a_pipe_are_set_aside(pictures):
     run_all(max_rejects=0.1)
     assert {row["location"]: row["reason"] for row in files.read_csv(Path("data/rejects.csv"))} == {
         "china/gone.jpg": "cannot be read: No such file or directory",
-        "flower/pipe.jpg": "a pipe, socket or device, no file",
+        "flower/pipe.jpg": "a pipe, socket or device, not a file",
     }
 
 
