@@ -6,8 +6,7 @@
 RUN is a folder in which the pipeline has run as far as embed; several with + have their features put side by side. All
 samples are divided anew for each split: 70 % train, 15 % val, 15 % test, each class alike. `--images` limits those of
 train (0: all) and keeps a fifth as many for val, at least 10; `--each` takes so many of each class, and a fifth as many
-for val. What is measured is kept in benchmarks/heads.json; all of that is the table in benchmarks/README.md,
-beside the accuracy of the peers that `make bench` has measured.
+for val. What is measured is kept in benchmarks/heads.json; all of that is the table in benchmarks/README.md.
 """
 
 import argparse
@@ -207,7 +206,6 @@ def write(kept: dict[str, list[dict[str, Any]]]) -> None:
     header += ["kept epoch", "temperature", "seconds"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     lines += [line(key, kept[key], kept) for key in sorted(kept, key=position)]
-    lines += ["", "| set | project | right | seconds |", "|---|---|---|---|", *peers()]
     before, _, rest = README.read_text().partition(BEGINS)
     files.write_text(README, f"{before}{BEGINS}\n" + "\n".join(lines) + f"\n{ENDS}{rest.partition(ENDS)[2]}")
 
@@ -238,27 +236,16 @@ def line(key: str, found: list[dict[str, Any]], kept: dict[str, list[dict[str, A
     return "| " + " | ".join(cells) + " |"
 
 
-def uncertainty(values: np.ndarray) -> tuple[float, float]:
+def uncertainty(values: np.ndarray, held: float = SHARES[2] / SHARES[0]) -> tuple[float, float]:
     """Return half the 95 % interval of the mean over divisions, and the p of its being zero.
 
-    Divisions share most of their images: the variance is Nadeau and Bengio's (Machine Learning 52, 2003).
+    `held`: images that judge for each that is learnt from. Divisions share most of their images: the variance is Nadeau
+    and Bengio's (Machine Learning 52, 2003).
     """
-    error = values.std(ddof=1) * (1 / len(values) + SHARES[2] / SHARES[0]) ** 0.5
+    error = values.std(ddof=1) * (1 / len(values) + held) ** 0.5
     freedom = len(values) - 1
-    p = 2 * student.sf(abs(values.mean()) / error, freedom) if error else 1.0
+    p = 2 * student.sf(abs(values.mean()) / error, freedom) if error else float(not values.mean())
     return float(student.ppf(0.975, freedom) * error), float(p)
-
-
-def peers() -> list[str]:
-    """Return what `make bench` has measured of heads on one split: its accuracy, and seconds of the whole."""
-    rows = []
-    for path in sorted((HERE / "results").glob("second-*.json")):
-        found = files.read_json(path)
-        photos, test = found["settings"]["photos"], found["settings"]["test"]
-        for row in found["rows"]:
-            if "accuracy" in row:
-                rows.append(f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {row['wall']:.1f} |")
-    return rows
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The table of heads: divisions, backbones side by side, and what is written of it."""
+"""The tables of heads and of recipes: divisions, backbones side by side, few images, and what is written."""
 
 import numpy as np
 import pytest
 
-from benchmarks import heads
+from benchmarks import heads, recipes
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
+from darkroom.training.data import Data
 
 
 @pytest.fixture(scope="module")
@@ -82,4 +83,35 @@ def test_the_table_replaces_what_stood_between_its_markers(tmp_path, monkeypatch
     assert "scikit-learn" in rows[1]
     assert "16 a class" in rows[2]
     assert "±" not in rows[2]
-    assert "| hymenoptera | fastai |" in text
+
+
+def test_few_images_of_each_class_are_taken_from_the_same_split(parts):
+    table, val = heads.table(parts, np.arange(28)), heads.table(parts, np.arange(28, 34))
+    data = recipes.fewer(Data(table, val, table, val, facts={}), 3)
+    assert np.bincount(data.train_features.labels).tolist() == [3, 3]
+    assert np.bincount(data.val_features.labels).tolist() == [1, 1]
+    rows = {tuple(row) for row in heads.plain(table)}
+    assert rows.issuperset(tuple(row) for row in heads.plain(data.train_images))
+
+
+def test_the_table_of_recipes_names_what_differs_from_the_default_and_the_peers(tmp_path, monkeypatch):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{recipes.BEGINS}\nold\n{recipes.ENDS}\nafter\n")
+    monkeypatch.setattr(recipes, "README", readme)
+    values = {"images": 240, "log_loss": 0.1, "seconds": 2.0, "share": 0.5}
+
+    def row(name: str, accuracies: list[float], **more: float) -> dict:
+        folds = [values | more | {"accuracy": accuracy} for accuracy in accuracies]
+        return {"set": "ants", "backbone": "timm/x", "params": {"image_size": 128}, "each": 0, "recipe": name,
+                "folds": folds}  # fmt: skip
+
+    recipes.write([row(recipes.DEFAULT, [0.9, 0.8, 0.9], changed=0.01), row("finetune", [0.95, 0.85, 0.96])])
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith(f"{recipes.ENDS}\nafter\n")
+    rows = [line for line in text.splitlines() if line.startswith("| ants | x at 128 px | 240 |")]
+    assert rows[0].endswith("| 0.1000 ± 0.0000 |  | 1.0% |  | 2.0 |")
+    assert "+0.0533 (p 0." in rows[1]
+    assert "+0.0000 (p 1.00) |  | 0.5 0.5 0.5 |" in rows[1]
+    peer = next(line for line in text.splitlines() if line.startswith("| hymenoptera | fastai |"))
+    assert 0 < float(peer.split("|")[4]) <= 1  # Fisher's p
