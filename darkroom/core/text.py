@@ -62,6 +62,11 @@ MEDIA: dict[str, Callable[[str], str]] = {
 }
 
 
+def decimal(value: float | None) -> str:
+    """Return a number with four digits after the point; a dash for None."""
+    return "–" if value is None else f"{value:.4f}"
+
+
 def shortened(names: Sequence[str], most: int) -> list[str]:
     """Return each name on one line in at most `most` characters; different names stay different.
 

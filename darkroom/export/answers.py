@@ -23,12 +23,12 @@ from darkroom.model.session import open_session, probabilities
 
 TOLERANCE = 1e-3  # the largest difference of a probability where bodies compute in float32
 SAME_FEATURES = 1e-6  # where the features have the same bits: the heads compute in float64
-TIE = 1e-5  # two classes whose probabilities are nearer than this may change places
+TIE = 1e-5  # classes whose probabilities differ by less than this may swap
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`n` pictures; the largest difference of any probability; how many got another class, ties among them."""
+    """Of `n` pictures, the largest difference of any probability, and how many got another class, `ties` among them."""
 
     n: int
     max_difference: float
@@ -37,7 +37,7 @@ class Agreement:
     tolerance: float = TOLERANCE
 
     def worse(self, again: "Agreement") -> "Agreement":
-        """Return the worse of the two in each respect, where `again` compares some of the same pictures once more."""
+        """Return the worse of the two in each respect, where `again` is of some of the same pictures."""
         return Agreement(
             self.n,
             max(self.max_difference, again.max_difference),
@@ -65,7 +65,7 @@ def compare(trained: np.ndarray, exported: np.ndarray, tolerance: float = TOLERA
 
 
 def require(trained: np.ndarray, exported: np.ndarray, ids: Sequence[str], tolerance: float = TOLERANCE) -> Agreement:
-    """Compare them, and raise DarkroomError, naming the worst picture, unless the two models agree."""
+    """Compare the probabilities; raise DarkroomError, with the worst picture, unless the two models agree."""
     found = compare(trained, exported, tolerance)
     if found.max_difference <= tolerance and found.other_class == found.ties:
         return found
@@ -95,10 +95,10 @@ def check(
 ) -> Agreement:
     """Compare the exported model with the trained one on the whole test set. Raises DarkroomError.
 
-    Where the body is frozen, its half of the graph is the very file that gave embed the features, so that a new head
-    need not cost a run of the network over the test set: every picture's features go through the other half, and
-    WHOLE of the pictures, evenly spread, through the whole of it. All of them do where a GPU gave the features.
-    The two agree to SAME_FEATURES wherever the features are exact, and in the head's half always.
+    Where the body is frozen, its half of the graph is the same file that embed used, so a new head
+    need not run the network over the test set: every picture's features go through the head's half, and WHOLE of the
+    pictures, evenly spread, through the whole graph (all of them where a GPU computed the features). The tolerance is
+    SAME_FEATURES where the features are exact, and always for the head's half.
     """
     _check_similarity(model, saved, machine)
     ids = test.ids()
@@ -122,7 +122,7 @@ def _joined(parts: list[np.ndarray], saved: SavedClassifier) -> np.ndarray:
 
 
 def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> np.ndarray:
-    """Return what the trained network itself says of the test set: (n, K)."""
+    """Return the probabilities of the test set by the trained network itself: (n, K)."""
     import torch
 
     from darkroom.core.exactmath import softmax
@@ -139,14 +139,14 @@ def trained_answers(saved: SavedClassifier, test: Shards, machine: Runtime) -> n
 
 
 def exported_answers(path: Path, test: Shards, machine: Runtime, indices: np.ndarray | None = None) -> np.ndarray:
-    """Return what the exported model says of the pictures at `indices`; None: of the whole test set."""
+    """Return the exported model's probabilities of the pictures at `indices` (None: the test set): (n, K) float32."""
     indices = np.arange(len(test)) if indices is None else indices
     session = open_session(path, machine.threads, spin=False)  # other experiments may run beside this one
     return probabilities(session, _images(test, indices, "export: the exported model"), len(test.classes))
 
 
 def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
-    """Return what the exported model says of a split, and how similar it finds each picture to the training images."""
+    """Return the exported model's answers to a split, and the similarity of each picture to the training images."""
     session = open_session(path, machine.threads, spin=False)
     told = "similarity" in [output.name for output in session.get_outputs()]
     wanted = ["probabilities", *(["similarity"] if told else [])]
@@ -158,9 +158,9 @@ def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
 
 
 def _check_similarity(model: onnx.ModelProto, saved: SavedClassifier, machine: Runtime) -> None:
-    """Raise DarkroomError unless the graph finds references as similar to one another as darkroom.model.novelty does.
+    """Raise DarkroomError unless the graph computes the similarities of darkroom.model.novelty, to the bit.
 
-    The two take the same steps, none of which rounds: equal means bit by bit.
+    The two take the same steps, none of which rounds.
     """
     known = novelty.load(saved.folder)
     if known is None:

@@ -63,7 +63,7 @@ def main(model: Path, size: int, threads: int) -> Cost:
 
 
 def peak_memory() -> float:
-    """Return megabytes that this process has held at most."""
+    """Return the peak memory of this process in megabytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux counts into ru_maxrss what the parent held when it started this process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

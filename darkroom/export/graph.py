@@ -1,9 +1,8 @@
 """The exported graph: a body, the head, the temperature and the softmax joined into one ONNX file, without torch.
 
 A body's graph maps `images` uint8 (n, S, S, 3) to `features` float32 (n, D) and, where the network has one, `maps`
-float32 (n, C, h, w), its last feature map. The joined graph keeps both inputs and `maps`, and puts `probabilities`
-float32 (n, K) instead of `features`. Its bytes depend on the body's file, the head's tensors and the
-temperature alone.
+float32 (n, C, h, w), its last feature map. The joined graph has the same input, and `probabilities` float32 (n, K) in
+place of `features`. Its bytes depend on the body's file, the head's tensors and the temperature alone.
 """
 
 import json
@@ -26,8 +25,8 @@ PRODUCER = "darkroom"
 def join(body: onnx.ModelProto, head: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
     """Return the body followed by softmax(head(features) / temperature). Raises DarkroomError where they do not fit.
 
-    The head computes in float64, as training and evaluation do: from the same features it gives their probabilities to
-    float32's last bit, whatever the processor.
+    The head computes in float64, as training and evaluation do: the same features give the same probabilities, to the
+    last bit of float32, on every processor.
 
     `head` holds `0.weight` (D', D) and `0.bias` (D'), `1.weight` (D'', D') and so on, float32; a relu stands between
     two layers, as in darkroom/model/classifier.py.
@@ -110,7 +109,7 @@ def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Take out of `model` (in place) what says where and how it was made: paths, stack traces, versions; check it."""
+    """Remove paths, stack traces and versions from `model` (in place), and check it."""
     model.producer_name, model.producer_version = PRODUCER, ""
     model.doc_string = model.graph.doc_string = ""
     del model.metadata_props[:]
@@ -133,7 +132,7 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
     """Return the graph in the bytes of a file called `name`. Raises DarkroomError."""
     try:
         model = onnx.load_from_string(data)
-    except Exception as error:  # protobuf's DecodeError has no public name that lasts
+    except Exception as error:  # protobuf's DecodeError has no stable public name
         raise DarkroomError(f"{name} is not an ONNX file: {error}; run `dvc repro -f embed`") from error
     outside = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
     if outside:
@@ -142,7 +141,7 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto, facts: Mapping[str, Any]) -> onnx.ModelProto:
-    """Put `facts` into the metadata of `model` (in place), each as JSON: the file alone says what it answers."""
+    """Put `facts` into the metadata of `model` (in place), each as JSON."""
     for name in sorted(facts):
         entry = model.metadata_props.add()
         entry.key, entry.value = name, json.dumps(facts[name], sort_keys=True, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""An 8-bit twin of the exported graph, calibrated on validation pictures, and whether it may replace it."""
+"""Make an 8-bit form of the exported graph, calibrated on validation pictures, and decide whether to keep it."""
 
 import logging
 import tempfile
@@ -18,10 +18,10 @@ from darkroom.metrics.significance import largest_loss
 
 CALIBRATION_IMAGES = 256
 CALIBRATION_BATCH = 16
-FASTER = 1.1  # at batch 32: less is within what two measurements of one model differ by
+FASTER = 1.1  # at batch 32; two measurements of one model can differ by as much
 MARGIN = 0.01  # of accuracy that may be lost
 FEWEST = 381  # pictures with which `largest_loss` falls below the margin where no answer changes at all
-# What has an 8-bit kernel. Normalisation, head and softmax stay as they are: 8 bits would cost accuracy for nothing.
+# Operators with an 8-bit kernel. Normalisation, head and softmax stay: 8 bits would cost accuracy and gain no speed.
 QUANTIZED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 
@@ -67,7 +67,7 @@ def quantize(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.Mode
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the 8-bit model is kept, why, and the figures that say so."""
+    """Whether the 8-bit model is kept, the reason, and the figures behind it."""
 
     kept: bool
     reason: str
@@ -81,16 +81,16 @@ def decide(
     """Keep the 8-bit model only if it is smaller, and faster, and surely loses less accuracy than MARGIN.
 
     `labels` (n,) of the validation pictures and the probabilities (n, K) of the full and the 8-bit model; bytes and
-    costs in the same order; `group` (n,) of each picture, where some belong together. A test of non-inferiority: not
-    whether a loss is proven, but whether the upper end of its 95 % interval is below the margin, so that few pictures
-    speak against it, not for it.
+    costs in the same order; `group` (n,) of each picture, where some belong together. This is a test of
+    non-inferiority: the upper end of the loss's 95 % interval must be below the margin, so that few pictures count
+    against the 8-bit model, not for it.
     """
     right_full, right_small = full.argmax(1) == labels, small.argmax(1) == labels
     lost, won = int((right_full & ~right_small).sum()), int((right_small & ~right_full).sum())
     n, effect = len(labels), 1.0
     if group is not None:
         effect = design_effect(right_full.astype(np.int64) - right_small, group)
-    draws = n / effect  # as many pictures that have no company
+    draws = n / effect  # independent pictures that say as much
     largest = largest_loss(lost / effect, won / effect, draws) if n else 1.0
     speedup = costs[0].latency_ms["32"] / costs[1].latency_ms["32"]
     figures = {

@@ -1,6 +1,6 @@
-"""Build a backbone without its classifier, so that what comes out is what a new head learns from.
+"""Build a backbone without its classifier: its output is the features that a new head learns from.
 
-The networks that are defined here are for small images: built for S px, they map (n, 3, S, S) to (n, D) features.
+The networks defined here are for small images: built for S px, they map (n, 3, S, S) to (n, D) features.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        del size  # the average over the map takes any
+        del size  # the average over the map takes any size
         self.block1 = nn.Sequential(*_conv(3, 32), *_conv(32, 32))
         self.block2 = nn.Sequential(nn.MaxPool2d(2), *_conv(32, 64), *_conv(64, 64))
         self.block3 = nn.Sequential(nn.MaxPool2d(2), *_conv(64, 64), *_conv(64, self.features))
@@ -33,7 +33,7 @@ class SmallCNN(nn.Module):
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: 84 features; made for 28 px, its size is then fixed."""
+    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: 84 features; built for one size, usually 28 px."""
 
     features = 84
 
@@ -135,7 +135,7 @@ def _torchvision(backbone: str, image_size: int) -> nn.Module:
 
 
 class MapBody(nn.Module):
-    """Convolutions, ReLU and the average over the map, for the families that end so outside of their last module.
+    """Convolutions, ReLU and the average over the map, for families whose `forward` does the last two itself.
 
     SqueezeNet's own classifier is a 1x1 convolution before the average; a linear head after it is the same sum.
     """

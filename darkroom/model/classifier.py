@@ -1,11 +1,11 @@
-"""A trained classifier as it lies in models/classifier. Reading it, and answering from features, needs no torch.
+"""A trained classifier, the content of models/classifier. Reading it, and answering from features, needs no torch.
 
 - `model.json`: backbone, classes, image_size, framing, mean, std, head {kind, hidden, dropout}, features, frozen,
-  freeze, temperature, parameters {total, trainable, frozen}, flips, weights, and what else train notes.
+  freeze, temperature, parameters {total, trainable, frozen}, flips, weights, and other facts of the training.
 - `head.safetensors`: the head's tensors. `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
   (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
-- `body.safetensors`: the body's tensors, with the facts that make the file good as another run's `weights`.
-- `references.safetensors`: features of training images, by which unlike pictures are known (darkroom.model.novelty).
+- `body.safetensors`: the body's tensors, with the facts that let another run use the file as its `weights`.
+- `references.safetensors`: features of training images, to find pictures unlike them (darkroom.model.novelty).
 """
 
 import contextlib
@@ -37,7 +37,7 @@ KINDS = ("linear", "mlp")
 
 @dataclass(frozen=True)
 class SavedClassifier:
-    """The facts of model.json, the head's tensors, and the folder they came from."""
+    """The facts of model.json, the head's tensors, and the folder that holds them."""
 
     folder: Path
     facts: dict[str, Any]
@@ -57,12 +57,12 @@ class SavedClassifier:
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by, so that probabilities are calibrated."""
+        """The divisor of the logits that calibrates the probabilities."""
         return self.facts["temperature"]
 
     @property
     def frozen(self) -> bool:
-        """Whether the body is as embed wrote it, so that features and body.onnx are the classifier's own."""
+        """Whether the body is as embed wrote it, so that cached features and body.onnx belong to this classifier."""
         return self.facts["frozen"]
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ class SavedClassifier:
 
 
 def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tensors.Tensors) -> None:
-    """Write models/classifier whole, or leave what is there as it is."""
+    """Write models/classifier whole; on failure the old one stays."""
     kept = ("short_side", "interpolation", "resize")  # what belongs to the weights; levels and fill follow the data
     framing = {name: facts["framing"][name] for name in kept if facts["framing"].get(name, "crop") != "crop"}
     own = {name: facts[name] for name in BODY_FACTS} | framing
@@ -83,7 +83,7 @@ def save(folder: Path, facts: dict[str, Any], head: tensors.Tensors, body: tenso
 
 @dataclass(frozen=True)
 class Head:
-    """What a head is: `kind` linear or mlp; `hidden` units and `dropout` 0..1 are the mlp's alone."""
+    """A head: its `kind`, linear or mlp, and the `hidden` units and `dropout` (0..1) of an mlp."""
 
     kind: str
     hidden: int
@@ -95,15 +95,14 @@ class Head:
 
 
 def initial(head: Head, features: int, classes: int, seed: int) -> Tensors:
-    """Return the tensors to start from, from `features` to `classes`: weights uniform within 1/sqrt(inputs), biases
-    zero.
+    """Return the initial tensors of a head: weights uniform within 1/sqrt(inputs), biases zero.
 
-    A function of `seed` alone, the same for numpy and torch.
+    They depend on `seed` and the sizes alone, and are the same for numpy and torch.
     """
     widths = [features, classes] if head.kind == "linear" else [features, head.hidden, classes]
     values: Tensors = {}
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        bound = 1 / math.sqrt(inputs)  # a power would be the C library's own
+        bound = 1 / math.sqrt(inputs)  # IEEE 754 fixes it, unlike the C library's power
         drawn = generator(seed, "head", layer).uniform(-bound, bound, (outputs, inputs))
         values |= {f"{layer}.weight": drawn.astype(np.float32), f"{layer}.bias": np.zeros(outputs, np.float32)}
     return values
@@ -149,9 +148,9 @@ def logits(features: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray
 def keep_known_rows(
     values: Tensors, classes: Sequence[str], known: Mapping[str, np.ndarray], known_classes: Sequence[str]
 ) -> list[str]:
-    """Start the head `values` from another run's: copy the hidden layer, and the row of each class that it knew.
+    """Copy into the head `values` another run's hidden layer, and its row of each class that both have.
 
-    Returns the classes that were known; nothing is copied, and it is empty, when the other head has another shape.
+    Returns these classes; [], with nothing copied, where the other head has another shape.
     """
     if set(values) != set(known):
         return []

@@ -1,7 +1,7 @@
-"""The features of images by a frozen body: in this process, or batch by batch on the nodes of a Ray cluster.
+"""Compute features of images with a frozen body: in this process, or batch by batch on the nodes of a Ray cluster.
 
-Where an exact body's features are computed does not change a bit. In float32 it does not as long as the processors are
-of one kind: batches are cut in the same way, whatever the number of threads.
+An exact body gives the same bits on every machine. In float32 the bits are the same on processors of one kind: batches
+are cut in the same way, whatever the number of threads.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from darkroom.model.runner import ExactTorchBody, OnnxBody, TorchBody
 if TYPE_CHECKING:
     from torch import Tensor
 
-GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # at most, together: a GPU works on all of them at once
+GPU_PIXELS, GPU_IMAGES = 128 * 224 * 224, 4096  # of a batch, at most: a GPU works on all of it at once
 Batch = tuple[np.ndarray, np.ndarray]  # images (b, S, S, 3) uint8, their indices into the shards (b,)
 
 
@@ -42,7 +42,7 @@ class Copies:
     seed: int
 
     def draws(self, indices: np.ndarray) -> Iterator[Draws]:
-        """Yield what the images at `indices` get, copy by copy."""
+        """Yield the random draws of each copy of the images at `indices`."""
         for copy in range(1, self.count + 1):
             strength = STRENGTHS[self.augment]
             assert strength is not None
@@ -51,7 +51,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Carried:
-    """What a node needs: the files of models/body by name, the copies, and how to compute."""
+    """What a node needs: the files of models/body by name, the copies, and the runtime."""
 
     files: tuple[tuple[str, bytes], ...]
     copies: Copies
@@ -59,9 +59,9 @@ class Carried:
 
 
 def engine_name(environment: Runtime) -> str:
-    """Return what computes the features: runner.ONNX, or the device on which torch does."""
+    """Return the name of what computes the features: runner.ONNX, or the device of torch."""
     device = nodes.device(environment) if environment.ray else str(runtime.torch_device(environment))
-    return runner.ONNX if device == "cpu" else device.partition(":")[0]  # which of several GPUs changes nothing
+    return runner.ONNX if device == "cpu" else device.partition(":")[0]  # all GPUs of a machine count as one
 
 
 def batch_size(shards: Shards, environment: Runtime) -> int:
@@ -83,16 +83,15 @@ def embedded(shards: Shards, body: Path, copies: Copies, environment: Runtime) -
 
 
 def is_exact(body: Path) -> bool:
-    """Return whether models/body is exact, as its body.json says."""
+    """Return whether the body in the folder models/body is exact."""
     return bool(read_json(body / "body.json").get("arithmetic", {}).get("kind") == "exact")
 
 
 def opened(body: Path, environment: Runtime) -> OnnxBody | TorchBody | ExactTorchBody:
-    """Return what turns images into features, from the files of models/body.
+    """Open the body in the folder models/body.
 
-    On a CPU onnxruntime runs the very body.onnx that is handed over: cached features are what it will answer. A GPU
-    runs it too where it is exact, with the same bits; otherwise the choice follows from the device alone, since each
-    engine has other bits.
+    On a CPU onnxruntime runs the same body.onnx that is exported, so cached features are those of the export. A GPU
+    runs an exact body.onnx too, with the same bits; any other body runs in torch there, with its own bits.
     """
     device = None if environment.device == "cpu" else runtime.torch_device(environment)
     if device is None or device.type == "cpu":
@@ -130,10 +129,7 @@ def _features(body: TorchBody, shown: "tuple[Tensor, ...]") -> "Tensor":
 
 
 def _on_gpu(body: TorchBody, shards: Shards, size: int, copies: Copies) -> Iterator[np.ndarray]:
-    """Yield the views of all images.
-
-    The next batch travels, and the last one's features come back, while one is computed.
-    """
+    """Yield the features of all images, copying the next batch and the last features while one is computed."""
     parts = [np.arange(start, min(start + size, len(shards))) for start in range(0, len(shards), size)]
     waiting = None
     for shown in ready(parts, shards.rows, lambda at, rows: _shown(body, rows, copies.draws(at)), body.device):

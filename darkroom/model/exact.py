@@ -1,11 +1,11 @@
-"""Numbers whose sums cannot round, so that every processor, library and number of threads gives the same bits.
+"""Numbers whose sums never round, so that every processor, library and number of threads gives the same bits.
 
 A float32 holds every whole number up to 2^24. Where each operand of a sum of products is a whole multiple of a power
 of two (its unit) and no partial sum reaches 2^24 products of units, no addition rounds: any order, any SIMD width and
 any fused multiply-add give the same result. This module chooses the units and checks the bound; exact_graph.py writes
-the network. The idea of slices without error is that of Ozaki et al., Numerical Algorithms 59 (2012). Numpy alone.
+the network. The idea of error-free slices is that of Ozaki et al., Numerical Algorithms 59 (2012). Needs numpy alone.
 
-Every decision here rests on whole numbers or on single IEEE operations: it too is the same on every processor.
+Every decision here uses whole numbers or single IEEE operations, so it too is the same on every processor.
 """
 
 import math
@@ -20,12 +20,12 @@ from darkroom.core.errors import DarkroomError
 LIMIT = 2**24  # a float32 holds every whole number below it
 FINEST, COARSEST = 14, 6  # bits of an activation, at most and at least
 SMALLEST, LARGEST = 2.0**-126, 2.0**127  # magnitudes at which products are normal numbers, and sums are finite
-SIGMOID_ERROR = 2.0**-20  # what a library's float32 sigmoid may be off; the worst of those measured is a quarter of it
+SIGMOID_ERROR = 2.0**-20  # error allowed to a library's float32 sigmoid; the worst one measured has a quarter of it
 FRACTION_BITS = 30  # of the fixed-point numbers in which magnitudes are added up
 
 
 class NotExact(DarkroomError):
-    """Why a network cannot be written with exact sums, in a few words."""
+    """Report, in a few words, why a network cannot be written with exact sums."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def check(weights: np.ndarray, bias: np.ndarray, low: float, high: float) -> Non
 def choose_unit(
     squares: float, low: float, high: float, consumers: list[tuple[np.ndarray, int]], most_bits: int = FINEST
 ) -> float:
-    """Choose the unit of an activation in [low, high] with the mean square `squares`, by the error that it brings.
+    """Choose the unit of an activation in [low, high] with the mean square `squares` that makes the error least.
 
     `consumers`: the weights (O, …) that it is multiplied by, and the number of input values of each sum. With a unit u,
     rounding activations adds u²/12 Σw² to an output's variance; the step of the weights, reach / (2^24 u), adds
@@ -110,7 +110,7 @@ def choose_unit(
 
 
 def mean_square(values: np.ndarray, low: float, high: float) -> float:
-    """Return the mean of values² in [low, high], to 10 bits: a sum of whole numbers, in any order the same."""
+    """Return the mean of values² in [low, high], to 10 bits: a sum of whole numbers, the same in any order."""
     scale = np.float32(2.0**10 / ceil_power(max(-low, high, 2.0**-60)))
     whole = np.rint(np.clip(values, np.float32(low), np.float32(high)) * scale).astype(np.int32)
     return float(np.sum(whole * whole, dtype=np.int64)) / float(scale) ** 2 / max(1, values.size)
@@ -144,9 +144,9 @@ def silu_table(unit: float, low: float, high: float, out_unit: float) -> np.ndar
 
 
 def silu_is_safe(unit: float, low: float, high: float, out_unit: float) -> bool:
-    """Return whether x sigmoid(x), rounded to `out_unit`, is the same by any library for each multiple x of `unit`.
+    """Return whether x sigmoid(x), rounded to `out_unit`, is the same in any library for each multiple x of `unit`.
 
-    It is where no value lies so near to the middle between two multiples that SIGMOID_ERROR could carry it over.
+    It is unless a value lies so near to the middle between two multiples that SIGMOID_ERROR could move it across.
     """
     for n in range(round(low / unit), round(high / unit) + 1):
         exact = _silu(n, unit) / out_unit
@@ -166,7 +166,7 @@ def _sigmoid(n: int, unit: float) -> Decimal:
 
 
 def _reach(flat: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return how far sums with the weights (O, I) can go over inputs in [low, high]: (O,), by whole numbers."""
+    """Return the largest magnitude (O,) of sums of the weights (O, I) times inputs in [low, high], by whole numbers."""
     scale = ceil_power(np.abs(flat).max(1, initial=0)) / 2.0**FRACTION_BITS
     whole = np.rint(flat / scale[:, None]).astype(np.int64)
     positive, negative = (np.maximum(part, 0).sum(1) * scale for part in (whole, -whole))
@@ -180,7 +180,7 @@ def _sum(values: np.ndarray) -> float:
 
 
 def _blocks(weights: np.ndarray) -> list[slice]:
-    """Return outputs that are computed together: some 4 million weights, so that memory holds few copies of them."""
+    """Return slices of the outputs with some 4 million weights each, which bounds the memory."""
     count = max(1, 4_000_000 // max(1, weights[0].size))
     return [slice(start, start + count) for start in range(0, len(weights), count)]
 

@@ -1,8 +1,8 @@
 """Write a convolutional body as an ONNX graph with exact sums: the same features on every processor.
 
-The float graph is walked node by node, and each operator rewritten by its rule in exact_rules.py. Before each sum its
-inputs are clipped to the range seen on calibration pictures and rounded to a unit; weights and biases are rounded so
-that no partial sum can round (darkroom.model.exact). What comes between are single IEEE operations.
+Each node of the float graph is rewritten by the rule of its operator in exact_rules.py. Before each sum its inputs are
+clipped to the range seen on calibration pictures and rounded to a unit; weights and biases are rounded so that no
+partial sum can round (darkroom.model.exact). All other steps are single IEEE operations.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from darkroom.model.weights import Resolved
 ARITHMETIC = ("auto", "exact", "float32")
 CALIBRATION_PIXELS = 16 * 224 * 224  # of the images that the ranges of an exact body are measured on
 COMPARED = 8  # calibration pictures whose features are compared with the float body's
-FARTHEST = 0.25  # that the exact ones may lie from them, relative; 0.02 to 0.1 is usual
-NOT_EXACT = ("Erf", "InstanceNormalization", "LayerNormalization", "Softmax")  # named before any work
+FARTHEST = 0.25  # relative distance allowed between the two; 0.02 to 0.1 is usual
+NOT_EXACT = ("Erf", "InstanceNormalization", "LayerNormalization", "Softmax")  # reported before any work
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class ExactBody:
     features: np.ndarray
 
     def facts(self) -> dict[str, Any]:
-        """Return what body.json says of it."""
+        """Return the facts for body.json."""
         return {"kind": "exact", "unit": self.unit, "largest": self.largest,
                 "calibration_pictures": len(self.features), "sums": self.sums}  # fmt: skip
 
 
 def frozen_graph(arithmetic: str, resolved: Resolved, pictures: np.ndarray) -> tuple[bytes, dict[str, Any]]:
-    """Return the frozen body as an ONNX file, and what its numbers are: `kind` exact or float32, and `why` not exact.
+    """Return the frozen body as an ONNX file, and its arithmetic: `kind` exact or float32, and `why` it is not exact.
 
     `arithmetic`: one of ARITHMETIC; `pictures`: as `calibration_pictures` gives them. Raises DarkroomError where exact
     arithmetic is asked for and the body has no exact form.
@@ -99,8 +99,8 @@ def calibration_pictures(train: Shards) -> np.ndarray:
 def exact_body(body: Body, pictures: np.ndarray) -> ExactBody:
     """Write the exact graph of `body`, calibrated on uint8 `pictures` (n, S, S, 3).
 
-    Raises NotExact, too, where rounding leaves little of the features: a grid is one for all channels, and cannot hold
-    channels whose sizes are thousands of times apart.
+    Raises NotExact, too, where rounding distorts the features: all channels share one grid, which cannot hold channels
+    whose sizes are thousands of times apart.
     """
     data = export(body, pictures.shape[1], batch=TRACED, fold=False)
     made = rewrite(onnx.load_from_string(data), pictures)

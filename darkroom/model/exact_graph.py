@@ -1,8 +1,7 @@
-"""An exact graph under construction: its nodes, the range and unit of each value, and the calibration pictures in it.
+"""An exact graph under construction: its nodes, the range and unit of each value, and the values on pictures.
 
 Every node runs on the pictures as it is added, so that ranges come from the exact values themselves, the same on every
-processor. onnxruntime folds an Add into the sum of the convolution before it; the Clip that follows each sum keeps the
-two apart.
+processor. onnxruntime would fold an Add into the convolution before it; the Clip after each sum prevents that.
 """
 
 import math
@@ -21,13 +20,13 @@ from darkroom.model.exact_torch import attributes, execute, tensor
 from darkroom.model.onnx_export import OPSET
 
 IR_VERSION = 8
-MEASURED = 4  # pictures whose mean square is taken; ranges are taken from all
+MEASURED = 4  # pictures that the mean square is taken of; ranges are taken of all
 TRACED = 2  # images in the batch that the float graph is exported with
 MARGIN, LAST_MARGIN = 1.25, 4.0  # how much wider than on the calibration pictures a range is, and the features'
-BITS = 10  # of an activation where no weights say how many are worth while
+BITS = 10  # of an activation that no weights read, which would choose the number
 MAP_BITS, FEATURE_BITS = 14, 18
 AVERAGES = ("GlobalAveragePool", "ReduceMean")
-# What may be computed of known floats: one IEEE operation for each number, or none. numpy's sums and powers differ.
+# Operators that may compute constants: one IEEE operation a number, or none. numpy's sums and powers differ.
 FIXED = ("Abs", "Add", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Floor",
          "Gather", "Identity", "Max", "Min", "Mul", "Neg", "Reshape", "Slice", "Split", "Sqrt", "Squeeze", "Sub",
          "Tile", "Transpose", "Unsqueeze", "Where")  # fmt: skip
@@ -37,8 +36,8 @@ FIXED = ("Abs", "Add", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div
 class Value:
     """A tensor of the new graph: always within [low, high], in multiples of `unit` where it has one.
 
-    `raw`: straight from a sum, so that a Clip has to come next. `scale` and `shift` (C,): what turns pixels into what
-    the float network was given, folded into the first convolution.
+    `raw`: straight from a sum, so that a Clip must come next. `scale` and `shift` (C,): the normalisation of pixels,
+    which is folded into the first convolution.
     """
 
     name: str
@@ -84,13 +83,13 @@ class ExactGraph:
         self.last = {name: number for number, node in enumerate(model.graph.node) for name in node.input}
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, np.ndarray] = {}
-        self.arrays = {"images": tensor(pictures)}  # what each new tensor is on the calibration pictures
+        self.arrays = {"images": tensor(pictures)}  # each new tensor's value on the calibration pictures
         self.sums: list[dict[str, Any]] = []
         self.unit = self.largest = 0.0  # of the features
         self.features = np.empty((0, 0), np.float32)  # of the pictures
 
     def fixed(self, node: onnx.NodeProto) -> np.ndarray:
-        """Compute what a node gives whose inputs are all known: shapes, and what follows from them. Raises NotExact."""
+        """Return the output of a node whose inputs are constants, such as shapes. Raises NotExact."""
         if node.op_type == "Shape":
             known = self.constants.get(node.input[0])
             return np.array(self.arrays[self.settled(node.input[0]).name].shape if known is None else known.shape)
@@ -153,7 +152,7 @@ class ExactGraph:
     # --- reading
 
     def seen(self, value: Value) -> np.ndarray:
-        """Return what `value` is on the calibration pictures."""
+        """Return the values of `value` on the calibration pictures."""
         return self.arrays[value.name].numpy()
 
     def settled(self, name: str) -> Value:
@@ -165,14 +164,14 @@ class ExactGraph:
         return value
 
     def value(self, name: str) -> Value:
-        """Return the value of `name`; pixels get their offset now."""
+        """Return the value of `name`; write the offset of pixels where it is still missing."""
         value = self.values.get(name)
         if value is None:
             raise NotExact("a constant stands where pictures should")
         return self.pixels(name, value) if isinstance(value, Pixels) else value
 
     def on_grid(self, name: str, most: float = math.inf) -> Value:
-        """Return the value of `name` in a range as narrow as the pictures' and on a unit that suits what reads it.
+        """Return the value of `name` in the range of the pictures, on a unit that suits its readers.
 
         `most`: the largest magnitude allowed, in units.
         """
@@ -208,7 +207,7 @@ class ExactGraph:
         return exact.choose_unit(squares, value.low, value.high, read)
 
     def pixels(self, name: str, pixels: Pixels) -> Value:
-        """Write whole pixels less a whole offset, near the value that the float network takes for zero."""
+        """Write whole pixels less a whole offset, near the pixel that normalisation maps to zero."""
         if not np.array_equal(pixels.source, np.arange(3)):
             raise NotExact("its channels are reordered")
         offset = np.rint(-pixels.shift / pixels.scale)
@@ -237,6 +236,7 @@ class ExactGraph:
         return Value(name, -math.inf, math.inf, raw=True)
 
     def dense(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights (O, I) and bias (O,) of a Gemm in float64. Raises NotExact."""
         options = attributes(node)
         if options.get("alpha", 1.0) != 1 or options.get("beta", 1.0) != 1 or options.get("transA", 0):
             raise NotExact("a Gemm is scaled")
@@ -245,7 +245,7 @@ class ExactGraph:
         return weights, self.bias(node, len(weights))
 
     def convolution(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weights and bias of a Conv in float64, with the BatchNorm in them that alone reads it."""
+        """Return the weights and bias of a Conv in float64, with the BatchNorm folded in that is its only reader."""
         weights = self.constants[node.input[1]].astype(np.float64)
         if weights.ndim != 4:
             raise NotExact("a convolution is not over rows and columns")
@@ -257,7 +257,7 @@ class ExactGraph:
         return weights * scale[:, None, None, None], bias * scale + shift
 
     def folded(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """Return the BatchNorm that goes into a Conv, or None."""
+        """Return the BatchNorm that is folded into a Conv, or None."""
         readers = self.consumers.get(node.output[0], [])
         alone = len(readers) == 1 and readers[0].op_type == "BatchNormalization"
         return readers[0] if alone and node.op_type == "Conv" else None
@@ -270,6 +270,7 @@ class ExactGraph:
         return scale, beta - mean * scale
 
     def bias(self, node: onnx.NodeProto, outputs: int) -> np.ndarray:
+        """Return the bias (O,) of a Conv or Gemm in float64; zeros without one."""
         named = len(node.input) > 2 and node.input[2]
         return self.constants[node.input[2]].astype(np.float64) if named else np.zeros(outputs)
 

@@ -1,4 +1,4 @@
-"""The rule by which each ONNX operator becomes exact: what is summed is put on a grid, what is not is left as it is.
+"""The rules by which ONNX operators become exact: what is summed is put on a grid, the rest stays as it is.
 
 A rule writes the nodes of one float operator into an ExactGraph and returns the value that they make. An operator that
 is not in RULES has no exact form.
@@ -50,7 +50,7 @@ def _matmul(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _batch_norm(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """Write a BatchNorm that no convolution could take in as a convolution of each channel by itself."""
+    """Write a BatchNorm that was not folded into a convolution as a convolution of each channel by itself."""
     before = graph.made_by.get(node.input[0])
     if before is not None and graph.folded(before) is not None:
         return graph.value(node.input[0])
@@ -144,7 +144,7 @@ def _product(name: str, value: Value, low: float, high: float) -> Value:
 def _silu(graph: ExactGraph, name: str) -> Value:
     """Return x sigmoid(x) on a grid, rounded to a unit at which every library's sigmoid gives the same.
 
-    Where there is no such unit, it is a table, which takes longer.
+    Without such a unit it is looked up in a table, which takes longer.
     """
     value = graph.settled(name)
     size = float(exact.ceil_power(max(-value.low, value.high)))
@@ -175,7 +175,7 @@ def _sigmoid(graph: ExactGraph, node: onnx.NodeProto) -> Value | None:
 
 
 def _looked_up(graph: ExactGraph, value: Value, table: np.ndarray) -> str:
-    """Write a function of `value`, which is on its grid, by the table of what it is from value.low to value.high."""
+    """Look `value`, which is on its grid, up in the `table` of a function from value.low to value.high."""
     assert value.unit is not None
     steps = graph.emit("Mul", graph.emit("Sub", value.name, graph.constant(value.low)), graph.constant(1 / value.unit))
     return graph.emit("Gather", graph.constant(table), graph.emit("Cast", steps, to=TensorProto.INT32), axis=0)
@@ -197,7 +197,7 @@ def _hard_swish(graph: ExactGraph, node: onnx.NodeProto) -> Value:
 
 
 def _moved(graph: ExactGraph, node: onnx.NodeProto) -> Value:
-    """Copy a step that moves values without changing them."""
+    """Copy an operator that moves values without changing them."""
     value, options = graph.settled(node.input[0]), attributes(node)
     others = [graph.constants[name] for name in node.input[1:] if name]
     if node.op_type == "Reshape":  # the batch's size stands in the shape
@@ -248,7 +248,13 @@ PIXEL_RULES: dict[str, Callable[[ExactGraph, onnx.NodeProto], Pixels]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _affine),
     "Concat": _joined,
 }
-READ_PIXELS = ("Conv", "Dropout", "Identity", "MaxPool", "Pad")  # whole ones: the first sum takes in mean and std
+READ_PIXELS = (
+    "Conv",
+    "Dropout",
+    "Identity",
+    "MaxPool",
+    "Pad",
+)  # may read pixels: the first Conv takes in mean and std
 RULES: dict[str, Rule] = {
     "Add": _add,
     "AveragePool": _average_pool,

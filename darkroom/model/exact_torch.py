@@ -18,9 +18,9 @@ CASTS = {TensorProto.FLOAT: torch.float32, TensorProto.INT32: torch.int32, Tenso
 
 
 class ExactModule(nn.Module):
-    """A body's exact graph as a torch module, on whatever device it is sent to.
+    """A body's exact graph as a torch module, on any device.
 
-    `sums_in`: the floats in which sums are computed; their results are float32 all the same.
+    `sums_in`: the dtype in which sums are computed; their results are float32.
     """
 
     def __init__(self, model: ModelProto, sums_in: torch.dtype = torch.float32) -> None:
@@ -50,7 +50,7 @@ class ExactModule(nn.Module):
 
 @contextmanager
 def plain_sums() -> Iterator[None]:
-    """Have torch compute convolutions and products as plain float32 sums."""
+    """Make torch compute convolutions and products as plain float32 sums."""
     cudnn, nnpack = torch.backends.cudnn.enabled, torch.backends.nnpack.flags(enabled=False)
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.enabled = torch.backends.cuda.matmul.allow_tf32 = False

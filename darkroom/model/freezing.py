@@ -1,8 +1,8 @@
-"""Which part of a body learns: `backbone` nothing of it, `none` all of it, a block's name what comes after that block.
+"""Freeze a part of a body: `backbone` all of it, `none` nothing, a block's name everything up to that block.
 
-Frozen means that the part gives the same features for the same image for ever: no gradient, and BatchNorm and dropout
-in eval mode, also after `.train()`. Blocks are modules in the order in which they are registered, which in all our
-backbones is the order in which an image passes through them.
+A frozen part always gives the same features for the same image: no gradient, and BatchNorm and dropout in eval mode,
+also after `.train()`. Blocks are modules in the order in which they are registered, which in all our backbones is the
+order in which an image passes through them.
 """
 
 import difflib
@@ -30,9 +30,9 @@ def check(body: "nn.Module", freeze: str) -> None:
 
 
 def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":
-    """Stop the gradients of what `freeze` names, and of nothing else; returns the modules that stay in eval mode.
+    """Stop the gradients of what `freeze` names alone; return the modules that must stay in eval mode.
 
-    The caller puts them into eval mode again after each `.train()`: Network.train does.
+    Network.train puts them into eval mode again after each `.train()`.
     """
     check(body, freeze)
     names = [name for name, module in body.named_modules() if not any(module.children())]
@@ -56,15 +56,14 @@ def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":
 
 
 def batch_norms(body: "nn.Module") -> "list[nn.Module]":
-    """Return the layers that normalise with the statistics of a batch in training, and with a running mean of them
-    after."""
+    """Return the BatchNorm layers: they normalise with a batch's statistics in training, then with a running mean."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     return [module for module in body.modules() if isinstance(module, _BatchNorm)]
 
 
 def blocks(body: "nn.Module") -> list[str]:
-    """Return the names of the body's blocks in order: its children, with what merely wraps other blocks opened up."""
+    """Return the names of the body's blocks in order: its children, or theirs where a child only wraps blocks."""
     names: list[str] = []
     _collect("", body, sum(parameter.numel() for parameter in body.parameters()), names)
     return names

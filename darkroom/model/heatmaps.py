@@ -1,4 +1,4 @@
-"""Heat maps of one picture for one class: which parts the answer depends on. Numpy alone, on the model's outputs."""
+"""Heat maps of one picture for one class: the parts that the answer depends on. Needs numpy alone."""
 
 import contextlib
 import io
@@ -31,7 +31,7 @@ def class_activation(maps: np.ndarray, head: Mapping[str, np.ndarray], label: in
     arXiv:1610.02391).
     """
     heat = np.zeros(maps.shape[1:])
-    with contextlib.suppress(OverflowError):  # of a head that is not finite: it looks nowhere
+    with contextlib.suppress(OverflowError):  # a head that is not finite: no heat
         heat = exactmath.product(maps.reshape(len(maps), -1).T, _gradient(maps, head, label)[:, None])
     return _scaled(heat.reshape(maps.shape[1:]))
 
@@ -87,7 +87,7 @@ def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def picture(image: np.ndarray, heat: np.ndarray) -> bytes:
-    """Return what `lit` gives, as a PNG."""
+    """Return `lit(image, heat)` as a PNG."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A body and a head as one torch network, normalisation inside; loaded from what embed and train wrote."""
+"""A body and a head as one torch network, normalisation inside; read from models/body or models/classifier."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from darkroom.model.classifier import SavedClassifier
 def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Map (n, S, S, 3) uint8 to (n, 3, S, S) float32 in 0..1 on `device`, channels last in memory."""
     there = on_device(images, torch.device(device)).permute(0, 3, 1, 2)
-    return there / 255 if there.is_cuda else there.float().div_(255)  # in one pass; a CPU divides floats sooner
+    return there / 255 if there.is_cuda else there.float().div_(255)  # a GPU does both in one pass
 
 
 class Body(nn.Module):
@@ -39,9 +39,9 @@ class Body(nn.Module):
         return self.net((images - self.mean) / self.std)
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what forward does, and the last map (n, D, h, w), whose average over its positions is the features.
+        """Return the features, and the last map (n, D, h, w), whose average over its positions they are.
 
-        None for a backbone whose features are not an average of a map: its head says nothing about positions.
+        The map is None for a backbone whose features are not an average of a map.
         """
         if self._map_layer is None:
             self._map_layer = self._find_map_layer(images.shape[-1])
@@ -51,10 +51,7 @@ class Body(nn.Module):
         return features, outputs[-1][1]
 
     def _find_map_layer(self, size: int) -> str:
-        """Return the name of the layer whose output is the last map; '' when there is none.
-
-        Tried on noise, in eval mode.
-        """
+        """Return the name of the layer whose output is the last map, found on noise in eval mode; "" without one."""
         noise = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(self.mean)
         modes = {module: module.training for module in self.modules()}
         with torch.no_grad():
@@ -62,7 +59,7 @@ class Body(nn.Module):
         for module, mode in modes.items():
             module.training = mode
         near = 1e-4 * features.abs().max().item()  # relative: an untrained body's features can be tiny
-        if not math.isfinite(near):  # no layer's mean is one of such features
+        if not math.isfinite(near):  # such features equal no layer's mean
             return ""
         for name, output in reversed(outputs):
             is_map = isinstance(output, Tensor) and output.dim() == 4 and output.shape[:2] == features.shape
@@ -71,8 +68,7 @@ class Body(nn.Module):
         return ""
 
     def _watched(self, names: set[str], images: Tensor) -> tuple[Tensor, list[tuple[str, Any]]]:
-        """Return the features, and what each of the layers `names` gave on the way to them, in the order of the
-        calls."""
+        """Return the features and the outputs of the layers `names`, in the order of their calls."""
         outputs: list[tuple[str, Any]] = []
 
         def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -91,10 +87,9 @@ class Body(nn.Module):
 
 
 class Network(nn.Module):
-    """Body and head; `freeze` says what of the body stays as it is (see darkroom.model.freezing).
+    """Body and head; `freeze`: the part of the body that does not learn (see darkroom.model.freezing).
 
-    `frozen_statistics`: the body's BatchNorm layers normalise with the statistics that they have, also while their
-    scale and shift learn.
+    `frozen_statistics`: the body's BatchNorm layers keep their statistics, also while their scale and shift learn.
     """
 
     def __init__(self, body: Body, head: nn.Module, freeze: str, frozen_statistics: bool = False) -> None:
@@ -104,12 +99,12 @@ class Network(nn.Module):
         self.freeze(freeze)
 
     def freeze(self, freeze: str) -> None:
-        """Freeze what `freeze` names, and nothing else, from now on."""
+        """Freeze what `freeze` names, and nothing else."""
         self._still = freezing.freeze_body(self.body.net, freeze)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
-        """Set training mode for what learns; what is frozen stays in eval mode."""
+        """Set training mode; frozen modules stay in eval mode."""
         super().train(mode)
         for module in (*self._still, *self._norms):
             module.training = False

@@ -1,9 +1,9 @@
 """Novelty of a picture: the cosine of its features to the nearest training features.
 
-The deep nearest neighbours of Y. Sun, Y. Ming, X. Zhu and Y. Li (ICML 2022), against a bounded set of training images,
-the references, which travel inside the exported model. `similarity` and the nodes of darkroom/export/graph.py compute
-the same numbers bit by bit: features become whole numbers whose squares sum up to SQUARES, nearly, so that by the
-inequality of Cauchy and Schwarz no partial sum of a product of two of them rounds in float32, whatever its order.
+Deep nearest neighbours (Y. Sun, Y. Ming, X. Zhu and Y. Li, ICML 2022) among a bounded set of training images, the
+references, which are part of the exported model. `similarity` and the nodes of darkroom/export/graph.py compute the
+same bits: features become whole numbers whose squares sum to about SQUARES, so that, by the inequality of Cauchy and
+Schwarz, no partial sum of a product of two of them rounds in float32, in any order.
 """
 
 import math
@@ -15,10 +15,10 @@ import numpy as np
 
 from darkroom.model import tensors
 
-NEIGHBOURS = 5  # whose mean cosine counts
+NEIGHBOURS = 5  # references whose mean cosine is the similarity
 SQUARES = 2.0**21  # NEIGHBOURS times it is below 2**24, up to which float32 holds every whole number
-SMALLEST = 1e-30  # a length of features that counts as none
-FEWEST, A_CLASS = 500, 5  # references: so many, or so many a class where these are more
+SMALLEST = 1e-30  # length of features below which they count as this long
+FEWEST, A_CLASS = 500, 5  # references: the larger of 500 and 5 a class
 CELLS = 1_250_000  # of all references: 2.5 MB in the model, and 5 MB while it runs
 BLOCK = 4096  # rows of features that are compared together
 FILE = "references.safetensors"
@@ -26,21 +26,21 @@ FILE = "references.safetensors"
 
 @dataclass(frozen=True)
 class References:
-    """Hold the references as whole numbers, int16 (m, D), and how many of the nearest are counted."""
+    """The references as whole numbers, int16 (m, D), and the number of nearest ones that count."""
 
     whole: np.ndarray
     neighbours: int
 
 
 def most(features: int, classes: int) -> int:
-    """Return how many references a model of so many features and classes has, at most."""
+    """Return the largest number of references of a model with so many features and classes."""
     return max(1, min(max(FEWEST, A_CLASS * classes), CELLS // features))
 
 
 def references(features: np.ndarray, classes: int) -> References | None:
-    """Return the references that the features (m, D) of training images give; None where none of them is finite.
+    """Return the features (m, D) of training images as references; None where no row is finite.
 
-    With fewer than NEIGHBOURS references a class, fewer neighbours are counted: a rare class has no more of them.
+    With fewer than NEIGHBOURS references a class, fewer neighbours count.
     """
     finite = features[np.isfinite(features).all(axis=1)]
     if not finite.size:
@@ -68,7 +68,7 @@ def similarity(features: np.ndarray, known: References) -> np.ndarray:
 
 
 def factor(neighbours: int) -> np.float32:
-    """Return what turns the sum of the products with so many references into their mean cosine."""
+    """Return the factor from the sum of the products with so many references to their mean cosine."""
     return np.float32(1 / (neighbours * SQUARES))
 
 

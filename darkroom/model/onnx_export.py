@@ -16,10 +16,10 @@ LARGEST = 2_000_000_000  # bytes of one protobuf file
 
 
 def export(body: Body, image_size: int, batch: int | None = None, fold: bool = True) -> bytes:
-    """Return `body` as an ONNX file: the same bytes in any folder. Raises DarkroomError when it cannot be one.
+    """Return `body` as an ONNX file: the same bytes in any folder. Raises DarkroomError where that is not possible.
 
-    `batch`: the number of images, written into the graph's shapes; None: any number. `fold`: whether BatchNorm goes
-    into the convolutions, which torch computes with other last bits on other processors.
+    `batch`: the number of images, written into the graph's shapes; None: any number. `fold`: whether BatchNorm is
+    folded into the convolutions, for which torch has other last bits on other processors.
 
     The graph: `images` uint8 (n, S, S, 3) -> `features` float32 (n, D), and where there is one `maps` float32
     (n, D, h, w), whose average over its positions the features are.
@@ -66,7 +66,7 @@ class _FromPixels(nn.Module):
     def __init__(self, body: Body, image_size: int) -> None:
         super().__init__()
         self.body = body
-        # Looks for the map now, so that the exporter, which follows one image, finds the answer made.
+        # Finds the map now: the exporter traces one image and could not record the search.
         self.has_maps = body.with_maps(torch.zeros(1, 3, image_size, image_size))[1] is not None
 
     def forward(self, images: Tensor) -> Any:

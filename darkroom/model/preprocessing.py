@@ -1,4 +1,7 @@
-"""Choose the framing that the weights of a backbone want, from the params."""
+"""Choose the framing from the params and the weights of the backbone.
+
+A module of its own, since training reads backbones.py and must not depend on how pictures are decoded.
+"""
 
 from darkroom.images.framing import BLACK, RESIZES, Framing
 from darkroom.images.levels import Levels
@@ -10,9 +13,9 @@ MARGIN_FROM = 96
 
 
 def framing(image_size: int | str, resize: str, backbone: str, weights: str, levels: Levels | None = None) -> Framing:
-    """Return the framing of `image_size` pixels; "auto" for it or for `resize`: as the weights of the backbone want it.
+    """Return the framing of `image_size` pixels; "auto" for it or for `resize`: that of the backbone's weights.
 
-    The interpolation is always that of the weights, `levels` are those of the collection. Raises WeightsError.
+    The interpolation is always that of the weights, `levels` are those of the data set. Raises WeightsError.
     """
     wanted = preprocessing(backbone, weights)
     chosen = wanted.resize if resize == "auto" else resize

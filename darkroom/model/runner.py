@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from darkroom.model.network import Body
 
-ONNX, EXACT = "onnxruntime", "exact"  # what data/features says of what made them; exact: whatever did, the same bits
-PIXELS_A_BATCH = 32 * 224 * 224  # what is read, and sent to a node, at once
-PIXELS_A_RUN = 2 * 224 * 224  # what goes through the network at once: its activations stay in the processor's cache
+ONNX, EXACT = "onnxruntime", "exact"  # the engine in data/features; exact: every engine gives the same bits
+PIXELS_A_BATCH = 32 * 224 * 224  # read, and sent to a node, at once
+PIXELS_A_RUN = 2 * 224 * 224  # through the network at once: its activations stay in the processor's cache
 MOST_RUNS = PIXELS_A_BATCH // PIXELS_A_RUN  # at the same time: those of a batch
 
 
 class BodyRunner(Protocol):
-    """Anything that turns images (n, S, S, 3) uint8 into features (n, D) float32."""
+    """A body that maps images (n, S, S, 3) uint8 to features (n, D) float32."""
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """Return (n, D) float32."""
@@ -39,15 +39,15 @@ class BodyRunner(Protocol):
 class OnnxBody:
     """A body's ONNX file in an onnxruntime session on the CPU, in float32.
 
-    Parts of a batch run side by side, each on one thread: the many short operations of an exact body would gain little
-    from threads of their own.
+    Parts of a batch run side by side, each on one thread: several threads would hardly speed up the many short
+    operations of an exact body.
     """
 
     def __init__(self, model: Path | bytes, threads: int) -> None:
         if isinstance(model, Path) and not model.exists():
             raise DarkroomError(f"{model} does not exist; run `dvc repro embed` with freeze: backbone")
         runs = min(threads, MOST_RUNS)
-        # Threads that wait by spinning take the processor from whatever else runs, such as another queued experiment.
+        # Threads that spin while they wait would take the processor from other programs, such as another experiment.
         self.session = open_session(model, threads // runs, spin=False)
         self._pool = ThreadPoolExecutor(runs)
         self.has_maps = "maps" in [output.name for output in self.session.get_outputs()]
@@ -140,13 +140,13 @@ class ExactTorchBody:
 
 
 class _Parts:
-    """Runs a body on a batch, in smaller parts from the time that a GPU's memory did not hold one."""
+    """Runs a body on a batch, in smaller parts once a GPU's memory did not hold a whole one."""
 
     def __init__(self) -> None:
         self._together: int | None = None
 
     def run(self, body: "Callable[[Tensor], Any]", images: "Tensor") -> list[Any]:
-        """Return what `body` gives, part by part. Raises DarkroomError when one image needs too much memory."""
+        """Return the outputs of `body`, part by part. Raises DarkroomError when one image needs too much memory."""
         import torch
 
         while True:

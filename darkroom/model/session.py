@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def open_session(path: Path | bytes, threads: int = 0, spin: bool = True) -> "onnxruntime.InferenceSession":
     """Open a session of the model file at `path`, or of its bytes. Raises DarkroomError where it is missing or damaged.
 
-    A model whose weights are in another file is damaged: it could read any file of this machine.
-    `threads` 0: one a core. `spin`: whether idle threads wait busily, which is faster for one caller and starves
-    whatever else the process does (decoding, answering requests).
+    A model whose weights are in another file counts as damaged: it could read any file of this machine.
+    `threads`: 0 is one a core. `spin`: whether idle threads wait busily, which is faster for one caller and starves the
+    other work of the process (decoding, answering requests).
     """
     import onnxruntime
 

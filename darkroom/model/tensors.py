@@ -31,7 +31,7 @@ def load(path: Path) -> Tensors:
 
 
 def facts(path: Path) -> dict[str, Any] | None:
-    """Return the facts in a file's header, read without its tensors; None when another program wrote it."""
+    """Return the facts in a file's header, without reading its tensors; None where another program wrote it."""
     try:
         return tensorfile.facts(path)
     except ValueError as error:

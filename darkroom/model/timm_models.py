@@ -19,7 +19,7 @@ CROP_MODES = {"center": "crop", "squash": "squash", "border": "border"}  # timm'
 
 
 def preprocessing(name: str) -> dict[str, Any]:
-    """Return what the default weights of a timm model want, the fields of `backbones.Preprocessing`."""
+    """Return the input of a timm model's default weights, as the fields of `backbones.Preprocessing`."""
     timm = _timm(name)
     config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
     wanted = config["input_size"][-1]
@@ -38,8 +38,8 @@ def preprocessing(name: str) -> dict[str, Any]:
 def _sensible_size(name: str, size: int, classes: int) -> int:
     """Return the side for `image_size: auto`: that of the weights, but USUAL for those that take any size.
 
-    Self-supervised transformers (DINOv2: 518 px) have features at any size and no classifier that was trained at one;
-    at 224 px they need an eighth of the time. A size in the name is meant.
+    Self-supervised transformers (DINOv2: 518 px) have features at any size and no classifier trained at one; at 224 px
+    they need an eighth of the time. A size in the model's name is kept.
     """
     return USUAL if classes == 0 and size > LARGE and str(size) not in name else size
 
@@ -60,7 +60,7 @@ def build(name: str, image_size: int) -> "nn.Module":
 
 
 def published_file(name: str) -> str:
-    """Download the published weights and give the path of the file. Raises WeightsError when that fails."""
+    """Download the published weights and return the path of the file. Raises WeightsError where that fails."""
     timm = _timm(name)
     hub = timm.get_pretrained_cfg(name).hf_hub_id
     if not hub:
@@ -82,8 +82,7 @@ def licence(name: str) -> str | None:
 
 
 def check_licence(name: str, accepted: str) -> None:
-    """Raise WeightsError where the published weights are not free to use for everything and `accepted` does not name
-    their licence."""
+    """Raise WeightsError where the licence of the published weights limits their use and is not `accepted`."""
     stated = licence(name)
     if stated and stated.lower() not in FREE and stated != accepted:
         hub = _timm(name).get_pretrained_cfg(name).hf_hub_id or f"timm/{name}"

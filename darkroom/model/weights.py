@@ -25,22 +25,22 @@ from darkroom.model.network import Body
 from darkroom.sources.download import FIRST_WAIT, Remote, obtain
 
 HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
-# What wrong bytes make of zipfile and of the unpickler.
+# What zipfile and the unpickler raise for damaged files.
 DAMAGED = (
     AssertionError, AttributeError, EOFError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError,
     struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
-# Classifiers of other label sets, and the auxiliary ones that only help a training from scratch: never part of a body.
+# Classifiers of other label sets, and auxiliary ones for training from scratch: never part of a body.
 NOT_BODY = re.compile(r"^(fc|classifier|head|heads|head\.fc|heads\.head|aux1|aux2|AuxLogits)\.")
-# What DataParallel, Lightning and torch.compile put before the names of the model inside of them.
+# Prefixes that DataParallel, Lightning and torch.compile put before the names of the model that they wrap.
 WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+")
 DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A body with its numbers, the facts for body.json, and the classifier it comes from when it was a run's."""
+    """A body with its weights, the facts for body.json, and the classifier of the run that made the weights, if any."""
 
     body: Body
     facts: dict[str, Any]
@@ -79,10 +79,9 @@ def resolve(
 
 
 def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
-    """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded where it is not here
-    yet.
+    """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded unless it is cached.
 
-    The hash in a file's name is checked. Raises WeightsError, which says how to get the file, when offline.
+    The hash in the file's name is checked. Raises WeightsError, with another way to get the file, when offline.
     """
     if backbone.startswith(backbones.TIMM):
         if weights != "imagenet":
@@ -98,7 +97,7 @@ def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT)
 
 
 def _cache() -> Path:
-    """Return the folder in which torch itself keeps downloaded weights: what is there already is not fetched again."""
+    """Return the folder in which torch itself caches downloaded weights."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
 
@@ -113,7 +112,7 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
     if path.suffix not in PICKLED:
         raise WeightsError(f"weights: {path} is not a file of weights; expected .safetensors or {', '.join(PICKLED)}")
     try:
-        _refuse_torchscript(path)
+        _reject_torchscript(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -164,7 +163,7 @@ def _check_backbone(backbone: str, weights: str) -> None:
         raise WeightsError(f"weights: {weights} holds a {own['backbone']}, backbone is {backbone}; make the two agree")
 
 
-def _refuse_torchscript(path: Path) -> None:
+def _reject_torchscript(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -176,7 +175,7 @@ def _refuse_torchscript(path: Path) -> None:
 
 
 def _state_dict(state: Any, path: Path) -> "OrderedDict[str, Tensor]":
-    """Return the state_dict itself, out of the wrappings that training scripts put around one."""
+    """Return the state_dict itself, unwrapped from what training scripts put around it."""
     for wrapping in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
             state = state[wrapping]
@@ -224,7 +223,7 @@ def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
 
 
 def tensors_are_own(path: Path) -> bool:
-    """Tell whether a run of this pipeline wrote the file."""
+    """Return whether a run of this pipeline wrote the file."""
     return path.suffix == ".safetensors" and tensors.facts(path) is not None
 
 

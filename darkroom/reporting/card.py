@@ -12,13 +12,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from darkroom.core.text import escape, one_line
+from darkroom.core.text import decimal, escape, one_line
 from darkroom.metrics import registry
 
 FEW = 30  # test pictures of a class below which its scores say little
 TEMPLATES = Path(__file__).with_name("templates")
 FIRST = ("backbone", "weights", "freeze", "head", "features", "parameters", "image_size", "temperature")
-ELSEWHERE = {"classes", "params", "framing", "mean", "std"}  # facts of model.json that another section tells
+ELSEWHERE = {"classes", "params", "framing", "mean", "std"}  # facts of model.json that another section holds
 
 
 def model_card(
@@ -29,18 +29,14 @@ def model_card(
     export: Mapping[str, Any],
     made_from: Mapping[str, str],
 ) -> str:
-    """Return the card's text: facts of model.json, config.json, the data set's own card and counts, metrics/test.json,
-    metrics/export.json, and the md5 by which dvc.lock names each input."""
-    # The output is Markdown, not HTML: names of classes and data sets are escaped as such.
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": _number, "listed": _listed, "cell": _cell, "value": _value, "json": _json,
+    """Return the card's text.
+
+    `facts`: model.json; `config`: config.json; `data`: the data set's own card and counts; `scores`: metrics/test.json;
+    `export`: metrics/export.json; `made_from`: the md5 by which dvc.lock names each input.
+    """
+    # The output is Markdown, not HTML: the filters escape names of classes and data sets.
+    environment = templates(autoescape=False, keep_trailing_newline=True)
+    environment.filters |= {"number": decimal, "listed": _listed, "cell": _cell, "value": _value, "json": _json,
                             "safe_text": _safe, "one_line": one_line}  # fmt: skip
     name = data.get("name") or "own pictures"
     text = environment.get_template("card.md.j2").render(
@@ -58,8 +54,15 @@ def model_card(
     return text.lstrip()
 
 
+def templates(**options: Any) -> Environment:
+    """Return the environment of reporting/templates, in which a missing name is an error."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )
+
+
 def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, Any], quantized: bool) -> list[str]:
-    """Return what the classifier cannot do, one sentence each, as the model card and the report say it."""
+    """Return what the classifier cannot do, a sentence each, for the model card and the report."""
     found = [
         *_unseen(len(classes), test.get("unknown", {})),
         "The metrics hold for pictures like those of the data set; on others, measure again.",
@@ -75,7 +78,7 @@ def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, An
 
 
 def _unseen(classes: int, unknown: Mapping[str, Any]) -> list[str]:
-    """Return what it does with pictures of something else; `unknown` is the block of metrics/test.json."""
+    """Return what it does with pictures of other things; `unknown` is that block of metrics/test.json."""
     if unknown.get("threshold") is None or unknown.get("flagged") is None:
         return [f"It answers with one of its {classes} classes, whatever the picture shows."]
     return [
@@ -87,7 +90,7 @@ def _unseen(classes: int, unknown: Mapping[str, Any]) -> list[str]:
 
 
 def _index(backbone: str, name: str, scores: Mapping[str, Any]) -> str:
-    """Return the card's model-index: JSON is YAML, and quotes whatever a data set's name may hold."""
+    """Return the card's model-index as JSON, which is YAML and quotes whatever a data set's name holds."""
     values = [
         {"type": key, "value": scores[key], "name": label}
         for key, label in registry.on_card().items()
@@ -99,7 +102,7 @@ def _index(backbone: str, name: str, scores: Mapping[str, Any]) -> str:
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of the training, the settings that matter most first."""
+    """Return the facts of the training, those that matter most first."""
     facts = {**facts, **facts.get("params", {})}
     other = sorted(key for key in facts if key not in FIRST and key not in ELSEWHERE)
     return {key: facts[key] for key in (*FIRST, *other) if key in facts}
@@ -108,10 +111,6 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:20])
     return f"{shown}, … ({len(names)} in all)" if len(names) > 20 else shown
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _cell(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from darkroom.core.text import escape, one_line
+from darkroom.core.text import decimal, escape, one_line
 from darkroom.metrics import registry
 from darkroom.reporting.comparison import BETTER, UNCLEAR, WORSE, Comparison, Row
 
@@ -103,7 +103,7 @@ FLIP_HEAD = ("", "truth", "old answer", "new answer", "image")
 
 def _metric(row: Row) -> tuple[str, ...]:
     span = "–" if row.low is None or row.high is None else f"{_signed(row.low)} to {_signed(row.high)}"
-    return label(row.name), _number(row.old), _number(row.new), _signed(row.difference), span, row.verdict
+    return label(row.name), decimal(row.old), decimal(row.new), _signed(row.difference), span, row.verdict
 
 
 def _class(row: Any) -> tuple[str, ...]:
@@ -121,10 +121,6 @@ def _flipped(found: Comparison) -> str:
     return (
         f"{found.fixed:,} fixed, {found.broken:,} broken, {found.changed:,} answers changed; {test} p = {found.p:.3g}"
     )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _signed(value: float | None) -> str:

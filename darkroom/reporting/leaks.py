@@ -1,9 +1,9 @@
 """Find test and validation images that show a part of a training image, or the other way round.
 
-Hashes find copies of nearly the whole picture (darkroom/splits/duplicates.py). Of a smaller crop, or a picture within
-the bars of a screenshot, the backbone still makes similar features: each image of val and test is compared with the
-training images nearest to it. Nearness proves nothing, two dogs are near as well; so the middle of one picture is laid
-over the other at every place and at many scales, and only a pair whose details fit is a leak.
+Hashes find copies of nearly the whole picture (darkroom/splits/duplicates.py). A smaller crop, or a picture within the
+bars of a screenshot, still has similar features, so each image of val and test is compared with the training images
+nearest to it. Nearness proves nothing (two dogs are near as well): the middle of one picture is laid over the other at
+every position and at many scales, and only a pair whose details match is a leak.
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ from darkroom.images.hashes import MIN_SIDE
 from darkroom.images.shards import Shards
 
 NEAREST = 3  # training images that an image is compared with
-LOWEST = 0.4  # cosine of centred features, below which nothing is compared: 9 of 10 crops of half the area are above
+LOWEST = 0.4  # cosine of centred features from which pictures are compared; 9 of 10 crops of half the area reach it
 MOST_PAIRS, MOST_LEARNT = 400, 20_000  # bounds of the time, about 20 s at most
-PATCH = 32  # pixels of a side that the middle of a picture is made
-BLUR = 9  # pixels of the blur that is taken off: bright above dark fits many a picture, details do not
+PATCH = 32  # side in pixels to which the middle of a picture is resized
+BLUR = 9  # pixels of the blur that is subtracted: bright above dark fits many pictures, details do not
 SCALES = np.geomspace(0.55, 2.0, 14)  # of the other picture
 FITS = 0.78  # correlation from which a pair fits; benchmarks/README.md has what it finds
-RANDOM_PAIRS = 50  # that show how alike unrelated pictures of this collection are
-CLOSER = 2.0  # times nearer to 1 than any of these: X-rays and scans are all alike
-PLAIN = 6.0  # grey levels of standard deviation, below which details say little: 2 of 100 photos
+RANDOM_PAIRS = 50  # whose correlations show how alike unrelated pictures of this collection are
+CLOSER = 2.0  # times nearer to 1 a pair must be than these: X-rays and scans are all alike
+PLAIN = 6.0  # standard deviation in grey levels below which a picture has too few details: 2 of 100 photos
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Hold a training image and one of another split: rows of their shards, and how well one fits into the other."""
+    """A training image and one of another split, as rows of their shards, and how well one fits into the other."""
 
     train: int
     split: str
@@ -49,18 +49,18 @@ class Part:
 def leaks(train: Part, others: dict[str, Part]) -> list[Leak]:
     """Return the images of `others`, by split, that fit into a training image or the other way round, the best first.
 
-    [] for pictures smaller than MIN_SIDE, which nobody cuts, and for features that are not those of the images.
+    [] for pictures smaller than MIN_SIDE, which are hardly cropped, and where features and images differ in number.
     """
     side = train.images.row_shape[0] if len(train.images) else 0
     if side < MIN_SIDE or len(train.features) != len(train.images):
         return []
     learnt = balanced_rows(train.images.labels, len(train.images.classes), MOST_LEARNT)
     centre = train.features[learnt].mean(axis=0)
-    known = _unit(train.features[learnt] - centre)
+    known = unit(train.features[learnt] - centre)
     near = [
         (cosine, split, row, int(learnt[column]))
         for split, part in others.items()
-        for row, column, cosine in _nearest(_unit(part.features - centre), known)
+        for row, column, cosine in _nearest(unit(part.features - centre), known)
     ]
     near = sorted(near, reverse=True)[:MOST_PAIRS]
     if not near or len(learnt) < 2:
@@ -85,12 +85,12 @@ def leaks(train: Part, others: dict[str, Part]) -> list[Leak]:
 
 
 def fits(one: np.ndarray, other: np.ndarray) -> float:
-    """Return how well the middle of one grey picture (S, S) is found in the other, the better way round: at most 1."""
+    """Return how well the middle of one grey picture (S, S) fits into the other, the better way round: at most 1."""
     return max(_found(one, other), _found(other, one))
 
 
 def _found(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the highest correlation of the middle half of `one` with any place of `other`, at any of SCALES."""
+    """Return the highest correlation of the middle half of `one` with any position in `other`, at any of SCALES."""
     half = PATCH // 2
     patch = _details(one, 2 * PATCH)[half:-half, half:-half]
     patch = patch - patch.mean()
@@ -102,7 +102,7 @@ def _found(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _correlations(patch: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Return the correlation of a patch of mean 0 and length 1 with each place of a picture; 0 where that is plain."""
+    """Return the correlation of a patch of mean 0 and length 1 with each position in a picture; 0 where it is plain."""
     size = patch.shape[0]
     shape = [picture.shape[0] + size - 1] * 2
     spectrum = np.fft.rfft2(picture, shape) * np.fft.rfft2(patch[::-1, ::-1], shape)
@@ -140,5 +140,6 @@ def _nearest(features: np.ndarray, known: np.ndarray) -> Iterator[tuple[int, int
                 yield row, int(column), float(cosines[column])
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows (n, D) at length 1."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""The pictures inside the report: which ones, how large, and what stands beside each, within a number of bytes."""
+"""Choose the pictures inside the report, their size, and what stands beside each, within a limit of bytes."""
 
 import base64
 import io
@@ -13,12 +13,13 @@ from darkroom.images.shards import Shards
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.gallery import heat_maker, worst_order
+from darkroom.reporting.leaks import unit
 
 BYTES = 1_050_000  # of all pictures, before base64 makes four thirds of them
 LARGE_SHARE, NEAR_SHARE = 0.55, 0.15  # of BYTES: for the large pictures, and for the neighbours
 SIDES = (320, 224, 160, 128, 112, 96, 80, 64)  # of a picture, pixels, the largest that fits
-NEAR_SIDE, NEIGHBOURS = 72, 4
-LOSSLESS = 64  # up to this side a picture is kept as it is: one sees the pixels that the model saw
+NEAR_SIDE, NEIGHBOURS = 72, 4  # side in pixels of the training images beside a picture, and their number
+LOSSLESS = 64  # up to this side a picture is stored without loss: it shows the pixels that the model saw
 UNCERTAIN = 12  # least certain answers that are shown large, with the wrong ones
 EXPLAINED = {"Grad-CAM": 300, "occlusion": 24}  # pictures with a heat map: occlusion takes 65 answers for one
 REFERENCES = 20_000  # training images at most among which neighbours are looked for
@@ -27,7 +28,7 @@ TOP = 5  # classes whose probability is shown
 
 @dataclass
 class Album:
-    """Hold pictures as data URIs, and the number of bytes still to spend."""
+    """Pictures as data URIs, and `left`, the number of bytes still to spend."""
 
     left: int
     near: list[dict[str, Any]] = field(default_factory=list)
@@ -74,12 +75,12 @@ def encoded(image: np.ndarray, side: int, quality: int = 62) -> bytes:
 
 
 def data_uri(data: bytes, kind: str = "webp") -> str:
-    """Return bytes of a picture as an address that needs no network."""
+    """Return the bytes of a picture as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def class_samples(train: Shards, classes: int = 12, images: int = 4) -> list[tuple[str, list[str]]]:
-    """Return training images of some classes, evenly spread, each class with the addresses of a few pictures."""
+    """Return some classes, evenly spread, each with a few of its training images as data URIs."""
     chosen = np.unique(np.linspace(0, len(train.classes) - 1, min(classes, len(train.classes))).astype(int))
     found = []
     for label in chosen:
@@ -147,7 +148,7 @@ def _add_neighbours(made: Album, material: Material, rows: Sequence[int]) -> Non
     if not len(features) or not rows:
         return
     own = np.concatenate([part.features for part in (material.val, material.test) if len(part.features)])[rows]
-    alike = _unit(own) @ _unit(features).T
+    alike = unit(own) @ unit(features).T
     room = int(BYTES * NEAR_SHARE)
     known: dict[int, int] = {}
     for number in range(len(rows)):
@@ -167,9 +168,9 @@ def _add_neighbours(made: Album, material: Material, rows: Sequence[int]) -> Non
 
 
 def _references(material: Material) -> tuple[np.ndarray, Shards, np.ndarray]:
-    """Return features (m, D) of training images, their shards, and the rows there; none of a fine-tuned network.
+    """Return features (m, D) of training images, their shards, and the rows there; none for a fine-tuned network.
 
-    Its training images would all have to go through the network for this.
+    Its training images would all have to go through the network.
     """
     answerer = material.answerer
     train = Shards(answerer.shards / "train")
@@ -180,7 +181,7 @@ def _references(material: Material) -> tuple[np.ndarray, Shards, np.ndarray]:
 
 
 def _add_heat(made: Album, material: Material, rows: Sequence[int]) -> None:
-    """Give the first pictures a veil over what did not count for the answer, a few pixels that the browser smooths."""
+    """Add to the first pictures a veil over what did not count for the answer, which the browser smooths."""
     heat_of, method = heat_maker(material.unseen, material.answerer.saved, material.answerer.body)
     for number, row in enumerate(rows[: EXPLAINED[method]]):
         if material.unseen.predictions.predicted[row] >= 0:
@@ -206,7 +207,3 @@ def _round_robin(labels: np.ndarray) -> np.ndarray:
         mine = labels == label
         rank[mine] = np.arange(mine.sum())
     return np.lexsort((labels, rank))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

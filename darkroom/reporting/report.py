@@ -1,4 +1,4 @@
-"""`darkroom report`: everything that a run has to say as one HTML file, which needs nothing else to be opened."""
+"""`darkroom report`: all results of a run as one HTML file, which opens without a network."""
 
 import argparse
 import sys
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from darkroom.core import files, runtime
 from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
+from darkroom.core.text import decimal
 from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
@@ -22,7 +22,7 @@ from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval
 from darkroom.reporting import charts, findings, looks, pictures, robustness, weak_spots
-from darkroom.reporting.card import limits
+from darkroom.reporting.card import TEMPLATES, limits, templates
 from darkroom.reporting.confusion import pairs, similar_order, similarity
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.projection import MOST, project
@@ -31,7 +31,6 @@ READABLE = 25  # classes up to which the confusion matrix is a table
 PAIRS = 60  # in the table of classes taken for each other
 FEWEST_ON_MAP = 10  # images: fewer have no neighbourhood
 FOLDERS = ("models/classifier", "models/body", "data/shards", "data/features")
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 def main(arguments: list[str]) -> int:
@@ -55,18 +54,12 @@ def main(arguments: list[str]) -> int:
 
 
 def page(root: Path, robust: bool = False) -> str:
-    """Return the whole HTML text about the run in a project's folder; `robust`: with answers to spoilt test images.
+    """Return the HTML about the run in the project `root`; `robust`: with answers to corrupted test images.
 
-    Raises DarkroomError where no run lies there.
+    Raises DarkroomError where there is no run.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"share": findings.share, "number": number, "plain": plain, "counted": findings.counted,
+    environment = templates(autoescape=True)
+    environment.filters |= {"share": findings.share, "number": decimal, "plain": plain, "counted": findings.counted,
                             "why_no_interval": why_no_interval}  # fmt: skip
     return environment.get_template("report.html").render(contents(root, robust))
 
@@ -91,10 +84,9 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
     config = read_json(root / "models/export/config.json")
     drawn = _charts(root, predictions)
     drawn["map"], shown["map"] = _map(material) if material else ("", [])
-    slices, slice_notes = weak_spots.slices_of_test(material, root) if material else ([], [])
-    spoilt = robustness.robustness(material) if robust and material else []
-    drawn["robustness"] = charts.robustness(spoilt)
-    return {
+    pictured = _pictured(material, root, robust)
+    drawn["robustness"] = charts.robustness(pictured["spoilt"])
+    return pictured | {
         "title": f"{params.get('backbone', 'A classifier')} on {Path(str(params.get('source', ''))).stem}",
         "test": test,
         "data": data,
@@ -120,30 +112,42 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "charts": drawn,
         "metrics": registry.in_report(),
         "main": registry.at_top_of_report(),
-        "samples": pictures.class_samples(Shards(root / "data/shards/train")) if material else [],
-        "slices": slices,
-        "slice_notes": slice_notes,
-        "labels": weak_spots.doubtful_labels(material, root) if material else {"count": 0, "looked_at": 0},
-        "spoilt": spoilt,
-        "leaks": weak_spots.leaking_pictures(material) if material else [],
-        "doubtful": weak_spots.doubtful_pictures(root / "data/shards") if material else {"kinds": []},
         "shown": shown,
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
     }
 
 
+def _pictured(material: Material | None, root: Path, robust: bool) -> dict[str, Any]:
+    """Return the parts of the page that need the pictures; empty ones where these are missing."""
+    if material is None:
+        return {
+            "samples": [], "slices": [], "slice_notes": [], "labels": {"count": 0, "looked_at": 0}, "spoilt": [],
+            "leaks": [], "doubtful": {"kinds": []},
+        }  # fmt: skip
+    slices, notes = weak_spots.slices_of_test(material, root)
+    return {
+        "samples": pictures.class_samples(Shards(root / "data/shards/train")),
+        "slices": slices,
+        "slice_notes": notes,
+        "labels": weak_spots.doubtful_labels(material, root),
+        "spoilt": robustness.robustness(material) if robust else [],
+        "leaks": weak_spots.leaking_pictures(material),
+        "doubtful": weak_spots.doubtful_pictures(root / "data/shards"),
+    }
+
+
 def class_rows(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row a class, the lowest F1 first and those without one last, with its images in each split."""
+    """Return a row for each class with its images in each split, the lowest F1 first, those without one last."""
     images = data.get("per_class", {})
     rows = [{"name": name, **row, "images": images.get(name, {})} for name, row in test.get("per_class", {}).items()]
     return sorted(rows, key=lambda row: (row["f1"] is None, row["f1"] or 0.0, row["name"]))
 
 
 def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics/data.json in words, without what the page shows elsewhere; {} of no data.
+    """Return metrics/data.json in words, without what the page shows elsewhere; {} without data.
 
-    A key that this page does not know is shown as it is.
+    Unknown keys are kept as they are.
     """
     known = dict(data)
     for name in ("per_class", "label_conflicts", "notes"):
@@ -164,7 +168,7 @@ def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON file's mapping; {} where there is none. Raises DarkroomError when it holds anything else."""
+    """Return a JSON file's mapping; {} without a file. Raises DarkroomError where it holds anything else."""
     try:
         found = files.read_json(path) if path.exists() else {}
     except ValueError as error:
@@ -189,11 +193,6 @@ def plain(value: Any) -> str:
     return "none" if value is None or value == "" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def number(value: float | None) -> str:
-    """Return a value with four digits after the point; a dash for None."""
-    return "–" if value is None else f"{value:.4f}"
-
-
 def _predictions(root: Path) -> Predictions | None:
     path = root / "plots/predictions.csv"
     if not path.exists():
@@ -203,7 +202,7 @@ def _predictions(root: Path) -> Predictions | None:
 
 
 def _material(root: Path, test: dict[str, Any]) -> Material | None:
-    """Return the classifier's answers with their pictures; None where they are not here, or none was tested."""
+    """Return the classifier's answers with their pictures; None where they are missing, or no image was tested."""
     classifier, body, shards, features = (root / folder for folder in FOLDERS)
     if not test.get("n") or not all(folder.is_dir() for folder in (classifier, body, shards, features)):
         return None
@@ -212,7 +211,7 @@ def _material(root: Path, test: dict[str, Any]) -> Material | None:
 
 
 def _matrix(counts: np.ndarray, order: np.ndarray) -> dict[str, Any]:
-    """Return the cells that are not zero, [row, column, count] in the order of similarity, and each row's images."""
+    """Return the cells that are not zero, [row, column, count] in the given order, and the images of each row."""
     sorted_counts = counts[np.ix_(order, order)]
     rows, columns = np.nonzero(sorted_counts)
     cells = np.column_stack([rows, columns, sorted_counts[rows, columns]])
@@ -230,7 +229,7 @@ def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _charts(root: Path, predictions: Predictions | None) -> dict[str, str]:
-    """Return the SVG of every chart, "" for those that have nothing to show."""
+    """Return the SVG of every chart by name, "" for an empty one."""
     history, bins, answered = (
         _rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv", "test/risk_coverage.csv")
     )

@@ -37,7 +37,7 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Change:
-    """What the page asks for: a decision about a sample, or `none` to withdraw it; `becomes` of relabel."""
+    """A request of the page: a decision about a sample, or `none` to withdraw it; `becomes`: the label of relabel."""
 
     id: str
     decision: str
@@ -60,9 +60,9 @@ class Change:
 
 
 def corrections(changes: Sequence[Change], samples: Samples) -> dict[str, Correction | None]:
-    """Return what `changes` decide about each file, by its key; None to withdraw the decision.
+    """Return the decision of `changes` about each file, by its key; None to withdraw it.
 
-    Raises DarkroomError where two changes of one file contradict each other, or one cannot be.
+    Raises DarkroomError where two changes of one file contradict each other, or one is not valid.
     """
     wanted: dict[str, Correction | None] = {}
     for change in changes:
@@ -93,7 +93,7 @@ def _correction(change: Change, samples: Samples, index: int) -> Correction | No
 
 
 def now() -> str:
-    """Return the time as `when` has it: ISO 8601 in UTC."""
+    """Return the time for the column `when`: ISO 8601 in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -113,7 +113,7 @@ class DecisionLog:
             self._read()
 
     def decided(self) -> Mapping[str, Correction]:
-        """Return the decision about each image, as of the last look at the file."""
+        """Return the decision about each image, as of the last read of the file."""
         return self._by_key
 
     def refresh(self) -> int:
@@ -126,11 +126,11 @@ class DecisionLog:
     def record(
         self, changes: Mapping[str, Correction | None], expected: Mapping[str, Correction | None] | None = None
     ) -> dict[str, Correction | None]:
-        """Write what is now decided about each key, None to withdraw it; return what was decided before.
+        """Write the new decision about each key, None to withdraw it; return the previous ones.
 
-        `expected`: what was decided about each key when the changes were thought of. A key about which somebody else
-        has decided since is left as it is, and is not in the answer. When this returns, the decisions are on the disk.
-        Raises DarkroomError, and then none of them is.
+        `expected`: the decisions that the changes were based on. A key that somebody else has decided about since stays
+        as it is, and is not in the result. When this returns, the decisions are on the disk; where it raises
+        DarkroomError, none of them is.
         """
         with self._locked():
             self._read()
@@ -158,7 +158,7 @@ class DecisionLog:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the lock of the file. Raises DarkroomError where it cannot be had, or the file not be begun."""
+        """Hold the lock of the file. Raises DarkroomError where it, or the file, cannot be created."""
         with self._mutex, ExitStack() as held:
             try:
                 self._lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ class DecisionLog:
             yield
 
     def _read(self) -> None:
-        """Take what the file holds, unless it is what is known already."""
+        """Read the file if it has changed since the last read."""
         stamp = _stamp(self.path)
         if stamp != self._stamp:
             rows = read_corrections(self.path)
@@ -182,14 +182,14 @@ class DecisionLog:
 
 
 def _cells(correction: Correction | None) -> list[str]:
-    """Return what the file says of a decision, whatever its line; [] for none."""
+    """Return the cells of a decision in the file, whatever its line; [] for none."""
     return correction.row() if correction else []
 
 
 def _append(path: Path, added: Iterable[Correction], known: Stamp | None) -> Stamp | None:
-    """Write rows at the end of the file and sync it; what a full disk left of them is taken back.
+    """Append rows to the file and sync it; on a full disk, remove what was written of them.
 
-    Returns the stamp of the file; None where an editor, which asks for no lock, has changed it since `known`.
+    Returns the stamp of the file; None where an editor, which takes no lock, has changed it since `known`.
     """
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).writerows(change.row() for change in added)
@@ -213,7 +213,7 @@ def _reason(error: OSError) -> str:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Return what changes with the file's content: its inode, size and time of change; None where there is no file."""
+    """Return the file's inode, size and time of change, which change with its content; None without a file."""
     try:
         found = path.stat()
     except FileNotFoundError:

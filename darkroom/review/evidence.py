@@ -1,7 +1,6 @@
-"""What the model says of each image of a run: probabilities by heads that have not seen it, and what is alike.
+"""The evidence about each image of a run: probabilities by heads that have not seen it, and the images like it.
 
-With a network that was trained whole there are no cached features: then the run's answers to the test set are all there
-is.
+A network that was trained whole has no cached features: then the evidence is the run's answers to the test set alone.
 """
 
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from darkroom.reporting.runs import groups
 from darkroom.review.samples import SHARDS, Samples
 
 FEATURES, PREDICTIONS = Path("data/features"), Path("plots/predictions.csv")
-COMPONENTS = 128  # of the features, that nearness is measured in
-SAMPLED = 10_000  # images that components are computed from, and that an image is compared with to see how unlike it is
-NEAREST = 5  # images whose mean distance says how unlike the rest one is
+COMPONENTS = 128  # principal components of the features, in which similarity is measured
+SAMPLED = 10_000  # images that components are computed from, and that each image is compared with
+NEAREST = 5  # images whose mean distance is an image's unlikeness
 AT_ONCE = 2048
 
 
@@ -29,7 +28,7 @@ class Evidence:
 
     `classes`: K names; `probabilities` float32 (n, K), NaN where there is no answer; `features` float32 (n, d), rows of
     length 1, (0, 0) where none are cached; `unlikeness` float32 (n,), one minus the mean cosine to the nearest others;
-    `components`: what made `features` of the cached ones.
+    `components`: the transformation of the cached features into `features`.
     """
 
     classes: list[str]
@@ -64,7 +63,7 @@ class Components:
 
     @staticmethod
     def of(parts: list[Shards], most: int = COMPONENTS) -> "Components":
-        """Return those of the plain view of all features, computed from SAMPLED rows of them."""
+        """Return the components of all features without augmentation, computed from SAMPLED rows of them."""
         size, counts = parts[0].row_shape[-1], [len(part) for part in parts]
         step = max(1, sum(counts) // SAMPLED)
         sampled = np.concatenate(
@@ -103,7 +102,7 @@ def gather(samples: Samples) -> Evidence:
 
 
 def suspects(evidence: Evidence, labels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return samples in the order in which their labels are doubtful, int64, and how many are likely errors.
+    """Return samples, the most doubtful label first, int64, and how many of them are likely errors.
 
     `labels` int64 (n,): indices in the evidence's classes, -1 for what has none. After the likely errors come those of
     confident learning that may as well be the model's, then all others that it answers as another class, the surest

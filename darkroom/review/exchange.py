@@ -1,8 +1,8 @@
-"""`darkroom labels`: take decisions from Label Studio, FiftyOne and cleanlab, and hand them this run's labels.
+"""`darkroom labels`: import decisions from Label Studio, FiftyOne and cleanlab, and export this run's labels to them.
 
-What another tool says of an image becomes a row of `corrections.csv`. An image is found by its sha256 where the file
-has one, otherwise by the end of its path. A suggestion that nobody has confirmed becomes `unsure`: the page shows it
-under Not sure.
+A statement of another tool about an image becomes a row of `corrections.csv`. An image is found by its sha256 where the
+file has one, otherwise by the end of its path. A suggestion that nobody has confirmed becomes `unsure`: the page shows
+it under Not sure.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Statement:
-    """What a file says of one image: the `label` that it has, or only might have (`suggested`)."""
+    """The label that a file gives one image, or only suggests (`suggested`)."""
 
     image: str
     label: str
@@ -42,7 +42,7 @@ class Statement:
 
 
 def read_statements(path: Path) -> list[Statement]:
-    """Return what a file of Label Studio (JSON), FiftyOne (JSON, CSV) or cleanlab (CSV) says. Raises DarkroomError."""
+    """Read a file of Label Studio (JSON), FiftyOne (JSON, CSV) or cleanlab (CSV). Raises DarkroomError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".csv":
@@ -119,7 +119,7 @@ def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
 
 
 class Finder:
-    """Finds the samples that other tools mean."""
+    """Finds samples by the names that other tools give them."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -130,7 +130,7 @@ class Finder:
                 self._by_name.setdefault(name, []).append(sample)
 
     def find(self, image: str) -> Sample | None:
-        """Return the sample that a sha256, an id, or a path or address with as many of its last parts means."""
+        """Return the sample with this sha256 or id, or whose path ends most like `image`; None where several do."""
         if image in self.samples.by_key:
             return self.samples.all[self.samples.by_key[image][0]]
         if image in self.samples.position:
@@ -151,9 +151,9 @@ def _shared(path: PurePosixPath, location: str) -> int:
 
 
 def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: str) -> list[str]:
-    """Write what `statements` say as decisions of `by`; return what was done and what was not, a line each.
+    """Write `statements` as decisions by `by`; return what was done and what was not, a line each.
 
-    Decisions that are there already stay.
+    Existing decisions stay.
     """
     finder, when = Finder(samples), now()
     wanted: dict[str, Correction] = {}

@@ -1,8 +1,8 @@
 """`darkroom group FOLDER`: start without labels. Photos that look alike to a backbone become groups, which people name.
 
-The groups are written as a table of paths and labels, for `source`. `darkroom review` shows each as a class: renamed,
-joined or corrected there, they are the labels of the next run. Several groups under one name are one class, so rather
-too many are proposed than too few: a mixed group costs a decision a photo, two halves of a class one in all.
+The groups are written as a table of paths and labels, for `source`. `darkroom review` shows each as a class, to be
+renamed, joined or corrected for the next run. Several groups under one name are one class, so it is better to propose
+too many than too few: a mixed group costs a decision a photo, two halves of a class one decision in all.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from darkroom.review.unlabelled import Cache
 
 FEWEST, MOST = 2, 20  # groups that are proposed
 COMPONENTS = 64  # of the features, that photos are compared in
-COMPARED = 2000  # photos that the number of groups is chosen by
+COMPARED = 2000  # photos from which the number of groups is chosen
 NEARLY = 0.75  # of the best silhouette: the largest number of groups that keeps it is proposed
 STARTS = 5  # of k-means; the best is taken
 

@@ -1,9 +1,9 @@
-"""`darkroom next FOLDER`: which of these unlabelled photos to label first.
+"""`darkroom next FOLDER`: choose the unlabelled photos to label first.
 
-Those that the classifier is unsure about, and unlike each other: BADGE, J. Ash et al., ICLR 2020. Of each photo the
-gradient of the last layer is taken, as if the most probable class were right. It is long where the classifier is
-unsure. k-means++ on these gradients chooses those that lie far apart. benchmarks/README.md has it beside random choice,
-margins and core-sets.
+They are photos that the classifier is unsure about and that differ from each other (BADGE, J. Ash et al., ICLR 2020):
+the gradient of the last layer, as if the most probable class were right, is long where the classifier is unsure, and
+k-means++ chooses gradients that lie far apart. benchmarks/README.md compares it with random choice, margins and
+core-sets.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the page shows of proposed photos, and the labels that they get: copies in `added/`, rows of its table."""
+"""Proposed photos as the page shows them, and the labels they get: copies in `added/`, rows of its table."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -122,8 +122,7 @@ class Proposals:
 
 
 def open_proposals(root: Path, samples: Samples) -> Proposals | None:
-    """Return the photos to label next, if any were chosen for the run as it is; those that it learnt from since are
-    samples of its own."""
+    """Return the photos to label next that are not yet samples of the run; None without any."""
     if not (root / PROPOSED).exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""The lists of images that are worth a look, each in the order in which to look, with the reason for each image."""
+"""The queues of images to look at, each in the order in which to look, with the reason for each image."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from darkroom.splits.columns import read_columns
 from darkroom.splits.corrections import Correction
 from darkroom.splits.duplicates import clusters
 
-LISTED, FEW = 500, 20  # of a list that ranks all images: a tenth of them is shown, but at most and at least so many
+LISTED, FEW = 500, 20  # images of a queue that ranks all: a tenth of them, at most and at least so many
 ALIKE = 0.9  # cosine of features from which an image in another split is worth a look
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A list of samples, `order` int64, of which the first `count` are the point; `why` says it of one, in words.
+    """A list of samples, `order` int64, of which the first `count` matter; `why`: the reason for one, in words.
 
-    `beside`: for a sample, another that it is shown for; -1 for none.
+    `beside`: the sample to show beside one; -1 for none.
     """
 
     name: str
@@ -65,7 +65,7 @@ def of_class(samples: Samples, evidence: Evidence | None, label: str) -> Queue:
 
 
 def of_the_data(samples: Samples) -> list[Queue]:
-    """Return the queues that need no answers of a model: label conflicts among copies, and rejects."""
+    """Return the queues that need no model: label conflicts among copies, copies in two splits, and rejects."""
     cluster = _clusters(samples)
     members: dict[int, list[int]] = {}
     for index, first in enumerate(cluster.tolist()):
@@ -96,7 +96,7 @@ def of_the_data(samples: Samples) -> list[Queue]:
 
 
 def of_the_model(samples: Samples, evidence: Evidence) -> list[Queue]:
-    """Return the queues that the model's answers and features give; those that need features only where they are."""
+    """Return the queues by the model's answers, and, where features are cached, those by features."""
     labels = in_classes(samples, evidence.classes)
     order, likely = suspects(evidence, labels)
     answered = np.isfinite(evidence.probabilities).all(axis=1) & (labels >= 0)
@@ -158,7 +158,7 @@ def across_splits(samples: Samples, features: np.ndarray) -> tuple[np.ndarray, d
 
 
 def _about_errors(likely: int, count: int) -> str:
-    """Return what is said of the list of doubtful labels: how many of the `count` at its head are likely wrong."""
+    """Return the description of the queue of doubtful labels, `likely` of whose `count` are likely wrong."""
     about = "A model that has not seen the image answers as another class"
     if not likely or likely == count:
         return f"{about}; {'these are most likely wrong' if count and likely else 'it may be the model that is wrong'}."

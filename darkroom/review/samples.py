@@ -1,4 +1,4 @@
-"""The images of a run as the review shows them: every row of the index, with its split, pixels, label and decision."""
+"""The images of a run in the review: every row of the index, with its split, pixels, label and decision."""
 
 import threading
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SHARDS = Path("data/shards")
 class Sample:
     """One image: where it lies, the label that the source gives it, and why it has no pixels, if it has none.
 
-    `key`: what a decision finds it by, its sha256 or its id; `original`: the id of the sample that it copies, or "".
+    `key`: the key of its decision, its sha256 or its id; `original`: the id of the sample that it copies, or "".
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""A review of a run: its queues, what the page shows of an image, and the decisions that come from the page."""
+"""A review of a run: its queues, the facts of an image for the page, and the decisions made on the page."""
 
 import itertools
 import math
@@ -40,7 +40,7 @@ class Review:
         self._follow()
 
     def analyse(self) -> None:
-        """Ask the model about every image, and add the queues that follow; what prevents it is kept as `problem`."""
+        """Compute the evidence about every image and add its queues; an error is kept as `problem`."""
         try:
             evidence = gather(self.samples)
             queues = of_the_model(self.samples, evidence)
@@ -53,7 +53,7 @@ class Review:
 
     def state(self) -> dict[str, Any]:
         """Return queues, classes and counts of decisions: what the page shows beside the pictures."""
-        version = self.version()  # before the counts: an answer never claims to be newer than it is
+        version = self.version()  # before the counts, which may then only be newer
         decided, counts = self.log.decided(), dict.fromkeys(KINDS, 0)
         for correction in list(decided.values()):
             counts[correction.decision] += 1
@@ -71,7 +71,7 @@ class Review:
         }
 
     def version(self) -> int:
-        """Return a number that grows with each change of the decisions, whoever made it."""
+        """Return a number that grows with each change of the decisions, by any program."""
         self._follow()
         return self._seen
 
@@ -154,9 +154,9 @@ class Review:
         return self.decide(changes) | {"copies": [], "label": becomes, "count": len(mine)}
 
     def undo(self, step: int) -> dict[str, Any]:
-        """Take a step back; what somebody else has decided about since stays. Raises DarkroomError.
+        """Undo a step, except where somebody else has decided since. Raises DarkroomError.
 
-        Returns the tiles of the images that are as before, and how many decisions are left as they are.
+        Returns the tiles of the images that are as before, and how many decisions stay as they are.
         """
         if step not in self._steps:
             raise DarkroomError("this step cannot be undone any more; load the page again")
@@ -169,7 +169,7 @@ class Review:
         return {"version": self._seen, "items": items, "undone": len(undone), "left": len(before) - len(undone)}
 
     def warnings(self) -> list[str]:
-        """Return what would stop the next run as things are: classes that are left without a training image."""
+        """Return what would stop the next run: classes without a training image."""
         return [
             f"{name} has {count:,} image{'s' if count > 1 else ''}, and none of them is learnt from: correct or add a "
             "training image of it, or exclude it"
@@ -184,7 +184,7 @@ class Review:
         return before
 
     def _follow(self, own: Decided | None = None) -> None:
-        """Take over what has changed in the file; `own`: what this process has just written."""
+        """Apply the changes in the file; `own`: those that this process has just written."""
         with self._lock:
             version = self.log.refresh()
             if own is not None and version == self._followed + 1:

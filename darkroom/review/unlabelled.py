@@ -1,7 +1,7 @@
-"""Photos without labels: each is decoded and embedded once into a cache.
+"""Photos without labels, each decoded and embedded once into a cache.
 
-The cache `.darkroom/next/<key>/` belongs to one body and framing. Each time that new photos come, a part is added to
-it: `index.csv`, and shards of pixels and of features.
+The cache `.darkroom/next/<key>/` belongs to one body and framing. New photos become a new part of it: `index.csv`, and
+shards of pixels and of features.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The bodies that enter a race: which, under what licence, and their features of a part of the images."""
+"""The bodies of a race: their licences, and their features of a part of the images."""
 
 import shutil
 import time
@@ -43,7 +43,7 @@ class Entry(Strict):
 
     @property
     def name(self) -> str:
-        """How the entry is called in tables and folders."""
+        """The name of the entry in tables and folders."""
         usual = self.weights in ("imagenet", "package")
         return self.backbone if usual else f"{self.backbone} ({Path(self.weights).name})"
 
@@ -62,12 +62,12 @@ class RaceFile(Strict):
 
 
 def entry(backbone: str) -> Entry:
-    """Return `backbone` with the weights that this machine gets most easily: a package's, else the published ones."""
+    """Return `backbone` with the weights that are easiest to get: a package's, otherwise the published ones."""
     return Entry(backbone=backbone, weights="package" if backbone in packaged.PACKAGES else "imagenet")
 
 
 def read_race(path: Path | None, gpu: bool) -> RaceFile:
-    """Return what the file at `path` says; None: the default list for a CPU, or for a GPU. Raises SweepError."""
+    """Return the race in the file at `path`; None: the default list for a CPU or a GPU. Raises SweepError."""
     if path is None:
         return RaceFile(backbones=[entry(name) for name in (GPU if gpu else CPU)])
     try:
@@ -85,7 +85,7 @@ def licence(chosen: Entry) -> str:
     if chosen.weights == "package":
         return "Apache-2.0"
     if chosen.weights == "none":
-        return PERMISSIVE[0]  # chance, and this project's code
+        return PERMISSIVE[0]  # random weights of this project's code
     if chosen.backbone.startswith(TIMM) and chosen.weights == "imagenet":
         stated = timm_models.licence(chosen.backbone.removeprefix(TIMM)) or UNKNOWN
         return {name.lower(): name for name in PERMISSIVE}.get(stated.lower(), stated)
@@ -96,9 +96,11 @@ def licence(chosen: Entry) -> str:
 
 @dataclass
 class Entrant:
-    """A body in a race. `arithmetic`: that of params.yaml; `parts`: its features of the images so far; `facts`:
-    body.json; `embedded`, `seconds`: how many images it has embedded, and in what time; `latency`: milliseconds for
-    one image, as the export has it."""
+    """A body in a race.
+
+    `arithmetic`: that of params.yaml; `parts`: its features of the images so far; `facts`: body.json; `embedded`:
+    images so far, in `seconds`; `latency`: milliseconds for one image by its ONNX file.
+    """
 
     entry: Entry
     licence: str
@@ -171,5 +173,5 @@ def measure(model: Path, size: int, threads: int) -> float:
 
 
 def discard(folder: Path) -> None:
-    """Remove pictures that every body has seen."""
+    """Remove pictures that every body has embedded."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -22,22 +22,22 @@ from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
-# What Ray says of its own in the log of whatever uses it, also after the last word of that: "(raylet) …", in colour.
+# Ray's own lines in the log of whatever uses it, even after its last line: "(raylet) …", in colour.
 FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
-# What DVC says of what it does. Indented lines go on with another; DVC's errors say why only where no stage does.
+# DVC's own lines. Indented lines continue another; DVC's errors give the reason only where no stage does.
 FROM_DVC = re.compile(
     r"Reproducing experiment|Running stage|Stage '|'.*' didn't change|Restored stage|Updating|Generating|Comparing"
     r"|Building|Applying|Verifying|Checking|Collecting|Use `dvc|Ran experiment|Experiment results|> |\s"
 )
 DVC_ERROR = re.compile(r"ERROR: (failed to reproduce|Failed to reproduce experiment) '[^']*': ")
-PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes to stay one
+PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes
 
 
 class Experiment:
-    """`dvc exp run --temp` under a name; `curve` columns are read while it runs, and it can be stopped.
+    """`dvc exp run --temp` under a name: its training curve can be read while it runs, and it can be stopped.
 
-    `environment`: variables that it finds beside those of this process; `copies`: paths that Git does not hold and that
-    are copied into its folder.
+    `environment`: variables added to those of this process; `copies`: paths that Git does not hold and that are copied
+    into its folder.
     """
 
     def __init__(
@@ -47,25 +47,15 @@ class Experiment:
         self.root, self.name, self.log, self.environment = root, name, log, dict(environment or {})
         options = [part for key, value in params.items() for part in ("-S", f"{key}={setting(value)}")]
         options += [part for path in copies for part in ("-C", path)]
-        self.command = [
-            *dvc(),
-            "--wait-for-lock",
-            "exp",
-            "run",
-            "--temp",
-            "-n",
-            name,
-            *options,
-            *([target] if target else []),
-        ]
+        options += [target] if target else []
+        self.command = [*dvc(), "--wait-for-lock", "exp", "run", "--temp", "-n", name, *options]
 
     def run(self, watch: Callable[[list[dict[str, str]]], bool], stopping: threading.Event) -> int | None:
-        """Run to the end: the exit status; None when `watch` said stop or `stopping` was set. Its log is complete then.
+        """Run to the end; return the exit status, None where `watch` or `stopping` ended it. The log is then complete.
 
         `watch` gets the rows of the training curve whenever there are more of them, and returns whether to stop.
         """
-        # Left by a sweep that was killed before it could note it, or was begun again. DVC's run cache knows whether its
-        # result still holds.
+        # Left by a sweep that was killed or begun again. DVC's run cache knows whether its result still holds.
         self.remove()
         rows, stopped = 0, False
         with self.log.open("wb") as log:
@@ -93,18 +83,26 @@ class Experiment:
                     self._stop(process)
         return None if stopped else process.returncode
 
+    def tested(self) -> dict[str, Any] | None:
+        """Run to the end and return its metrics/test.json; None, with the reason printed, where it failed."""
+        status, commit = self.run(lambda _: False, threading.Event()), self.commit()
+        if status or commit is None:
+            print(f"the final evaluation failed: {self.reason()}  ({self.log.relative_to(self.root)})")
+            return None
+        return read(self.root, commit, "metrics/test.json")
+
     @cached_property
     def _ref(self) -> str:
-        """Where DVC keeps it: below the commit that was checked out when it was begun; others may have its name."""
+        """The Git ref of the experiment, below the commit that was checked out when it was begun."""
         head = git(self.root, "rev-parse", "HEAD")
         return f"refs/exps/{head[:2]}/{head[2:]}/{self.name}"
 
     def commit(self) -> str | None:
-        """Return the experiment's commit; None where there is none of this name on the commit that it was begun on."""
+        """Return the experiment's commit; None where the commit that is checked out has no experiment of this name."""
         return git(self.root, "for-each-ref", "--format=%(objectname)", self._ref) or None
 
     def remove(self) -> None:
-        """Remove the experiment. `dvc exp remove` would take those of this name that other commits have as well."""
+        """Remove the experiment; `dvc exp remove` would also remove those of this name on other commits."""
         if self.commit():
             git(self.root, "update-ref", "-d", self._ref)
 
@@ -113,7 +111,7 @@ class Experiment:
         return list(csv.DictReader(io.StringIO(Revision(commit, self.root).text(HISTORY))))
 
     def reason(self) -> str:
-        """Return the line of the log that says why it failed: the stage's own, else DVC's."""
+        """Return the line of the log with the reason of the failure: the stage's own, else DVC's."""
         lines = [line.rstrip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [DVC_ERROR.sub("", line) for line in lines if line.startswith("ERROR: ")]
         spoken = [
@@ -155,7 +153,7 @@ def setting(value: Any) -> str:
         return f"{value:.10g}" if isinstance(value, float) else str(value)
     if PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
         return value
-    # Hydra, which reads it, takes a backslash for what it is unless a quote follows.
+    # Hydra reads a backslash literally unless a quote follows.
     return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), value) + "'"
 
 
@@ -170,7 +168,7 @@ def read(root: Path, commit: str, path: str) -> Any:
 
 
 def _training_folder(pid: int) -> Path | None:
-    """Return the folder in which the train stage of this process works, while it does."""
+    """Return the working folder of the train stage that this process runs; None while there is none."""
     import psutil
 
     try:

@@ -1,9 +1,9 @@
 """Forecast accuracy with more images: a power law through a learning curve, with its uncertainty.
 
-The error of a classifier that learnt from m images is taken as c + a·m^(-b), b in 0.05..2, a and c not negative (C.
+The error of a classifier trained on m images is modelled as c + a·m^(-b), b in 0.05..2, a and c not negative (C.
 Cortes et al., NIPS 6, 1993; J. Hestness et al., arXiv 1712.00409, 2017). Many curves are drawn: images are resampled,
 each size gets the noise that other images of that size would bring, and half of the curves have no floor (c = 0), since
-few sizes cannot tell whether there is one.
+few sizes cannot show whether there is one.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,16 @@ from darkroom.metrics.intervals import resamples
 
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 600
-LEAST = 1e-4  # of an error's variance: a size without an error does not fix the curve alone
+LEAST = 1e-4  # variance of an error, at least: a size without an error must not fix the curve alone
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a head that learnt from `sizes` (S,) images answers: `right` (S, n), how often each of n images is answered
-    rightly, 0..1; `noise` (S,), the standard deviation of a size's accuracy when other images of that size are learnt
-    from; `labels` int64 (n,)."""
+    """A learning curve: accuracy by the number of training images, `sizes` (S,).
+
+    `right` (S, n): how often each of n images is answered rightly, 0..1; `noise` (S,): the standard deviation of the
+    accuracy over training sets of that size; `labels` int64 (n,).
+    """
 
     sizes: np.ndarray
     right: np.ndarray
@@ -47,9 +49,9 @@ class Curve:
 
     @property
     def doubling_noise(self) -> float:
-        """The standard deviation of the gain that is measured between half of the images and all of them.
+        """The standard deviation of the measured gain from half of the images to all of them.
 
-        Images that change sides count as coins, and each of the two sizes has the noise of its draw.
+        It has the noise of both training sets, and that of the images whose answers change, each a coin.
         """
         half = int(np.argmin(np.abs(self.sizes - self.sizes[-1] / 2)))
         changed = np.abs(self.right[-1] - self.right[half]).mean() / self.right.shape[1]

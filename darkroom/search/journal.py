@@ -1,4 +1,4 @@
-"""What a sweep has done so far, on disk: one line a finished trial, so that a stop loses at most what was running."""
+"""The finished trials of a sweep on disk, a line each, so that a stop loses only the running ones."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from darkroom.core import files
 from darkroom.search.space import Params, Space, SweepError
 
 COMPLETE, FAILED, PRUNED = "complete", "failed", "pruned"
-SHOWN = 5  # differences to another state that the error names
+SHOWN = 5  # changes of the state that the error names
 
 
 @dataclass(frozen=True)
 class Trial:
     """One finished trial. `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's;
-    `val`: what metrics/train.json says of the validation set."""
+    `val`: the block of the validation set in metrics/train.json."""
 
     number: int
     params: Params
@@ -33,8 +33,8 @@ class Trial:
 class Journal:
     """The folder of a sweep: `space.json`, `trials.jsonl`, `logs/`.
 
-    `state`: what decides a trial beside its own params, by name: other params, data and code. `retry`: whether trials
-    that failed are to run again.
+    `state`: what decides a trial besides its own params, by name: other params, data and code. `retry`: whether failed
+    trials run again.
     """
 
     def __init__(self, folder: Path, space: Space, state: Mapping[str, str], retry: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""`darkroom learning-curve`: would more images help? Heads on nested parts of the cached features, and a forecast.
+"""`darkroom learning-curve`: train heads on nested parts of the cached features, and forecast what more images bring.
 
-Every image of train and val is answered by a head that has not seen its fold; what grows is how many images the heads
-learn from. The test set is not used.
+Every image of train and val is answered by a head that has not seen its fold, for growing numbers of training images.
+The test set is not used.
 """
 
 import argparse
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".darkroom")
 SHARES = tuple(2.0 ** (-step / 2) for step in range(8, -1, -1))  # of the images, 1/16 to all, by the root of two
-REPEATS = 3  # draws of a part of at most half of the images; larger ones share most of theirs
-FEWEST = 30  # images to learn from: fewer do not make a point of a curve
+REPEATS = 3  # draws of a part of at most half of the images; larger parts overlap too much
+FEWEST = 30  # training images of a point of the curve, at least
 SHOWN = 12  # classes in the table
 
 
@@ -44,9 +44,9 @@ def open_pool(root: Path) -> Pool:
 
 
 def measure(pool: Pool, recipe: Recipe, rows: np.ndarray | None = None) -> Curve:
-    """Return the learning curve of `pool`, or of its samples `rows`, bool (n,): heads on nested parts of them.
+    """Return the learning curve of `pool`, or of its samples `rows`, bool (n,), by heads on nested parts of them.
 
-    Each is counted as the images that a fold's head learnt from, those that chose its epoch included.
+    A size counts the images that the head of a fold was given, those that chose its epoch included.
     """
     rows = np.ones(len(pool), bool) if rows is None else rows
     learnt = rows.sum() * (1 - 1 / len(set(pool.fold.tolist()) - {-1}))
@@ -122,7 +122,7 @@ def figure(curve: Curve, forecast: Forecast, seed: int) -> "Figure":
 
 
 def hidden_half(pool: Pool, recipe: Recipe) -> str:
-    """Say what a forecast from half of the images said of all of them, and what they say: is it to be trusted?"""
+    """Compare a forecast from half of the images with the result on all of them, in words."""
     half = pool.subset(0.5, recipe.seed)
     curve = measure(pool, recipe, half)
     size = curve.sizes[-1]

@@ -1,4 +1,4 @@
-"""`darkroom lr-find`: raise the learning rate at each step, and read off the loss which rate is good.
+"""`darkroom lr-find`: raise the learning rate at each step, and suggest one from the curve of the loss.
 
 The range test of Smith (2017). The suggestion is fastai's "valley": in the longest falling stretch of the loss, the
 point half way through its middle third, where the loss falls steadily and is far from running away.
@@ -55,11 +55,10 @@ def main(arguments: list[str]) -> int:
 
 
 def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return rates (s,), each a constant factor above the one before, and the loss (s,) of the step that was made with
-    each.
+    """Return rates (s,), each a constant factor above the one before, and the loss (s,) of the step made with it.
 
-    Learns from the training samples as the last phase's first epochs would; ends early when the loss is far above its
-    lowest. Rates are those of params.yaml: a thawed network learns at `thaw_lr_factor` times as much.
+    Trains as the first epochs of the last phase would, and ends early when the loss is far above its lowest. Rates are
+    values of `lr`: a thawed network learns at `thaw_lr_factor` times as much.
     """
     runtime = from_environment()
     device = torch_device(runtime)
@@ -94,7 +93,7 @@ def range_test(recipe: Recipe, count: int, low: float, high: float) -> tuple[np.
 
 
 def smooth(losses: list[float] | np.ndarray) -> np.ndarray:
-    """Return the running mean of losses (s,), without the pull to zero at its start."""
+    """Return the running mean of losses (s,), corrected for its start at zero."""
     mean, out = 0.0, []
     for index, loss in enumerate(losses, start=1):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss)
@@ -117,7 +116,7 @@ def valley(rates: np.ndarray, losses: np.ndarray) -> float:
 
 
 def figure(rates: np.ndarray, losses: np.ndarray, suggested: float, current: float) -> "Figure":
-    """Return the loss against the rate, with the suggestion and the present setting."""
+    """Draw the loss against the rate, with the suggestion and the present setting."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(6.4, 3.8), layout="constrained")

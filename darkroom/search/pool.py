@@ -1,4 +1,4 @@
-"""The images of train and val with their cached features: heads on any part of them, judged by the folds they lack.
+"""The images of train and val with their cached features: train heads on parts of them, test them on other folds.
 
 The test set is not among them. Folds are those of data/split.csv: duplicates and groups lie in one fold.
 """
@@ -36,7 +36,7 @@ class Pool:
     ) -> None:
         self.parts = list(parts)
         names = [name for part in parts for name in part.ids()]
-        self._at = np.flatnonzero([name in labels for name in names])  # a correction may exclude one
+        self._at = np.flatnonzero([name in labels for name in names])  # corrections may exclude some
         self.ids = [names[at] for at in self._at]
         self.classes = sorted({labels[name] for name in self.ids})
         position = {name: index for index, name in enumerate(self.classes)}
@@ -54,7 +54,7 @@ class Pool:
         return len(self.ids)
 
     def table(self, rows: np.ndarray) -> Table:
-        """Return the samples for which `rows`, bool (n,), is true, as training reads them."""
+        """Return the samples at `rows`, bool (n,), as a table."""
         chosen, start = [], 0
         at = self._at[rows]
         for part in self.parts:
@@ -65,9 +65,9 @@ class Pool:
         return table
 
     def subset(self, share: float, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return which samples a `share` of each class is, bool (n,); a smaller share's are among a larger one's.
+        """Choose a `share` of each class, bool (n,); a smaller share is a part of a larger one.
 
-        `rows`, bool (n,): the samples that there are; None: all.
+        `rows`, bool (n,): the samples to choose from; None: all.
         """
         there = np.ones(len(self), bool) if rows is None else rows
         found = np.zeros(len(self), bool)
@@ -76,7 +76,7 @@ class Pool:
         return found
 
     def learnable(self) -> np.ndarray:
-        """Return which samples a head can know the class of, bool (n,): another fold has one of it to learn from."""
+        """Return which samples have a class that a training sample of another fold has, bool (n,)."""
         found = np.zeros(len(self), bool)
         for number in sorted(set(self.fold.tolist()) - {-1}):
             held = self.fold == number
@@ -96,7 +96,7 @@ class Pool:
         for number in sorted(set(self.fold.tolist()) - {-1}):
             held = self.fold == number
             if (held & answer).any():
-                with contextlib.redirect_stderr(io.StringIO()):  # each of many heads would tell when it stops
+                with contextlib.redirect_stderr(io.StringIO()):  # each of many heads would report its epochs
                     found[held & answer] = self.answers(recipe, learn & ~held, held & answer)
         return found
 

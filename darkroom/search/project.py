@@ -1,4 +1,4 @@
-"""What shapes the result of a trial beside its own params: other params, code and data, read through DVC."""
+"""Read through DVC what shapes a trial besides its own params: other params, code and data."""
 
 import json
 from collections.abc import Mapping
@@ -25,26 +25,26 @@ def stage_params(root: Path, *names: str) -> set[str]:
 
 
 def shared_params(root: Path) -> set[str] | None:
-    """Return the params on which anything before train depends: trials that agree in them share its outputs.
+    """Return the params of the stages before train: trials with the same values share these stages' outputs.
 
-    None in a pipeline that has nothing to share.
+    None in a pipeline without such stages.
     """
     stages = read_yaml(root / "dvc.yaml").get("stages", {})
     return stage_params(root, *list(stages)[: list(stages).index(SHARED) + 1]) if SHARED in stages else None
 
 
 def late_params(root: Path) -> set[str]:
-    """Return the params that act after the training alone: no metric of a trial depends on them."""
+    """Return the params that act only after the training: no metric of a trial depends on them."""
     names = list(read_yaml(root / "dvc.yaml").get("stages", {}))
     trained = names.index(TRIAL) + 1 if TRIAL in names else len(names)
     return stage_params(root, *names[trained:]) - stage_params(root, *names[:trained])
 
 
 def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
-    """Return the relative paths among `params` that are here and not in Git: a folder of one's own photos, weights.
+    """Return the relative paths among `params` that exist and are not in Git, such as a folder of photos.
 
-    A trial runs in a checkout of the commit, which lacks them: they are copied into it. Raises SweepError, which says
-    what to do, for a path that DVC would commit to Git with each trial, and for one that is too large to be copied.
+    They are copied into the checkout that a trial runs in. Raises SweepError, with the next step, for a path that DVC
+    would commit to Git with each trial, and for one that is too large to copy.
     """
     found = []
     for value in dict.fromkeys(value for value in params.values() if isinstance(value, str) and value.strip("./")):
@@ -72,9 +72,11 @@ def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
 
 
 def state(root: Path, space: Space, params: Params, target: str | None) -> dict[str, str]:
-    """Return what decides a trial beside the space's own params, by name: of the stages up to `target` (None: of all)
-    the other `params`, the commands and the hash of each dep that no stage makes, code or data; and of each path that
-    the space itself names. Raises SweepError."""
+    """Return what decides a trial besides the space's own params, by name. Raises SweepError.
+
+    That is, of the stages up to `target` (None: all): the other `params`, the commands, and the hash of each dep that
+    no stage makes, code or data; and the hash of each path that the space itself names.
+    """
     from dvc.dependency import ParamsDependency, loads_from
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -1,13 +1,12 @@
-"""`darkroom race [RACE.yaml]`: which backbone suits these images, found on parts of them before the whole.
+"""`darkroom race [RACE.yaml]`: find the backbone that suits these images, on parts of them before the whole.
 
-Each body embeds a quarter of the images of train and val, and a head as in params.yaml is cross-validated on them. Who
-is in the lower half and worse than the best beyond noise is out; the others go on to half of the images, and to all.
-The test set is looked at once, for the body that is chosen.
+Each body embeds a quarter of the images of train and val, and a head as in params.yaml is cross-validated on them. A
+body in the lower half that is worse than the best beyond noise is out; the others go on to half of the images, and to
+all. The test set is looked at once, for the body that is chosen.
 """
 
 import argparse
 import subprocess
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +36,9 @@ from darkroom.search.entrants import (
     read_race,
     shards_of,
 )  # fmt: skip
-from darkroom.search.experiment import Experiment, dvc, read, setting
+from darkroom.search.experiment import Experiment, dvc, setting
 from darkroom.search.pool import Pool, ranks
+from darkroom.search.results import score_line
 from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
 from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.corrections import apply, read_corrections
@@ -52,7 +52,7 @@ INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
 
 
 class Race:
-    """The images of a race, its entrants, and what is known of them."""
+    """The images of a race, its entrants, and the standings of those that are out."""
 
     def __init__(self, root: Path, file: RaceFile, folder: Path, runtime: Runtime) -> None:
         self.root, self.folder, self.runtime = root, folder, runtime
@@ -79,7 +79,7 @@ class Race:
         self.alone = 0  # images whose class no other fold has
 
     def _entrants(self, file: RaceFile) -> list[Entrant]:
-        """Return the entrants; with them the body of params.yaml, if it has weights. Who cannot run is reported."""
+        """Return the entrants, the body of params.yaml among them if it has weights; report those that cannot run."""
         entries = [*file.backbones]
         current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
         if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
@@ -181,7 +181,7 @@ def require_split(root: Path) -> None:
 
 
 def conclude(race: Race, standings: list[Standing], test: bool) -> int:
-    """Print and write the table, the figure, the advice and the command; look at test once. The exit status."""
+    """Print and write the table, the figure, the advice and the command; test once. Return the exit status."""
     frame = table(standings, race.out)
     frame.to_csv(race.folder / "race.csv", index=False)
     save(race.folder / "race.png", figure(frame))
@@ -199,21 +199,13 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
 
 def _look_at_test(race: Race, chosen: Entry) -> int:
     say(f"race: evaluating {chosen.name} on the test set")
-    log = race.folder / "best.log"
-    name = f"race-{race.folder.name}-best"
-    experiment = Experiment(race.root, name, _settings(chosen), None, log,
-                            copies=project.copies(race.root, race.params | _settings(chosen)))  # fmt: skip
-    status = experiment.run(lambda _: False, threading.Event())
-    commit = experiment.commit()
-    if status or commit is None:
-        print(f"the final evaluation failed: {experiment.reason()}  ({log.relative_to(race.root)})")
+    name, settings = f"race-{race.folder.name}-best", _settings(chosen)
+    experiment = Experiment(race.root, name, settings, None, race.folder / "best.log",
+                            copies=project.copies(race.root, race.params | settings))  # fmt: skip
+    found = experiment.tested()
+    if found is None:
         return 1
-    found = read(race.root, commit, "metrics/test.json")
-    if found.get("accuracy") is not None:
-        print(
-            f"test: accuracy {found['accuracy']:.4f} (95 % interval {found['accuracy_low']:.4f} to"
-            f" {found['accuracy_high']:.4f}) on {found['n']:,} images; keep it with `dvc exp apply {name}`"
-        )
+    print(score_line(found, name))
     return 0
 
 
@@ -221,7 +213,7 @@ def _settings(chosen: Entry) -> dict[str, Any]:
     found = {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
     terms = licence(chosen)
     if chosen.backbone.startswith(TIMM) and chosen.weights == "imagenet" and terms not in (*PERMISSIVE, UNKNOWN):
-        found["accept_license"] = terms  # as the race's file does, which let it enter
+        found["accept_license"] = terms  # the race's file has accepted it
     return found
 
 

@@ -1,6 +1,6 @@
-"""`darkroom repeats [REV]`: train the recipe with several seeds, and say what it, or its change since REV, is worth.
+"""`darkroom repeats [REV]`: train the recipe with several seeds, to measure it, or its change since REV.
 
-`darkroom compare` asks whether one trained model is better than another; here the question is whether the recipe is.
+`darkroom compare` compares two trained models; this compares recipes.
 """
 
 import argparse
@@ -38,7 +38,7 @@ OUT = Path(".darkroom/repeats.json")
 
 
 def main(arguments: list[str]) -> int:
-    """Train each recipe with each seed, answer the test set, print and write what they come to."""
+    """Train each recipe with each seed, answer the test set, and print and write the accuracies."""
     asked = _parser().parse_args(arguments)
     root, runtime = Path.cwd(), from_environment()
     recipe = load(Recipe)
@@ -76,7 +76,7 @@ def right_in_test(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.nd
 
 
 def right_in_folds(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.ndarray, list[str]]:
-    """Return which images of train and val are right by a classifier that lacks their fold: (seeds, n), and groups.
+    """Return which images of train and val a classifier trained without their fold gets right: (seeds, n), and groups.
 
     The answers of all folds are pooled, as S. Bates, T. Hastie and R. Tibshirani (JASA 119, 2024) find to hold.
     """
@@ -131,13 +131,13 @@ def recipe_of(rev: str, root: Path, current: Recipe) -> Recipe:
 
 
 def facts(found: OverSeeds) -> dict[str, Any]:
-    """Return it as JSON, to six digits."""
+    """Return the summary as JSON, to six digits."""
     values = dataclasses.asdict(found) | {"by_seed": found.by_seed.round(6).tolist()}
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()}
 
 
 def in_words(name: str, found: OverSeeds, what: str) -> str:
-    """Return one line: the mean over seeds and images, its interval, and how far seeds differ."""
+    """Return one line: the mean over seeds and images, its interval, and the spread of the seeds."""
     signed = "+" if what == "difference" else ""
     text = f"{name}: {what} {100 * found.mean:{signed}.2f} {'points' if signed else '%'}"
     if len(found.by_seed) < 2:

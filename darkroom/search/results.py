@@ -1,6 +1,5 @@
-"""What a sweep ends with: a table, a figure, the command that repeats the best trial, and its test score."""
+"""The results of a sweep: a table, a figure, the command that repeats the best trial, and its test score."""
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -13,7 +12,7 @@ import pandas as pd
 from darkroom.core import files
 from darkroom.core.progress import say
 from darkroom.reporting.figures import save
-from darkroom.search.experiment import Experiment, read, setting
+from darkroom.search.experiment import Experiment, setting
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.space import Params, Range, Space
 
@@ -27,7 +26,7 @@ FEWEST = 8  # complete trials from which importance says anything
 
 
 def line(trial: Trial, space: Space, done: int, total: int, leader: Trial | None) -> str:
-    """Return one finished trial for the person who watches."""
+    """Return one finished trial as a line for the terminal."""
     said = {FAILED: f"failed, see {trial.log}", PRUNED: f"pruned after {len(trial.curve)} epochs"}.get(
         trial.state, f"{space.metric} {trial.value or 0.0:.4f}"
     )
@@ -38,7 +37,7 @@ def line(trial: Trial, space: Space, done: int, total: int, leader: Trial | None
 def conclude(space: Space, journal: Journal, root: Path, final: Experiment | None, state: Mapping[str, str]) -> int:
     """Print and write everything, run the best trial once more with evaluate and export, and return the exit status.
 
-    `final`: that run, None to leave it out; `state`: what decides its result beside its own params.
+    `final`: that run, None to leave it out; `state`: what decides its result besides its own params.
     """
     trials, leader = journal.ordered(), best(journal.ordered(), space)
     frame = table(space, trials)
@@ -62,33 +61,38 @@ def conclude(space: Space, journal: Journal, root: Path, final: Experiment | Non
 
 
 def _final(final: Experiment, journal: Journal, params: Params, state: str, val: Mapping[str, Any]) -> int:
-    """Look once at the test set; not again when the sweep is concluded with the same best and the same state."""
+    """Look at the test set once; not again where the sweep ends with the same best trial and the same state."""
     kept = journal.folder / "test.json"
     known = files.read_json(kept) if kept.exists() else {}
     if (known.get("params"), known.get("state")) != (params, state):
         say("sweep: evaluating the best trial on the test set")
-        status = final.run(lambda _: False, threading.Event())
-        commit = final.commit()
-        if status or commit is None:
-            print(f"the final evaluation failed: {final.reason()}  ({final.log})")
+        test = final.tested()
+        if test is None:
             return 1
-        known = {"params": params, "state": state, "test": read(final.root, commit, "metrics/test.json")}
+        known = {"params": params, "state": state, "test": test}
         files.write_json(kept, known)
     found = known["test"]
-    if found.get("accuracy") is None:
-        print(f"test: no accuracy, on {found.get('n', 0)} images; keep it with `dvc exp apply {final.name}`")
-        return 0
-    chosen = val.get("accuracy")
-    gap = "" if chosen is None else f"; {100 * (chosen - found['accuracy']):+.1f} points on the validation set it won"
-    print(
-        f"test: accuracy {found['accuracy']:.4f} (95 % interval {found['accuracy_low']:.4f} to"
-        f" {found['accuracy_high']:.4f}) on {found['n']:,} images{gap}; keep it with `dvc exp apply {final.name}`"
-    )
+    accuracy, chosen = found.get("accuracy"), val.get("accuracy")
+    gap = ""
+    if accuracy is not None and chosen is not None:
+        gap = f"; {100 * (chosen - accuracy):+.1f} points on the validation set it won"
+    print(score_line(found, final.name, gap))
     return 0
 
 
+def score_line(test: Mapping[str, Any], name: str, gap: str = "") -> str:
+    """Return the accuracy of metrics/test.json in words, and how to keep the experiment `name`."""
+    keep = f"keep it with `dvc exp apply {name}`"
+    if test.get("accuracy") is None:
+        return f"test: no accuracy, on {test.get('n', 0)} images; {keep}"
+    return (
+        f"test: accuracy {test['accuracy']:.4f} (95 % interval {test['accuracy_low']:.4f} to"
+        f" {test['accuracy_high']:.4f}) on {test['n']:,} images{gap}; {keep}"
+    )
+
+
 def optimism(count: int, val: Mapping[str, Any]) -> str:
-    """Say how much better than it is the best of `count` trials may look on `val` (`n`, `accuracy`); "" if unknown.
+    """Return how much `val` (`n`, `accuracy`) may flatter the best of `count` trials, in words; "" where unknown.
 
     The expected largest of so many equal, independent trials, by G. Blom (Statistical Estimates, 1958): an upper bound,
     since trials that see the same images err together.

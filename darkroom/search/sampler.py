@@ -1,4 +1,4 @@
-"""Which params the next trial gets, and which trial is not worth its time."""
+"""Choose the params of the next trial, and the trials to prune."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -19,10 +19,9 @@ def count(space: Space) -> int:
 
 
 def choose(space: Space, number: int, done: list[Trial], running: Mapping[int, Params]) -> Params:
-    """Return the params of trial `number`: a function of the space, the number and what is known, so that a stop
-    changes little.
+    """Return the params of trial `number`, a function of the space, the number and the finished trials.
 
-    `running`: params of the trials that have no value yet; TPE keeps away from them.
+    `running`: params of the trials that have no value yet; TPE avoids them.
     """
     if space.method == "grid":
         return space.grid()[number]
@@ -32,8 +31,7 @@ def choose(space: Space, number: int, done: list[Trial], running: Mapping[int, P
 
 
 def hopeless(space: Space, curve: list[float], done: list[Trial]) -> bool:
-    """Apply the median rule: return whether this trial's best so far is worse than the median of the others' at the
-    same epoch."""
+    """Return whether this trial's best so far is worse than the median of the others' at this epoch (median rule)."""
     epochs = len(curve)
     others = [trial.curve[:epochs] for trial in done if trial.state == COMPLETE and len(trial.curve) >= epochs]
     if space.pruning == "none" or epochs <= WARMUP or len(others) < STARTUP:
@@ -53,7 +51,7 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kinds = {key: _distribution(value) for key, value in space.params.items()}
     states = {COMPLETE: optuna.trial.TrialState.COMPLETE, PRUNED: optuna.trial.TrialState.PRUNED}
-    # A sampler of its own for each trial, seeded by its number: what is asked does not depend on when it is asked.
+    # Each trial has its own sampler, seeded by its number: its params do not depend on when they are chosen.
     sampler = optuna.samplers.TPESampler(seed=space.seed * 100_003 + number, n_startup_trials=0, constant_liar=True)
     direction = optuna.study.StudyDirection[space.goal.upper()]
     study = optuna.create_study(direction=direction, sampler=sampler)

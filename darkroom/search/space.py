@@ -1,7 +1,7 @@
-"""What a sweep searches: a small YAML file, read strictly. docs/comparing.md shows one with every key.
+"""The space that a sweep searches: a small YAML file, read strictly. docs/comparing.md shows one with every key.
 
-A param is a list of choices or a range; what is the same in every trial stands under `fixed`. A param that decides
-which images validate can only be fixed: the best of three seeds is the seed with the easiest validation set.
+A param is a list of choices or a range; params that are the same in every trial stand under `fixed`. A param that
+decides which images validate can only be fixed: the best of three seeds is the one with the easiest validation set.
 """
 
 import itertools
@@ -30,8 +30,8 @@ from darkroom.core.params import read_yaml
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
 MOST_IN_GRID = 10_000  # trials of a grid
-MOST_SHUFFLED = 10_000  # combinations that random trials go through in a shuffled order; of more, few come twice
-DIGITS = 4  # of a drawn number: a param is to be read and typed
+MOST_SHUFFLED = 10_000  # combinations that random trials visit in shuffled order; of more, few come twice
+DIGITS = 4  # of a drawn number, which people read and type
 SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
 PLAIN = "a text, a finite number, true, false or null"
 Params = dict[str, Any]
@@ -42,7 +42,7 @@ class SweepError(DarkroomError):
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` where `-S` can set a param to it; a date, which YAML also knows, is none of these."""
+    """Return `value` if `-S` can set a param to it. Raises ValueError, also for a date, which YAML knows."""
     if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError(f"expected {PLAIN}")
@@ -110,7 +110,7 @@ Searched = Annotated[
 
 
 class Space(Strict):
-    """A sweep as its file says it. `name` is the file's; `metric` is a key of metrics/train.json."""
+    """A sweep, as its file describes it. `name` is the file's; `metric` is a key of metrics/train.json."""
 
     name: str
     method: Literal["grid", "random", "tpe"] = "random"
@@ -124,7 +124,7 @@ class Space(Strict):
 
     @property
     def digest(self) -> str:
-        """A digest that changes when the search becomes another one; more trials go on with the same one."""
+        """A digest that changes with the search; more trials continue the same one."""
         return files.digest(self.model_dump(include={"method", "metric", "goal", "seed", "fixed", "params"}))
 
     def better(self, one: float, two: float) -> bool:

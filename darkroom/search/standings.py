@@ -1,4 +1,4 @@
-"""The bodies of a race, ranked: cross-validated accuracy and log loss, paired with the best, and what is advised."""
+"""Rank the bodies of a race by cross-validated accuracy, compare each with the best, and advise one."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from darkroom.metrics.intervals import share_interval
-from darkroom.metrics.significance import ALPHA, difference_interval, holm, mcnemar
+from darkroom.metrics.significance import ALPHA, accuracy_interval, exact_test, holm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ class Standing:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What bodies are ordered by, the best first: accuracy, and the log loss between equals."""
+        """The key that orders bodies, the best first: accuracy, and the log loss between equals."""
         return -self.accuracy, self.log_loss
 
 
@@ -80,10 +80,9 @@ def against(best: Standing, others: list[Standing]) -> list[Pair]:
     for other in others:
         at = {name: index for index, name in enumerate(other.ids)}
         both = [index for index, name in enumerate(best.ids) if name in at]
-        one, two = best.right[both], other.right[[at[best.ids[index]] for index in both]]
-        fixed, broken = int((two & ~one).sum()), int((one & ~two).sum())
-        low, high = difference_interval(fixed, broken, len(both))
-        found.append(((fixed - broken) / max(1, len(both)), low or 0.0, high or 0.0, mcnemar(fixed, broken)))
+        change = other.right[[at[best.ids[index]] for index in both]].astype(np.int64) - best.right[both]
+        low, high = accuracy_interval(change, None)
+        found.append((int(change.sum()) / max(1, len(both)), low or 0.0, high or 0.0, exact_test(change, None)))
     return [
         Pair(difference, low, high, p)
         for (difference, low, high, _), p in zip(found, holm([each[3] for each in found]), strict=True)
@@ -91,7 +90,7 @@ def against(best: Standing, others: list[Standing]) -> list[Pair]:
 
 
 def lost(standings: list[Standing]) -> list[Standing]:
-    """Return who is out after a round: those in the lower half that are worse than the best beyond noise."""
+    """Return the bodies that are out after a round: in the lower half, and worse than the best beyond noise."""
     order = sorted(standings, key=lambda standing: standing.rank)
     pairs = against(order[0], order[1:])
     half = -(-len(order) // 2)
@@ -100,10 +99,10 @@ def lost(standings: list[Standing]) -> list[Standing]:
 
 
 def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:
-    """Return the best body, and the fastest for one image of those that are hardly behind it.
+    """Return the best body, and of those that are hardly behind it the fastest for one image.
 
-    Hardly: by half a point at most, and not beyond noise. Noise alone would not do: on few images bodies that are three
-    points apart are level (benchmarks/README.md).
+    Hardly behind: by half a point at most, and not beyond noise. Noise alone would not do: on few images, bodies three
+    points apart cannot be told apart (benchmarks/README.md).
     """
     order = sorted(finalists, key=lambda standing: standing.rank)
     level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True)
@@ -153,9 +152,9 @@ def in_words(frame: pd.DataFrame) -> str:
 
 
 def figure(frame: pd.DataFrame) -> "Figure":
-    """Draw accuracy with its interval against images a second of the export; a body that was out is hollow.
+    """Draw accuracy with its interval against images a second of the export; a body that is out is hollow.
 
-    Points are numbered, and named below: names beside them would lie over each other.
+    Points are numbered, and named below: names beside them would overlap.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter

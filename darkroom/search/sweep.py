@@ -20,11 +20,11 @@ from darkroom.search.space import Params, Space, SweepError, read_space
 
 FOLDER = Path(".darkroom/sweeps")
 INTERRUPTED = 130
-ENDING = 0.75  # of the epochs: a trial that has come so far may finish
+ENDING = 0.75  # of the epochs: from here on a trial is not pruned
 
 
 class Sweep:
-    """A search under way: what is known is in the journal, what runs is in `running`."""
+    """A search under way: finished trials are in the journal, the others in `running`."""
 
     def __init__(
         self, space: Space, journal: Journal, root: Path, jobs: int, defaults: Params, environment: dict[str, str]
@@ -103,10 +103,10 @@ class Sweep:
         return ended(COMPLETE, value, commit=commit, val=metrics.get("val", {}))
 
     def _share(self, params: Params, log: Path) -> bool:
-        """Compute once what this trial shares with others (shards, features): DVC's run cache then holds it for all.
+        """Compute once what this trial shares with others (shards, features), for DVC's run cache.
 
-        One at a time, since each takes the whole machine or cluster. False where it fails: `log` says why. Where trials
-        run one after the other, the first of them does it.
+        One at a time, since each takes the whole machine or cluster. Returns False where it fails, with the reason in
+        `log`. Where trials run one after the other, the first of them does this itself.
         """
         if self.jobs == 1 or self.shared_params is None:
             return True
@@ -142,7 +142,7 @@ def value_of(metrics: dict[str, Any], metric: str) -> float | None:
 
 
 def spread() -> tuple[dict[str, str], int]:
-    """Return what trials find in their environment, and how many run at once unless --jobs says so.
+    """Return the environment variables of trials, and how many run at once without --jobs.
 
     On a Ray cluster each trial trains as a task of one node (or as DARKROOM_PROCESSES says), as many at a time as there
     is room for. Its folder, its log and its experiment stay on this machine.

@@ -1,4 +1,4 @@
-"""Micro-batching: requests that come within a few milliseconds share one run of the model, behind a bounded queue."""
+"""Micro-batching: requests within a few milliseconds share one run of the model, behind a bounded queue."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ class QueueFull(DarkroomError):
 
 @dataclass(frozen=True)
 class Speed:
-    """Hold the batch size that suits this machine, and the seconds that an image of it takes."""
+    """The batch size that suits this machine, and its seconds an image."""
 
     batch: int
     seconds: float
@@ -101,7 +101,7 @@ class Batcher(Generic[T]):
         self.stats = Stats()
 
     def set_speed(self, speed: Speed) -> None:
-        """Bound the queue by `patience`, and a batch by half of it: that is what a picture spends in its own batch."""
+        """Bound the queue by `patience`, and a batch by half of it, the time that a picture spends in its own batch."""
         self.seconds = speed.seconds
         self.depth = min(self.capacity, max(1, int(self.patience / speed.seconds)))
         self.batch = max(1, min(speed.batch, int(self.patience / 2 / speed.seconds)))
@@ -120,12 +120,12 @@ class Batcher(Generic[T]):
         self._thread.shutdown()
 
     def check(self, slots: int = 1) -> None:
-        """Raise QueueFull unless so many slots are free; alone, a large request may have up to `capacity`."""
+        """Raise QueueFull unless so many slots are free; in an empty queue a request may take up to `capacity`."""
         if self.is_full(slots):
             raise QueueFull(self.retry_after())
 
     def is_full(self, slots: int = 1) -> bool:
-        """Tell whether fewer slots than these are free."""
+        """Return whether fewer slots than these are free."""
         return self.reserved + slots > (self.depth if self.reserved else self.capacity)
 
     def reserve(self, slots: int = 1) -> None:
@@ -138,7 +138,7 @@ class Batcher(Generic[T]):
         self.reserved -= slots
 
     def retry_after(self) -> int:
-        """Return in how many seconds the pictures under way should be answered; 1 to 60."""
+        """Return the seconds in which the pictures under way should be answered, 1 to 60."""
         return int(min(max(self.reserved * self.seconds + 0.5, 1), 60))
 
     async def submit(self, images: Sequence[np.ndarray]) -> list[T]:
@@ -167,7 +167,7 @@ class Batcher(Generic[T]):
             taken = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
             if not self._queue:
                 self._filled.clear()
-            # A request that has timed out or gone has cancelled its pictures: they need not be computed.
+            # A request that has timed out, or whose client has gone, has cancelled its pictures.
             waiting = [entry for entry in taken if not entry.answer.done()]
             if waiting:
                 self._running = len(waiting)

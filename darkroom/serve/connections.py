@@ -1,4 +1,4 @@
-"""The connections of `darkroom serve`: how many there may be, how long each may take, and what one too many gets."""
+"""The connections of `darkroom serve`: limits on their number and time, and the answer to one too many."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from darkroom.serve.service import Service
 
-MOST = 1000  # that are served at once: each is a file descriptor
-TURNED_AWAY = 3000  # beyond them, that are told so; of still more, each is aborted
+MOST = 1000  # served at once: each is a file descriptor
+TURNED_AWAY = 3000  # beyond them, which get 503; any more are aborted
 IDLE_FOR = 1.0  # seconds after which an idle connection may be closed for a new one
-CROWD = 64  # requests under way from which on a new one is turned away unread while the queue is full
+CROWD = 64  # requests under way from which a new one is turned away unread while the queue is full
 IDLE_GRACE = 1.0  # seconds that a client may take to notice `Connection: close` before idle connections are closed
 
 
@@ -41,8 +41,7 @@ class Protocol(H11Protocol):
     """Speak HTTP/1.1, with limits on connections and on the time in which a request must arrive and be read.
 
     Where there are too many connections, the one that has been idle longest makes room. Where none is idle, or a crowd
-    waits for a queue that is full, a new request gets 503 before it is parsed: who is turned away costs little, and is
-    told to come back.
+    waits for a queue that is full, a new request gets 503 before it is parsed, which costs little.
     """
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **options: Any) -> None:
@@ -52,7 +51,7 @@ class Protocol(H11Protocol):
         self._unread: asyncio.TimerHandle | None = None  # ends an answer that is not read
         self._arriving = False
         self._surplus = False  # one connection too many: what it asks is answered with 503
-        self._ended = False  # it has got its last answer: what still comes is read and dropped
+        self._ended = False  # the last answer was sent: what still comes is read and dropped
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for the connection, or note that there is none."""
@@ -147,7 +146,7 @@ class Protocol(H11Protocol):
         return len(self.tasks) >= CROWD and self.service.batcher.is_full()
 
     def _turn_away(self, response: bytes) -> None:
-        """Send the last answer on this connection, and read on: to close it now would lose the answer on its way."""
+        """Send the last answer on this connection, and keep reading: closing it now could lose the answer."""
         self._ended = True
         if response is BUSY:
             self.service.metrics.turned_away()
@@ -161,7 +160,7 @@ class Protocol(H11Protocol):
             self.transport.write_eof()
 
     def _watch(self) -> None:
-        # Bytes that come while a request is being answered wait for us, not we for them.
+        # Bytes that arrive while a request is answered are not late: they wait for this side.
         begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         arriving = begun or self.conn.their_state is h11.SEND_BODY
         if self._ended:
@@ -205,4 +204,4 @@ class Server(uvicorn.Server):
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
-        self._captured_signals.clear()  # it would raise them again: what was asked for has been done
+        self._captured_signals.clear()  # it would raise them again, though they have been obeyed

@@ -1,8 +1,8 @@
 """Decode uploads in processes of their own: one that takes too long, or dies, is replaced, and the service goes on.
 
-A thread that decodes cannot be stopped, and a picture can be made that a decoder works on for minutes. `python -m
-darkroom.serve.decoders FRAMING MAX_PIXELS` is such a process: it reads pictures on standard input and writes pixels, or
-the reason why there are none, on standard output, until the input ends.
+A thread that decodes cannot be stopped, and a malicious picture can keep a decoder busy for minutes. `python -m
+darkroom.serve.decoders FRAMING MAX_PIXELS` is such a process: it reads pictures on standard input and writes their
+pixels, or the reason why there are none, on standard output, until the input ends.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ class Decoders:
         except (asyncio.IncompleteReadError, OSError, RuntimeError):  # the last from uvloop, for a pipe that is closed
             answer = BadImage("damaged: the decoder has ended")  # killed for its memory, or a fault in a library
         finally:
-            # One that was interrupted, also by a client that has gone, would answer the next request with this one's
-            # picture. Nothing is awaited here: a second interruption would leave it in its slot.
+            # An interrupted process would answer the next request with this one's picture. Nothing is awaited here:
+            # a second interruption would leave the process in its slot.
             if process is not None and not whole:
                 self._kill(process)
             self._idle.put_nowait(process if whole else None)

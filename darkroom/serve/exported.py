@@ -1,4 +1,4 @@
-"""Open the folder of an exported model: every file must be there, and be the one that config.json describes."""
+"""Open the folder of an exported model, once every file has the digest in config.json."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DESCRIBED = ("model.onnx", "model.safetensors", "labels.txt")  # files whose sha256 config.json must hold
-FORMAT = 2  # of config.json; 1, which is not written down: without `limits` and the output `similarity`
+FORMAT = 2  # of config.json; format 1 has no key `format`, no `limits` and no output `similarity`
 SHOWN = 100  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Hold an exported model, checked: `config` is config.json unchanged, `version` names the model's bytes."""
+    """An exported model, checked: `config` is config.json unchanged, `version` identifies the model's bytes."""
 
     folder: Path
     config: dict[str, Any]
@@ -154,7 +154,7 @@ def _checked_files(folder: Path, config: dict[str, Any]) -> bytes:
 
 
 def _check_fit(exported: Exported) -> None:
-    """Raise DarkroomError unless the model takes and gives what config.json says."""
+    """Raise DarkroomError unless the model has the input and outputs of config.json."""
     session = exported.session
     found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     size, classes = exported.framing.size, exported.classes
@@ -163,7 +163,7 @@ def _check_fit(exported: Exported) -> None:
         expected["similarity"] = ["n"]
     for name, shape in expected.items():
         sides = found.get(name)
-        # A side without a number may be any.
+        # A side without a number may have any length.
         if sides is None or len(sides) != len(shape) or any(
             isinstance(side, int) and side != number for side, number in zip(sides[1:], shape[1:], strict=True)
         ):  # fmt: skip

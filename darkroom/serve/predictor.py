@@ -29,10 +29,10 @@ from darkroom.serve.pictures import picture_bytes
 
 @dataclass(frozen=True)
 class Prediction:
-    """Hold the answer to one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`.
+    """The answer to one picture: `probabilities` (K,) float32, calibrated, in the order of `classes`.
 
     `similarity`: the mean cosine of its features to those of the most similar training images, -1..1; None where the
-    model does not tell. `limits`: below which similarity it is unknown, and below which confidence unsure.
+    model has no such output. `limits`: the similarity below which it is unknown, the confidence below which uncertain.
     """
 
     classes: list[str]
@@ -57,19 +57,19 @@ class Prediction:
 
     @property
     def unknown(self) -> bool:
-        """Return whether the picture is unlike the training images; False where the model cannot tell."""
+        """Return whether the picture is unlike the training images; False where the model has no such limit."""
         return self.limits.similarity is not None and not (
             self.similarity is not None and self.similarity >= self.limits.similarity
         )
 
     @property
     def uncertain(self) -> bool:
-        """Return whether the answer is less sure than `answer_share` or `answer_accuracy` asks for; else False."""
+        """Return whether the answer is less sure than `answer_share` or `answer_accuracy` requires."""
         return self.limits.confidence is not None and not self.probability >= self.limits.confidence
 
     @property
     def doubt(self) -> str:
-        """Return "unknown", "uncertain" or "": the word that stands before the answer."""
+        """Return "unknown", "uncertain" or "", the word to put before the answer."""
         return "unknown" if self.unknown else "uncertain" if self.uncertain else ""
 
     def classes_at(self, level: float) -> list[str]:

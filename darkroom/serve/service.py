@@ -1,4 +1,4 @@
-"""The service behind the endpoints: the model, the queue before it, the decoders, and what is counted."""
+"""The service behind the endpoints: the model, the queue before it, the decoders, and the counters."""
 
 import asyncio
 import logging
@@ -23,15 +23,17 @@ from darkroom.serve.settings import Settings
 from darkroom.serve.watch import VALUES, WatchFile
 
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-SAVED_EVERY = 5.0  # seconds between two writes of the watch: a killed service loses as much
+SAVED_EVERY = 5.0  # seconds between two writes of the watch, which a killed service loses
 log = logging.getLogger("darkroom.serve")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass
 class State:
-    """Hold what all requests of one service share: bytes of bodies held now, whether it is stopping, and the
-    connections on which nothing is under way, by when that began: the longest first."""
+    """The state that all requests of one service share.
+
+    `held`: bytes of bodies in memory; `idle`: when each idle connection became so, the longest idle first.
+    """
 
     held: int = 0
     stopping: bool = False
@@ -108,7 +110,7 @@ class Service:
         return answers
 
     async def _save(self) -> None:
-        """Write the watch every few seconds. A disk that is full stops no answer: it is logged, and tried again."""
+        """Write the watch every few seconds. An error, such as a full disk, is logged."""
         assert self.watch
         while True:
             await asyncio.sleep(SAVED_EVERY)
@@ -146,7 +148,7 @@ class Metrics:
         self._seconds.labels(path).observe(seconds)
 
     def turned_away(self) -> None:
-        """Count a request that came when there were too many, and was not looked at."""
+        """Count a request that was turned away unread."""
         self._turned_away.inc()
 
     def images(self, outcome: str, count: int = 1) -> None:
@@ -158,7 +160,7 @@ class Metrics:
         self._batches.observe(size)
 
     def watch(self, file: WatchFile) -> None:
-        """Show what the watch counts, since its file was begun."""
+        """Export the counts of the watch, since its file was created."""
         watch = file.watch
         gauges: list[tuple[str, str, str, Sequence[str], Callable[[int], float]]] = [
             ("answers", "Pictures since the watch began, by answer", "class", watch.classes,

@@ -1,4 +1,4 @@
-"""Limits of a service, with defaults that suit one small machine, and the keys of those who may use it."""
+"""Limits of a service, with defaults for one small machine, and its API keys."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ SHORTEST_KEY = 16
 
 
 class Settings(BaseModel):
-    """Hold the limits of one service; each field is an option of `darkroom serve`, or follows from one."""
+    """The limits of one service; each field is an option of `darkroom serve`, or follows from one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,7 +37,7 @@ class Settings(BaseModel):
     origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call this service")
 
     def accepts(self, key: str) -> bool:
-        """Return whether `key` is one of the keys; takes the same time for every wrong one."""
+        """Return whether `key` is one of the keys, in the same time for every wrong one."""
         digest = _digest(key)
         return sum(hmac.compare_digest(digest, known) for known in self.keys) > 0  # compares with every one
 

@@ -19,14 +19,14 @@ UNKNOWN = "not an image of a known format"
 
 @dataclass(frozen=True)
 class Upload:
-    """Hold a file as it came: the name its sender gave it, if any, and its bytes."""
+    """A file of a request: the name that its sender gave it, if any, and its bytes."""
 
     name: str | None
     data: bytes
 
 
 class _Parser(MultiPartParser):
-    # Bodies are bounded before they get here: they need no temporary files, and pictures stay off the disk.
+    # Bodies are bounded already: they need no temporary files, and pictures stay off the disk.
     spool_max_size = 1 << 40
 
     def on_headers_finished(self) -> None:
@@ -37,7 +37,7 @@ class _Parser(MultiPartParser):
         super().on_headers_finished()
 
     def close_files(self) -> None:
-        """Close all files, also one whose end is missing in the form: Starlette does not count it as part of it."""
+        """Close all files, also one whose end is missing in the form, which Starlette would leave open."""
         for file in self._files_to_close_on_error:
             file.close()
 

@@ -1,8 +1,8 @@
 """Record counts and sketches of a service's answers for `darkroom drift`, never a picture.
 
-Of each picture a few numbers are taken (VALUES) and counted in BINS bins of 0..1. The counts are kept in blocks of
-equally many pictures in the order in which these came. Where there would be more than BLOCKS of them, neighbours are
-joined: memory and file stay small however long the service runs.
+Of each picture a few numbers (VALUES) are counted in BINS bins of 0..1. The counts are kept in blocks of equally many
+pictures, in the order of arrival. Where there would be more than BLOCKS of them, neighbours are joined, so that memory
+and file stay small however long the service runs.
 """
 
 import math
@@ -51,8 +51,8 @@ def bins(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Block:
-    """Counts of pictures that came one after the other: how many, how many of each class (K,) they were answered with,
-    how many of these are unknown (K,), and how many fall into each bin of each of VALUES (V, BINS); all int64."""
+    """Counts of successive pictures: all of them, those answered with each class (K,), those of these that are unknown
+    (K,), and those in each bin of each of VALUES (V, BINS); all int64."""
 
     images: int
     classes: np.ndarray
@@ -114,7 +114,7 @@ class Watch:
         yield from range(0, self.size * len(self.blocks), self.size)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the file holds; `Watch.of(facts)` makes it again."""
+        """Return the content of the file, from which `Watch.of` makes the watch again."""
         with self._lock:
             rows = [
                 {"images": block.images, "classes": block.classes.tolist(), "unknown": block.unknown.tolist(),
@@ -159,9 +159,9 @@ def read_watch(path: Path) -> Watch:
 
 
 class WatchFile:
-    """The file of a service's watch. One service at a time writes it, and one that is started again goes on with it.
+    """The file of a service's watch. One service at a time writes it, and a restarted one continues it.
 
-    The counts of another model are put aside, beside it, with the model's version in the name.
+    A file with another model's counts is renamed, with that model's version in its name.
     """
 
     def __init__(self, path: Path, version: str, classes: list[str]) -> None:
@@ -182,14 +182,14 @@ class WatchFile:
             raise DarkroomError(f"--watch {self.path} cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Write the counts, and let another service have the file."""
+        """Write the counts, and release the file for another service."""
         try:
             self.save()
         finally:
             self._held.close()
 
     def _go_on(self) -> None:
-        """Take up the counts that the file holds, or put those of another model aside."""
+        """Continue the counts in the file, or rename the file of another model."""
         if not self.path.exists():
             return
         found = read_watch(self.path)
