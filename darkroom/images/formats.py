@@ -72,6 +72,11 @@ JSON_STARTS = (b'{"', b"[{", b'["', b"[]", b"{}")
 GZIP = b"\x1f\x8b"
 
 
+def is_image_name(name: object) -> bool:
+    """Return whether `name` is a text that ends in one of SUFFIXES."""
+    return isinstance(name, str) and name.lower().endswith(SUFFIXES)
+
+
 def open_picture(file: BinaryIO) -> Image.Image:
     """Open a picture of one of FORMATS, or HEIF, with Pillow, without reading its pixels.
 

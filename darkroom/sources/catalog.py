@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.arrays import idx, unpickled
 from darkroom.sources.download import Remote
 from darkroom.sources.labels import Sample
@@ -195,7 +195,7 @@ def _dtd(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
 
 def _eurosat(known: Any, paths: Files) -> Iterable[Sample]:  # noqa: ARG001
     for name in open_tree(paths["EuroSAT.zip"]).files:
-        if name.lower().endswith(SUFFIXES):
+        if is_image_name(name):
             yield Sample(_in("EuroSAT.zip", name), PurePosixPath(name).parent.name)
 
 

@@ -1,4 +1,4 @@
-"""The level of a folder tree whose names are classes, found by comparing the tree's branches."""
+"""Find the level of a folder tree whose names are classes, by comparing the tree's branches."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from darkroom.sources.folder_names import (
 )
 
 Folders = tuple[str, ...]
-STRAY = 10  # pictures beside folders that hold so many times as many are strays
+STRAY = 10  # images beside folders with this many times as many images are strays
 
 
 @dataclass
 class Node:
-    """A folder: the number of images in itself, and the folders in it that hold images at any depth."""
+    """A folder: the number of images directly in it, and its folders that hold images at any depth."""
 
     images: int = 0
     children: dict[str, "Node"] = field(default_factory=dict)
@@ -37,24 +37,24 @@ Branches = dict[Folders, Node]
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the folders: those whose children are classes, and what the names of some children mean."""
+    """One way to read the folders: `parents` are those whose children are classes."""
 
     parents: frozenset[Folders]
     unlabelled: frozenset[str] = frozenset()  # names of children that are not classes
-    renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # `cat_train`: the class and the split
+    renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # class and split of children as `cat_train`
     splits_below: bool = False  # whether each class folder holds folders of splits
-    copies: tuple[str, ...] = ()  # folders that hold the class folders beside them once more
-    shared: int = 0  # the leading folders that all images share: `train/` around everything is not a split
+    copies: tuple[str, ...] = ()  # folders that repeat the class folders beside them
+    shared: int = 0  # how many leading folders all images share: `train/` around everything is not a split
     splits: Mapping[Folders, str] = field(default_factory=dict)  # all folders that are official splits
-    masks: frozenset[Folders] = frozenset()  # folders of pictures of labels, which are left out
+    masks: frozenset[Folders] = frozenset()  # folders of masks, which are left out
 
     @property
     def level(self) -> int:
-        """The level of the class folders below the source; 1 is directly in it."""
+        """The level of the class folders; 1 is directly in the source."""
         return min(map(len, self.parents)) + 1
 
     def label_and_split(self, folders: Folders) -> tuple[str, str]:
-        """Return the class and the official split of the images in `folders`; the class is "" where there is none."""
+        """Return the class and the official split of the images in `folders`, "" for each that they do not have."""
         if self.masks and any(folders[:depth] in self.masks for depth in range(1, len(folders) + 1)):
             return "", ""
         for depth in range(len(folders) - 1, -1, -1):
@@ -86,7 +86,7 @@ def at_level(counts: Counter[Folders], level: int) -> Reading:
 def possible_readings(counts: Counter[Folders]) -> list[Reading]:
     """Return one reading where it is certain, several where a person must choose, none without class folders.
 
-    `counts` has the number of images in each folder, written from the source down.
+    `counts`: the number of images in each folder, given by its path from the source.
     """
     counts = without_strays(counts)
     root = _tree(counts)
@@ -94,15 +94,14 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
     pruned = _tree(Counter({folders: count for folders, count in counts.items()
                             if not any(folders[:depth] in masks for depth in range(1, len(folders) + 1))}))  # fmt: skip
     readings = [replace(reading, masks=masks) for reading in _read({(): pruned})] if masks else []
-    if not readings:  # without class folders; called like images and masks they are named, and not read
+    if not readings:  # without masks there are no class folders: then folders named like masks may be classes
         readings = [one for one in _read({(): root}) if not masks or _may_be_masks(root, one.classes(counts))]
     facts = {"shared": _shared(counts), "splits": _split_folders(root)}
     return [replace(reading, **facts) for reading in readings]  # type: ignore[arg-type]
 
 
 def without_strays(counts: Counter[Folders]) -> Counter[Folders]:
-    """Return the counts without those of folders around all others that hold a few images themselves: a cover, a
-    logo."""
+    """Return the counts without those of folders around all others that hold few images: a cover, a logo."""
     shared = min(counts, key=len, default=())
     around = [folders for folders in counts if folders == shared and _is_around(shared, counts)]
     rest = counts - Counter({folders: counts[folders] for folders in around})
@@ -110,7 +109,7 @@ def without_strays(counts: Counter[Folders]) -> Counter[Folders]:
 
 
 def _may_be_masks(root: Node, labels: Counter[str]) -> bool:
-    """Tell whether some labels are called like masks, and not all after others beside them: `train`, `trainannot`."""
+    """Return whether some labels are named like masks, unless all extend another folder's name: `trainannot`."""
     beside = tuple(root.children)
     return any(map(is_mask, labels)) and not all(any(label != name and label.startswith(name) for name in beside)
                                                  for label in labels)  # fmt: skip
@@ -137,7 +136,7 @@ def _shared(counts: Counter[Folders]) -> int:
 
 
 def _split_folders(node: Node, path: Folders = ()) -> dict[Folders, str]:
-    """Return the folders at any depth that are official splits by their names and those beside them."""
+    """Return the folders at any depth that are official splits by their names and their neighbours' names."""
     found = {(*path, name): split for name, split in split_names(node.children).items()}
     for name, child in node.children.items():
         found |= _split_folders(child, (*path, name))
@@ -145,7 +144,7 @@ def _split_folders(node: Node, path: Folders = ()) -> dict[Folders, str]:
 
 
 def _mask_folders(node: Node, path: Folders) -> list[Folders]:
-    """Return the folders called like masks that lie beside one called like images."""
+    """Return the folders named like masks beside one named like images or a split."""
     masks = {name for name in node.children if is_mask(name)}
     if not any(is_container(name) or strict_split(name) for name in node.children if name not in masks):
         masks = set()
@@ -154,7 +153,7 @@ def _mask_folders(node: Node, path: Folders) -> list[Folders]:
 
 
 def _read(branches: Branches) -> list[Reading]:
-    """Compare the folders in `branches`: are they classes, or are the classes below them?"""
+    """Return the readings of `branches`: the folders in them are classes, or the classes are below those."""
     branches = dict(_unwrapped(path, node, len(branches) > 1) for path, node in branches.items())
     branches, copies = _with_copies(branches)
     children = {
@@ -184,13 +183,13 @@ def _read(branches: Branches) -> list[Reading]:
 
 
 def _wraps_splits(path: Folders, node: Node, beside: set[str], splits: dict[str, str]) -> bool:
-    """Tell whether a folder holds nothing but splits, and lies beside nothing but splits: `X/{train,valid}`, `test`."""
+    """Return whether a folder holds only splits, and all folders beside it are splits: `X/{train,valid}`, `test`."""
     inside = _unwrapped(path, node, True)[1].children
     return bool(beside) and beside <= splits.keys() and 0 < len(inside) == len(split_names(inside))
 
 
 def _with_copies(branches: Branches) -> tuple[Branches, list[Folders]]:
-    """Add to `branches` the folders in them that hold folders called like those beside them: the same once more."""
+    """Add to `branches` the folders in them that repeat the folders beside them; also return their paths."""
     names = {name for node in branches.values() for name in node.children}
     copies = {}
     for path, node in branches.items():
@@ -202,11 +201,11 @@ def _with_copies(branches: Branches) -> tuple[Branches, list[Folders]]:
 
 
 def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict[str, str]) -> list[Reading]:
-    """Read folders of which some hold folders again, and none is called like a split or a container."""
+    """Return the readings of folders of which some hold folders, and none is named like a split or a container."""
     unwrapped = {path: _unwrapped(path, child, False) for path, child in deep.items()}
     wide = [child for _, child in unwrapped.values() if child.children]
     if not wide:
-        return [here]  # each class in one more folder
+        return [here]  # each class is wrapped in one more folder
     if all(len(split_names(child.children)) == len(child.children) for child in deep.values()):
         return _read_splits_below(here, deep)
     below = Counter(name for child in wide for name in child.children)
@@ -228,7 +227,7 @@ def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict
 
 
 def _read_splits_below(here: Reading, deep: Branches) -> list[Reading]:
-    """Read folders that hold splits: they are classes, unless the splits hold folders again."""
+    """Return the readings of folders that hold splits: they are classes; where splits hold folders, those may be."""
     splits = (split for child in deep.values() for split in child.children.values())
     apart = replace(here, splits_below=True)
     return [apart, *_read(deep)] if any(not all(map(is_container, split.children)) for split in splits) else [apart]
@@ -237,9 +236,10 @@ def _read_splits_below(here: Reading, deep: Branches) -> list[Reading]:
 def _read_below(
     here: Reading, children: Branches, above: Branches, deep: Branches, splits: dict[str, str]
 ) -> list[Reading]:
-    """Read below the folders `above` that are splits or containers, and below those that hold folders of the same
-    names. Where this leaves out most of the images, or nothing is the same below two containers, the names `here` may
-    be classes, too."""
+    """Return the readings below the folders `above`, splits or containers, and below others with the same children.
+
+    Where this leaves out most of the images, or containers have no child in common, `here` is another reading.
+    """
     opened = {path: _unwrapped(path, node, True)[1].children for path, node in above.items()}
     names = Counter(name for folders in opened.values() for name in folders)
     taken = {
@@ -260,8 +260,11 @@ def _read_below(
 
 
 def _unwrapped(path: Folders, node: Node, beside_others: bool) -> tuple[Folders, Node]:
-    """Skip folders that hold nothing but one folder. Beside other branches that one may be a class: there it must be
-    called like a container, a split or the folder around it."""
+    """Skip folders that hold a single folder and nothing else; return the path and node that remain.
+
+    With `beside_others`, that folder may be a class, and is skipped only if it is named like a container, a split or
+    the folder around it.
+    """
     while not node.images and len(node.children) == 1:
         (name, child), *_ = node.children.items()
         known = is_container(name) or strict_split(name) or (path and name.lower() == path[-1].lower())
@@ -272,9 +275,9 @@ def _unwrapped(path: Folders, node: Node, beside_others: bool) -> tuple[Folders,
 
 
 def _unlabelled(branches: Branches, names: set[str], splits: dict[str, str]) -> frozenset[str]:
-    """Return the names of folders of images that are splits without class folders, and so have no label.
+    """Return the names of folders whose images have no label, such as splits without class folders.
 
-    One folder called `train` beside two others or more is a class: a set of vehicles has trains.
+    A single folder `train` beside two others or more is a class: a data set of vehicles has trains.
     """
     if len(branches) > 1:
         counts = Counter(name for node in branches.values() for name in node.children)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.encodings import few_of
 from darkroom.sources.extents import Extent
 from darkroom.sources.parquet import LABELS, Parquet, holds_images
@@ -126,7 +126,7 @@ def unpack_containers(tree: Tree, raw: Path) -> Tree | None:
 
 
 def _has_images(tree: Tree) -> bool:
-    return any(name.lower().endswith(SUFFIXES) for name in tree.files)
+    return any(map(is_image_name, tree.files))
 
 
 def _stem(name: str) -> str:

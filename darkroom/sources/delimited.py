@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.columns import is_header
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ def _is_list_with_words(text: str) -> bool:
     """Return whether each line is an image and its label, and labels differ in their number of words."""
     lines = [line.split() for line in text.split("\n")[:LOOKED_AT] if line.strip()]
     plain = not any(mark in text[:4096] for mark in DELIMITERS)
-    return (
-        plain
-        and len(set(map(len, lines))) > 1
-        and all(len(line) > 1 and line[0].lower().endswith(SUFFIXES) for line in lines)
-    )
+    return plain and len(set(map(len, lines))) > 1 and all(len(line) > 1 and is_image_name(line[0]) for line in lines)
 
 
 def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":

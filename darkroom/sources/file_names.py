@@ -1,4 +1,4 @@
-"""Labels from file names: what stands before the number, or what a pattern finds."""
+"""Read labels from file names: what precedes the number, or what a pattern matches."""
 
 import re
 from collections import Counter
@@ -24,18 +24,18 @@ from darkroom.sources.trees import Tree
 SEPARATOR = re.compile(r"[._\-\s]")
 FIRST_WORD, BEFORE_NUMBER = r"^([^._\-\s]+)", r"^(.*?)[._\-\s(@=#]*\d+\)?\.[^.]*$"  # as a `label_pattern`
 BEFORE_DIGITS = r"^([^\W\d_]+)\d+\.[^.]*$"  # `cat12.jpg`
-FRAME = re.compile(r"(^|[._\-\s])frames?[._\-\s]*\d+\.[^.]*$", re.IGNORECASE)  # what stands before it names a video
+FRAME = re.compile(r"(^|[._\-\s])frames?[._\-\s]*\d+\.[^.]*$", re.IGNORECASE)  # what precedes it names a video
 HASH = re.compile(r"(?=.*\d)[0-9a-f]{4,}", re.IGNORECASE)
-# What cameras, phones and programs put before the number of a picture.
+# What cameras, phones and programs write before the number of a picture.
 CAMERAS = frozenset((
     "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "gopr", "whatsapp", "screenshot", "image", "images", "photo",
     "picture", "pic", "frame", "scan", "untitled", "download", "im", "vid",
 ))  # fmt: skip
-FEWEST = 4  # images a class on the average, for words to be labels
+FEWEST = 4  # images per class, on average, for words to be labels
 
 
 def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelled:
-    """Read labels from the files' names: up to the first separator, or what `label_pattern` finds.
+    """Return the images labelled by their names: the part up to a separator, or what `label_pattern` matches.
 
     Raises SourceError where the names can be read in several ways.
     """
@@ -47,7 +47,7 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
     splits = split_names({part for folders in folder_counts(images) for part in folders[shared:]})
     for name in images:
         label = labels[name]
-        if label and not (counters and label.isdigit()):  # `1.jpg` beside `cat.1.jpg` has a number, no label
+        if label and not (counters and label.isdigit()):  # the 1 of `1.jpg` beside `cat.1.jpg` is not a label
             split = next((splits[part] for part in path_parts(name, shared)[:-1] if part in splits), "")
             samples.append(Sample(name, label, split))
         else:
@@ -58,12 +58,12 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
 
 
 def names_are_labels(images: list[str]) -> bool:
-    """Tell whether the files' names hold labels, as far as can be told without a person."""
+    """Return whether the files' names seem to hold labels."""
     return bool(_readings(images)) and not _numbered_together(images)
 
 
 def _pattern(tree: Tree, images: list[str]) -> str:
-    """Return the pattern of the labels in names. Raises SourceError where two divide the images differently."""
+    """Return the pattern of the labels in names. Raises SourceError where two patterns give different labels."""
     readings = _readings(images)
     if len(readings) > 1:
         shown = " or ".join(f"`label_pattern: '{pattern}'` takes {labels.total():,} images of {len(labels)} classes "
@@ -73,7 +73,7 @@ def _pattern(tree: Tree, images: list[str]) -> str:
 
 
 def _readings(images: list[str]) -> dict[str, Counter[str]]:
-    """Return the patterns that may find the labels, one of each division of the images, and the labels' counts."""
+    """Return the possible patterns of the labels, and the count of each label; one of patterns with as many labels."""
     found: dict[str, Counter[str]] = {}
     if images and all(FRAME.search(name) for name in images):
         return found
@@ -85,14 +85,14 @@ def _readings(images: list[str]) -> dict[str, Counter[str]]:
         few = 2 <= len(labels) <= max(2, labels.total() // FEWEST)
         known = any(first_part(label).lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
         if labels and all(is_container(label) or HASH.fullmatch(label) for label in labels):
-            return {}  # `patient01_benign_7.jpg`: the person comes first, and so no reading is sure
+            return {}  # `patient01_benign_7.jpg` begins with a person, so the label may be anywhere
         if whole and few and not known and not any(len(labels) == len(other) for other in found.values()):
             found[pattern] = labels
     return found
 
 
 def _numbered_together(images: list[str]) -> bool:
-    """Tell whether some names begin with a number, and lie where others do, or in no split of their own."""
+    """Return whether some names begin with a number, without being in split folders of their own."""
     numbered = {name.rpartition("/")[0] for name in images if first_part(PurePosixPath(name).name).isdigit()}
     others = {name.rpartition("/")[0] for name in images} - numbered
     return bool(numbered) and not (others and all(split_names(folder.split("/")) for folder in others))

@@ -1,4 +1,4 @@
-"""What the names of folders say: official splits, parts of a set, pictures of labels. No folder is looked into here."""
+"""Recognise folders by their names alone: official splits, parts of a data set, folders without labels, masks."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _OTHER_LANGUAGES = {
     "test": "测试 测试集 測試 測試集 テスト テスト用 評価 테스트 시험 prueba pruebas teste testes тест тестирование",
 }
 SPLITS |= {word: split for split, words in _OTHER_LANGUAGES.items() for word in words.split()}
-# Words around a split's name that say nothing about a class: `training_set`, `aug_train`, `train_images_small`.
+# Words beside a split's name that do not name a class: `training_set`, `aug_train`, `train_images_small`.
 _IMAGES = frozenset((
     "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "png",
     "rgb", "data", "dataset", "datasets", "raw", "original", "originals", "orig", "aug", "augment", "augmented",
@@ -31,7 +31,7 @@ _FILLERS = _IMAGES | {
     "small", "large", "full", "clean", "cleaned", "new", "final", "public", "private", "my", "all", "v",
     "labelled", "labeled", "annotated",
 }  # fmt: skip
-# Words that, with a number or a letter behind them, name a part of a set; and those that name whom it shows or where.
+# Words that, followed by a number or a letter, name a part of a data set; or a person, a place or a time.
 _PARTS = frozenset((
     "part", "batch", "fold", "chunk", "shard", "folder", "dir", "disc", "disk", "volume", "vol", "cam", "camera",
     "split", "set", "subset", "cv",
@@ -51,7 +51,7 @@ _UNLABELLED = re.compile(
 )
 _NO_LABEL = re.compile(r"unlab|unsup|(.*[ _-])?(pred|preds|predictions?|submissions?)$", re.IGNORECASE)
 _NO_NAME = re.compile(r"unlab.*|unsup.*|unknown|unclassified|no[ _-]?labels?|all|mixed|none", re.IGNORECASE)
-# Folders of pictures of labels, beside those of the images; and such pictures beside the image itself.
+# Folders of masks and the like, beside those of the images; and masks beside the image itself.
 _MASKS = re.compile(
     r"((.*[ _-])?(gt|ground[ _-]?truths?|masks?|annotations?|labels?|heat ?maps|depth|bbox(es)?|manual\d*)"
     r"|(.*[ _-])?segmentations?(class|object)?(raw)?|(masks?|labels?|annotations?|gt)[ _-].*|gtfine|.*annot)",
@@ -67,14 +67,14 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 @dataclass(frozen=True)
 class _Marked:
-    """A name that holds a split's: `cat_train` is `label` cat, `split` train."""
+    """A name that contains a split's: `cat_train` has the `label` cat and the `split` train."""
 
     label: str
     split: str
 
 
 def strict_split(name: str) -> str:
-    """Return the split that a folder's name says by itself (`train`, `Training_Set`, `01_val`, `test1`), else ""."""
+    """Return the split that a folder's name means by itself (`train`, `Training_Set`, `01_val`, `test1`), else ""."""
     words = [word for word in _words(name) if not (word.isdigit() or word in _FILLERS)]
     if "".join(words) in SPLITS:  # `hold-out`, `train_val`
         return SPLITS["".join(words)]
@@ -82,10 +82,10 @@ def strict_split(name: str) -> str:
 
 
 def split_names(names: Iterable[str]) -> dict[str, str]:
-    """Return those folder names that are official splits, and which.
+    """Return the official splits among folder names, by name.
 
-    `train`, `training_set` and `test1` are splits anywhere; `seg_train` is one only beside a `seg_test` or the like,
-    because `steam_train` may be a class.
+    `train`, `training_set` and `test1` are splits anywhere; `seg_train` only beside a `seg_test` or the like, because
+    `steam_train` may be a class.
     """
     found, marked = {}, {}
     for name in names:
@@ -102,9 +102,9 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def classes_with_splits(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return the class and the split of each name where all say both (`cat_train`, `dog_test`; `trainA`, `testB`).
+    """Return (class, split) of each name where all contain both (`cat_train`, `dog_test`; `trainA`, `testB`), else {}.
 
-    Names without a split may stand beside them where they are the class of one (`cat`, `cat_val`). Otherwise {}.
+    A name without a split is accepted where it is the class of another (`cat`, `cat_val`).
     """
     marked = {name: mark for name in names if (mark := _marked(name))}
     labels, kinds = {mark.label for mark in marked.values()}, {mark.split for mark in marked.values()}
@@ -116,18 +116,17 @@ def classes_with_splits(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def split_in(name: str) -> str:
-    """Return the split that one of a name's words says (`trainLabels`, `my_test_list`), "" without one."""
+    """Return the split that one of a name's words means (`trainLabels`, `my_test_list`), "" without one."""
     return next((split for word in _words(name) if (split := _glued(word))), "")
 
 
 def is_submission(name: str) -> bool:
-    """Tell whether a table is an example of answers by its name, and so holds no labels."""
+    """Return whether a table is a sample submission by its name, and so holds no labels."""
     return bool(_SUBMISSION.search(name.rpartition("/")[2]))
 
 
 def is_container(name: str) -> bool:
-    """Return whether a folder of this name may lie above class folders: `images`, `augmented`, `40X`, `cam1`,
-    `fold_2`."""
+    """Return whether a folder of this name may contain class folders: `images`, `40X`, `cam1`, `fold_2`."""
     words = _words(name)
     images = {word for word in words if not word.isdigit()}
     numbered = len(words) > 1 and words[0] in _GROUPS and all(word.isdigit() or len(word) == 1 for word in words[1:])
@@ -136,8 +135,11 @@ def is_container(name: str) -> bool:
 
 
 def are_parts(names: Iterable[str]) -> bool:
-    """Return whether names differ as parts of a set do, not as classes: `part1` and `part2`, `images` and
-    `images_small`; persons, videos and days (`patient_01`, `2020-01-31`); numbers of thousands (`00000`, `01000`)."""
+    """Return whether names differ as parts of a data set do, and not as classes.
+
+    Such are `part1` and `part2`, `images` and `images_small`; persons, videos and days (`patient_01`, `2020-01-31`);
+    and multiples of hundreds (`00000`, `01000`).
+    """
     names = list(names)
     if all(map(_DATE.fullmatch, names)) or _count_by_hundreds(names) or _are_numbered_groups(names):
         return True
@@ -152,48 +154,47 @@ def are_parts(names: Iterable[str]) -> bool:
 
 
 def _are_numbered_groups(names: list[str]) -> bool:
-    """Tell whether all names are one word for whom, where or when, and a number or a letter: `video1`, `site_B`."""
+    """Return whether all names are the same one of _GROUPS with a number or a letter: `video1`, `site_B`."""
     words = [_words(name) for name in names]
     numbered = all(len(some) == 2 and (some[1].isdigit() or len(some[1]) == 1) for some in words)
     return numbered and len({some[0] for some in words}) == 1 and words[0][0] in _GROUPS
 
 
 def _count_by_hundreds(names: list[str]) -> bool:
-    """Tell whether names are numbers from 0 in equal steps of hundreds: files by the thousand."""
+    """Return whether names are numbers from 0 in equal steps of hundreds, as folders of a thousand files each."""
     numbers = sorted(int(name) for name in names if name.isdecimal())
     steps = {after - before for before, after in pairwise(numbers)}
     return len(numbers) == len(names) and numbers[:1] == [0] and len(steps) == 1 and min(steps) % 100 == 0
 
 
 def is_mask(name: str) -> bool:
-    """Tell whether a folder's name says that it holds pictures of labels."""
+    """Return whether a folder holds masks or the like by its name."""
     return bool(_MASKS.fullmatch(name))
 
 
 def masked_stem(stem: str) -> str:
-    """Return the stem of the image whose mask a file is by its name (`12_mask` is that of `12`), "" for another."""
+    """Return the stem of the image of which a file is the mask by its name (`12` for `12_mask`), else ""."""
     match = _MASK_FILE.search(stem)
     return stem[: match.start()] if match else ""
 
 
 def may_be_unlabelled(name: str) -> bool:
-    """Tell whether a folder beside class folders or splits may hold images without a label by its name."""
+    """Return whether a folder beside class folders or splits may hold images without a label by its name."""
     return bool(_UNLABELLED.fullmatch(name))
 
 
 def is_unlabelled(name: str) -> bool:
-    """Tell whether a folder's name says that its images have no label."""
+    """Return whether the images of a folder have no label by its name."""
     return bool(_NO_LABEL.match(name))
 
 
 def names_no_class(name: str) -> bool:
-    """Tell whether a folder that is alone in a split's has no class's name: `test/unknown`, `test/images`."""
+    """Return whether the only folder in a split's is not a class by its name: `test/unknown`, `test/images`."""
     return bool(_NO_NAME.fullmatch(name)) or is_container(name) or bool(strict_split(name))
 
 
 def are_images_and_masks(labels: Iterable[str]) -> bool:
-    """Return whether the names are `images` and `masks` or the like: pictures and their annotations, which are not
-    classes."""
+    """Return whether the names are `images` and `masks` or the like, and so not classes."""
     masks = [label for label in labels if is_mask(label)]
     others = [label for label in labels if label not in masks]
     pictures = all(is_container(label) or "input" in _words(label) for label in others)
@@ -201,7 +202,7 @@ def are_images_and_masks(labels: Iterable[str]) -> bool:
 
 
 def _says_nothing(word: str) -> bool:
-    """Tell whether a word of a part's name does not name the set: numbers, single letters, `images`, `part`."""
+    """Return whether a word in the name of a part does not identify the data set: `7`, `b`, `images`, `part`."""
     return word.isdigit() or len(word) == 1 or word in _FILLERS | _PARTS
 
 
@@ -226,7 +227,6 @@ def _marked(name: str) -> _Marked | None:
         return None
     number, split = found[0], _glued(words[found[0]][0].lower())
     before, after = words[:number], words[number + 1 :]
-
     empty = [all(word[0].isdigit() or word[0].lower() in _FILLERS for word in some) for some in (before, after)]
     if empty == [False, True]:
         return _Marked(name[: words[number].start()].rstrip(" _.-"), split)

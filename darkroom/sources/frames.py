@@ -1,6 +1,6 @@
-"""Table files as pandas frames of text: CSV, lists, Excel, JSON and Parquet.
+"""Read table files as pandas frames of text: CSV, lists, Excel, JSON and Parquet.
 
-Every cell stays the text that it is (`007`, `1e5`, `nan`, `null`); an absent one is "".
+Every cell keeps its text (`007`, `1e5`, `nan`, `null`); a missing one is "".
 """
 
 import gzip
@@ -23,8 +23,8 @@ PACKED = ".gz"
 TABLES = (
     ".csv", ".tsv", ".jsonl", ".ndjson", ".manifest", ".json", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz",
 )  # fmt: skip
-LISTS = (".txt", ".lst")  # tables where their lines name images, otherwise texts
-NO_BOXES = "a classifier needs one label an image, in a table or by folder"
+LISTS = (".txt", ".lst")  # tables only where their lines name images
+NO_BOXES = "a classifier needs one label for each image, in a table or by folder"
 UNREAD = {
     ".xml": f"if it holds boxes (Pascal VOC), {NO_BOXES}",
     ".xls": "save it as .xlsx or .csv", ".ods": "save it as .xlsx or .csv", ".numbers": "save it as .xlsx or .csv",
@@ -34,14 +34,13 @@ UNREAD = {
     ".pkl": "write its labels into a .csv", ".rar": "unpack it", ".7z": "unpack it",
 }  # fmt: skip
 SPLIT = "split"
-TITLES = 20  # rows in which the header is looked for
+TITLES = 20  # rows that are searched for the header
 
 
 def read_frame(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Return the rows of a table file as text, and what had to be guessed. Raises SourceError.
+    """Return the rows of a table file as text, and notes about guesses. Raises SourceError.
 
-    The header is the first row, or the first below a title; its names are stripped. pandas is imported here: an
-    experiment without a table does not wait for it.
+    The header is the first row, or the first below a title. pandas is imported late, since most runs have no table.
     """
     lowered = name.lower()
     try:
@@ -51,7 +50,7 @@ def read_frame(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
         return READERS[suffix](name, data)
     except SourceError:
         raise
-    except Exception as error:  # each format's library has its own kinds
+    except Exception as error:  # each format's library raises exceptions of its own
         suffix = "." + name.rpartition(".")[2]
         reason = " ".join(str(error).split())[:100]
         raise SourceError(f"{name}: not a {suffix} file that can be read ({reason}); export it again") from error
@@ -81,10 +80,10 @@ def _delimited(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
 
 
 def _headed(grid: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
-    """Return the rows below the header with its names as columns, and the header's row.
+    """Return the rows below the header, with its names as columns, and the index of the header.
 
-    The header is the first row that names columns of paths and labels, otherwise the first that is not a title: a title
-    fills one cell where the rows below it fill more.
+    The header is the first row that names columns of paths and labels, otherwise the first with more than one cell:
+    titles fill a single one.
     """
     if not len(grid):
         return grid, 0
@@ -99,7 +98,7 @@ def _headed(grid: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Return the names, a repeated one with its number: `label`, `label 2`."""
+    """Return the names, with a number after repeated ones: `label`, `label 2`."""
     seen: dict[str, int] = {}
     found = []
     for name in names:
@@ -109,9 +108,9 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Read the first sheet with a known header, or the first that is filled, and those with the same header.
+    """Read the first sheet with a known header, otherwise the first with any cells, and all others with its header.
 
-    Merged cells hold their text in each. Sheets called like splits get a column that says so.
+    Cells merged in a column each get their text. Sheets named like splits get a column of the split.
     """
     import openpyxl  # type: ignore[import-untyped]
     import pandas as pd
@@ -121,7 +120,7 @@ def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
         rows = [["" if value is None else str(value).strip() for value in row] for row in sheet.values]
         for merged in sheet.merged_cells.ranges:
             whole = range(merged.min_row - 1, merged.max_row) if merged.min_col == merged.max_col else ()
-            for row in whole:  # a label for several rows; a title across columns stays in one cell
+            for row in whole:  # a label of several rows; a title across columns stays in one cell
                 rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
         filled = [row for row in rows if any(row)]
         if filled:

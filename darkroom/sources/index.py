@@ -1,4 +1,4 @@
-"""data/index.csv: one row a labelled file, with the digest of its bytes and a perceptual hash of its picture."""
+"""Write data/index.csv: a row for each labelled file, with the digest of its bytes and its perceptual hash."""
 
 import hashlib
 from collections import Counter
@@ -22,7 +22,7 @@ from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
-# bytes, sha256, phash, windows, width, height, the values of one of more than 8 bits, a known mistake
+# bytes, sha256, phash, windows, width, height, range of values beyond 8 bits, known mistake
 Facts = tuple[int, str, str, str, int, int, Range | None, str]
 UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
 
@@ -33,11 +33,10 @@ def write_index(
 ) -> tuple[int, list[Range]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
 
-    Returns the number of rows, and the range of values of each picture of more than 8 bits.
-
-    `hashing` False leaves the perceptual hashes out, for measuring what they cost. Raises SourceError when most files
-    share a mistake that no image survives, such as pointers of Git LFS, and when no file of a class is a picture and
-    `missing` is not drop; None is for files without labels, where no class can be lost.
+    Return the number of rows, and the range of values of each picture of more than 8 bits. `hashing` False leaves out
+    the perceptual hashes, to measure what they cost. Raises SourceError when most files are the same kind of other
+    files, such as pointers of Git LFS, and when no file of a class is a picture, unless `missing` is drop, or None for
+    files without labels.
     """
     facts: dict[str, Facts] = {}
     tasks = locations.extents([sample.location for sample in samples])
@@ -49,7 +48,7 @@ def write_index(
             say(f"note: {task[0]}: {fact.reason}; it is indexed by its bytes alone")
         else:
             facts[task[0]] = fact
-    for task, fact in run(partial(describe, looking=False), fatal, runtime):
+    for task, fact in run(partial(describe, decoding=False), fatal, runtime):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
     if missing is not None:
@@ -58,16 +57,16 @@ def write_index(
     return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges
 
 
-def describe(task: tuple[str, Extent], hashing: bool = True, looking: bool = True) -> Facts:
+def describe(task: tuple[str, Extent], hashing: bool = True, decoding: bool = True) -> Facts:
     """Return the facts of one file; a file that is not a picture has size 0 x 0 and no perceptual hash.
 
-    `looking` False counts and digests its bytes, and shows them to no decoder.
+    `decoding` False only counts and digests its bytes.
     """
     try:
         data = task[1].read()
-    except (BadImage, OSError):  # preprocess says why, by name
+    except (BadImage, OSError):  # preprocess reports the reason
         return UNREAD
-    if not looking:
+    if not decoding:
         return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, None, ""
     width, height = upright_size(data)
     phash, windows = fingerprints(data, min(width, height)) if hashing and width else ("", "")
@@ -80,12 +79,12 @@ def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:
     for mistake, count in mistakes.most_common():
         if count * 2 > len(samples):
             which = "all" if count == len(samples) else f"{count} of"
-            raise SourceError(f"{which} {len(samples)} files that should be images are no such thing, but: {mistake}")
+            raise SourceError(f"{which} {len(samples)} files that should be images are not, but: {mistake}")
         say(f"note: {count} files are not images, but: {mistake}; preprocess sets them aside")
 
 
 def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str) -> None:
-    """Name the classes of which no file is a picture. Raises SourceError unless they are to be dropped."""
+    """Report the classes of which no file is a picture. Raises SourceError unless `missing` is drop."""
     unread: dict[str, list[tuple[str, str]]] = {}
     for sample in samples:
         mistake, width = facts[sample.location][-1], facts[sample.location][4]
@@ -99,7 +98,7 @@ def _check_classes(samples: list[Sample], facts: dict[str, Facts], missing: str)
 
 def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[object, ...]]:
     seen: dict[str, int] = {}
-    # A photo that was added comes last, so that no id depends on it.
+    # Photos that were labelled later come last, so that no other id depends on them.
     for sample in sorted(samples, key=lambda sample: (sample.location.startswith(ADDED), sample.location)):
         size, sha256, phash, windows, width, height, *_ = facts[sample.location]
         identity = sha256 or hashlib.sha256(sample.location.encode()).hexdigest()

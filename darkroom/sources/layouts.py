@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
 from darkroom.sources.columns import UNASSIGNED
 from darkroom.sources.containers import Mounted
@@ -30,8 +30,8 @@ from darkroom.sources.trees import ARCHIVES, Tree
 
 
 def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
-    """Return the labelled files of `tree`. Raises SourceError with what was seen and how to say what is meant."""
-    images = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
+    """Return the labelled files of `tree`. Raises SourceError with what was found, and the params that would help."""
+    images = list(filter(is_image_name, tree.files))
     others = len(tree.files) - len(images)
     masks = _masks(images)
     images = [name for name in images if name not in masks] if masks else images
@@ -49,25 +49,16 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     found.samples.sort(key=lambda sample: sample.location)
     if not any(sample.group for sample in found.samples):  # no column of a table was meant
         found.samples = _with_groups(found.samples, options.group_by)
-    if name != "csv":
-        unread = others
-        if unread:
-            found.notes.append(f"{unread} files are not images by their names and are left out")
+    if others and name != "csv":
+        found.notes.append(f"{others} files are not images by their names and are left out")
     if masks:
-        found.notes.append(
-            f"{len(masks)} images are called like masks of others and are left out: {few_of(sorted(masks))}"
-        )
+        shown = few_of(sorted(masks))
+        found.notes.append(f"{len(masks)} images are called like masks of others and are left out: {shown}")
     if unwritable:
         why = "images have names that are not UTF-8 and are left out"
         found.notes.append(f"{len(unwritable)} {why}: {few_of(sorted(unwritable))}; rename them")
-    found.notes += tree.notes
     found.samples, renamed = with_clean_labels(found.samples)
-    found.notes += renamed
-    archives = [file for file in tree.files if file.lower().endswith(ARCHIVES)]
-    if archives and name != "csv":
-        found.notes.append(f"{len(archives)} archives among the images are not opened: {few_of(archives)}")
-    _note_tool_folders(tree, found)
-    _note_empty(tree, found)
+    found.notes += [*tree.notes, *renamed, *_notes_about_folders(tree, name)]
     note_spellings(found)
     check_official_splits(tree.path, found)
     labels = {sample.label for sample in found.samples}
@@ -78,7 +69,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
 
 
 def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labelled, str]:
-    """Return the labelled files by the layout that is set or found, and a note about a table that is not read."""
+    """Return the labelled files by the layout that is set or detected, and a note about a table that is not read."""
     if options.layout == "csv":
         labelled = read_csv(tree, find_tables(tree, images, options, must=True), images, options)
         return with_split_lists(tree, images, labelled), ""
@@ -101,7 +92,7 @@ def _read(tree: Tree, images: list[str], options: LayoutOptions) -> tuple[Labell
 
 
 def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOptions) -> Labelled:
-    """Read labels from a table beside the images. Raises SourceError."""
+    """Return the images labelled by the tables in `found`. Raises SourceError for a split column without splits."""
     table = " and ".join(one.name for one in found.tables)
     rows, notes = read_tables(tree, found.tables, images, options)
     samples = [Sample(row.location, row.label, strict_split(row.split), row.group) for row in rows]
@@ -117,14 +108,14 @@ def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOpti
     return Labelled("csv", samples, notes)
 
 
-# Each answers with labelled locations, or raises SourceError with the reason why it does not apply. `csv` finds its
-# tables first.
+# Each returns labelled locations, or raises SourceError with the reason why it does not apply. `csv`, which finds its
+# tables first, is in `_read`.
 READERS = {"folders": read_folders, "names": read_names}
 LAYOUTS = ("auto", *READERS, "csv")
 
 
 def _layout_without_table(tree: Tree, images: list[str], options: LayoutOptions, table: str) -> str:
-    """Return folders or names. Raises SourceError where it can be neither; `table` is why no table is read."""
+    """Return folders or names; `table` is the reason why no table is read. Raises SourceError where neither fits."""
     if options.label_pattern:
         return "names"
     archives = [name for name in tree.files if name.lower().endswith(ARCHIVES)]
@@ -170,14 +161,14 @@ def _hint_of_folders(images: list[str]) -> str:
 
 
 def _note_folders_differ(tree: Tree, images: list[str], options: LayoutOptions, labelled: list[Sample]) -> str:
-    """Return a note where the table's labels are not those of the class folders that the images lie in."""
+    """Return a note where the table's labels divide the images in another way than their class folders, else ""."""
     if not has_class_folders(images):
         return ""
     try:
         by_folder = {sample.location: sample.label for sample in READERS["folders"](tree, images, options).samples}
     except SourceError:
-        return ""  # it is not certain that the folders are class folders
-    first: dict[str, Sample] = {}  # of each folder, the first that the table names
+        return ""  # they may not be class folders
+    first: dict[str, Sample] = {}  # the first sample of each folder
     differing = [
         sample
         for sample in labelled
@@ -205,12 +196,12 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
 
 
 def _unwritable(names: list[str]) -> set[str]:
-    """Return those names that are not UTF-8, and so cannot stand in an index."""
+    """Return the names that are not UTF-8, as an index requires."""
     return set() if is_text("".join(names)) else {name for name in names if not is_text(name)}
 
 
 def _check_no_class_is_lost(tree: Tree, images: list[str], unwritable: set[str], options: LayoutOptions) -> None:
-    """Raise SourceError where folders hold none but images whose names are not UTF-8, unless these may be dropped."""
+    """Raise SourceError where no image of a folder has a name in UTF-8, unless classes may be dropped."""
     folders = {name.rpartition("/")[0] for name in images}
     lost = sorted({name.rpartition("/")[0] for name in unwritable} - folders)
     if lost and options.missing_classes == "stop":
@@ -219,20 +210,22 @@ def _check_no_class_is_lost(tree: Tree, images: list[str], unwritable: set[str],
                           "these folders out by `missing_classes: drop` in params.yaml")  # fmt: skip
 
 
-def _note_tool_folders(tree: Tree, found: Labelled) -> None:
-    tools = +tree.tool_folders
-    if tools and found.layout != "csv":
+def _notes_about_folders(tree: Tree, layout: str) -> list[str]:
+    """Return notes about archives, folders of tools and empty folders, where they matter to `layout`."""
+    archives, tools = [name for name in tree.files if name.lower().endswith(ARCHIVES)], +tree.tool_folders
+    notes = []
+    if archives and layout != "csv":
+        notes.append(f"{len(archives)} archives among the images are not opened: {few_of(archives)}")
+    if tools and layout != "csv":
         shown = ", ".join(f"{name} {count}" for name, count in sorted(tools.items()))
-        found.notes.append(f"{tools.total()} folders of network drives, desktops and tools are left out: {shown}")
-
-
-def _note_empty(tree: Tree, found: Labelled) -> None:
-    if found.layout == "folders" and tree.empty_folders:
+        notes.append(f"{tools.total()} folders of network drives, desktops and tools are left out: {shown}")
+    if tree.empty_folders and layout == "folders":
         shown = ", ".join(map(printable, tree.empty_folders[:SHOWN]))
-        found.notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")
+        notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")
+    return notes
 
 
 def _masks(images: list[str]) -> set[str]:
-    """Return the images that are masks of others beside them by their names: `12_mask.png` beside `12.png`."""
+    """Return the images whose names mark them as masks of others: `12_mask.png` beside `12.png`."""
     stems = {name.rpartition(".")[0] for name in images}
     return {name for name in images if masked_stem(name.rpartition(".")[0]) in stems}

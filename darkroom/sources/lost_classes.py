@@ -1,4 +1,4 @@
-"""Report the classes of which no file is a picture: fetch sees it in headers, preprocess when it decodes."""
+"""Report the classes of which no file is a picture: fetch finds them by headers, preprocess by decoding."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,9 @@ SHOWN = 5  # classes in a message
 
 
 def report_lost(lost: Mapping[str, Iterable[tuple[str, str]]], missing: str) -> None:
-    """Say which classes have no picture: (location, reason) of their files by label. Raises SourceError unless
-    `missing` is drop."""
+    """Report the classes in `lost`, (location, reason) of their files by label. Raises SourceError unless `missing` is
+    drop.
+    """
     shown = []
     for label, found in sorted(lost.items())[:SHOWN]:
         kinds = Counter((Path(location).suffix.lower() or "no suffix", reason) for location, reason in found)

@@ -1,4 +1,4 @@
-"""Files by what a table may call them: a path of another machine, an id, a name in other case or without its zeros."""
+"""Find files by their names in a table: paths of another machine, ids, other case, missing zeros or suffixes."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 
 ADDRESS_WITH_PATH = re.compile(r"\?d=(.+)")  # of Label Studio's local files
 ADDRESS_WITH_QUESTION = re.compile(r"^([^?]+)\?")
@@ -16,7 +16,7 @@ WHOLE = re.compile(r"\d+\.0")
 
 
 class FileFinder:
-    """Find images by a path from the table or the root, by its end, or by the bare name; each also without suffix."""
+    """Find images by a path from the table's folder or the root, by its end, or by name; also without suffix."""
 
     def __init__(self, images: list[str], folder: str) -> None:
         self._exact = {_composed(image): image for image in images} | {image: image for image in images}
@@ -34,10 +34,10 @@ class FileFinder:
                 known[key] = image if known.get(key, image) == image else None
 
     def find(self, text: str) -> str | None:
-        """Return the image's name; "" when there is none, None when several could be meant.
+        """Return the image's name; "" when there is none, None when several are possible.
 
-        A bare name may lie in any folder. A path with folders may begin with some of another machine, or below one of
-        here, but the last folder that it names is the image's own.
+        A name alone may be in any folder. A path may begin with folders of another machine, or lack some of this one,
+        but its last folder must be the image's.
         """
         found = self._find(text)
         if found == "" and "//" in text:
@@ -65,12 +65,15 @@ class FileFinder:
         return self._ends.get("/".join(text.split("/")[-2:]), "")
 
     def find_all(self, texts: list[str]) -> tuple[list[str | None], list[str]]:
-        """Return what `find` does for each text, and notes. Where it finds none of them, another case is tried, then
-        numbers without their leading zeros; these count only where all rows fit one file each."""
+        """Return the result of `find` for each text, and notes.
+
+        Where it finds none, other case is tried, then numbers without leading zeros, where each names one file, then
+        other suffixes.
+        """
         found = [self.find(text) for text in texts]
         if any(found):
             return found, []
-        if texts and all(WHOLE.fullmatch(text) for text in texts):  # a column of numbers that had an empty cell
+        if texts and all(map(WHOLE.fullmatch, texts)):  # pandas wrote a column of numbers with an empty cell
             found = [self.find(text.partition(".")[0]) for text in texts]
             if any(found):
                 return found, []
@@ -81,14 +84,14 @@ class FileFinder:
             numbers = self._renamed(_without_zeros, [_without_zeros(text) for text in texts])
             if numbers and all(numbers) and len(set(numbers)) == len(set(texts)):
                 return numbers, ["ids in the table lack leading zeros of the files' names, and are taken as equal"]
-        if texts and all(text.lower().endswith(SUFFIXES) for text in texts):
+        if texts and all(map(is_image_name, texts)):
             found = [self.find(text.rpartition(".")[0]) for text in texts]
             if any(found):
                 return found, ["suffixes in the table and on disk differ, and are taken as equal"]
         return found, []
 
     def _renamed(self, rename: Callable[[str], str], texts: list[str]) -> list[str | None]:
-        """Return the images found under other names of theirs; [] where none is, or where two become one."""
+        """Return the images found among their renamed names; [] where none is, or where two names become equal."""
         originals = {rename(image): image for image in self._images}
         if len(originals) < len(self._images):
             return []
@@ -104,5 +107,5 @@ def _without_zeros(path: str) -> str:
 
 
 def _composed(text: str) -> str:
-    """Return the text in Unicode's form NFC: macOS names files in another form than tables are written in."""
+    """Return the text in Unicode's form NFC, as tables are written; macOS names files in another form."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

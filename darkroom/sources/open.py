@@ -1,4 +1,4 @@
-"""What `source` names, opened: labelled locations, whatever the kind. One entry of KINDS a kind of card."""
+"""Open what `source` names, of any kind, as labelled locations. Each kind of card has an entry in KINDS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,15 +32,14 @@ from darkroom.sources.trees import (
     open_tree,
 )
 
-CACHE = Path(".darkroom/downloads")  # downloads, also incomplete ones: outside of DVC's outputs, which it deletes
-
-# Folders of the project with pictures of its own: a table in its root would find more files in every run.
-OWN = ("docs/", "metrics/", "models/", "plots/")
+CACHE = Path(".darkroom/downloads")  # complete and partial downloads, outside DVC's outputs, which it deletes
+# Folders of the project with pictures that do not belong to the data set of a table in its root.
+PROJECT_FOLDERS = ("docs/", "metrics/", "models/", "plots/")
 
 
 @dataclass
 class Opened:
-    """A source's labelled files, in order of location, and how to find their bytes."""
+    """The labelled files of a source, in order of location, and how to find their bytes."""
 
     samples: list[Sample]
     locations: Locations
@@ -48,18 +47,18 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     flips: bool = True
     card: dict[str, str] = field(default_factory=dict)
-    missing_classes: str = "stop"  # or drop: what becomes of classes without a picture
-    levels: Levels = field(default_factory=dict)  # of its pictures of more than 8 bits, once they are indexed
+    missing_classes: str = "stop"  # or drop: what to do about classes without a picture
+    levels: Levels = field(default_factory=dict)  # of pictures of more than 8 bits, known once they are indexed
 
     def facts(self) -> dict[str, Any]:
-        """Return what later stages need to know about the source beside its index."""
+        """Return what later stages need to know about the source beyond its index."""
         found: dict[str, Any] = {"levels": self.levels} if self.levels else {}
         found |= {"missing_classes": self.missing_classes} if self.missing_classes != "stop" else {}
         return {"card": self.card, "flips": self.flips, "layout": self.layout, "notes": self.notes} | found
 
 
 def open_source(source: Path, raw: Path, options: LayoutOptions, runtime: Runtime) -> Opened:
-    """Find what `source` names; a card's files are made or downloaded into `raw`. Raises SourceError."""
+    """Return the labelled files of `source`; files of a card are made or downloaded into `raw`. Raises SourceError."""
     if is_card(source):
         card = load_card(source)
         options = card.options(options)
@@ -84,13 +83,13 @@ def _open_files(source: Path, raw: Path, options: LayoutOptions, runtime: Runtim
 
 
 def is_table(source: Path) -> bool:
-    """Tell whether `source` is a table that names files, and not a Parquet file that holds them."""
+    """Return whether `source` is a table that names files, and not a Parquet file that contains them."""
     holds = source.suffix.lower() == ".parquet" and holds_images(source)
     return source.name.lower().endswith(TABLES) and source.is_file() and not holds
 
 
 def _read_tree(path: Path, raw: Path, options: LayoutOptions, locations: Locations, prefix: str) -> Labelled:
-    """Read the labels of a folder or archive, whose locations get `prefix`; also of archives in it."""
+    """Read the labels of a folder or archive, and of archives in it; locations start with `prefix`."""
     tree = open_tree(path)
     inside = unpack_containers(tree, raw)
     if inside is not None:
@@ -109,14 +108,11 @@ def _read_tree(path: Path, raw: Path, options: LayoutOptions, locations: Locatio
 
 
 def _read_table(source: Path, options: LayoutOptions) -> Labelled:
-    """Return the files that a table names, in its folder and below.
-
-    No other table is read, and no folder without data.
-    """
+    """Read the labels of the files that a table names, in its folder and below, but not in virtual environments."""
     folder = Folder(source.parent)
     skipped = tuple(name.removesuffix("pyvenv.cfg") for name in folder.files if name.endswith("/pyvenv.cfg"))
     if source.parent.resolve() == Path.cwd():  # stages run in the project's root
-        skipped += OWN
+        skipped += PROJECT_FOLDERS
     folder.files = [
         name
         for name in folder.files
@@ -191,7 +187,7 @@ def _remote(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, lo
 
 
 def _copied_from(address: str, raw: Path, options: LayoutOptions, locations: Locations) -> Found:
-    """Read the labels of a folder or an archive in an object store, once it is copied into `raw`."""
+    """Copy a folder or an archive in an object store into `raw`, and read its labels."""
     folder = copied(address, CACHE)
     names = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
     if len(names) == 1 and names[0].name.lower().endswith(ARCHIVES):
@@ -206,14 +202,14 @@ def _copied_from(address: str, raw: Path, options: LayoutOptions, locations: Loc
 
 
 def _archive_in(path: Path, raw: Path, options: LayoutOptions, locations: Locations) -> Found:
-    """Return an archive, which is placed in data/raw when its labels are read: a message names it where it stays."""
+    """Read the labels of an archive, and then put it into `raw`: error messages name the original."""
     tree = open_tree(path)
     if is_nested(tree):
         found = _read_tree(path, raw, options, locations, "")
         return found.samples, found.layout, found.notes
     found = read_layout(tree, options)
     if path.parent != raw:
-        tree.path = put_in(path, raw, CACHE)  # which is read from now on: DARKROOM_DOWNLOADS may be far away
+        tree.path = put_in(path, raw, CACHE)  # read from here on: DARKROOM_DOWNLOADS may be on a slow disk
     locations.know(tree)
     return _prefixed(found.samples, f"{RAW}{path.name}{MEMBER}"), found.layout, found.notes
 

@@ -1,6 +1,6 @@
-"""Parquet files that hold images: the bytes in one column, labels in others, as the Hugging Face Hub keeps data sets.
+"""Read Parquet files with images in one column and labels in others, as on the Hugging Face Hub.
 
-Such a file is read as a tree: a picture a row, and one table `labels.jsonl` of its other columns.
+Such a file is read as a tree: a picture for each row, and a table `labels.jsonl` of the other columns.
 """
 
 import json
@@ -20,12 +20,12 @@ NAMES = "names"
 
 
 def holds_images(path: Path) -> bool:
-    """Tell whether a Parquet file has a column of pictures' bytes. Raises SourceError when it is damaged."""
+    """Return whether a Parquet file has a column of images' bytes. Raises SourceError when it is damaged."""
     return bool(_image_column(_opened(path).schema_arrow))
 
 
 class Parquet:
-    """A Parquet file with embedded pictures: `00000017.jpg` is that of row 17."""
+    """A Parquet file of images as a tree: `00000017.jpg` is the image of row 17."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class Parquet:
 
     @cached_property
     def files(self) -> list[str]:
-        """The names of its pictures, all with the suffix of the first, and of its table."""
+        """The names of its images, all with the suffix of the first, and of its table."""
         return [*self._rows, LABELS]
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
@@ -65,7 +65,7 @@ class Parquet:
                 row += 1
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield `file_name` and the columns without bytes and structures, a row each; classes by their names."""
+        """Yield a record for each row: `file_name` and the plain columns, with names instead of class numbers."""
         file = _opened(self.path)
         columns = [field.name for field in file.schema_arrow if not _nested_or_binary(field.type)]
         names = _class_names(file.schema_arrow.metadata or {})
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Any:
 
 
 def _image_column(schema: Any) -> str:
-    """Return the column that holds pictures: a structure with `bytes`, or bytes themselves; `image` before others."""
+    """Return the column of images, bytes or structures with `bytes`; a usual name first; "" without any."""
     import pyarrow.types as kinds  # type: ignore[import-untyped]
 
     def is_image(kind: Any) -> bool:
@@ -114,7 +114,7 @@ def _nested_or_binary(kind: Any) -> bool:
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """Return the names of classes by column, as the Hub's `datasets` writes them beside the schema."""
+    """Return the class names of columns, as the Hub's `datasets` writes them into the schema's metadata."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {column: kind[NAMES] for column, kind in features.items() if isinstance(kind.get(NAMES), list)}
@@ -123,7 +123,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def _named(value: Any, names: list[str]) -> Any:
-    """Return the name of a class's number; "" for -1, which stands for none."""
+    """Return the name of a class number, "" for -1 (no class); any other value as it is."""
     if not names or type(value) is not int:
         return value
     return names[value] if 0 <= value < len(names) else ""

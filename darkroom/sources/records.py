@@ -1,4 +1,4 @@
-"""Records of JSON as tables of text: lines, lists, labels by name or names by label, and what labelling tools write."""
+"""Read JSON as tables of text: lines and lists of records, labels by file, files by label, and tools' own forms."""
 
 import json
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.columns import is_header
 from darkroom.sources.encodings import decode
 from darkroom.sources.folder_names import split_names
@@ -18,18 +18,21 @@ Record = Mapping[str, Any]
 
 
 def read_json_lines(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Read a record a line. Raises SourceError that names a line which is none."""
+    """Return the table of a file with one record per line, and no notes. Raises SourceError that names a bad line."""
     return frame_of(_lines(name, decode(data)[0])), []
 
 
 def read_json(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
-    """Read the records of a JSON file, in any of the forms that `_records` knows; nothing of any other JSON."""
+    """Return the table of a JSON file in any of the forms that `_records` knows, empty for others, and no notes."""
     return frame_of(_records(json.loads(decode(data)[0], parse_int=str, parse_float=str))), []
 
 
 def frame_of(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return records as rows of text. What lies in a record of a record is a column by its last key where no other is
-    called so (`{"annotation": {"label": "cat"}}` has a `label`), otherwise by all keys (`annotation.label`)."""
+    """Return records as rows of text.
+
+    A nested cell's column has the name of its last key where that is unique (`{"annotation": {"label": "cat"}}` has
+    the column `label`), otherwise of all keys (`annotation.label`).
+    """
     import pandas as pd
 
     rows = [dict(_flat(record)) for record in records]
@@ -40,7 +43,7 @@ def frame_of(records: Iterable[Record]) -> "pd.DataFrame":
 
 
 def as_text(value: Any) -> str:
-    """Return a cell of JSON or Parquet as text; a list of one as what it holds."""
+    """Return a cell of JSON or Parquet as text; a list of one item as that item."""
     if value is None:
         return ""
     if isinstance(value, list) and len(value) == 1:
@@ -51,7 +54,7 @@ def as_text(value: Any) -> str:
 
 
 def _flat(record: Record, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the keys down to each cell, and its text."""
+    """Yield (keys down to the cell, text) of each cell."""
     for key, value in record.items():
         path = (*above, str(key).strip())
         while isinstance(value, list) and len(value) == 1:
@@ -78,8 +81,11 @@ def _lines(name: str, text: str) -> Iterator[Record]:
 
 
 def _records(found: Any) -> Iterable[Record]:
-    """Return a list of records or of pairs, labels by file, files by label, columns by name, or COCO's lists; also
-    where such a list is the only one among other facts, or stands below each split. Nothing of any other JSON."""
+    """Return the records of a list of records or pairs, of labels by file, files by label, columns, or COCO's lists.
+
+    Such a list may be the only one among other facts, or there may be one for each split. Any other JSON has no
+    records.
+    """
     if isinstance(found, list):
         return _listed(found)
     if not isinstance(found, dict) or not found:
@@ -91,9 +97,9 @@ def _records(found: Any) -> Iterable[Record]:
         return [{**record, "split": split} for split, value in found.items() for record in _records(value)]
     if all(isinstance(value, dict) for value in values):
         return [{"path": key} | value for key, value in found.items()]
-    if not any(isinstance(value, list | dict) for value in values) or all(map(_is_image, found)):
+    if not any(isinstance(value, list | dict) for value in values) or all(map(is_image_name, found)):
         return [{"path": key, "label": as_text(value)} for key, value in found.items()]
-    if len(found) > 1 and all(isinstance(value, list) and value and all(map(_is_image, value)) for value in values):
+    if len(found) > 1 and all(isinstance(value, list) and value and all(map(is_image_name, value)) for value in values):
         return [{"path": name, "label": label} for label, names in found.items() for name in names]
     if is_header(found) and all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
         return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
@@ -103,14 +109,10 @@ def _records(found: Any) -> Iterable[Record]:
 
 def _listed(items: list[Any]) -> list[Record]:
     """Return the records of a list, or its pairs of a file and a label as records."""
-    pairs = [item for item in items if isinstance(item, list) and len(item) == 2 and _is_image(item[0])]
+    pairs = [item for item in items if isinstance(item, list) and len(item) == 2 and is_image_name(item[0])]
     if pairs:
         return [{"path": path, "label": label} for path, label in pairs]
     return [item for item in items if isinstance(item, dict)]
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, str) and value.lower().endswith(SUFFIXES)
 
 
 def _coco(found: Mapping[str, Any]) -> Iterator[Record]:

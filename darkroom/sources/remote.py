@@ -1,5 +1,7 @@
-"""Folders of object stores (`s3://`, `gs://`, `hf://datasets/…`), copied by fsspec; what is here already is not copied
-again, and a copy that broke off goes on with the file that it had reached."""
+"""Copy folders of object stores (`s3://`, `gs://`, `hf://datasets/…`) with fsspec.
+
+Files that are here already are not copied again, so an interrupted copy continues where it stopped.
+"""
 
 import hashlib
 import re
@@ -22,7 +24,7 @@ MANIFEST = ".copied.json"
 
 
 def copied(address: str, cache: Path) -> Path:
-    """Return a folder below `cache` with the files at `address`, of which those are copied that are new or changed.
+    """Return a folder below `cache` with the files at `address`; only new and changed ones are copied.
 
     Raises SourceError with the address and the reason.
     """
@@ -33,7 +35,7 @@ def copied(address: str, cache: Path) -> Path:
         package = STORES[scheme]
         raise SourceError(f"{address}: {scheme}: addresses need the package {package}; run `.venv/bin/pip install "
                           f"{package}`") from error  # fmt: skip
-    except Exception as error:  # each store's library has its own kinds
+    except Exception as error:  # each store's library raises exceptions of its own
         raise SourceError(
             f"cannot list {address} ({_reason(error)}); check the address and your credentials"
         ) from error
@@ -64,7 +66,7 @@ def copied(address: str, cache: Path) -> Path:
 
 
 def _listed(address: str) -> tuple[Any, str, dict[str, tuple[str, Mapping[str, Any]]]]:
-    """Return the store, the folder's path in it, and path and facts of each file by its name below the folder."""
+    """Return the store, the folder's path in it, and (path, facts) of each file by its name below the folder."""
     import fsspec  # type: ignore[import-untyped]
 
     store, root = fsspec.core.url_to_fs(address, **_options(address))
@@ -81,7 +83,7 @@ def _listed(address: str) -> tuple[Any, str, dict[str, tuple[str, Mapping[str, A
 
 
 def _options(address: str) -> dict[str, Any]:
-    """Return what fsspec is to be told: a bucket is read anonymously where there are no credentials."""
+    """Return fsspec's options: a bucket is read anonymously where there are no credentials."""
     if not address.startswith("s3:"):
         return {}
     import botocore.session  # type: ignore[import-untyped]
@@ -94,7 +96,7 @@ def _version(facts: Mapping[str, Any]) -> list[Any]:
 
 
 def _copy(store: Any, folder: Path, name: str, path: str, facts: Mapping[str, Any]) -> int:
-    """Copy one file, trying again with growing pauses; return its bytes. Raises what the store raises."""
+    """Copy one file, with retries after growing pauses; return its size. Raises what the store raises."""
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):

@@ -1,4 +1,4 @@
-"""The rows of tables, and the images that they name: who has which label, split and group, and who has none."""
+"""Match the rows of tables with images: the label, split and group of each, and notes about what has no match."""
 
 import re
 from collections import Counter
@@ -13,14 +13,14 @@ from darkroom.sources.folder_names import split_in, strict_split
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree
 
-MOST_SPLITS = 20  # different words of a column of splits
+MAX_SPLITS = 20  # different cells of a column of splits
 LIST = re.compile(r"\[.*,.*\]")
 SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row that has a file."""
+    """A row of a table whose file was found."""
 
     location: str
     label: str
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass
 class _Read:
-    """The rows that have a file, by location, and the texts of those that have none, by reason."""
+    """The rows whose file was found, by location, and the names in other rows, by reason."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -41,9 +41,10 @@ class _Read:
 
 
 def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any) -> tuple[list[Row], list[str]]:
-    """Return the rows that have a file, and notes about those that have none, and about files that have no row.
+    """Return the rows whose file was found, and notes about rows without a file and files without a row.
 
-    `options` is a LayoutOptions. Raises SourceError where two rows give one file different labels.
+    `options` is a LayoutOptions. Raises SourceError where two rows give a file different labels, or a column is
+    missing.
     """
     read = _Read()
     notes: list[str] = []
@@ -92,7 +93,7 @@ def _read_one_table(tree: Tree, table: Table, images: list[str], options: Any, r
 def _located(table: Table, texts: list[str], images: list[str]) -> tuple[list[str | None], list[str]]:
     """Return the image of each text ("" where there is none, None for several), and notes.
 
-    An id that lies in the folders of several splits is that of the split that the table's name says, or of train.
+    An id with files in the folders of several splits means that of the split in the table's name, or of train.
     """
     locations, notes = FileFinder(images, table.folder).find_all(texts)
     if None not in locations:
@@ -110,7 +111,7 @@ def _located(table: Table, texts: list[str], images: list[str]) -> tuple[list[st
 
 
 def _with_splits_of_folders(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]]:
-    """Give rows the official splits of the folders that their images lie in, where all lie in one."""
+    """Return rows with the official splits of their images' folders, where all have one, and notes."""
     splits = {row.location: next(filter(None, map(strict_split, row.location.split("/")[:-1])), "") for row in rows}
     kinds = set(splits.values())
     if "" in kinds or "train" not in kinds or len(kinds) < 2:
@@ -121,7 +122,7 @@ def _with_splits_of_folders(rows: list[Row], notes: list[str]) -> tuple[list[Row
 
 
 def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
-    """Return a note where cells look like several labels: `scab|rust`, or words that are labels of other rows."""
+    """Return a note where cells look like several labels: `scab|rust`, or several labels of other rows."""
     counts = Counter(labels)
     known = set(counts)
     doubtful = [
@@ -143,7 +144,7 @@ def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
 
 
 def _splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
-    """Return the text of each row's official split: of the split column, of a flag, or of the file's name."""
+    """Return the official split of each row, as text: from the split column, a flag, or the table's name."""
     split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
     if options.split_column not in ("auto", "", split):
         raise SourceError(f"{tree.path}: {table.name} has no column for split_column ({options.split_column}); "
@@ -166,16 +167,16 @@ def _splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
 
 
 def _split_by_cells(table: Table) -> str:
-    """Return the one column, whatever it is called, whose cells are all splits, train and others; else ""."""
+    """Return the only column, of any name, whose cells are all splits, train among them; "" without one."""
     found = []
     for column in table.columns:
         cells = table.frame[column].unique() if column not in (table.path, table.label) else ()
-        kinds = set(map(strict_split, cells)) if 1 < len(cells) <= MOST_SPLITS else {""}
+        kinds = set(map(strict_split, cells)) if 1 < len(cells) <= MAX_SPLITS else {""}
         if "" not in kinds and "train" in kinds and len(kinds) > 1:
             found.append(column)
     return found[0] if len(found) == 1 else ""
 
 
 def _split_of_ids(table: Table) -> str:
-    """Return the split whose folder ids mean that lie in several: of the table's name, otherwise train."""
+    """Return the split that ids with files in several splits mean: that in the table's name, otherwise train."""
     return split_in(PurePosixPath(table.name).name.partition(".")[0]) or "train"

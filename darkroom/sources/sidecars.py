@@ -1,4 +1,4 @@
-"""Small texts beside the images: each one's label, as in WebDataset's tars, and lists of the official splits."""
+"""Read small texts beside the images: the label of each, as in WebDataset's tars, and lists of official splits."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.encodings import decode
 from darkroom.sources.folder_names import strict_split
 from darkroom.sources.frames import LISTS
@@ -21,23 +21,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLASS, RECORD, TEXT = ".cls", ".json", ".txt"
-LONGEST_LABEL, REPEATED, TRIED = 60, 0.5, 50  # signs of a text; share of different ones; texts that are tried first
+MAX_LABEL, MAX_DIFFERENT, TRIED = 60, 0.5, 50  # characters of a label; share of different ones; texts tried first
 NUMBERS = re.compile(r"[\d.\s-]+\s[\d.\s-]+")  # boxes
 MOST = 0.5  # share of the images that must have one
 LISTED = 0.9  # share of a list's lines that must name images
-LONGEST = 4096  # bytes of such a file: a picture's annotation is larger
+MAX_BYTES = 4096  # of such a file: a larger one is an annotation
 
 
 def sidecar_frame(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | None:
-    """Return a name for the files `1.cls`, `1.json` or `1.txt` beside `1.jpg`, and their contents as a table with
-    `path` and `label`, or with `path` and the keys of the JSON; None where most images have none, or where texts are
-    boxes or captions."""
+    """Return a name for the files `1.cls`, `1.json` or `1.txt` beside `1.jpg`, and their contents as a table.
+
+    Its columns are `path` and `label`, or `path` and the keys of the JSON. Return None where most images have no such
+    file, or where the texts are boxes or captions.
+    """
     keys = {_key(image): image for image in images}
     for suffix in (CLASS, RECORD, TEXT):
         beside = {name: keys[key] for name in tree.files if name.endswith(suffix) and (key := _key(name)) in keys}
         if beside and len(beside) >= MOST * len(images):
             if suffix == TEXT and not all(map(_may_be_label, _texts(tree, list(beside)[:TRIED]).values())):
-                continue  # a hundred thousand files of boxes are not read
+                continue  # without reading a hundred thousand files of boxes
             records: list[dict[str, object]] = []
             for name, text in _texts(tree, beside).items():
                 if suffix != RECORD:
@@ -51,38 +53,38 @@ def sidecar_frame(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] |
 
 
 def _key(name: str) -> str:
-    """Return a name up to its first dot, which WebDataset takes for that of the sample."""
+    """Return a name up to its first dot, which names the sample in WebDataset."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 
 def _texts(tree: Tree, names: Iterable[str]) -> dict[str, str]:
-    return {name: decode(extent.read()[:LONGEST])[0].strip() for name, extent in tree.extents(names)}
+    return {name: decode(extent.read()[:MAX_BYTES])[0].strip() for name, extent in tree.extents(names)}
 
 
 def _may_be_label(text: str) -> bool:
-    """Tell whether a text is short, of one line, and no box (`0 0.5 0.5 0.2 0.2`)."""
-    return len(text) <= LONGEST_LABEL and "\n" not in text and not NUMBERS.fullmatch(text)
+    """Return whether a text is short, on one line, and not a box (`0 0.5 0.5 0.2 0.2`)."""
+    return len(text) <= MAX_LABEL and "\n" not in text and not NUMBERS.fullmatch(text)
 
 
 def _are_labels(texts: list[str]) -> bool:
-    """Tell whether texts are labels, and no captions: short and repeated."""
-    return all(map(_may_be_label, texts)) and 1 < len(set(texts)) <= REPEATED * len(texts)
+    """Return whether texts are labels and not captions: short and repeated."""
+    return all(map(_may_be_label, texts)) and 1 < len(set(texts)) <= MAX_DIFFERENT * len(texts)
 
 
 def joined_lists(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | None:
-    """Return names for lists that number the images, and their contents as a table with `path`, `label` and `split`.
+    """Return a name for lists that number the images, and their contents as a table: `path`, `label`, `is_train`.
 
-    As CUB-200 has them: `images.txt` has a number and a path a line, `image_class_labels.txt` a number and a class,
-    `train_test_split.txt` a number and whether it is of train, `classes.txt` a class and its name. None without the
-    first two.
+    In CUB-200, a line of `images.txt` has a number and a path, of `image_class_labels.txt` a number and a class, of
+    `train_test_split.txt` a number and whether it is in train, and of `classes.txt` a class and its name. Return None
+    without the first two.
     """
     pairs = {name: found for name in tree.files if name.lower().endswith(LISTS) and (found := _pairs(tree, name))}
     if len(pairs) < 2:
         return None
     finder = FileFinder(images, ".")
     for paths, numbered in pairs.items():
-        if not all(path.lower().endswith(SUFFIXES) for path in numbered.values()):
+        if not all(map(is_image_name, numbered.values())):
             continue
         if sum(map(bool, finder.find_all(list(numbered.values()))[0])) < LISTED * len(numbered):
             continue
@@ -104,7 +106,7 @@ def _words(name: str) -> list[str]:
 
 
 def _pairs(tree: Tree, name: str) -> dict[str, str]:
-    """Return the second word of each line by the first; {} where lines have other numbers of words."""
+    """Return the rest of each line by its first word; {} where a line has only one word."""
     try:
         lines = [line.split(maxsplit=1) for line in decode(read_one(tree, name))[0].splitlines() if line.strip()]
     except SourceError:
@@ -122,16 +124,12 @@ def _record(text: str) -> dict[str, object] | None:
 
 
 def with_split_lists(tree: Tree, images: list[str], found: Labelled) -> Labelled:
-    """Return the labelled files with the splits of `train.txt` and `test.txt`, lists of paths, where they have none."""
+    """Return the labelled files with splits from `train.txt`, `test.txt` and the like, where they have none."""
     names = {name: strict_split(PurePosixPath(name).stem) for name in tree.files if name.lower().endswith(LISTS)}
     names = {name: split for name, split in names.items() if split}
     kinds = set(names.values())
-    if (
-        len(kinds) < len(names)
-        or "train" not in kinds
-        or len(kinds) < 2
-        or any(sample.split for sample in found.samples)
-    ):
+    one_each = len(kinds) == len(names) > 1 and "train" in kinds
+    if not one_each or any(sample.split for sample in found.samples):
         return found
     splits: dict[str, str] = {}
     for name, split in names.items():
@@ -145,7 +143,7 @@ def with_split_lists(tree: Tree, images: list[str], found: Labelled) -> Labelled
 
 
 def _listed(tree: Tree, name: str, images: list[str]) -> list[str]:
-    """Return the images that a list names, [] where its lines are not paths."""
+    """Return the images that a list names, [] where too few of its lines are names of images."""
     try:
         lines = [line.strip() for line in decode(read_one(tree, name))[0].splitlines() if line.strip()]
     except SourceError:

@@ -1,4 +1,4 @@
-"""Describe the files of a tree in an error message: their kinds, and what some of them really are."""
+"""Describe the files of a tree for an error message: their kinds, and what some of them really are."""
 
 import errno
 import os
@@ -16,11 +16,11 @@ from darkroom.sources.labels import SHOWN
 from darkroom.sources.trees import Tree
 
 BOX = re.compile(rb"\d+(\s+\d*\.\d+){4,}\s")
-LOOKED_AT, MOST_BYTES = 20, 1 << 22  # files, and bytes of each: some are films
+LOOKED_AT, MAX_BYTES = 20, 1 << 22  # files, and bytes of each: some are films
 
 
 def seen(tree: Tree, images: list[str]) -> str:
-    """Return what lies there, for the person who has to say what it means."""
+    """Return the number, kinds and examples of the files of a tree, and known mistakes among them."""
     if not tree.files:
         return "it is empty"
     kinds = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in tree.files)
@@ -30,16 +30,15 @@ def seen(tree: Tree, images: list[str]) -> str:
 
 
 def hint_of_suffixes(tree: Tree) -> str:
-    """Return what to do where files are pictures without a suffix of pictures."""
+    """Return the next step where files are pictures without a suffix of pictures, else ""."""
     looked_at = _some(tree.files)
     pictures = sum(_is_picture(extent) for _, extent in tree.extents(looked_at))
-    return f" {pictures} of {len(looked_at)} are pictures by their bytes: give them a suffix, such as .jpg." * (
-        pictures > 0
-    )
+    hint = f" {pictures} of {len(looked_at)} are pictures by their bytes: give them a suffix, such as .jpg."
+    return hint if pictures else ""
 
 
 def hints_of_unread(tree: Tree) -> list[str]:
-    """Return what to do about files that may hold labels or images and are not read."""
+    """Return the next steps for files that may hold labels or images but are not read."""
     first: dict[str, str] = {}
     for name in sorted(tree.files):
         first.setdefault(PurePosixPath(name).suffix.lower(), name)
@@ -47,13 +46,13 @@ def hints_of_unread(tree: Tree) -> list[str]:
         f" {printable(name)} is not read: {UNREAD[suffix]}." for suffix, name in first.items() if suffix in UNREAD
     ]
     beside = [name for name in tree.files if name.lower().endswith(".txt")]
-    boxes = [name for name, extent in tree.extents(_some(beside)) if BOX.match(extent.head(MOST_BYTES))]
+    boxes = [name for name, extent in tree.extents(_some(beside)) if BOX.match(extent.head(MAX_BYTES))]
     return unread[:3] + [f" {printable(name)} is not read: it looks like boxes of YOLO, and {NO_BOXES}."
                          for name in boxes[:1]]  # fmt: skip
 
 
 def _mistakes(tree: Tree, names: list[str]) -> str:
-    """Return what some of the files really are, when they are nothing that their names say."""
+    """Return what some of the files really are, where they are not what their names say."""
     looked_at = _some(names)
     found = Counter(map(_mistake, (extent for _, extent in tree.extents(looked_at))))
     del found[""]
@@ -62,7 +61,7 @@ def _mistakes(tree: Tree, names: list[str]) -> str:
 
 def _mistake(extent: Extent) -> str:
     try:
-        return what_is_wrong(extent.head(MOST_BYTES))
+        return what_is_wrong(extent.head(MAX_BYTES))
     except BadImage as error:
         return str(error)
     except OSError as error:
@@ -71,7 +70,7 @@ def _mistake(extent: Extent) -> str:
 
 def _is_picture(extent: Extent) -> bool:
     try:
-        return upright_size(extent.head(MOST_BYTES)) != (0, 0)
+        return upright_size(extent.head(MAX_BYTES)) != (0, 0)
     except (BadImage, OSError):
         return False
 

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from darkroom.core.errors import SourceError
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import is_image_name
 from darkroom.sources.columns import Finders, Table, recognised, without_header
 from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_names
@@ -13,41 +13,34 @@ from darkroom.sources.frames import LISTS, TABLES, read_frame
 from darkroom.sources.sidecars import RECORD, joined_lists, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
-MOST_TABLES, TRIED = 50, 50  # files; lines of a text
+MAX_TABLES, TRIED = 50, 50  # files; lines of a text
 MOST_NAMED, FEW_NAMED = 0.9, 0.1  # share of the images
+NOT_REPORTED = (*LISTS, ".json")  # texts and settings: reading them may fail without a note
 
 
 @dataclass
 class TableSet:
-    """The one table of a tree, or its parts; or none, and why: what is to be said about those that there are."""
+    """The one table of a tree, or its parts; where there is none, `why` reports on the tables that were found."""
 
     tables: list[Table] = field(default_factory=list)
     why: str = ""
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is to be said about the tables where they name no image."""
+        """Whether the tables are not worth a note where they name no image."""
         return all(table.quiet for table in self.tables)
 
 
 def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> TableSet:
     """Return the tree's one table with a path and a label column, or the parts of one (`train.csv` and `val.csv`).
 
-    `options` is a LayoutOptions. Raises SourceError where there `must` be one and is none.
+    `options` is a LayoutOptions. Raises SourceError where there `must` be one but is none.
     """
     finders = Finders(images)
     beside = sidecar_frame(tree, images)
-    texts = [name for name in tree.files if name.lower().endswith((*TABLES, *LISTS)) and not (
-             beside and name.lower().endswith(RECORD))]  # fmt: skip
-    texts.sort(key=lambda name: name.lower().endswith((*LISTS, ".json")))  # a thousand of them hide no labels.csv
-    names = [name for name in texts[:MOST_TABLES] if name.lower().endswith(TABLES) or _is_list(tree, name)]
+    names = _table_names(tree, records=not beside)
     meant = [name for name in names if not is_submission(name)]
-    tables, unread = [], ""
-    for name in meant or (names if must else []):
-        try:
-            tables.append(_open(tree, name, options, finders))
-        except SourceError as error:
-            unread = unread or ("" if name.lower().endswith((*LISTS, ".json")) else str(error))
+    tables, unread = _open_all(tree, meant or (names if must else []), options, finders)
     _join_names(tables, finders)
     fitting = [table for table in tables if table.fits]
     beside = beside or (None if fitting else joined_lists(tree, images))
@@ -64,22 +57,39 @@ def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False)
         shown = ", ".join(table.name for table in naming or fitting)
         why = f"{tree.path} holds several tables of labels ({shown}); name one: set `source` to that file"
     elif described := [table for table in tables if not table.quiet and len(table.frame)]:
-        why = describe(max(described, key=lambda table: len(table.columns) > 1), options)  # not a list of ids
+        why = describe(max(described, key=lambda table: len(table.columns) > 1), options)  # rather not a list of ids
     if must and not images:
         shown = f"{few_of(names)} stands alone" if names else "it is empty"
         raise SourceError(f"{tree.path} holds no images: {shown}; put the images beside it (pixels in cells are not "
                           "read: write them as images)")  # fmt: skip
     if must:
-        none = "holds no .csv; layout csv needs a table with a path and a label a row"
+        none = "holds no .csv; layout csv needs a table with a path and a label in each row"
         raise SourceError(why if fitting else f"{tree.path}: {why}" if why else f"{tree.path} {none}")
-    if not why:
-        lists = [table for table in tables if table.name.lower().endswith(LISTS)]
-        why = describe(lists[0], options) if lists else ""
-    return TableSet(why=why)
+    lists = [table for table in tables if table.name.lower().endswith(LISTS)]
+    return TableSet(why=why or (describe(lists[0], options) if lists else ""))
+
+
+def _table_names(tree: Tree, records: bool) -> list[str]:
+    """Return the files that may be tables of labels, at most MAX_TABLES, JSON only with `records`."""
+    names = [name for name in tree.files if name.lower().endswith((*TABLES, *LISTS))
+             and (records or not name.lower().endswith(RECORD))]  # fmt: skip
+    names.sort(key=lambda name: name.lower().endswith(NOT_REPORTED))  # so that a thousand of them hide no labels.csv
+    return [name for name in names[:MAX_TABLES] if name.lower().endswith(TABLES) or _is_list(tree, name)]
+
+
+def _open_all(tree: Tree, names: list[str], options: Any, finders: Finders) -> tuple[list[Table], str]:
+    """Return the tables of these names that can be read, and why the first other one cannot, "" without any."""
+    tables, unread = [], ""
+    for name in names:
+        try:
+            tables.append(_open(tree, name, options, finders))
+        except SourceError as error:
+            unread = unread or ("" if name.lower().endswith(NOT_REPORTED) else str(error))
+    return tables, unread
 
 
 def describe(table: Table, options: Any) -> str:
-    """Return what a table without known columns holds, and the params that name them."""
+    """Return what a table without known columns holds, and the params that name its columns."""
     rows = "; ".join(", ".join(printable(cell)[:30] for cell in row) for row in table.frame.head(3).to_numpy().tolist())
     columns = ", ".join(table.columns) or "(none)"
     return (f"{table.name} has the columns {columns}; name the right ones in params.yaml: path_column (now "
@@ -87,7 +97,7 @@ def describe(table: Table, options: Any) -> str:
 
 
 def _is_list(tree: Tree, name: str) -> bool:
-    """Tell whether the first lines of a text file name images."""
+    """Return whether half of the first lines of a text file name images."""
     if not name.lower().endswith(LISTS):
         return False
     try:
@@ -95,23 +105,24 @@ def _is_list(tree: Tree, name: str) -> bool:
     except SourceError:
         return False
     lines = [line for line in text.splitlines()[:TRIED] if line.strip()][:-1] or [text]
-    return sum(
-        any(cell.lower().endswith(SUFFIXES) for cell in line.replace(",", " ").split()) for line in lines
-    ) * 2 >= len(lines)
+    named = [line for line in lines if any(map(is_image_name, line.replace(",", " ").split()))]
+    return len(named) * 2 >= len(lines)
 
 
 def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
     """Read a table and recognise its columns. Raises SourceError when it is damaged."""
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
-    if any(column.lower().endswith(SUFFIXES) for column in table.columns):
+    if any(map(is_image_name, table.columns)):
         table = without_header(name, frame, notes)
     return recognised(table, options, finders)
 
 
 def _join_names(tables: list[Table], finders: Finders) -> None:
-    """Give tables of labels by number the names of files that another table has by the same numbers: `id,label` beside
-    `id,filename`. The numbers may name images too, and other ones."""
+    """Join tables of labels by number with a table of file names by the same numbers: `id,label`, `id,filename`.
+
+    The numbers themselves may be names of images, too, but of other ones.
+    """
     for table in filter(lambda table: table.fits, tables):
         for other in tables:
             if other.label or other.one_hot or table.path not in other.columns:
@@ -124,19 +135,19 @@ def _join_names(tables: list[Table], finders: Finders) -> None:
             if named:
                 joined, by_key = f"{named} of {other.name}", dict(zip(keys, other.frame[named], strict=True))
                 table.frame = table.frame.assign(**{joined: table.frame[table.path].map(by_key)})
-                table.notes = [*table.notes, f"{table.name}: paths are {joined}, by {table.path}"]
+                table.notes.append(f"{table.name}: paths are {joined}, by {table.path}")
                 table.path = joined
 
 
 def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
-    """Return the one table, one of equals, or all parts of one; [] where a person must choose."""
+    """Return the one table, one of several with equal content, or all parts of one; [] where a person must choose."""
     if len(tables) < 2:
         return tables
     splits = _parts_by_name(tables)
     alike = [table for table in tables if (table.path, table.label, table.one_hot) ==
              (tables[0].path, tables[0].label, tables[0].one_hot)]  # fmt: skip
     if len(splits) == len(tables) == len(set(splits.values())):
-        alike = tables  # `train.csv` and `val.csv`, whose columns may be called otherwise
+        alike = tables  # `train.csv` and `val.csv`, whose columns may have other names
     named = [table for table in tables if table.name in splits and table in alike]
     if len({splits[table.name] for table in named}) > 1 or (len(named) == len(tables)):
         parts = named
@@ -155,7 +166,7 @@ def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
 
 
 def _naming_most(tables: list[Table], finders: Finders) -> list[Table]:
-    """Return the one table that names nearly all images, where each other names few: `{"0": "cat"}` names classes."""
+    """Return the one table that names nearly all images where all others name few, as `{"0": "cat"}` does; else []."""
     counts = [len(set(filter(None, finders.within(table.folder).find_all(table.frame[table.path].tolist())[0])))
               for table in tables]  # fmt: skip
     shares = [count / max(len(finders.images), 1) for count in counts]
@@ -164,7 +175,7 @@ def _naming_most(tables: list[Table], finders: Finders) -> list[Table]:
 
 
 def _parts_by_name(tables: list[Table]) -> dict[str, str]:
-    """Return the split of each table that its name, or that of its folder, says."""
+    """Return the splits of tables by their names, or by those of their folders."""
     paths = {table.name: PurePosixPath(table.name) for table in tables}
     for part_of in (
         lambda path: path.name.partition(".")[0],
@@ -181,4 +192,4 @@ def _parts_by_name(tables: list[Table]) -> dict[str, str]:
 def _note_unread(chosen: list[Table], others: list[str], fitting: list[Table]) -> None:
     unread = [name for name in others if is_submission(name) or name in {table.name for table in fitting}]
     if unread:
-        chosen[0].notes = [*chosen[0].notes, f"not read for labels: {few_of(unread)}"]
+        chosen[0].notes.append(f"not read for labels: {few_of(unread)}")

@@ -1,13 +1,16 @@
-"""A data set in place: a folder, a zip or a tar, listed and read in place, never extracted, never written.
+"""A data set as a tree: a folder, a zip or a tar, listed and read in place, never extracted, never written.
 
-Every tree answers with the same two things: the names in it, and where the bytes of a name are (an `Extent`), which a
-worker process reads by itself. A compressed tar has no such places: it is read from its start, in one pass.
+Every tree gives two things: the names in it, and where the bytes of a name are (an `Extent`), which a worker process
+reads by itself. A compressed tar is read from its start, in one pass, and its extents hold the bytes.
 
-A *location*, as `data/index.csv` has it, is a name below the source (or beside it, when the source is a table);
-`train.zip::cats/1.jpg` in an archive; `raw:…` below data/raw, where a card's files are, and what an archive of archives
-held; `downloads:…` below the folder that DARKROOM_DOWNLOADS names; `added://…` a photo that people have labelled since.
-What a location may begin with depends on the source, since a user's folders and files may be called `raw:x` and
-`a::b.jpg`.
+A *location*, as in `data/index.csv`, is one of
+- a name below the source, or beside it, when the source is a table;
+- `train.zip::cats/1.jpg`, in an archive;
+- `raw:…`, below data/raw, for files of a card and for members of archives in an archive;
+- `downloads:…`, below the folder DARKROOM_DOWNLOADS;
+- `added://…`, a photo that was labelled later.
+
+Which of these prefixes count depends on the source, since a user's files may be named `raw:x` or `a::b.jpg`.
 """
 
 import errno
@@ -27,21 +30,21 @@ from darkroom.sources.tars import PackedTar, Tar
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CONTAINERS = (*ARCHIVES, ".parquet")  # files that may hold images
 RAW, DOWNLOADS, MEMBER = "raw:", "downloads:", "::"
-# What an address of an object store begins with, and the package that reads it.
+# The schemes of object stores, and the packages that read them.
 STORES = {
     "s3": "dvc-s3", "gs": "dvc-gs", "gcs": "dvc-gs", "hf": "huggingface-hub", "az": "adlfs", "abfs": "adlfs",
     "memory": "fsspec",
 }  # fmt: skip
-ADDRESS = re.compile(rf"({'|'.join(STORES)}):/+(.+)")  # pathlib makes one slash of two
-ADDED = "added://"  # a photo that was labelled since, in data/raw/added; no path below a source begins so
+ADDRESS = re.compile(rf"({'|'.join(STORES)}):/+(.+)")  # pathlib turns two slashes into one
+ADDED = "added://"  # a photo in data/raw/added; no path below a source begins like this
 FACTS = "source.json"  # in data/raw: what later stages need to know about the source
 
 
 class Tree(Protocol):
-    """What a folder and the archives have in common. Names are posix paths below the root, sorted."""
+    """The interface of folders and archives. Names are POSIX paths below the root, sorted."""
 
     path: Path
-    notes: list[str]  # what had to be guessed or left out in listing it
+    notes: list[str]  # about guesses and omissions in listing it
 
     @property
     def files(self) -> list[str]:
@@ -50,7 +53,7 @@ class Tree(Protocol):
 
     @property
     def empty_folders(self) -> list[str]:
-        """The names of folders that hold nothing."""
+        """The names of empty folders."""
         ...
 
     @property
@@ -59,7 +62,7 @@ class Tree(Protocol):
         ...
 
     def extents(self, names: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Return the places of `names`, in the order in which reading them is fastest."""
+        """Yield where `names` are, in the order in which they are read fastest."""
         ...
 
 
@@ -81,14 +84,14 @@ def open_tree(path: Path) -> Tree:
 
 
 def read_one(tree: Tree, name: str) -> bytes:
-    """Return the bytes of one file of a tree."""
+    """Return the bytes of one file of a tree. Raises SourceError."""
     for _, extent in tree.extents([name]):
         try:
             return extent.read()
         except BadImage as error:
             raise SourceError(f"{tree.path}: {name}: {error}") from error
         except FileNotFoundError as error:
-            raise SourceError(f"{tree.path}: {name} is a link to no file; delete it, or mend it") from error
+            raise SourceError(f"{tree.path}: {name} is a link to nothing; delete it, or mend it") from error
     raise SourceError(f"{tree.path} holds no {name}")
 
 
@@ -114,7 +117,7 @@ class Folder:
         found = False
         here = Path(folder).stat()
         if (here.st_dev, here.st_ino) in above:
-            return  # a link back to a folder above would never end
+            return  # a link to a folder above, which would never end
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_junk(entry.name):
@@ -139,10 +142,10 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 class Locations:
-    """Finds the bytes of locations; opens each archive once."""
+    """Find the bytes of locations; each archive is opened once."""
 
     def __init__(self, source: Path, raw: Path, downloads: Path | None) -> None:
-        # As text: a Path a file would take as long as reading the file.
+        # Texts, because making a Path for each file would take as long as reading it.
         self._base = str(source if source.is_dir() else source.parent)
         self._card = is_card(source) or bool(address_of(source))
         self._archive = source.name + MEMBER if source.is_file() and source.name.lower().endswith(ARCHIVES) else ""
@@ -151,12 +154,11 @@ class Locations:
         self._known: dict[str, bool] = {}
 
     def know(self, tree: Tree) -> None:
-        """Keep an archive that was opened already, so that it is not listed twice."""
+        """Keep an archive that is open already, so that it is not listed twice."""
         self._trees[tree.path.absolute()] = tree
 
     def extents(self, locations: Iterable[str]) -> Iterator[tuple[str, Extent]]:
-        """Yield (location, where its bytes are), container by container, each in the order in which it is read
-        fastest."""
+        """Yield (location, where its bytes are), container by container, in the order in which each is read fastest."""
         containers: dict[str, list[str]] = {}
         for location in locations:
             container = self._container(location)
@@ -173,7 +175,7 @@ class Locations:
                 yield container + name, extent
 
     def _container(self, location: str) -> str:
-        """Return the archive that a location lies in, with the MEMBER that ends it; "" where it lies in none."""
+        """Return the archive of a location, with the MEMBER that ends it; "" where it is not in an archive."""
         if self._archive and location.startswith(self._archive):
             return self._archive
         path, member, _ = location.partition(MEMBER)
@@ -182,10 +184,7 @@ class Locations:
         return ""
 
     def _is_file(self, path: str) -> bool:
-        """Tell whether a container is there.
-
-        Asked once for each, and not for what a user's folder calls `a.zip::b.jpg`.
-        """
+        """Return whether a container exists, which is not so for a user's file named `a.zip::b.jpg`."""
         if path not in self._known:
             self._known[path] = Path(self._path(path)).is_file()
         return self._known[path]
@@ -205,11 +204,11 @@ class Locations:
 
 
 def address_of(source: str | Path) -> str:
-    """Return the address of an object store that `source` is, `s3://bucket/folder`, "" where it is a path on disk."""
+    """Return `source` as an address of an object store, `s3://bucket/folder`; "" for a path on disk."""
     match = ADDRESS.fullmatch(str(source))
     return f"{match[1]}://{match[2]}" if match else ""
 
 
 def is_card(source: Path) -> bool:
-    """Tell whether `source` names a card, and no data set of the user's."""
+    """Return whether `source` names a card."""
     return source.suffix in (".yaml", ".yml") and source.is_file()

@@ -291,7 +291,7 @@ def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
 
 def test_a_table_that_is_a_link_to_nothing_is_named(tmp_path):
     (tmp_path / "labels.csv").symlink_to("absent")
-    with pytest.raises(SourceError, match=r"labels.csv is a link to no file; delete it, or mend it"):
+    with pytest.raises(SourceError, match=r"labels.csv is a link to nothing; delete it, or mend it"):
         read_one(open_tree(tmp_path), "labels.csv")
 
 
