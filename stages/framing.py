@@ -1,6 +1,7 @@
 """Resolve how a picture becomes the input of the backbone: image_size, resize, backbone, weights -> data/framing.json.
 
-A stage of its own, so that another backbone with the same input decodes nothing again.
+A stage of its own, so that another backbone with the same input decodes nothing again. It is the first: weights that
+cannot be had, and a source that DVC could not read, are found before DVC hashes the source.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ from darkroom.core.params import load, param
 from darkroom.core.stage import run
 from darkroom.model.backbones import BACKBONES, TIMM
 from darkroom.model.preprocessing import CHOICES, framing
+from darkroom.model.published import weights_file
 from darkroom.model.timm_models import check_licence
+from darkroom.reproduction.preflight import check_source
 
 
 @dataclass(frozen=True)
 class FramingParams:
-    """What the framing depends on."""
+    """What the framing depends on, and the source that comes next."""
 
+    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
     image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
     resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
@@ -31,7 +35,9 @@ def main(out: Path) -> str:
     params = load(FramingParams)
     if params.weights == "imagenet" and params.backbone.startswith(TIMM):
         check_licence(params.backbone.removeprefix(TIMM), params.accept_license)
+    check_source(params.source)
     chosen = framing(params.image_size, params.resize, params.backbone, params.weights)
+    weights_file(params.backbone, params.weights)
     files.write_json(out, chosen.facts())
     return f"{chosen.size} px, {chosen.resize}, {chosen.interpolation}"
 

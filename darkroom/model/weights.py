@@ -1,6 +1,5 @@
 """The weights of a body: random, a published file, another file, or an earlier run; checked before use."""
 
-import os
 import re
 import struct
 import warnings
@@ -17,14 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from darkroom.core import files, runtime
-from darkroom.core.errors import SourceError, WeightsError
-from darkroom.model import backbones, builders, packaged, tensors, timm_models
+from darkroom.core import files
+from darkroom.core.errors import WeightsError
+from darkroom.model import backbones, builders, published, tensors, timm_models
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
-from darkroom.sources.download import FIRST_WAIT, Remote, obtain
 
-HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
 # What zipfile and the unpickler raise for damaged files.
 DAMAGED = (
     AssertionError, AttributeError, EOFError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError,
@@ -51,13 +48,12 @@ def resolve(
     backbone: str, weights: str, image_size: int, seed: int, train_mean: Iterable[float], train_std: Iterable[float]
 ) -> Resolved:
     """Return the body of `backbone` with `weights`; from scratch, mean and std are those of the training split."""
-    source = _source(backbone, weights)
+    source = published.weights_file(backbone, weights)
     sha256 = None if source is None else files.sha256(source)
     preprocessing = backbones.preprocessing(backbone, weights)
     net = builders.build(backbone, image_size, seed)
     features = builders.features_of(net, image_size)
     if source is not None:
-        _check_name(source, sha256 or "")
         _check_backbone(backbone, weights)
         _load(net, source, backbone, image_size)
     mean = preprocessing.mean or tuple(train_mean)
@@ -76,30 +72,6 @@ def resolve(
         facts["weights_licence"] = timm_models.licence(backbone.removeprefix(backbones.TIMM)) or "not stated"
     earlier = SavedClassifier.load(Path(weights)) if backbones.is_file(weights) and Path(weights).is_dir() else None
     return Resolved(Body(net, mean, std), facts, earlier)
-
-
-def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
-    """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded unless it is cached.
-
-    The hash in the file's name is checked. Raises WeightsError, with another way to get the file, when offline.
-    """
-    if backbone.startswith(backbones.TIMM):
-        if weights != "imagenet":
-            raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
-        return Path(timm_models.published_file(backbone.removeprefix(backbones.TIMM)))
-    entry = backbones.published(backbone, weights)
-    prefix = Path(entry.file).stem.rpartition("-")[2]
-    try:
-        remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")
-        return obtain(remote, runtime.from_environment().downloads, _cache(), first_wait)
-    except SourceError as error:
-        raise WeightsError(f"weights: {weights}: {error}; or set weights to the file") from error
-
-
-def _cache() -> Path:
-    """Return the folder in which torch itself caches downloaded weights."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
 
 
 def read(path: Path) -> "OrderedDict[str, Tensor]":
@@ -131,30 +103,6 @@ def _safetensors(path: Path) -> "OrderedDict[str, Tensor]":
         return OrderedDict(load_file(path))
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"weights: {path} is damaged or cut short ({error}); fetch or make it again") from error
-
-
-def _source(backbone: str, weights: str) -> Path | None:
-    if weights == "none":
-        return None
-    if weights == packaged.PACKAGE:
-        return packaged.file(backbone)
-    if not backbones.is_file(weights):
-        return fetch_published(backbone, weights)
-    path = Path(weights)
-    if path.is_dir():
-        path = path / "body.safetensors"
-    if not path.exists():
-        raise WeightsError(f"weights: {path} does not exist; expected none, imagenet, a published name, or a file")
-    return path
-
-
-def _check_name(path: Path, sha256: str) -> None:
-    promised = HASH_IN_NAME.search(path.name)
-    if promised and not sha256.startswith(promised[1]):
-        raise WeightsError(
-            f"weights: {path}: its sha256 begins with {sha256[: len(promised[1])]}, its name says {promised[1]}; "
-            "it is damaged or was not fetched to its end: delete it and fetch it again"
-        )
 
 
 def _check_backbone(backbone: str, weights: str) -> None:
@@ -192,7 +140,7 @@ def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
     wanted = net.state_dict()
     if not hasattr(state, "_metadata") and (tensors_are_own(path) or backbone.startswith("mnasnet")):
         state._metadata = wanted._metadata  # type: ignore[attr-defined]
-    state = packaged.renamed(backbone, state)
+    state = published.renamed(backbone, state)
     if backbone.startswith("densenet"):  # the names that older versions of torchvision saved
         state = _renamed(state)
     if backbone.startswith(backbones.TIMM):

@@ -60,6 +60,9 @@ def trust(test: Mapping[str, Any]) -> Finding:
             f"No: always answering with the commonest class is right for {share(majority)}, within this one's interval."
         )
         return Finding(question, BAD, figure, same, "#training", "What training bought")
+    if accuracy < 0.5:
+        mostly = f"No: more of its answers are wrong than right; the true share of right ones is {span}."
+        return Finding(question, BAD, figure, mostly, *link)
     if high - low > WIDE:
         wide = f"With care: {n:,} test images leave the true share of right answers anywhere {span}."
         return Finding(question, CAREFUL, figure, wide, *link)
@@ -90,8 +93,9 @@ def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[s
         none = f"{counted(unanswered, 'test image')} got no answer at all: the network's output is not a number."
         return Finding(question, BAD, figure, none, "#pictures", "These images")
     first = pairs[0]
-    if first.count * 4 >= wrong and first.count > 1:
-        most = f"{first.count:,} of {counted(wrong, 'error')} call {classes[first.actual]} {classes[first.answer]}."
+    if first.count * 4 >= wrong and (first.count > 1 or wrong == 1):
+        which = "The only error calls" if wrong == 1 else f"{first.count:,} of {counted(wrong, 'error')} call"
+        most = f"{which} {classes[first.actual]} {classes[first.answer]}."
         link = f"#pictures?actual={first.actual}&answer={first.answer}"
         return Finding(question, level, figure, most, link, "These images")
     weak = hardest(test)
@@ -125,11 +129,13 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
         need = images_for(0.05, accuracy)
         text = f"Collect test images: to know the accuracy within 5 points takes about {need:,} of them."
         found.append(Finding(question, STEP, f"{n:,} → {need:,}", text, "#data", "Images of each class"))
-    suspects = test.get("likely_label_errors", 0)
+    suspects, labels = test.get("likely_label_errors", 0), []
     if suspects:
         look = "`darkroom review`" if "review" in commands else "look at them, and correct or `exclude` them"
         text = f"{counted(suspects, 'label')} {'looks' if suspects == 1 else 'look'} wrong: {look}."
-        found.append(Finding(question, STEP, f"{suspects:,}", text, "#pictures?show=suspect", "These labels"))
+        labels.append(Finding(question, STEP, f"{suspects:,}", text, "#pictures?show=suspect", "These labels"))
+    doubtful = accuracy is not None and accuracy < 0.5  # most of these are then errors of the model
+    found += [] if doubtful else labels
     if nothing_bought(test):
         text = "Train otherwise: a lower `lr`, or another `backbone` or `weights`; this training gained nothing."
         found.append(Finding(question, STEP, share(accuracy), text, "#training", "What training bought"))
@@ -147,6 +153,7 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
     if few and n >= FEW_TESTED:
         text = f"Collect images of {listed(few, 3)}: fewer than {FEW_OF_A_CLASS} of each were tested."
         found.append(Finding(question, STEP, counted(len(few), "class"), text, "#classes", "Each class"))
+    found += labels if doubtful else []
     text = "Try a change with `dvc exp run -S lr=…`, and ask `darkroom compare` whether it is really better."
     found.append(Finding(question, STEP, "Compare", text, "#numbers", "All numbers"))
     return found

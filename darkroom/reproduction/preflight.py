@@ -4,7 +4,8 @@ DVC writes its lock in place after each stage. A kill -9 in such a moment (1.4 %
 file, at which every later DVC command fails. Git's index holds the lock of the last command that ended
 (core.autostage), and DVC's run cache the stages that have finished since, so nothing is lost.
 
-DVC reads every file of a source before the first stage starts. It would wait for a pipe and read a device for ever.
+DVC reads every file of a source before fetch starts. It would wait for a pipe and read a device for ever. `make repro`
+checks the source each time; under `dvc` alone the first stage, framing, does so when `source` has changed.
 """
 
 import json
@@ -14,13 +15,15 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from darkroom.core.errors import DarkroomError, SourceError
 from darkroom.core.git import git
 from darkroom.core.params import read_yaml
-from darkroom.reporting.runs import LOCK, PARAMS
 
+LOCK, PARAMS = "dvc.lock", "params.yaml"
 KEPT = ".dvc/tmp"
+COPIES = ".dvc/tmp/exps"  # where --queue and --temp run an experiment, in a copy of what Git knows
 RWLOCK = ".dvc/tmp/rwlock"  # which process uses which output; DVC writes it in place
 KINDS = {
     stat.S_ISFIFO: "pipe between programs",
@@ -38,12 +41,19 @@ def check(root: Path) -> None:
             f"{root} is not in a Git repository, which DVC needs; a copy without .git becomes one by "
             "`git init && git add -A && git commit -m 'Start'`"
         )
-    source = read_yaml(root / PARAMS).get("source")
+    check_source(read_yaml(root / PARAMS).get("source"), root)
+
+
+def check_source(source: Any, root: Path = Path()) -> None:
+    """Raise SourceError where DVC could not read the param `source`, relative to `root`, or would find no end of it."""
     if not isinstance(source, str) or "://" in source:
         return  # fetch reports what is wrong with it, or downloads it
     if not (root / source).exists():
-        home = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
-        raise SourceError(f"source is {source}, which does not exist; expected a folder, archive, table or card{home}")
+        hint = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
+        if COPIES in root.absolute().as_posix():
+            hint = f"; this copy of what Git knows is without it, add `-C {source}`"
+        expected = "expected a folder, archive, table or card"
+        raise SourceError(f"source is {source}, which does not exist; {expected}{hint}")
     for path, kind in endless(root / source):
         raise SourceError(f"{path} is a {kind}, which DVC would read without an end; move it out of the source")
 

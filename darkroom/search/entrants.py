@@ -19,7 +19,7 @@ from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
-from darkroom.model import packaged, timm_models, weights
+from darkroom.model import published, timm_models, weights
 from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
 from darkroom.model.exact_body import calibration_pictures, frozen_graph, write_body
@@ -63,7 +63,7 @@ class RaceFile(Strict):
 
 def entry(backbone: str) -> Entry:
     """Return `backbone` with the weights that are easiest to get: a package's, otherwise the published ones."""
-    return Entry(backbone=backbone, weights="package" if backbone in packaged.PACKAGES else "imagenet")
+    return Entry(backbone=backbone, weights="package" if backbone in published.PACKAGES else "imagenet")
 
 
 def read_race(path: Path | None, gpu: bool) -> RaceFile:

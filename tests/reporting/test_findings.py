@@ -29,6 +29,11 @@ FEW = scores(n=2, accuracy=1.0, accuracy_low=0.342, accuracy_high=1.0)
         (scores(accuracy_low=0.39), "bad", "No: always answering with the commonest class is right for 40.0"),
         (scores(n=50, accuracy_low=0.7), "careful", "With care: 50 test images leave the true share"),
         (scores(ece=0.2), "careful", "Its answers, yes"),
+        (
+            scores(accuracy=0.07, accuracy_low=0.05, accuracy_high=0.1, baseline={}),
+            "bad",
+            "No: more of its answers are",
+        ),
         (scores(accuracy=None), "bad", "No test image has been answered"),
     ],
 )
@@ -41,6 +46,10 @@ def test_the_commonest_confusion_is_named_and_linked():
     found = findings.failures(scores(), [Pair(0, 1, 15, 100), Pair(1, 0, 5, 100)], CLASSES)
     assert (found.figure, found.sentence) == ("20 of 400", "15 of 20 errors call ants bees.")
     assert found.link == "#pictures?actual=0&answer=1"
+
+
+def test_a_single_error_is_named():
+    assert findings.failures(FEW, [Pair(0, 1, 1, 2)], CLASSES).sentence == "The only error calls ants bees."
 
 
 def test_without_a_main_confusion_the_hardest_class_is_named():
@@ -64,6 +73,7 @@ def test_answers_that_are_no_numbers_come_first():
     [
         (FEW, {}, "Collect test images: to know the accuracy within 5 points takes about 139"),
         (scores(likely_label_errors=6), {}, "6 labels look wrong: look at them"),
+        (scores(likely_label_errors=6, accuracy=0.4, baseline={}), {"train": {"accuracy": 0.5}}, "Learn more"),
         (scores(accuracy=0.64, baseline={"nearest_class_mean": {"accuracy": 0.68}}), {}, "Train otherwise"),
         (scores(), {"train": {"accuracy": 1.0}, "val": {"accuracy": 0.8}}, "Add images or a stronger `augment`"),
         (scores(), {"train": {"accuracy": 0.7}, "val": {"accuracy": 0.7}}, "Learn more: even training images"),

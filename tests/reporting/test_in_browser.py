@@ -50,6 +50,8 @@ def test_the_report_has_no_violation_and_fits_its_window(browser, report_file, w
     page.on("pageerror", lambda error: failed.append(str(error)))
     page.goto(report_file.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    empty = "[...document.querySelectorAll('img[src]')].filter(image => !image.complete || !image.naturalWidth).length"
+    assert page.evaluate(empty) == 0, "prints empty frames"
     assert faults(page) == []
     assert [address for address in asked if not address.startswith(("data:", "file:"))] == failed == []
     page.close()

@@ -28,7 +28,7 @@ STAGES = {
         "missing_classes",
     },
     split: {"seed", "val_fraction", "test_fraction", "folds", "limit", "exclude", "duplicates"},
-    framing: {"image_size", "resize", "backbone", "weights", "accept_license"},
+    framing: {"source", "image_size", "resize", "backbone", "weights", "accept_license"},
     preprocess: {"source", "max_rejects"},
 }
 

@@ -1,13 +1,16 @@
 """The framing is resolved before anything is decoded: what does not change it decodes nothing again."""
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from darkroom.core import files
-from darkroom.core.errors import WeightsError
+from darkroom.core.errors import SourceError, WeightsError
 from darkroom.images.framing import Framing
+from darkroom.model import preprocessing
+from darkroom.model.timm_models import check_licence
 from stages import framing
 from tests.stages.pipeline import write_params
 
@@ -20,18 +23,45 @@ def folder(tmp_path, monkeypatch):
 
 
 def resolved(**params) -> Framing:
+    Path("pictures").mkdir(exist_ok=True)
     write_params(framing, **params)
     framing.main(Path("framing.json"))
     return Framing(**files.read_json(Path("framing.json")))
 
 
 def test_backbones_of_one_input_have_one_framing():
-    one = resolved(image_size="auto", resize="auto", backbone="resnet50", weights="imagenet")
-    digest = files.sha256(Path("framing.json"))
+    one = preprocessing.framing("auto", "auto", "resnet50", "imagenet")
     assert one == Framing(224, "crop", 232)
-    assert resolved(image_size="auto", resize="auto", backbone="mobilenet_v2", weights="imagenet") == one
+    assert preprocessing.framing("auto", "auto", "mobilenet_v2", "imagenet") == one
+    assert preprocessing.framing("auto", "auto", "efficientnet_b0", "imagenet") != one
+    resolved(image_size="auto", resize="auto", backbone="resnet50")
+    digest = files.sha256(Path("framing.json"))
+    resolved(image_size="auto", resize="auto", backbone="mobilenet_v2")
     assert files.sha256(Path("framing.json")) == digest
-    assert resolved(image_size="auto", resize="auto", backbone="efficientnet_b0", weights="imagenet") != one
+
+
+def test_it_is_the_first_stage_and_stops_at_a_source_that_is_not_there_before_dvc_opens_it():
+    assert next(iter(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])) == "framing"
+    with pytest.raises(SourceError, match=r"^source is fotos, which does not exist; expected a folder, archive, table"):
+        resolved(source="fotos")
+    os.mkfifo("pictures/1.jpg")
+    with pytest.raises(SourceError, match=r"pictures/1\.jpg is a pipe between programs"):
+        resolved()
+
+
+@pytest.mark.parametrize(("weights", "reason"), [
+    ("nowhere.pth", "weights: nowhere.pth does not exist"),
+    ("package", "weights: package: there is none for small_cnn"),
+    ("net-0a1b2c3d.pth", "its sha256 begins with e3b0c442, its name says 0a1b2c3d"),
+    ("earlier", r"weights: earlier/body.safetensors does not exist"),
+])  # fmt: skip
+def test_weights_that_cannot_be_had_stop_the_first_stage(weights, reason):
+    Path("net-0a1b2c3d.pth").touch()
+    Path("earlier").mkdir()
+    facts = {"image_size": 28, "short_side": 28, "mean": [0.5] * 3, "std": [0.5] * 3}
+    files.write_json(Path("earlier/model.json"), facts | {"framing": {"short_side": 28}})
+    with pytest.raises(WeightsError, match=reason):
+        resolved(weights=weights)
 
 
 def test_weights_whose_licence_limits_their_use_stop_before_they_are_fetched():
@@ -46,9 +76,10 @@ def test_weights_whose_licence_limits_their_use_stop_before_they_are_fetched():
         resolved(**params)
     with pytest.raises(WeightsError, match="dinov3-license"):
         resolved(**params, accept_license="mit")
-    assert resolved(**params, accept_license="dinov3-license").size == 256
+    check_licence("vit_small_patch16_dinov3", "dinov3-license")
+    check_licence("resnet18", "")
+    assert preprocessing.framing("auto", "auto", params["backbone"], "imagenet").size == 256
     assert resolved(**params | {"weights": "none"}).size == 256
-    assert resolved(**params | {"backbone": "timm/resnet18"}).size == 224
 
 
 def test_what_is_decoded_depends_on_no_param_of_the_model_or_of_augmentation():

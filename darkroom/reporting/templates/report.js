@@ -66,7 +66,7 @@ function tile(shot, position) {
   const button = make(
     "button",
     { type: "button", className: kind },
-    make("img", { src: shot.src, alt: "", loading: "lazy", decoding: "async" }),
+    make("img", { src: shot.src, alt: "", decoding: "async" }),
     make("span", { className: "said" }, `${name(shot.a)} ${shot.p.length ? percent(confidence(shot)) : ""}`),
   );
   if (!isRight(shot)) button.append(make("span", {}, `${shot.s ? "label" : "actual"}: ${name(shot.l)}`));

