@@ -26,6 +26,7 @@ CHUNK = 1 << 20
 ATTEMPTS = 5  # in a row without progress
 FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds, doubled from attempt to attempt
 TIMEOUT = 30.0  # seconds
+_OUT_OF_REACH: set[str] = set()  # hosts to which no attempt connected: from then on this process tries them once
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 USER_AGENT = "darkroom (https://dvc.org pipeline)"
 
@@ -50,6 +51,10 @@ class _Again(Exception):
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _NoConnection(_Again):
+    """The host was not reached."""
 
 
 class _Never(Exception):
@@ -125,7 +130,7 @@ def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float)
 
     Return whether the last attempt resumed an earlier one. Raises _Never.
     """
-    scheme = urllib.parse.urlsplit(url).scheme
+    scheme, host = urllib.parse.urlsplit(url)[:2]
     if scheme not in TRANSFERS:
         raise _Never(f"the scheme {scheme!r} is unknown; use http, https, file or s3")
     failed, wait = 0, first_wait
@@ -133,12 +138,15 @@ def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float)
         before = part.stat().st_size if part.exists() else 0
         try:
             TRANSFERS[scheme](url, part, validators, name)
+            _OUT_OF_REACH.discard(host)
             return before > 0
         except _Again as error:
             gained = part.exists() and part.stat().st_size > before
             failed, wait = (1, first_wait) if gained else (failed + 1, wait * 2)
-            if failed >= ATTEMPTS:
-                raise _Never(f"{error} ({ATTEMPTS} attempts)") from error
+            unreached = isinstance(error, _NoConnection)
+            if failed >= ATTEMPTS or (unreached and host in _OUT_OF_REACH):
+                _OUT_OF_REACH.update({host} if unreached else ())
+                raise _Never(f"{error} ({f'{failed} attempts' if failed > 1 else 'tried once'})") from error
             pause = min(max(wait, error.wait), MAX_WAIT)
             say(f"{name}: {error}; again in {pause:.0f} s")
             time.sleep(pause)
@@ -165,7 +173,7 @@ def _http(url: str, part: Path, validators: Path, name: str) -> None:
                 raise _Never("the server redirects in a circle") from error
             raise _Never(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Again(f"no connection ({_cause(error)})") from error
+        raise _NoConnection(f"no connection ({_cause(error)})") from error
     with response:
         resumed = response.status == 206 and _starts_at(response.headers.get("Content-Range")) == have
         if response.status == 206 and not resumed:
