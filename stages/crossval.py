@@ -1,4 +1,4 @@
-"""What the folds say together: data/crossval/fold-* -> metrics/crossval.json, a table and a figure."""
+"""Summarise the folds of the cross-validation: data/crossval/fold-* -> metrics/crossval.json, a table and a figure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,21 @@ from darkroom.training import folds
 
 @dataclass(frozen=True)
 class CrossvalParams:
-    """What the summary reads from params.yaml."""
+    """The params of crossval."""
 
-    folds: int = param("number of folds of the cross-validation", at_least=2)
+    folds: int = param("Number of folds of the cross-validation", at_least=2)
 
 
 def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
-    """Return mean, standard deviation and interval of each score over RESULTS/fold-*."""
+    """Write mean, standard deviation and interval of each score over RESULTS/fold-*."""
     params = load(CrossvalParams)
     found = [files.read_json(path) for path in sorted(results.glob("fold-*/result.json"))]
     found.sort(key=lambda result: result["fold"])
     numbers = [result["fold"] for result in found]
     if numbers != list(range(params.folds)):
         raise ParamsError(
-            f"params.yaml: folds is {params.folds}, and folds {numbers} were trained; write "
-            f"`fold: {list(range(params.folds))}` in crossval/dvc.yaml, and delete what {results} has too many of"
+            f"params.yaml: folds is {params.folds}, but folds {numbers} were trained; write "
+            f"`fold: {list(range(params.folds))}` in crossval/dvc.yaml, and delete other folds in {results}"
         )
     answers = []
     for number in numbers:

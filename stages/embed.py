@@ -1,18 +1,18 @@
-"""Resolve the backbone and, when it is frozen, run it once over every image: shards -> features, models/body;
-draw what the model sees and what `augment` makes of it."""
+"""Build the backbone and, when it is frozen, run it once over every image: shards -> features, models/body, samples."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darkroom.core import runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load, param
 from darkroom.core.progress import progress, say
+from darkroom.core.runtime import from_environment
 from darkroom.core.stage import note, run
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.shard_writer import write_shards
@@ -27,9 +27,9 @@ from darkroom.reporting.contact_sheet import draw_samples
 
 @dataclass(frozen=True)
 class EmbedParams:
-    """What a body and its features depend on."""
+    """The params of embed."""
 
-    seed: int = param("Of every random choice", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
@@ -59,30 +59,29 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
         for split in SPLITS:
             write_features(features / split, splits[split], [])
         return f"{name}, to be trained with the head: no features"
-    environment = runtime.from_environment()
-    arithmetic = facts["arithmetic"]
-    made_by: dict[str, Any] = {"engine": engine_name(environment)}
+    runtime, arithmetic = from_environment(), facts["arithmetic"]
+    made_by: dict[str, Any] = {"engine": engine_name(runtime)}
     if arithmetic["kind"] == "exact":
         made_by = {"engine": EXACT, "unit": arithmetic["unit"], "largest": arithmetic["largest"]}
     started, done = time.monotonic(), 0
     for split in SPLITS:
         count = params.views if split == "train" and params.augment != "none" else 0
         copies = Copies(count, params.augment, bool(splits[split].index["flips"]), params.seed)
-        rows = embedded(splits[split], body, copies, environment)
-        batches = -(-len(splits[split]) // batch_size(splits[split], environment))
+        rows = embedded(splits[split], body, copies, runtime)
+        batches = -(-len(splits[split]) // batch_size(splits[split], runtime))
         shown = progress(rows, f"embed {split}", batches, "batch")
         write_features(features / split, splits[split], shown, made_by)
         done += len(splits[split]) * (1 + count)
     seconds = time.monotonic() - started
     reason = {"not_exact_because": arithmetic["why"]} if "why" in arithmetic else {}
     note(arithmetic=arithmetic["kind"], **reason)
-    note(engine=engine_name(environment), images_per_second=round(done / seconds, 1))
+    note(engine=engine_name(runtime), images_per_second=round(done / seconds, 1))
     why = f" ({arithmetic['why']})" if reason else ""
     return f"{name}: {resolved.facts['features']:,} {arithmetic['kind']} features{why} of each of {done:,} images"
 
 
 def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
-    """Return the body with its numbers, for the size, mean and std of the training images. Raises DarkroomError."""
+    """Return the body and its facts, for the size, mean and std of the training images. Raises DarkroomError."""
     if not len(train):
         raise DarkroomError(f"{train.folder} holds no images; see data/rejects.csv, and `source` in params.yaml")
     facts = train.index
@@ -94,27 +93,22 @@ def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
 
 
 def write_features(
-    folder: Path,
-    shards: Shards,
-    batches: Iterator[np.ndarray] | list[np.ndarray],
-    made_by: dict[str, Any] | None = None,
+    folder: Path, shards: Shards, batches: Iterable[np.ndarray], made_by: dict[str, Any] | None = None
 ) -> None:
-    """Write a table of features with the labels and ids of `shards`, in its order; no batches: an empty table.
+    """Write `batches` (b, views, D) of features with the labels and ids of `shards`, in order; none: an empty table.
 
-    `made_by` goes into index.json: the `engine`, so that export knows whether it was what will be served; for exact
-    features, which are multiples of a power of two, also that `unit` and the `largest` magnitude that they can have.
+    `made_by` goes into index.json: the `engine`, which export compares with the one that will serve the model; for
+    exact features, which are multiples of a power of two, also that `unit` and their `largest` possible magnitude.
+    Raises DarkroomError for features that are not finite.
     """
-    ids = shards.ids()
+    samples = zip(shards.labels.tolist(), shards.ids(), strict=True)
     with write_shards(folder, "features", shards.classes) as writer:
-        position = 0
         for batch in batches:
             if not np.isfinite(batch).all():
-                raise DarkroomError(
-                    "the backbone's features are not finite numbers; choose other weights, or weights: none"
-                )
-            for row in batch:
-                writer.add(row, int(shards.labels[position]), ids[position])
-                position += 1
+                reason = "the backbone's features are not finite numbers"
+                raise DarkroomError(f"{reason}; choose other weights, or weights: none")
+            for row, (label, sample_id) in zip(batch, islice(samples, len(batch)), strict=True):
+                writer.add(row, label, sample_id)
         writer.close(**(made_by or {}))
 
 

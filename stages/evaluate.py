@@ -1,5 +1,4 @@
-"""Measure the classifier on the test set: classifier, test shards -> metrics/test.json, metrics/summary.json,
-plots/predictions.csv, plots/test."""
+"""Score the classifier on the test set: classifier, test shards -> metrics, plots/predictions.csv, plots/test."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from darkroom.reporting.findings import warnings
 class EvaluateParams:
     """The params of evaluate."""
 
-    seed: int = param("Of every random choice", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0)
     tta: str = param("Test-time augmentation, reported beside the plain numbers", choices=VIEWS)
     set_level: str | float = param(
         "How often the set of classes holds the right one. auto: 0.9, 0.95 or 0.99, the lowest above the accuracy",
@@ -42,7 +41,7 @@ class EvaluateParams:
 
     @property
     def wanted(self) -> Wanted:
-        """What is wanted of the answers."""
+        """The limits that the answers are to meet."""
         level = None if self.set_level == "auto" else float(self.set_level)
         return Wanted(level, self.unknown_share, self.answer_share, self.answer_accuracy)
 
@@ -57,7 +56,7 @@ def main(
     predictions: Path,
     figures: Path,
 ) -> str:
-    """Score the test set, write every answer, and draw what the answers look like."""
+    """Score the answers to the test images, write all of them, and draw the figures."""
     params = load(EvaluateParams)
     answerer = Answerer(classifier, body, shards, features, runtime.from_environment())
     note(engine=answerer.engine)

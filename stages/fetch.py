@@ -25,43 +25,43 @@ SPLIT_ORDER = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class FetchParams:
-    """What fetch reads from params.yaml."""
+    """The params of fetch."""
 
-    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
-    added: str = param("a table of photos that people have labelled since, which are only learnt from; in Git")
-    layout: str = param("where the labels are: auto finds out", choices=LAYOUTS)
+    source: str = param("A card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
+    added: str = param("A table of photos that were labelled later, used for training only; in Git")
+    layout: str = param("Where the labels are; auto: detected", choices=LAYOUTS)
     label_pattern: str = param(
-        "regular expression whose group is the label in a file's name; empty: up to the separator"
+        "Regular expression whose group is the label in a file's name; empty: up to the separator"
     )
-    path_column: str = param("the table's column of paths or ids; auto knows the usual names")
-    label_column: str = param("the table's column of labels; auto knows the usual names")
-    split_column: str = param("the table's column with an official split; auto knows the usual names")
-    group_by: str = param("a column, or a regular expression on the path: what it gives never straddles two splits")
+    path_column: str = param("The table's column of paths or ids; auto knows the usual names")
+    label_column: str = param("The table's column of labels; auto knows the usual names")
+    split_column: str = param("The table's column with an official split; auto knows the usual names")
+    group_by: str = param("A column, or a regular expression on the path; images of one value stay in one split")
     class_level: int | str = param(
-        "level of the class folders below the source, 1 directly in it; auto compares the branches",
+        "Level of the class folders below the source, 1 directly in it; auto compares the branches",
         at_least=1, also=("auto",),
     )  # fmt: skip
-    missing_classes: str = param("class folders with files of which none can be an image: stop, or drop these classes",
+    missing_classes: str = param("Classes without a single image: stop, or drop these classes",
                                  choices=("stop", "drop"))  # fmt: skip
 
     def options(self) -> LayoutOptions:
-        """Return the keys that say how labels are read."""
+        """Return the params that define how labels are read."""
         return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
                              self.group_by, self.class_level, self.missing_classes)  # fmt: skip
 
 
 def main(raw: Path, index: Path) -> str:
-    """Index every labelled image of the source; a card's files come to RAW."""
+    """Write a row of INDEX for every labelled image of the source; files of a card are put into RAW."""
     params, runtime = load(FetchParams), from_environment()
     source = Path(params.source)
     with files.fresh_folder(raw) as folder:
         try:
             opened = open_source(source, folder, params.options(), runtime)
-            _say_what_was_found(source, opened)
-            _say_what_copies_lack(source)
+            _report(source, opened)
+            _note_experiments_in_copies(source)
             added = read_added(Path(params.added), folder)
             if added:
-                say(f"{params.added}: {len(added):,} photos that were labelled since; they are only learnt from")
+                say(f"{params.added}: {len(added):,} photos that were labelled later; they are used for training only")
             opened.samples += added
             count, ranges = write_index(
                 opened.samples, opened.locations, index, runtime, missing=opened.missing_classes
@@ -70,13 +70,13 @@ def main(raw: Path, index: Path) -> str:
             _say_notes(notes)
             opened.notes += notes
             write_facts(opened, folder)
-        except SourceError as error:  # a temporary folder's name says nothing to a person
+        except SourceError as error:  # name the final folder, not the temporary one
             raise SourceError(str(error).replace(str(folder), str(raw))) from error
     return f"{count:,} images of {len({sample.label for sample in opened.samples})} classes"
 
 
-def _say_what_was_found(source: Path, opened: Opened) -> None:
-    """Say the layout, the classes, and of each official split its classes and one of its paths."""
+def _report(source: Path, opened: Opened) -> None:
+    """Print the layout and the classes, and the classes and an example of each official split."""
     counts = Counter((sample.split, sample.label) for sample in opened.samples)
     examples = {sample.split: sample for sample in reversed(opened.samples)}
     whole = Counter(sample.label for sample in opened.samples)
@@ -89,8 +89,8 @@ def _say_what_was_found(source: Path, opened: Opened) -> None:
     _say_notes(opened.notes)
 
 
-def _say_what_copies_lack(source: Path) -> None:
-    """Say how an experiment that runs in a copy of what Git knows finds a source that Git does not know."""
+def _note_experiments_in_copies(source: Path) -> None:
+    """Print how experiments that DVC runs in a copy of the project find a source that is not in Git."""
     if source.is_absolute() or not source.exists() or Path(f"{str(source).rstrip('/')}.dvc").exists():
         return
     if git_output(Path(), "ls-files", "--", str(source)) == b"":

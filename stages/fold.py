@@ -1,4 +1,4 @@
-"""Train without one fold and answer that fold: split, shards or features, a body -> scores, predictions."""
+"""Train without one fold and predict that fold: split, shards or features, a body -> scores, predictions."""
 
 import tempfile
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class FoldParams(Recipe):
-    """All that shapes training."""
+    """The params of fold: all that shape training."""
 
 
 def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out: Path) -> str:
-    """Hold out fold number FOLD of SPLIT and train on the others; write scores, predictions and the curve into OUT."""
+    """Train on all folds of SPLIT but FOLD; write scores, predictions and the history into OUT."""
     params = load(FoldParams)
     params.check()
     number, runtime = int(fold.name), from_environment()

@@ -19,19 +19,19 @@ from darkroom.reproduction.preflight import check_source
 
 @dataclass(frozen=True)
 class FramingParams:
-    """What the framing depends on, and the source that comes next."""
+    """The params of framing, and the source, which is checked before fetch reads it."""
 
-    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
-    image_size: int | str = param("side of the square that the model sees, in pixels; auto: what the backbone wants",
+    source: str = param("A card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
+    image_size: int | str = param("Side of the square that the model sees, in pixels; auto: what the backbone wants",
                                   also=("auto",), at_least=8, at_most=2048)  # fmt: skip
-    resize: str = param("how a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
+    resize: str = param("How a picture becomes a square; auto: as the weights want it, mostly crop", choices=CHOICES)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
-    accept_license: str = param("licence of published weights that you accept though it limits their use")
+    accept_license: str = param("Licence of published weights that you accept though it limits their use")
 
 
 def main(out: Path) -> str:
-    """Write OUT, the fields of darkroom/images/framing.py."""
+    """Write the fields of a Framing (darkroom/images/framing.py) to OUT."""
     params = load(FramingParams)
     if params.weights == "imagenet" and params.backbone.startswith(TIMM):
         check_licence(params.backbone.removeprefix(TIMM), params.accept_license)

@@ -1,4 +1,4 @@
-"""Apply people's corrections: index, split, rejects, corrections -> data/labels. Nothing is decoded again."""
+"""Apply corrections of labels: index, split, rejects, corrections -> data/labels. Nothing is decoded again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ from darkroom.splits.corrections import apply, read_corrections, write_labels
 
 @dataclass(frozen=True)
 class LabelsParams:
-    """The params of this stage."""
+    """The params of labels."""
 
-    corrections: str = param("a table of decisions about labels, which `darkroom review` writes; in Git")
+    corrections: str = param("A table of decisions about labels, which `darkroom review` writes; in Git")
 
 
 def main(index: Path, split: Path, rejects: Path, out: Path) -> str:
-    """Write into OUT what the corrections change of the labels in INDEX, for each part of SPLIT."""
+    """Write into OUT the labels in INDEX that the corrections change, for each split in SPLIT."""
     path = Path(load(LabelsParams).corrections)
     divided = {row["id"]: row["split"] for row in files.read_csv(split)}
     rejected = {row["sha256"] for row in files.read_csv(rejects)}

@@ -1,4 +1,4 @@
-"""Decode every image once into uint8 tensor shards; set aside what cannot be decoded."""
+"""Decode every image once: source, index, split, framing -> data/shards, data/rejects.csv, metrics/data.json."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,16 @@ from darkroom.splits.groups import groups_of
 
 @dataclass(frozen=True)
 class PreprocessParams:
-    """What preprocess reads from params.yaml."""
+    """The params of preprocess."""
 
-    source: str = param("a card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
-    max_rejects: float = param(
-        "the run stops when a larger share of the files cannot be decoded", at_least=0, at_most=1
-    )
+    source: str = param("A card, a folder of class folders, a .csv, a .zip or a .tar of any of these")
+    max_rejects: float = param("Share of the files that may be undecodable before the run stops", at_least=0, at_most=1)
 
 
 def main(
     raw: Path, index: Path, split: Path, framing: Path, shards: Path, rejects: Path, metrics: Path, duplicates: Path
 ) -> str:  # fmt: skip
-    """Decode what INDEX lists of the source, or of RAW, into SHARDS/train, /val and /test, as FRAMING says."""
+    """Decode the images in INDEX, from the source or RAW, into SHARDS/train, /val and /test with FRAMING."""
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
     shape = Framing(**files.read_json(framing), **facts.get("levels", {}))

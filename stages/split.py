@@ -1,4 +1,4 @@
-"""Divide the indexed images into train, val and test, copies and groups kept together -> data/split.csv."""
+"""Divide the images into train, val and test, and keep copies and groups together: index -> data/split.csv."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,19 @@ from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 
 @dataclass(frozen=True)
 class SplitParams:
-    """What split reads from params.yaml."""
+    """The params of split."""
 
-    seed: int = param("Of every random choice", at_least=0)
-    val_fraction: float = param("share of the images that tune the training", at_least=0, below=1)
-    test_fraction: float = param("share of the images that judge the result", at_least=0, below=1)
-    folds: int = param("number of folds of the cross-validation", at_least=2)
-    limit: int | None = param("at most so many images a class, for a quick look; null: all", at_least=3)
-    exclude: list[str] = param("ids, paths or path patterns (cats/*) to leave out")
-    duplicates: str = param("copies: keep them in one split, keep one of them, or do not look",
+    seed: int = param("Seed of every random choice", at_least=0)
+    val_fraction: float = param("Share of the images for validation, which tune the training", at_least=0, below=1)
+    test_fraction: float = param("Share of the images for the test set", at_least=0, below=1)
+    folds: int = param("Number of folds of the cross-validation", at_least=2)
+    limit: int | None = param("Images per class, at most, for a quick look; null: all", at_least=3)
+    exclude: list[str] = param("Ids, paths or path patterns (cats/*) to leave out")
+    duplicates: str = param("Copies of one picture: keep them in one split, keep one of them, or ignore that",
                             choices=("group", "drop", "ignore"))  # fmt: skip
 
     def options(self) -> SplitOptions:
-        """Return the same, for the library."""
+        """Return the params as SplitOptions."""
         return SplitOptions(**vars(self))
 
 

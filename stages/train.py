@@ -20,11 +20,11 @@ from darkroom.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class TrainParams(Recipe):
-    """All that shapes training."""
+    """The params of train: all that shape training."""
 
 
 def main(shards: Path, features: Path, body: Path, classifier: Path, history: Path, metrics: Path) -> str:
-    """Learn from SHARDS/{train,val} or FEATURES/{train,val} and the BODY that embed wrote."""
+    """Train on SHARDS/{train,val} or FEATURES/{train,val}, from the BODY that embed wrote."""
     params = load(TrainParams)
     params.check()
     curve = HistoryFile(history)
@@ -42,7 +42,7 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
 
 
 def save_references(classifier: Path, shards: Path, features: Path, runtime: Runtime) -> None:
-    """Add to CLASSIFIER the features of some training images, as many of each class, to know what it has seen."""
+    """Add features of training images, equally many of each class, to CLASSIFIER, to recognise unknown images."""
     saved = SavedClassifier.load(classifier)
     images = open_split(shards, "train")
     width, classes = saved.facts["features"], len(saved.classes)

@@ -1,8 +1,7 @@
-"""`make pr-comment`: post pr-report.md as one comment of the pull request, updated in place. Standard library only.
+"""`make pr-comment`: post pr-report.md as one comment on the pull request, updated in place. Standard library only.
 
-It runs in a workflow that may write, on a report that a pull request's own code has made: so the report is text to be
-posted and nothing else, and it is posted only where its pull request really is at the commit that the report was made
-of.
+It runs in a workflow with write access, on a report made by the pull request's own code. So the report is only posted
+as text, and only if the pull request is still at the commit of the report.
 
 Environment: GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_API_URL, HEAD_SHA (of the run that made the report), REPORT_FOLDER.
 """
@@ -22,11 +21,11 @@ PAGE = 100
 
 
 class CommentError(Exception):
-    """Report that the comment cannot be posted; str(error) has the reason."""
+    """The comment cannot be posted; str(error) is the reason."""
 
 
 class Api:
-    """Call the part of GitHub's API that is needed."""
+    """A client of GitHub's REST API for one repository."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         try:
@@ -58,7 +57,10 @@ class Api:
 
 
 def post(folder: Path, api: Api, head: str) -> str:
-    """Post `folder`/pr-report.md to the pull request in `folder`/pr-number.txt; what was done. Raises CommentError."""
+    """Post `folder`/pr-report.md to the pull request in `folder`/pr-number.txt, and return what was done.
+
+    `head` is the commit of the report. Raises CommentError.
+    """
     try:
         number = (folder / "pr-number.txt").read_text(encoding="utf-8").strip()
         report = (folder / "pr-report.md").read_text(encoding="utf-8")
@@ -82,7 +84,7 @@ def post(folder: Path, api: Api, head: str) -> str:
 
 
 def _known(api: Api, number: str) -> int | None:
-    """Return the id of the bot's own report among the comments."""
+    """Return the id of the bot's comment with a report, None without one."""
     page = 1
     while True:
         comments = api.call("GET", f"issues/{number}/comments?per_page={PAGE}&page={page}")
@@ -95,11 +97,11 @@ def _known(api: Api, number: str) -> int | None:
 
 
 def main() -> int:
-    """Return the exit status: 0 posted, 1 not."""
+    """Post the report; return the exit status: 0 posted, 1 not."""
     try:
         head = os.environ.get("HEAD_SHA", "")
         if not head:
-            raise CommentError("HEAD_SHA is not set; it is the commit that the report was made of")
+            raise CommentError("HEAD_SHA is not set; set it to the commit of the report")
         print(post(Path(os.environ.get("REPORT_FOLDER", ".darkroom/report")), Api(os.environ), head))
     except CommentError as error:
         print(f"pr-comment: {error}", file=sys.stderr)

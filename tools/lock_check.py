@@ -1,4 +1,4 @@
-"""`make lock-check`: does dvc.lock fit the code, the params and the files in Git? Needs no data and runs no stage."""
+"""`make lock-check`: check that dvc.lock fits the code, the params and the files in Git, without data or a run."""
 
 import subprocess
 import sys
@@ -9,9 +9,9 @@ RUNS = "Running stage '"
 
 
 def check(root: Path) -> tuple[bool, str]:
-    """Return whether dvc.lock is up to date, and what to report about it.
+    """Return whether dvc.lock is up to date, and the message about it.
 
-    DVC's exit status is not enough: after a change it is 0 where the data is there, so the text counts, too.
+    DVC's exit status may be 0 although stages would run, so its output is checked, too.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--allow-missing", "--dry"], cwd=root, capture_output=True, text=True
@@ -30,7 +30,7 @@ def check(root: Path) -> tuple[bool, str]:
 
 
 def main() -> int:
-    """Return the exit status: 0 up to date, 1 not."""
+    """Print the result; return the exit status: 0 up to date, 1 not."""
     fits, message = check(Path.cwd())
     print(message)
     return 0 if fits else 1

@@ -1,4 +1,4 @@
-"""`make pr-report BASE=origin/main`: what a change does to params, metrics and answers, as Markdown for a reviewer."""
+"""`make pr-report BASE=origin/main`: report how a change affects params, metrics and answers, in Markdown."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ SHOWN = 20
 
 
 def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> tuple[str, bool]:
-    """Return the Markdown, which names what cannot be compared, and whether the gate lets the change pass."""
+    """Return the report, including the reason for what cannot be compared, and whether the change passes the gate."""
     start, notes = fork(root, base)
     try:
         new = load_run(None, root)
@@ -42,13 +42,13 @@ def report(root: Path, base: str, run_base: bool, gate: str, margin: float) -> t
 
 
 def fork(root: Path, base: str) -> tuple[str, str]:
-    """Return the commit at which the change left `base`, and a note where Git does not know that commit.
+    """Return the commit at which the change left `base`, and a note where Git does not know it, and `base` is taken.
 
-    It is `base` itself then. What has come to `base` since is not part of the change.
+    Later commits of `base` are not part of the change.
     """
     tip = _commit(root, base)
     if not tip:
-        return base, ""  # an experiment, or nothing at all
+        return base, ""  # an experiment, or unknown
     if git(root, "for-each-ref", "--points-at", tip, "refs/exps"):
         return base, ""  # an experiment by its commit
     try:
@@ -62,9 +62,9 @@ def fork(root: Path, base: str) -> tuple[str, str]:
 
 
 def _base(root: Path, base: str, start: str, run_base: bool, clones: contextlib.ExitStack) -> tuple[Run, str]:
-    """Return the run at `start`; run again in a temporary clone where its predictions are nowhere to be had.
+    """Return the run at `start` and a note; where its predictions are missing, and `run_base`, run it again in a clone.
 
-    `clones` removes that clone when it ends.
+    `clones` removes that clone when it ends. Raises DarkroomError.
     """
     name = "" if start == base else f"{start[:7]}, where the change left {base[:12] if _is_sha(base) else base}"
     try:
@@ -75,7 +75,7 @@ def _base(root: Path, base: str, start: str, run_base: bool, clones: contextlib.
             raise
         commit = _commit(root, start)
         if not commit:
-            raise  # there is no such base, as the first error already reports
+            raise  # there is no such base, as this error reports
     say(f"pr-report: running {name or base} again, because its predictions cannot be had from a cache or remote")
     folder = Path(tempfile.mkdtemp(prefix="darkroom-base-"))
     clones.callback(remove, folder)
@@ -85,7 +85,7 @@ def _base(root: Path, base: str, start: str, run_base: bool, clones: contextlib.
 
 
 def _commit(root: Path, name: str) -> str:
-    """Return the commit that Git knows by `name`; "" when it knows none."""
+    """Return the sha of the commit `name`, "" where Git does not know it."""
     try:
         return git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     except DarkroomError:
@@ -97,7 +97,7 @@ def _is_sha(text: str) -> bool:
 
 
 def curves(root: Path, base: str, start: str) -> str:
-    """Return the validation loss of the runs at `start` of `base` and here as a line of bars each, where known."""
+    """Return the validation losses of the runs at `start` and here, each as a line of bars, where they are known."""
     lines = []
     for name, rev in ((base[:12] if _is_sha(base) else base, start), ("this change", None)):
         try:
@@ -111,7 +111,7 @@ def curves(root: Path, base: str, start: str) -> str:
 
 
 def sparkline(values: list[float], most: int = 60) -> str:
-    """Return the values as bars of eight heights, at most `most` of them."""
+    """Return the values as bars of eight heights, at most `most` of them, evenly chosen."""
     step = -(-len(values) // most)
     shown = values[::step]
     low, high = min(shown), max(shown)
@@ -120,7 +120,7 @@ def sparkline(values: list[float], most: int = 60) -> str:
 
 
 def metrics(root: Path, start: str) -> str:
-    """Return `dvc metrics diff` of every file, folded away, without ends of intervals and the numbers of each class."""
+    """Return `dvc metrics diff` as a folded table, without the ends of intervals and the scores of single classes."""
     targets = [f"metrics/{name}.json" for name in ("data", "train", "test", "export")]
     targets = [target for target in targets if (root / target).exists()]
     done = subprocess.run(
@@ -145,7 +145,7 @@ def _detail(line: str) -> bool:
 
 
 def _links() -> str:
-    """Return where the figures are, when this runs in a GitHub workflow."""
+    """Return where the figures are: a link to the run of a GitHub workflow, otherwise a command."""
     known = [os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
     if not all(known):
         return "All figures: `make report`."
@@ -154,7 +154,7 @@ def _links() -> str:
 
 
 def main() -> int:
-    """Write pr-report.md, print it, and add it to the job's summary; 1 when the gate closes."""
+    """Write pr-report.md, print it, and add it to the job's summary; return 0, or FAILED at the gate."""
     parser = argparse.ArgumentParser(prog="pr-report", description="Compare the workspace with a base, for a reviewer.")
     parser.add_argument("base", help="a branch, tag or commit; compared is where the change left it")
     parser.add_argument("--out", type=Path, default=Path("pr-report.md"), help="(default: %(default)s)")

@@ -1,11 +1,11 @@
-"""Write what the stages' imports and params classes determine: the links in stages/code/ and params.schema.json.
+"""`make wire`: write the links in stages/code/ and params.schema.json, from the stages' imports and params classes.
 
-Every stage of `dvc.yaml` has one code dep, the folder `stages/code/<stage>`: a symbolic link to each of the project's
-own modules that its script reaches by imports, named by the module; to the templates that these modules name; and to
-requirements.lock, where the versions of libraries can change what the stage writes. DVC hashes what a link points at,
-so an edit of a module runs exactly the stages that use it, in `dvc repro`, in `-s STAGE` and in `make lock-check`
-alike. Only the set of links can be out of date, after a new import: a test compares it with the imports, and a stage
-reports what it used without a link (`darkroom.core.stage`). docs/decisions/code-links.md has the alternatives.
+Every stage of `dvc.yaml` has one code dep, the folder `stages/code/<stage>`. It holds a symbolic link to each module of
+the project that the stage's script reaches by imports, named by the module; to the templates that these modules name;
+and to requirements.lock, where versions of libraries can change what the stage writes. DVC hashes the targets of links,
+so that an edit of a module runs exactly the stages that use it, in `dvc repro`, in `-s STAGE` and in `make lock-check`.
+Only the set of links can become outdated, by a new import: a test compares it with the imports, and a stage reports
+modules that it used without a link (`darkroom.core.stage`). docs/decisions/code-links.md has the alternatives.
 """
 
 import ast
@@ -27,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = "stages/code"
 LOCK = Path("requirements.lock")
 TEMPLATES = Path("darkroom/reporting/templates")
-# They count, compare and copy: a new version of a library does not make them read a million files again.
+# Stages that only count, compare and copy: a new version of a library need not make them read a million files again.
 INDIFFERENT_TO_LIBRARIES = ("fetch", "split", "labels", "crossval")
 PIPELINES = (Path("dvc.yaml"), Path("crossval/dvc.yaml"))
 
 
 def main() -> None:
-    """Make the links of every stage anew, and write params.schema.json."""
+    """Update the links of every stage, and write params.schema.json."""
     for name, _, _ in stages():
         write_links(name)
     known = {name for name, _, _ in stages()}
@@ -114,11 +114,6 @@ def fields(stage: str) -> list[str]:
     """Return the keys of a stage's params class, in its order."""
     cls = params_class(stage)
     return [field.name for field in dataclasses.fields(cls)] if cls else []
-
-
-def params_of(stage: str, folder: Path) -> list[Any]:
-    """Return a stage's `params:` entry: its keys, in the root's params.yaml."""
-    return fields(stage) if folder == ROOT else [{"../params.yaml": fields(stage)}]
 
 
 def params_class(stage: str) -> Any:

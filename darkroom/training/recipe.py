@@ -31,8 +31,8 @@ SAMPLES = 4096  # whose magnitude is measured, at most
 class Recipe:
     """Every key of params.yaml that shapes training; see docs/experiments.md for what to try."""
 
-    seed: int = param("Of every random choice", at_least=0)
-    train_seed: int | None = param("Of the training alone: initial weights, order, mixing; null: seed", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0)
+    train_seed: int | None = param("Seed of the training alone: initial weights, order, mixing; null: seed", at_least=0)
     recipe: str = param("custom: as the other keys say; finetune: the head, then every layer, and the best mixture",
                         choices=(CUSTOM, FINETUNE))  # fmt: skip
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")

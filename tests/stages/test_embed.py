@@ -65,7 +65,7 @@ def test_features_are_those_of_the_network_with_the_labels_and_ids_of_the_images
 def test_cached_features_are_bit_for_bit_what_the_body_s_onnx_file_answers(project):
     run()
     images = Shards(Path("shards/test")).rows(np.arange(20))
-    engine = OnnxBody(Path("body/body.onnx"), threads=embed.runtime.from_environment().threads)
+    engine = OnnxBody(Path("body/body.onnx"), threads=embed.from_environment().threads)
     features, maps = engine.features_and_maps(images)
     assert np.array_equal(features, Shards(Path("features/test")).rows(np.arange(20))[:, 0])
     assert maps is not None
