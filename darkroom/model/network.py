@@ -114,12 +114,6 @@ class Network(nn.Module):
         """Map (n, 3, S, S) floats in 0..1 to (n, K) logits, before the temperature."""
         return self.head(self.body(images))
 
-    def counts(self) -> dict[str, int]:
-        """Return the numbers of parameters: total, trainable and frozen."""
-        total = sum(parameter.numel() for parameter in self.parameters())
-        trainable = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
-        return {"total": total, "trainable": trainable, "frozen": total - trainable}
-
 
 def load_body(folder: Path) -> tuple[Body, dict[str, Any]]:
     """Return the body that embed wrote into `folder` (models/body), and the facts in its body.json."""

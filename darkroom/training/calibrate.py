@@ -1,11 +1,11 @@
-"""Temperature scaling: one number that makes confidence mean what it says. Guo et al., ICML 2017."""
+"""Temperature scaling: calibrate probabilities by dividing the logits by one number. Guo et al., ICML 2017."""
 
 import numpy as np
 
 from darkroom.core.exactmath import exp, log_softmax, total
 
 COLDEST, HOTTEST = 0.05, 20.0
-FOLDS = 5  # of the validation samples, to see whether a temperature helps those that it was not fitted to
+FOLDS = 5  # of the validation samples, to test a temperature on samples that it was not fitted to
 STEPS = 60  # at most, of the search for the minimum
 BLOCK = 1 << 20  # logits that are read together
 
@@ -13,9 +13,9 @@ BLOCK = 1 << 20  # logits that are read together
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature for logits (n, K) of validation samples with labels (n,): 1 unless another is better.
 
-    The one that minimises the log loss, within 0.05..20, is chosen where temperatures fitted to 4/5 of the samples have
-    a lower log loss than 1 has on the remaining fifths, taken together. A temperature below 1 is fitted to labels
-    smoothed by 1/(n+2), as J. Platt did in 1999: a validation set without an error would otherwise ask for certainty.
+    It minimises the log loss within 0.05..20, provided that temperatures fitted to 4/5 of the samples have a lower log
+    loss than 1 on the remaining fifths, taken together. A temperature below 1 is fitted to labels smoothed by 1/(n+2),
+    as J. Platt did in 1999: a validation set without an error would otherwise lead to probabilities of 1.
     Without usable logits (none, one class only, NaN) the temperature is 1.
     """
     usable = np.isfinite(logits).all(axis=1)

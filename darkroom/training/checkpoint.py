@@ -1,7 +1,7 @@
-"""Checkpoints: an interrupted training resumes from a file outside DVC's outputs, named by all that shapes the result.
+"""Checkpoints: files outside DVC's outputs from which a training resumes, named by a digest of all that shapes it.
 
-A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced in one step, and one whose hash
-does not fit is never read, so a kill in the middle of writing costs the time since the last checkpoint and no more.
+A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced atomically, and never read where
+its hash does not fit, so that a kill while writing costs only the time since the last checkpoint.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from darkroom.core.progress import say
 
 MAGIC = b"darkroom-checkpoint-1\n"
 DIGEST = hashlib.sha256().digest_size
-SHARE = 20  # at most a twentieth of the time goes into writing checkpoints
+SHARE = 20  # writing checkpoints takes at most a twentieth of the time
 
 
 class Checkpoint:
@@ -31,7 +31,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Tell whether it is time to save again."""
+        """Return whether it is time to save again."""
         return time.monotonic() - self._last >= self._wait
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -47,10 +47,7 @@ class Checkpoint:
         self._wait = max(self._every, SHARE * (self._last - started)) if self._every else 0.0
 
     def load(self, device: Any) -> dict[str, Any] | None:
-        """Return the saved state, its tensors on the CPU or `device`;
-
-        None when there is none that is whole and this one's.
-        """
+        """Return the saved state, its tensors on `device`; None without an intact file of this key."""
         import torch
 
         data = self._read()
@@ -66,7 +63,7 @@ class Checkpoint:
 
     def _write(self, *parts: bytes | memoryview) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Not synced to the disk, which would stop training for that long: what a power cut leaves fails the hash.
+        # Not synced to the disk, which would stall the training: a file cut short by a power failure fails the hash.
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         with temporary.open("wb") as file:
             file.writelines(parts)
@@ -77,7 +74,7 @@ class Checkpoint:
 
 
 def discard(folder: Path, key: str) -> None:
-    """Delete the checkpoint of this key, and what a killed writer left beside it: the training is done and saved."""
+    """Delete the checkpoint of this key, and temporary files that a killed writer left beside it."""
     if not key:
         return
     path = folder / f"{key}.ckpt"
@@ -86,7 +83,7 @@ def discard(folder: Path, key: str) -> None:
 
 
 def code_digest() -> str:
-    """Return the digest of this project's modules that are loaded: a checkpoint of other code is never picked up."""
+    """Return the digest of this project's loaded modules, so that no checkpoint of other code is used."""
     paths = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -1,7 +1,7 @@
-"""Training on a Ray cluster, by several processes together or by one of them.
+"""Train on a Ray cluster, in one process or in several together.
 
-Ray Train starts several processes on different nodes, and starts them again when one is lost. A single process is a
-plain task, which another node repeats when its node is lost: so the trials of a sweep run side by side. The stage's own
+Ray Train starts several processes on different nodes, and restarts them when one is lost. A single process is a plain
+task, which another node repeats when its node is lost, so that the trials of a sweep run side by side. The stage's own
 process alone writes outputs: see darkroom.cluster.driver.
 """
 
@@ -75,7 +75,7 @@ def train_on_cluster(paths: Paths, recipe: Recipe, runtime: Runtime, after_epoch
 
 
 def _run_task(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
-    """Train in one process, as a task that is done again where its process or node is lost."""
+    """Train in one process, as a task that is repeated where its process or node is lost."""
     del ray
     address, gpus = config["runtime"].ray or nodes.LOCAL, int(shape.on_gpu)
     ((_, done),) = nodes.map_chunks(_train_alone, config, [None], address, shape.cpus, gpus, FAILURES)
@@ -92,7 +92,7 @@ def _train_alone(config: dict[str, Any], _: None) -> Trained:
 
 
 def _run_group(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
-    """Train in several processes, which Ray Train starts again where one is lost."""
+    """Train in several processes, which Ray Train restarts where one is lost."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -125,7 +125,7 @@ def _run_group(ray: Any, config: dict[str, Any], shape: Shape) -> Trained:
 
 
 def _end_when_finished(driver: Any) -> Any:
-    """Return a callback that keeps Ray Train from starting the processes again when there is a result already."""
+    """Return a callback that keeps Ray Train from restarting the processes once there is a result."""
     import ray
     from ray.train import UserCallback
 
@@ -141,7 +141,7 @@ def _end_when_finished(driver: Any) -> Any:
 def _train_one_of_several(config: dict[str, Any]) -> None:
     """Train in one of several processes.
 
-    An error that the user caused is a result. It is raised too: others may wait for this process, and Ray ends them.
+    An error that the user caused is a result. It is raised too, so that Ray ends the processes that wait for this one.
     """
     import ray
     from ray.train import get_context

@@ -21,9 +21,10 @@ FEATURES_AT_ONCE = 4096  # rows of features that are evaluated together
 
 @dataclass(frozen=True)
 class Data:
-    """What to learn from. `train_images`, `val_images` and, where the body is frozen, `train_features` and
-    `val_features`: tables of the same samples in the same order. `facts`: index.json of the training images.
-    `chosen`: what tells this choice of samples from another of the same shards (a digest of a fold's).
+    """The samples of a training, as images and, where the body is frozen, as features, in the same order.
+
+    `facts`: index.json of the training images. `chosen`: a digest of the rows where they are a part of the shards, as
+    in a fold; otherwise "".
     """
 
     train_images: Table
@@ -39,7 +40,7 @@ class Data:
         return self.train_images.classes
 
     def require_features(self) -> None:
-        """Raise DarkroomError unless every training image's features are there."""
+        """Raise DarkroomError unless the features of every training image are cached."""
         if len(self.train_features) != len(self.train_images):
             raise DarkroomError("data/features does not hold the training images' features; run `dvc repro embed`")
 
@@ -63,19 +64,20 @@ class Inputs(Protocol):
     table: Table
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
-        """Return for each of `parts`, samples int64 (b,), what the network takes (b, …) in this epoch, and labels (b,).
+        """Return for each of `parts`, samples int64 (b,), the network's inputs (b, …) in this epoch, and labels (b,).
 
-        A number of n or more is a sample that comes again in this epoch, drawn anew: see `balanced_order`.
+        A number of n or more is a sample that comes again in this epoch, with another augmentation: see
+        `balanced_order`.
         """
         ...
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:
-        """Return what the network takes, of `samples` int64 (n,) in order, nothing drawn."""
+        """Return the network's inputs of `samples` int64 (n,), in order, without augmentation."""
         ...
 
 
 class FeatureInputs:
-    """Rows of `data/features`: (b, D) float32. With several views, (seed, epoch, sample) says which."""
+    """Rows of `data/features`: (b, D) float32. Of several views, (seed, epoch, sample) chooses one."""
 
     def __init__(self, table: Table, device: "torch.device", seed: int) -> None:
         self.table, self.device, self.seed = table, device, seed
@@ -98,7 +100,7 @@ class FeatureInputs:
 class ImageInputs:
     """Rows of `data/shards`: (b, 3, S, S) float32 in 0..1, channels last, augmented by `strength` in training.
 
-    Images stay uint8 until they are on the device; the next batches are made ready meanwhile.
+    Images stay uint8 until they are on the device; the next batches are read while one is computed with.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""K-fold cross-validation: which samples a fold learns from and answers, and what the folds say together."""
+"""K-fold cross-validation: the samples that a fold trains on and answers, and the summary of all folds."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Held:
-    """The samples of the fold that is held out: what they are, and their rows as images and as features.
+    """The samples of the held-out fold, as images and as features.
 
     `groups`: of each sample, "" where it stands alone.
     """
@@ -43,48 +43,44 @@ class Held:
 
 
 def open_fold(split: Path, shards: Path, features: Path, fold: int) -> tuple[Data, Held]:
-    """Return what to learn from without fold number `fold` of data/split.csv, and that fold.
+    """Return the training data without fold number `fold` of data/split.csv, and that fold. Raises DarkroomError.
 
-    As in the pipeline, samples of the train split are learnt from, and those of the val split choose the epoch and the
-    temperature, each without the held-out fold; that is its samples of both. The test split has no folds.
+    As in the pipeline, samples of the train split are trained on, and those of the val split choose the epoch and the
+    temperature. The fold holds samples of both; the test split has no folds.
     """
     numbers = {row["id"]: row["fold"] for row in files.read_csv(split)}
     images = [open_split(shards, name) for name in SPLITS]
     cached = [open_split(features, name, shards) for name in SPLITS]
-    ids = [part.ids() for part in images]
-    out = [np.array([numbers.get(name) == str(fold) for name in names], bool) for names in ids]
+    out = [np.array([numbers.get(name) == str(fold) for name in part.ids()], bool) for part in images]
     if not any(rows.any() for rows in out):
         raise DarkroomError(f"{split} has no sample of fold {fold}; set `folds` in params.yaml to more than {fold}, "
                             "or take it out of the matrix in crossval/dvc.yaml")  # fmt: skip
-    has_features = all(len(part) == len(names) for part, names in zip(cached, ids, strict=True))
+    train, val, held = _tables(images, out)
+    train_features = val_features = Table([cached[0]], [np.empty(0, np.int64)])
+    held_features = None
+    if all(len(part) == len(rows) for part, rows in zip(cached, out, strict=True)):
+        train_features, val_features, held_features = _tables(cached, out)
+    chosen = files.digest([fold, *(np.flatnonzero(rows).tolist() for rows in out)])
+    data = Data(train, val, train_features, val_features, facts=images[0].index, chosen=chosen)
+    ids: list[str] = []
+    groups: list[str] = []
+    for part, rows in zip(images, out, strict=True):
+        ids += itertools.compress(part.ids(), rows)
+        groups += itertools.compress(part.groups(), rows)
+    return data, Held(ids, groups, held, held_features)
 
-    def table(parts: list[Shards], *chosen: np.ndarray) -> Table:
-        return Table(parts, [np.flatnonzero(rows) for rows in chosen])
 
-    kept, none = [~rows for rows in out], [np.zeros(len(rows), bool) for rows in out]
-    learn, choose = (kept[0], none[1]), (none[0], kept[1])
-    empty = Table([cached[0]], [np.empty(0, np.int64)])
-    data = Data(
-        table(images, *learn),
-        table(images, *choose),
-        table(cached, *learn) if has_features else empty,
-        table(cached, *choose) if has_features else empty,
-        facts=images[0].index,
-        chosen=files.digest([fold, *(np.flatnonzero(rows).tolist() for rows in out)]),  # of this very division
-    )
-    held_ids, groups = (
-        [value for part, rows in zip(parts, out, strict=True) for value in itertools.compress(part, rows)]
-        for parts in (ids, [part.groups() for part in images])
-    )
-    return data, Held(held_ids, groups, table(images, *out), table(cached, *out) if has_features else None)
+def _tables(parts: list[Shards], out: list[np.ndarray]) -> tuple[Table, Table, Table]:
+    """Return train and val without the held-out rows `out`, bool (n,) of each split, and these rows of both."""
+    train, val = (Table([part], [np.flatnonzero(~rows)]) for part, rows in zip(parts, out, strict=True))
+    return train, val, Table(parts, [np.flatnonzero(rows) for rows in out])
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return metrics/crossval.json from each fold's `n` and scores: for each score its mean, standard deviation and
-    interval.
+    """Return metrics/crossval.json from each fold's `n` and scores: each score's mean, standard deviation and interval.
 
     The interval is Student's t with the variance of Nadeau and Bengio (2003), (1/K + 1/(K-1)) s²: folds share most of
-    what they learnt from, so s²/K alone would be too sure.
+    their training images, so s²/K alone would be too small.
     """
     from scipy.stats import t
 
@@ -103,10 +99,10 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def pooled(parts: Sequence[Predictions]) -> dict[str, Any]:
-    """Return accuracy, macro F1 and log loss, with intervals, of all out-of-fold answers as if of one test set.
+    """Return accuracy, macro F1 and log loss, with intervals, of all out-of-fold answers taken as one test set.
 
-    It is half as wide as the interval over folds, and holds as often: S. Bates, T. Hastie and R. Tibshirani, JASA 119
-    (2024), who find it good where folds hold many images.
+    These intervals are half as wide as those over folds and hold as often, where folds hold many images: S. Bates,
+    T. Hastie and R. Tibshirani, JASA 119 (2024).
     """
     together = Predictions(
         [name for part in parts for name in part.ids],

@@ -1,8 +1,8 @@
 """Start a training in this process, in several on this machine, under torchrun, or on a Ray cluster.
 
-In every case the stage's own process (under torchrun: the first) alone writes outputs. A head on cached features always
-trains in the stage's own process: it takes seconds there, and starting others takes longer. On a Ray cluster
-DARKROOM_PROCESSES=1 sends it to a node nevertheless, which the trials of a sweep ask for.
+The stage's own process (under torchrun: the first) alone writes outputs. A head on cached features trains there too,
+since it takes seconds and starting other processes takes longer; only on a Ray cluster with DARKROOM_PROCESSES=1, as
+the trials of a sweep set it, does a node train it.
 """
 
 import dataclasses
@@ -28,10 +28,7 @@ from darkroom.training.train import Paths, train, train_in_group
 def launch(
     shards: Path, features: Path, body: Path, recipe: Recipe, runtime: Runtime, after_epoch: AfterEpoch
 ) -> Trained:
-    """Train where `runtime` says.
-
-    Under torchrun it returns in the first process alone; the others end here.
-    """
+    """Train where `runtime` says, and return the result; under torchrun, all processes but the first end here."""
     paths = (shards, features, body)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return _in_torchrun(paths, recipe, runtime, after_epoch)
@@ -45,8 +42,7 @@ def launch(
 
 
 def check_gpus(device: str, processes: int) -> None:
-    """Raise DarkroomError unless each of the `processes` of this machine that compute on GPUs can have its own: NCCL
-    refuses two on one."""
+    """Raise DarkroomError unless each of the `processes` of this machine gets a GPU of its own, as NCCL requires."""
     import torch
 
     if processes == 1 or not device.startswith(("auto", "cuda")) or not torch.cuda.is_available():
@@ -107,9 +103,9 @@ def _in_processes(paths: Paths, recipe: Recipe, runtime: Runtime, after_epoch: A
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that asked for it is gone: an orphan would go on writing beside the next run.
+    """End this process when its parent is gone: an orphan would keep writing beside the next run.
 
-    The system cannot be asked for that here: this process is the child of a server of processes.
+    The operating system cannot do it here: this process is the child of a server of processes.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -122,7 +118,7 @@ def _end_with_parent() -> None:
 
 
 def _wait(processes: list[Any]) -> None:
-    """Wait until all have ended, or one has failed: the others would wait for it."""
+    """Wait until all processes have ended, or one has failed, for which the others would wait."""
     from multiprocessing.connection import wait
 
     left = {process.sentinel: process for process in processes}

@@ -1,4 +1,4 @@
-"""The loss of each `loss` in params.yaml, and mixup and cutmix."""
+"""Cross entropy with class weights and label smoothing, mixup and cutmix, and the check for a loss that runs away."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,7 @@ Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return weights (K,) float32 that make every class count the same: n / (present classes x its count), 0 when
-    absent."""
+    """Return weights (K,) float32 that make every class count the same: n / (classes present * its count), or 0."""
     counts = np.bincount(labels, minlength=classes)
     present = counts > 0
     weights = np.zeros(classes, np.float32)
@@ -29,11 +28,10 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
-    """Return the mean over a batch of the cross entropy of logits (b, K) and labels (b,), weighted by class where
-    asked.
+    """Return the loss: the mean cross entropy of logits (b, K) and labels (b,), with class `weights` (K,) if given.
 
-    A weighted sample counts `weight / b`, not `weight / (sum of the batch's weights)`: the gradient of a batch in parts
-    is then the same as the gradient of the whole.
+    A weighted sample counts `weight / b`, not `weight / (sum of the batch's weights)`, so that the gradients of a
+    batch's parts add up to that of the batch.
     """
     from torch.nn import functional
 
@@ -47,7 +45,7 @@ def cross_entropy(label_smoothing: float, weights: "Tensor | None") -> Loss:
 
 
 def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return the target of softmax for labels (b,), float64 (b, K): smoothed one-hot rows, times class weights (K,)."""
+    """Return the targets of labels (b,), float64 (b, K): smoothed one-hot rows, times class weights (K,)."""
     rows = np.full((len(labels), classes), smoothing / classes)
     rows[np.arange(len(labels)), labels] += 1 - smoothing
     return rows if weights is None else rows * weights[labels, None]
@@ -58,7 +56,7 @@ def require_sensible(
 ) -> None:
     """Raise TrainingError where the loss of step `step` of `epoch` (both from 0) shows that training has run away.
 
-    `also`: one more thing to try. `heaviest`: the weight of the class that counts most.
+    `also`: one more thing to try. `heaviest`: the largest class weight.
     """
     if not math.isfinite(loss) or loss > EXPLODED * max(1.0, heaviest) * math.log(max(2, classes)):
         raise TrainingError(
@@ -68,10 +66,7 @@ def require_sensible(
 
 
 def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:
-    """Return what mixing draws for a batch of `count`.
-
-    The share (0..1) that a sample keeps, and its partner's index (b,).
-    """
+    """Draw the share (0..1) that each sample of a batch of `count` keeps, and its partner's index (count,)."""
     return exactmath.beta(random, strength), random.permutation(count)
 
 

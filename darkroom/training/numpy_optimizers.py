@@ -1,7 +1,7 @@
 """The optimizers of torch_optimizers in numpy, for a head that needs no torch: the same rules, in place.
 
-Each is torch.optim's of that name with its defaults; `momentum` is the params' own. A new one is one entry in RULES.
-They compute in float64 by +, -, *, / and sqrt alone, whose results IEEE 754 fixes: the same bits on every processor.
+Each is torch.optim's of that name with its defaults, but for the param `momentum`. A new one is an entry in RULES.
+They use +, -, *, / and sqrt in float64 alone, whose results IEEE 754 fixes: the same bits on every processor.
 """
 
 import math
@@ -17,7 +17,7 @@ ALPHA = 0.99  # of RMSprop (Hinton, 2012)
 
 
 class Rule(Protocol):
-    """How weights follow gradients; keeps what it needs of earlier steps by the weights' name."""
+    """Update weights by gradients, with the state of earlier steps kept by the weights' name."""
 
     def step(self, name: str, weights: np.ndarray, gradient: np.ndarray, lr: float, decay: float) -> None:
         """Change `weights` float64 in place."""

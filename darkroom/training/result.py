@@ -1,4 +1,4 @@
-"""What a training gives: arrays and numbers, wherever they were computed, and the facts that are saved with them."""
+"""The result of a training: its arrays and numbers, and the facts and metrics to save with them."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from darkroom.training.data import Data
 from darkroom.training.history import Row
 from darkroom.training.recipe import Recipe
 
-DIGITS = 6  # of the numbers in metrics/train.json: beyond them the processor decides
+DIGITS = 6  # of the numbers in metrics/train.json; further ones depend on the processor
 
 
 @dataclass
 class Trained:
     """The weights of the best epoch, and how they were found.
 
-    `head`: tensors by name; `body`: likewise, {} where it stayed as embed wrote it. `trainable`: the number of
-    parameters that were trained. `logits`: float32 (n, K) of the validation samples at `best_epoch` (from 0).
-    `kept`: what a row of the history would say of these weights, where they are of no epoch. `ran`: for
-    metrics/run.json. `checkpoint`: the key of the checkpoint to discard when all is saved, "" without one.
-    `train` adds `temperature`, `facts` (model.json) and `metrics` (metrics/train.json).
+    `head`: tensors by name; `body`: likewise, {} where it stayed as embed wrote it. `trainable`: the number of trained
+    parameters. `logits`: float32 (n, K) of the validation samples at `best_epoch` (from 0). `kept`: a row of the
+    history for these weights, where they are not those of an epoch. `ran`: for metrics/run.json. `checkpoint`: the key
+    of the checkpoint to discard when all is saved, "" without one. `train` adds `temperature`, `facts` (model.json) and
+    `metrics` (metrics/train.json).
     """
 
     head: Tensors

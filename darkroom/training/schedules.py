@@ -12,7 +12,7 @@ STEPS = 3  # times that `step` divides the rate by ten, at equal distances
 
 
 def constant(done: float) -> float:
-    """Return 1 all along."""
+    """Return 1 throughout."""
     del done
     return 1.0
 
@@ -45,14 +45,14 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
-    """Return the factor of `lr` at `at`, in epochs, 0 <= at < epochs: a rise in `warmup` epochs, then the schedule."""
+    """Return the factor of `lr` after `at` epochs, 0 <= at < epochs: a rise in `warmup` epochs, then the schedule."""
     if at < warmup:
         return (at + 1e-3) / (warmup + 1e-3)
     return SCHEDULES[schedule]((at - warmup) / (epochs - warmup))
 
 
 def ema_decay(decay: float, update: int) -> float:
-    """Return the decay of update number `update` (from 1): early ones decay faster, to forget the first weights."""
+    """Return the decay at update number `update` (from 1), lower at first, to forget the initial weights sooner."""
     return min(decay, (1 + update) / (10 + update))
 
 
@@ -62,7 +62,7 @@ def _cos_pi(x: float) -> float:
 
 @dataclass
 class Plateau:
-    """Cuts the rate when the monitor has not become better for PLATEAU_PATIENCE epochs. Part of a checkpoint."""
+    """Cut the rate when the monitor has not improved for PLATEAU_PATIENCE epochs. Kept in checkpoints."""
 
     factor: float = 1.0
     waited: int = 0

@@ -1,4 +1,4 @@
-"""The optimizers in torch: which weights they hold with which learning rate and decay, and the mean of the weights."""
+"""The optimizers in torch: their parameter groups, with learning rates and decay, and the mean of the weights."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +43,7 @@ def build(
     settings: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     if chosen.momentum:
         settings["momentum"] = momentum
-    # A loop over single tensors costs more than the arithmetic of a small head.
+    # A loop over single tensors takes longer than the arithmetic of a small head.
     settings["fused" if chosen.fused else "foreach"] = True
     make: Callable[..., torch.optim.Optimizer] = getattr(optim, chosen.name)
     return make(groups, **settings)
@@ -75,9 +75,9 @@ def parameter_groups(layers: Sequence[Iterable["nn.Parameter"]], lr_decay: float
 
 
 def step(optimizer: "torch.optim.Optimizer") -> None:
-    """Take one step, then forget the gradients.
+    """Take one step, then clear the gradients.
 
-    What torch wraps around a step is for its compiler, whose machinery would be imported; `unwrap` goes round it.
+    torch wraps steps for its compiler, whose machinery would be imported; `unwrap` avoids that.
     """
     import torch
 
@@ -89,8 +89,8 @@ def step(optimizer: "torch.optim.Optimizer") -> None:
 def _keep_compiler_out(optimizer: type) -> None:
     """Let the optimizer's methods run without importing torch.compile's machinery, which takes longer than a head.
 
-    torch wraps four methods so that the compiler leaves them alone, and asks it how when they are first called. This
-    gives the answer beforehand: call them as they are. Should torch ask otherwise one day, it imports again.
+    torch wraps four methods to keep the compiler out of them, and imports it at their first call unless the attribute
+    set here exists. If torch stops using the attribute, only the time is lost.
     """
     for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
         method = getattr(getattr(optimizer, name), "__wrapped__", None)
@@ -99,7 +99,7 @@ def _keep_compiler_out(optimizer: type) -> None:
 
 
 def add_l1(optimizer: "torch.optim.Optimizer", l1: float) -> None:
-    """Add to the gradients that of `l1` times the sum of the weights' magnitudes; not of norms, not of biases."""
+    """Add to the gradients that of `l1` times the sum of the weights' magnitudes, without norms and biases."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.ndim >= 2 and parameter.grad is not None:
@@ -107,9 +107,9 @@ def add_l1(optimizer: "torch.optim.Optimizer", l1: float) -> None:
 
 
 class Ema:
-    """Keep in `average` a running mean of the floating tensors of `module`, BatchNorm's statistics included.
+    """Keep in `average` a running mean of the floating-point tensors of `module`, BatchNorm's statistics included.
 
-    It is what is validated and kept (Polyak and Juditsky, 1992).
+    The mean is validated and saved in place of the module (Polyak and Juditsky, 1992).
     """
 
     def __init__(self, module: "nn.Module", decay: float) -> None:
@@ -133,7 +133,7 @@ class Ema:
                 self._copied.append((target, source))
 
     def update(self) -> None:
-        """Follow the module by one step."""
+        """Update the mean after a step."""
         import torch
 
         self.updates += 1
