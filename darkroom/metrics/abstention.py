@@ -1,5 +1,6 @@
-"""Thresholds for not answering: the confidence below which it is unsure, and the similarity below which it has
-seen nothing like it. Both limits come from validation images; what they do is measured on test images.
+"""Limits below which an answer is doubted: its confidence (uncertain), or its similarity to training images (unknown).
+
+Both limits come from validation images; their effect is measured on test images.
 
 The curve of accuracy over the share answered: R. El-Yaniv and Y. Wiener, JMLR 11 (2010). Everything is sorting and
 counting: the same bits on every processor.
@@ -19,11 +20,11 @@ NEVER = 2.0  # a confidence that no answer reaches
 
 @dataclass(frozen=True)
 class Wanted:
-    """Hold what a person wants of the answers; all shares are 0..1, None: not asked for.
+    """The requirements on answers, shares in 0..1; None: no requirement.
 
-    `set_level`: how often the set of classes is to hold the right one; `unknown_share`: how many of the pictures like
-    the training images may be called unknown; `answer_share`: how many pictures are to be answered; `answer_accuracy`:
-    how many of the answers are to be right.
+    `set_level`: share of sets of classes that hold the right one; `unknown_share`: share of pictures like the training
+    images that may be called unknown; `answer_share`: share of pictures to answer; `answer_accuracy`: share of answers
+    that are right.
     """
 
     set_level: float | None
@@ -34,9 +35,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Answered:
-    """Hold answers of a split: labels (n,), probabilities (n, K), similarity (n,) to the training images or None.
+    """The answers to a split: labels (n,), probabilities (n, K), similarity (n,) to the training images or None.
 
-    `group` int64 (n,): of images that may err together; None where each is a draw of its own.
+    `group` int64 (n,): of images that may err together; None where all are independent.
     """
 
     labels: np.ndarray
@@ -57,9 +58,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold what was found on validation images, None or {} where they were too few or nothing was asked for.
+    """The limits found on validation images; None or {} where these were too few or nothing was required.
 
-    `level` is the one shown first of `sets`, thresholds by level; an answer below `confidence` is unsure; a picture
+    `sets`: thresholds by level, of which `level` is shown first; an answer below `confidence` is uncertain; a picture
     below `similarity` is unknown.
     """
 
@@ -81,7 +82,7 @@ class Limits:
 
 
 def calibrate(val: Answered, wanted: Wanted) -> Limits:
-    """Return the limits that give what is wanted on images like those of `val`."""
+    """Return the limits that meet the requirements on images like those of `val`."""
     level, sets = conformal.calibrate(val.labels, val.probabilities, wanted.set_level)
     similarity = None
     if val.similarity is not None:
@@ -90,9 +91,9 @@ def calibrate(val: Answered, wanted: Wanted) -> Limits:
 
 
 def confidence(val: Answered, wanted: Wanted) -> float | None:
-    """Return the confidence from which an answer is given: the higher one, where a share and an accuracy are wanted.
+    """Return the confidence from which an answer is given, the higher one of a share's and an accuracy's.
 
-    NEVER where no confidence keeps the accuracy; None where neither is wanted.
+    NEVER where no confidence reaches the accuracy; None where neither is required.
     """
     found = []
     if wanted.answer_share is not None:
@@ -103,10 +104,10 @@ def confidence(val: Answered, wanted: Wanted) -> float | None:
 
 
 def _for_accuracy(sure: np.ndarray, right: np.ndarray, accuracy: float) -> float:
-    """Return the lowest confidence above which the errors stay rare enough, with one more error than was seen.
+    """Return the lowest confidence from which on (errors + 1) / (answers + 1) is at most 1 - accuracy.
 
-    The error to come is counted as A. Angelopoulos et al. do (Conformal Risk Control, ICLR 2024): (errors + 1) /
-    (answers + 1) is at most 1 - accuracy. A confidence that several images share stands for all of them.
+    A. Angelopoulos et al. (Conformal Risk Control, ICLR 2024) count the next image as an error in this way. Images that
+    share a confidence are answered together.
     """
     order = np.argsort(-sure, kind="stable")
     answers = np.arange(1, len(order) + 1)
@@ -117,7 +118,7 @@ def _for_accuracy(sure: np.ndarray, right: np.ndarray, accuracy: float) -> float
 
 
 def measure(test: Answered, limits: Limits, wanted: Wanted) -> dict[str, Any]:
-    """Return what the limits do on test images, for metrics/test.json: the blocks `sets`, `unknown`, `answering`."""
+    """Return the limits' effect on test images: the blocks `sets`, `unknown`, `answering` of metrics/test.json."""
     rows = [
         {
             "level": level,
@@ -146,7 +147,7 @@ def measure(test: Answered, limits: Limits, wanted: Wanted) -> dict[str, Any]:
 
 
 def read(table: dict[str, Any]) -> tuple[Wanted, Limits]:
-    """Return what was wanted and found from the blocks that `measure` made."""
+    """Return the requirements and limits in the blocks that `measure` made."""
     sets, unknown, answering = table["sets"], table.get("unknown", {}), table["answering"]
     asked = answering["asked"]
     wanted = Wanted(sets["asked"], unknown.get("share", 0.0), asked["share"], asked["accuracy"])

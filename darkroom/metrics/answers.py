@@ -1,7 +1,7 @@
 """Answer a split with the trained classifier: from cached features where the body is frozen, otherwise from pixels.
 
-Also what the answers are compared with: the mean over several views of each image (test-time augmentation), always the
-commonest class, and the nearest class mean before any training.
+Also by test-time augmentation (the mean over several views of each image), and by two baselines: always the commonest
+class, and the nearest class mean before any training.
 """
 
 from collections.abc import Iterator
@@ -46,9 +46,9 @@ MEAN_IMAGES = 1000  # images whose features make the class means, and that test 
 
 @dataclass(frozen=True)
 class Answers:
-    """A split's images, the features (n, D) and logits (n, K) of each, and the predictions they come to.
+    """A split's images, their features (n, D) and logits (n, K), and the predictions.
 
-    `similarity` float32 (n,): to the training images, by darkroom.model.novelty; None for a classifier without any.
+    `similarity` float32 (n,): to the training images, by darkroom.model.novelty; None without references.
     """
 
     shards: Shards
@@ -59,7 +59,7 @@ class Answers:
 
     @property
     def answered(self) -> Answered:
-        """Return what the limits of abstention are found from and measured on."""
+        """The answers as abstention.calibrate and abstention.measure take them."""
         own = self.predictions
         return Answered(own.labels, own.probabilities, self.similarity, own.group)
 
@@ -75,7 +75,7 @@ class Answers:
 
 
 class Answerer:
-    """The classifier of a run together with the folders that its inputs lie in."""
+    """The classifier of a run together with the folders of its inputs."""
 
     def __init__(self, classifier: Path, body: Path, shards: Path, features: Path, runtime: Runtime) -> None:
         self.saved = SavedClassifier.load(classifier)
@@ -105,17 +105,16 @@ class Answerer:
 
     @cached_property
     def references(self) -> novelty.References | None:
-        """Return the features of training images by which unlike pictures are known; None where train kept none."""
+        """The features of training images that pictures are compared with; None where train kept none."""
         return novelty.load(self.saved.folder)
 
     def baselines(self, test: Answers) -> dict[str, Any]:
-        """Return majority class, and nearest class mean on the body before training."""
+        """Return the scores of the majority class, and of the nearest class mean on the body before training."""
         train = open_split(self.shards, "train")
         classes = self.saved.classes
         found = {"majority": majority(train.index["class_counts"], classes, test.predictions.labels)}
         indices = balanced_rows(train.labels, len(classes), MEAN_IMAGES)
         if self.saved.frozen:
-            # the cached features of train, read where they are needed alone
             features, labels = open_split(self.cached, "train", self.shards).rows(indices)[:, 0], train.labels[indices]
             tested, truth = test.features, test.predictions.labels
         else:
@@ -133,8 +132,7 @@ class Answerer:
     def with_tta(self, test: Answers, val: Answers, kind: str) -> tuple[Predictions, float]:
         """Return the answers by the mean over the views of each test image, and their temperature. Raises ParamsError.
 
-        A mean of several answers is as sure as it should be at another temperature than each of them: it has its own,
-        fitted to the validation images.
+        The mean of several answers is calibrated by a temperature of its own, fitted to the validation images.
         """
         means = [self._mean_over_views(answers, kind) for answers in (val, test)]
         logits = [exactmath.log(np.maximum(mean, np.finfo(np.float64).tiny)) for mean in means]
@@ -177,8 +175,8 @@ def _probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 def views(images: np.ndarray, kind: str, flips: bool) -> Iterator[np.ndarray]:
     """Yield the views of images (n, S, S, 3) uint8, each of the same shape: the image, its mirror image, five crops.
 
-    The crops are the four corners and the centre, 7/8 of the side, enlarged again. Raises ParamsError when a mirrored
-    image of this data set would be another one.
+    The crops are the four corners and the centre, 7/8 of the side, enlarged again. Raises ParamsError where images of
+    this data set must not be mirrored (digits, text).
     """
     if "flip" in kind and not flips:
         raise ParamsError(
@@ -208,14 +206,14 @@ def _crops(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def share_right(right: np.ndarray) -> dict[str, Any]:
-    """Return the accuracy with its interval, and n, of bool (n,)."""
+    """Return the accuracy of `right`, bool (n,), with its interval, and n."""
     low, high = share_interval(int(right.sum()), len(right))
     accuracy = rounded(float(right.mean())) if len(right) else None
     return {"accuracy": accuracy, "accuracy_low": rounded(low), "accuracy_high": rounded(high), "n": len(right)}
 
 
 def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarray) -> dict[str, Any]:
-    """Score answering always with the training set's commonest class, the first of equals."""
+    """Score always answering with the commonest class of the training set, the first of equals."""
     counts = [train_counts.get(name, 0) for name in classes]
     position = int(np.argmax(counts))
     return {"class": classes[position]} | share_right(labels == position)
@@ -224,8 +222,7 @@ def majority(train_counts: dict[str, int], classes: list[str], labels: np.ndarra
 def nearest_mean(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> dict[str, Any]:
-    """Score answering with the class whose mean training feature is nearest: features (m, D), (n, D), labels (m,),
-    (n,)."""
+    """Score answering with the class of the nearest mean feature; features (m, D) and (n, D), labels (m,) and (n,)."""
     present = np.unique(train_labels)
     sums = np.stack([exactmath.total(train[train_labels == position], axis=0) for position in present])
     means = sums / np.array([[np.count_nonzero(train_labels == position)] for position in present])

@@ -2,10 +2,10 @@
 
 A class is in a picture's set when its calibrated probability reaches the class's threshold (M. Sadinle, J. Lei and
 L. Wasserman, JASA 114, 2019); of all sets with the same coverage these are the smallest. Thresholds are quantiles of
-the probabilities that validation images give to their own class, so that a new picture from where these came from has
-its class in the set with a probability of at least the level, whatever the classifier. Two things are added. The most
-probable class is always in the set: no set is empty, and coverage can only rise. And a class with enough validation
-images has a threshold of its own, so that the level holds for its pictures, not only on average (V. Vovk, ACML 2012).
+the probabilities of the true class on validation images, so that the set of a new picture from the same source holds
+its class with a probability of at least the level, whatever the classifier. In addition, the most probable class is
+always in the set, so that no set is empty and coverage can only rise; and a class with enough validation images has a
+threshold of its own, so that the level holds for its pictures, not only on average (V. Vovk, ACML 2012).
 
 Everything here is sorting and counting: the same bits on every processor.
 """
@@ -20,23 +20,22 @@ from darkroom.metrics import intervals
 
 LEVELS = (0.9, 0.95, 0.99)
 ENOUGH = 5.0  # validation images of a class, times 1 - level, from which it has a threshold of its own
-DIGITS = 6  # of a threshold; it is rounded down, to the side of a larger set
+DIGITS = 6  # of a threshold, which is rounded down, so that sets can only grow
 
 Thresholds = float | list[float]  # one for all classes, or one a class
 
 
 def quantile(values: np.ndarray, share: float) -> float | None:
-    """Return a value that a further one from the same source falls below with a probability of at most `share`.
+    """Return a value below which the next one from the same source falls with a probability of at most `share`.
 
-    `values` (n,), finite. The k-th smallest with k = share (n + 1), rounded down, is such a value; None where k is 0:
-    so few values promise nothing.
+    `values` (n,), finite. It is the k-th smallest with k = share (n + 1), rounded down; None where k is 0.
     """
     k = math.floor(round(share * (len(values) + 1), 9))
     return rounded_down(float(np.sort(values)[k - 1])) if k >= 1 else None
 
 
 def rounded_down(value: float) -> float:
-    """Return the largest number of DIGITS decimals that is not above `value`."""
+    """Return `value` rounded down to DIGITS decimals."""
     return math.floor(value * 10**DIGITS) / 10**DIGITS
 
 
@@ -68,7 +67,7 @@ def thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float) -> T
 def sets(probabilities: np.ndarray, limits: Thresholds) -> np.ndarray:
     """Return which classes are in the set of each picture: bool (n, K) for probabilities (n, K), at least one a row.
 
-    Nothing is ruled out, so all classes are in the set, where a row is not finite.
+    All classes are in the set of a row that is not finite.
     """
     found = np.asarray(probabilities >= np.asarray(limits))
     known = np.isfinite(probabilities).all(axis=1)
@@ -84,8 +83,8 @@ def calibrate(
     """Return the level that is shown first, and the thresholds by level; (None, {}) with too few validation images.
 
     `labels` (n,) and `probabilities` (n, K) of the validation images; `asked`: a level beside LEVELS, shown first.
-    Without one it is the lowest level above the accuracy on validation: below it, sets are hardly more than the plain
-    answers, which are right more often than the level says.
+    Without one it is the lowest level above the accuracy on validation: lower levels give hardly more than the plain
+    answers.
     """
     known = np.isfinite(probabilities).all(axis=1)
     labels, probabilities = labels[known], probabilities[known]
@@ -118,7 +117,7 @@ def measure(
 
 
 def share(name: str, mask: np.ndarray, group: np.ndarray | None = None) -> dict[str, float | None]:
-    """Return the share of True in `mask` (n,) with its 95 % interval; images of a `group` (n,) count as they vary."""
+    """Return the share of True in `mask` (n,) with its 95 % interval; `group` (n,): of images that vary together."""
     n, count = len(mask), int(mask.sum())
     effect, z = 1.0, intervals.Z
     if group is not None and n:

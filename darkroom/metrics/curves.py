@@ -23,7 +23,7 @@ def confusion_rows(predictions: Predictions) -> Iterator[Row]:
 
 
 def reliability_rows(predictions: Predictions) -> Iterator[Row]:
-    """Yield each occupied bin: mean confidence, accuracy with its interval, images. Perfect is the diagonal."""
+    """Yield each occupied bin: mean confidence, accuracy with its interval, images."""
     if not predictions.scorer.finite:
         return
     confidence, correct = predictions.scorer.confidence, predictions.scorer.correct
@@ -58,7 +58,7 @@ def precision_recall_rows(predictions: Predictions) -> Iterator[Row]:
 
 
 def class_curves(predictions: Predictions, kind: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield the exact curve of each class that can have one: (name, x, y). `kind` is "roc" or "precision_recall"."""
+    """Yield the exact curve of each class with images and others: (name, x, y); `kind`: "roc" or "precision_recall"."""
     for index in range(len(predictions.classes)) if predictions.scorer.finite else ():
         positive = predictions.labels == index
         if positive.any() and not positive.all():
@@ -94,7 +94,7 @@ def _roc(grid: np.ndarray, false: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def _precision_recall(grid: np.ndarray, recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    # Interpolating between two points of this curve would be too kind: the precision where the recall is first reached.
+    # The precision where the recall is first reached: interpolation between points would be too optimistic.
     return precision[np.searchsorted(recall, grid - 1e-12, side="left")]
 
 

@@ -1,16 +1,15 @@
-"""Test whether incoming images differ from the validation images, with false alarms bounded over repeated looks.
+"""Test whether incoming images differ from the validation images, with false alarms bounded over repeated tests.
 
-Each test is about a share: of the pictures answered with a class, or with a value below (above) a quantile of the
-validation images. Two things are unknown. The true share lies in an interval that the validation images give, exactly:
-by Clopper and Pearson for a class, by the beta distribution of an order statistic for a quantile. And the stream's
-share is tested by an e-value, a mixture over all shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022),
-against the share in the interval that explains it best. By Ville's inequality it passes 1/a with a probability of at
-most a, however long the stream and however often it is looked at. So that a change after a long quiet time is found
-too, tests begin anew with every block, as in the e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights
-1/((j+1)(j+2)) sum up to one, so the bound stays. ALARM is the bound for all tests together: half of it for the
-intervals, half for the e-values.
+Each test is about a share: of the pictures answered with a class, or of those with a value below (above) a quantile of
+the validation images. The validation images give an exact interval of the true share: Clopper and Pearson's for a
+class, that of the beta distribution of an order statistic for a quantile. The share in the stream is tested by an
+e-value, a mixture over all shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022), against the share in the
+interval that explains it best. By Ville's inequality it exceeds 1/a with a probability of at most a, however long the
+stream and however often it is tested. To find a change after a long quiet time too, tests start anew with every block,
+as in the e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights 1/((j+1)(j+2)) sum to one, so the bound
+holds. ALARM is the bound for all tests together: half of it for the intervals, half for the e-values.
 
-It holds for pictures that come independently of one another from where the validation images came from.
+It holds for independent pictures from the same source as the validation images.
 """
 
 import math
@@ -38,8 +37,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test found: the share in the `images` since the change seems to have begun, and the logarithm of the
-    e-value over what it must reach: from 0 on it is an alarm."""
+    """The result of a test: the share in the `images` since a change probably began.
+
+    `excess`: the logarithm of the e-value over its threshold; from 0 on it is an alarm.
+    """
 
     test: Test
     share: float
@@ -53,7 +54,7 @@ class Finding:
 
 
 def tests(classes: Sequence[str], labels: np.ndarray, bins: dict[str, np.ndarray]) -> list[Test]:
-    """Return the tests that validation images give: `labels` (m,) of their answers, and the bin of each value (m,)."""
+    """Return the tests by validation images: `labels` (m,) of their answers, and the bin of each value (m,)."""
     from scipy.special import betaincinv
 
     values = {name: np.sort(found) for name, found in bins.items() if len(found) and found.min() >= 0}
@@ -67,7 +68,7 @@ def tests(classes: Sequence[str], labels: np.ndarray, bins: dict[str, np.ndarray
     for name, found in values.items():
         for level in LEVELS:
             k = min(max(round(level * (m + 1)), 1), m)
-            at = int(found[k - 1])  # the k-th smallest; where bins tie, both sides err to the quiet one
+            at = int(found[k - 1])  # the k-th smallest; ties make both tests less sensitive
             below, above = float((found < at).mean()), float((found > at).mean())
             made.append(Test(name, "below", below, 0.0, float(betaincinv(k, m + 1 - k, 1 - miss)), at))
             made.append(Test(name, "above", above, 0.0, float(1 - betaincinv(k, m + 1 - k, miss)), at))
@@ -75,10 +76,10 @@ def tests(classes: Sequence[str], labels: np.ndarray, bins: dict[str, np.ndarray
 
 
 def judge(test: Test, hits: Sequence[int], images: Sequence[int], starts: Sequence[int], count: int) -> Finding:
-    """Return what `test` says of a stream.
+    """Return the result of `test` on a stream.
 
-    `hits` and `images` of each block, in order; `starts`: how many blocks of the first size came before it; `count`:
-    how many tests there are.
+    `hits` and `images` of each block, in order; `starts`: the number of blocks of the first size before it; `count`:
+    the number of tests.
     """
     from_here = np.cumsum(np.array([hits, images])[:, ::-1], axis=1)[:, ::-1]
     logs = [

@@ -1,12 +1,12 @@
 """Intervals of scores of the confusion matrix, from how far each image moves them.
 
-To first order such a score (macro F1, kappa, …) is its true value plus the sum of one number an image, the image's
+To first order such a score (macro F1, kappa, …) is its true value plus a sum of one number an image, the image's
 influence, so that its variance is that of the sum: the delta method, or infinitesimal jackknife (F. Hampel, JASA 69,
-1974). It is taken at counts smoothed by PRIOR images, half of them right, as A. Agresti and B. Coull (The American
-Statistician 52, 1998) do for one proportion: without an error among the images their influences would all be zero.
+1974). It is computed at counts smoothed by PRIOR images, half of them right, as A. Agresti and B. Coull (The American
+Statistician 52, 1998) do for one proportion: without any error, all influences would otherwise be zero.
 Images of one group are summed first (K.-Y. Liang and S. Zeger, Biometrika 73, 1986).
 
-Every sum has a fixed order: the ends are hashed with metrics/test.json.
+Every sum has a fixed order, since DVC hashes metrics/test.json.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PRIOR = 4.0  # images, the same share of them for each class
 
 @dataclass(frozen=True)
 class Counts:
-    """`hits`, `images` and `answers` of each class, float64 (K,): of the classes that the test set holds alone."""
+    """`hits`, `images` and `answers` of each class of the test set: float64 (K,)."""
 
     hits: np.ndarray
     images: np.ndarray
@@ -50,9 +50,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Influence:
-    """A score at smoothed counts: `value`, less its bias; `images` float64 (n,), each image's influence; `prior`, the
-    variance that the prior images add; `flip`, the square of what one answer that becomes right adds, mean of the
-    classes."""
+    """A score at smoothed counts, and the influence of each image on it, `images` float64 (n,).
+
+    `value`: the score less its bias; `prior`: the variance of the prior images; `flip`: the square of what one more
+    right answer adds, mean of the classes.
+    """
 
     value: float
     images: np.ndarray
@@ -78,7 +80,7 @@ def macro_precision(counts: Counts) -> Score:
 def macro_f1(counts: Counts) -> Score:
     """Return the mean F1 of the classes, 2 h / d with d = images + answers.
 
-    Its expectation lacks 2 h (d - 2 h) / d^3 of the truth: Taylor's second term with the variances of counts.
+    Its expectation is 2 h (d - 2 h) / d^3 below the truth: Taylor's second term with the variances of counts.
     """
     both = counts.images + counts.answers
     f1 = 2 * counts.hits / both
@@ -132,7 +134,7 @@ SCORES: dict[str, Callable[[Counts], Score]] = {
 def influence(name: str, scorer: Scorer, effect: float = 1.0) -> Influence:
     """Return the influence of each image of `scorer` on the score `name`, a key of SCORES.
 
-    `effect`: how many images are worth one draw; a prior image stands for as many.
+    `effect`: the design effect, images per independent draw; a prior image counts as many.
     """
     hits, images, answers = (sums[0] for sums in scorer.counts(np.ones((1, len(scorer.labels)))))
     present = np.flatnonzero(images)

@@ -1,10 +1,10 @@
 """95 % intervals of a proportion, a mean, a score of counts, an area and a calibration error.
 
-Each is the one of several that covered the truth most reliably in simulations of known classifiers
+Each is the one of several candidates that covered the truth most reliably in simulations of known classifiers
 (benchmarks/coverage.py). An interval that does not exist, or would not hold, is (None, None).
 
-`group` int64 (n,) says which images belong together, as frames of one video do: they are counted as the one draw that
-they are. None: each image is a draw of its own.
+`group` int64 (n,) names the group of each image; images of one group, such as frames of one video, are one draw rather
+than several. None: all images are independent draws.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from darkroom.metrics.scores import CHUNK_CELLS
 Interval = tuple[float, float] | tuple[None, None]
 
 LEVEL = 0.95
-LOWER = 5.0  # by simulation: the truth is held in 94 to 98 of 100 samples where it is 0, and in more elsewhere
+LOWER = 5.0  # times the bias; in simulations the truth is covered in 94 to 98 of 100 samples if 0, else in more
 Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-FEWEST = 5  # draws, below which a spread says nothing
+FEWEST = 5  # draws below which a spread cannot be estimated
 FEWEST_DRAWS = 15  # in groups, likewise
 FEWEST_GROUPS = 6  # that differ: a sign test of fewer cannot reach 5 %
-FEWEST_ERRORS = 3  # for an area under a curve, whose resamples hardly vary with fewer
+FEWEST_ERRORS = 3  # for an area under a curve, which hardly varies between resamples with fewer
 FEWEST_OF_A_CLASS = 8  # images of each class on (harmonic) average, below which no interval of a class mean held
 RESAMPLES = 1000
 
@@ -70,11 +70,11 @@ def student(freedom: float, z: float = Z) -> float:
 
 
 def design_effect(values: np.ndarray, group: np.ndarray) -> float:
-    """Return how many times the variance of the mean of `values` is that of images that are draws of their own, >= 1.
+    """Return the design effect: the variance of the mean of `values` over that of independent images, >= 1.
 
     `values` (n,): 1 for each wrong answer, or 1 for an image gained and -1 for one lost, else 0; `group` int64 (n,).
-    Where fewer than FEWEST_GROUPS have any, or fewer draws than FEWEST_DRAWS are in the groups, which says nothing
-    about how images err together, they are taken to err as one. L. Kish, Survey Sampling (1965).
+    Where fewer than FEWEST_GROUPS groups have any, or the groups are worth fewer than FEWEST_DRAWS draws, the images of
+    a group are assumed to err as one. L. Kish, Survey Sampling (1965).
     """
     values, sizes = values.astype(np.float64), np.bincount(group)
     as_one = len(values) / draws_of(sizes)
@@ -85,42 +85,44 @@ def design_effect(values: np.ndarray, group: np.ndarray) -> float:
 
 
 def erring_draws(wrong: np.ndarray, group: np.ndarray) -> float:
-    """Return how many draws the groups int64 (n,) with a `wrong` (n,) answer are worth, and PRIOR more.
+    """Return how many draws the groups int64 (n,) with a `wrong` (n,) answer are worth, plus PRIOR.
 
-    Where a few groups hold all errors, how far a score may be from the truth is known from these few alone.
+    Where a few groups hold all errors, only these few show how far a score may be from the truth.
     """
     return PRIOR + freedom_of(np.bincount(group)[np.unique(group[wrong])])
 
 
 def draws_of(sizes: np.ndarray) -> float:
-    """Return how many groups of equal size would say as much as groups of these `sizes` int64 (g,): n^2 / sum of
-    squares. One that is half of all images leaves fewer than 4, however many there are."""
+    """Return how many equal groups are worth as much as groups of these `sizes` int64 (g,): n² / sum of squares.
+
+    One that is half of all images leaves fewer than 4, however many there are.
+    """
     images = int(sizes.sum())
     return images * images / max(1, int((sizes * sizes).sum()))
 
 
 def freedom_of(sizes: np.ndarray) -> float:
-    """Return the degrees of freedom, plus one, of a variance that groups of these `sizes` int64 (g,) tell.
+    """Return the degrees of freedom, plus one, of a variance estimated from groups of these `sizes` int64 (g,).
 
-    The largest groups decide it: F. Satterthwaite, Biometrics Bulletin 2 (1946), for groups that err as one. Groups of
-    equal size count as many as there are.
+    F. Satterthwaite, Biometrics Bulletin 2 (1946), for groups that err as one: the largest groups decide. For groups of
+    equal size it is their number.
     """
     squares = sizes.astype(np.float64) ** 2
     return float(total(squares)) ** 2 / max(1.0, float(total(squares * squares)))
 
 
 def variances(rest: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """Return the variance of the sum of images, whose distances from their mean are `rest` (n,): alone, and in groups.
+    """Return the variance of the sum of `rest` (n,), distances from the mean: for independent images, and for groups.
 
-    In groups it is the larger of two estimates. One adds up the squared sums of the groups; a group pulls the mean
-    towards itself, the more the larger it is, which is set right (R. Bell and D. McCaffrey, Survey Methodology 28,
-    2002); of large groups it knows only what those few did. The other takes one correlation of any two images of a
-    group, from all groups (A. Donner and J. Koval, Biometrics 36, 1980), and tells what it makes of the large ones.
+    For groups it is the larger of two estimates. One adds up the squared sums of the groups, corrected for the pull of
+    each group on the mean (R. Bell and D. McCaffrey, Survey Methodology 28, 2002); it rests on few large groups. The
+    other estimates one correlation of two images of a group from all groups (A. Donner and J. Koval, Biometrics 36,
+    1980), and applies it to the large ones.
     """
     sizes, n = np.bincount(group), len(rest)
     sums, squares = np.bincount(group, rest), np.bincount(group, rest * rest)
     alone = float(total(squares))
-    each = sums * sums / np.maximum(1 - sizes / n, 0.5 / n)  # of one group alone: what it is worth is unknown
+    each = sums * sums / np.maximum(1 - sizes / n, 0.5 / n)  # bounded where one group is all images
     pairs = sizes > 1
     products = (sums[pairs] ** 2 - squares[pairs]) / sizes[pairs]  # (size - 1) times the mean product of a pair
     correlation = float(total(products)) / max(1, int((sizes[pairs] - 1).sum())) / (alone / n) if alone else 0.0
@@ -137,8 +139,8 @@ def score_interval(
 ) -> Interval:
     """Return the interval of a score of counts, up to 1, from the influence of each image.
 
-    The variance is at least `effect` times that of images alone; `inflate` corrects it for small classes. Groups tell
-    no more of it than `draws` do (`erring_draws`).
+    The variance is at least `effect` times that of independent images; `inflate` corrects it for small classes. `draws`
+    bounds its degrees of freedom (`erring_draws`).
     """
     alone, together, z = float(total(found.images * found.images)) * effect, 0.0, Z
     if group is not None:
@@ -157,15 +159,15 @@ def mean_interval(
 ) -> Interval:
     """Return the interval of the mean of `values` (n,), such as losses, most of them small and some large.
 
-    Student's t, with its skewness taken out by a monotone cubic (P. Hall, JRSS B 54, 1992) where they are `skewed`: the
-    differences of two classifiers' losses are not, and what is estimated of their skewness is chance. `draws` as in
+    Student's t, corrected for skewness by a monotone cubic (P. Hall, JRSS B 54, 1992) where they are `skewed`; the
+    differences of two classifiers' losses are not, and their estimated skewness is chance. `draws` as in
     `score_interval`.
     """
     mean = float(total(values)) / max(1, len(values))
     rest, freedom, fewest = values - mean, float(len(values)), FEWEST
     square, cubes = float(total(rest * rest)) * freedom / max(1.0, freedom - 1), float(total(rest * rest * rest))
     if group is not None:
-        # A few groups tell little of how their images vary together, but not less than if each were alone.
+        # Few groups hardly show how their images vary together, but the variance is at least that of independent ones.
         sums = np.bincount(group, rest)
         square, cubes = max(square, variances(rest, group)[1]), max(cubes, float(total(sums * sums * sums)))
         freedom, fewest = freedom_of(np.bincount(group)), FEWEST_DRAWS
@@ -189,7 +191,7 @@ def _unskewed(y: float, skewness: float) -> float:
 
 
 def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0, z: float = Z) -> Interval:
-    """Return the interval of an area in 0..1 from its resampled values (b,): normal on the logit's scale, without bias.
+    """Return the interval of an area in 0..1 from its resampled values (b,): normal on the logit scale, bias-corrected.
 
     Percentiles of the resamples are too narrow near 1, where such areas are.
     """
@@ -208,9 +210,8 @@ def area_interval(score: float, drawn: np.ndarray, inflate: float = 1.0, z: floa
 def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
     """Yield stratified bootstrap resamples as weights: chunks (b, n) float64 of how often each image is drawn.
 
-    Within each class as many images are drawn as it has, with replacement, so every row sums to n and every
-    class keeps its support. `labels` int64 (n,). Chunks keep the memory bounded; the draws depend on (seed,
-    n, labels) alone.
+    Within each class as many images are drawn as it has, with replacement, so every row sums to n and every class keeps
+    its size. `labels` int64 (n,). Chunks bound the memory; the draws depend on `seed` and `labels` alone.
     """
     rng = np.random.default_rng([seed, 0xB007])
     n = len(labels)
@@ -231,7 +232,7 @@ def resamples(labels: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]
 def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator[np.ndarray]:
     """Yield bootstrap resamples of n images, or of their groups, as weights: chunks (b, n) float64.
 
-    Not within classes: how many images of each there are is chance as well, and intervals without it are too narrow.
+    Not within classes: their sizes are chance as well, and intervals that ignore this are too narrow.
     """
     draws = n if group is None else int(group.max(initial=-1)) + 1
     for weights in resamples(np.zeros(draws, np.int64), count, seed):
@@ -239,7 +240,7 @@ def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the central `level` of bootstrap values (b,); (None, None) when one of them is not a number."""
+    """Return the central `level` of bootstrap values (b,); (None, None) where one of them is not finite."""
     if len(values) == 0 or not np.isfinite(values).all():
         return None, None
     low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
@@ -249,11 +250,11 @@ def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
 def calibration_interval(score: float, drawn: np.ndarray, by_chance: np.ndarray) -> Interval:
     """Return the interval of a calibration error in 0..1, which noise can only raise.
 
-    `drawn` (b,): its bootstrap values. Their mean less the score is the bootstrap's estimate of the bias (B. Efron and
-    R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 10): what a resample adds to the sample's score. The
-    upper end loses it once, the lower LOWER times, since a resample has twice the variance of the sample.
-    `by_chance` (b,): what it would be if every confidence were right (J. Bröcker and L. Smith, Weather and Forecasting
-    22, 2007). A score within the lower 97.5 % of these says nothing against a true error of 0.
+    `drawn` (b,): its bootstrap values. Their mean less the score estimates the bias (B. Efron and R. Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 10), which is subtracted once from the upper end and LOWER times from
+    the lower one, since a resample has twice the variance of the sample. `by_chance` (b,): its values if every
+    confidence were right (J. Bröcker and L. Smith, Weather and Forecasting 22, 2007); a score within the lower 97.5 %
+    of these is consistent with a true error of 0.
     """
     low, high = percentile_interval(drawn)
     if low is None or high is None or not np.isfinite(score):
@@ -264,8 +265,10 @@ def calibration_interval(score: float, drawn: np.ndarray, by_chance: np.ndarray)
 
 
 def images_of_a_class(support: np.ndarray) -> float:
-    """Return the harmonic mean of the images (K,) of each class, by which the variance of a class mean goes; 0 where a
-    class has none."""
+    """Return the harmonic mean of `support`, the images of each class (K,), or 0 where a class has none.
+
+    The variance of a mean over the classes is proportional to its inverse.
+    """
     if not len(support) or (support == 0).any():
         return 0.0
     return len(support) / float(total(1 / support))

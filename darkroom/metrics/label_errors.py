@@ -19,10 +19,10 @@ from darkroom.images.shards import SPLITS, open_split
 from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.scores import most_probable
 
-FALSE = 0.5  # share of the list that may be errors of the model: each entry is more likely the label's than not
-GRAIN = 1e9  # probabilities are summed in such parts
+FALSE = 0.5  # share of the list that may be errors of the model, at most
+GRAIN = 1e9  # probabilities are summed in whole multiples of 1 / GRAIN
 FOLDS = 5
-MOST_LEARNT = 20_000  # images that a fold's classifier learns from, which bounds the time that it takes
+MOST_LEARNT = 20_000  # training images of a fold's classifier, which bounds its time
 STRENGTH = 0.1  # scikit-learn's C, for features whose mean square is 1; a factor of 3 either way changes little
 MOST_ITERATIONS = 100
 NOISE = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # shares of wrong labels that are tried
@@ -33,9 +33,9 @@ GAIN = 2.0  # of the log-likelihood: chance alone reaches it in 2 of 100 data se
 def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the rows that are likely mislabelled, the likeliest first: int64.
 
-    `labels` (n,), `probabilities` (n, K) from a model that has not seen these images. A row counts as class j when its
-    p(j) reaches the mean p(j) of the images labelled j; a row that counts as another class than its label, and would be
-    answered so, is suspect. They are ordered by p(label), the lowest first.
+    `labels` (n,), `probabilities` (n, K) from a model that has not seen these images. A row counts as class j where its
+    p(j) reaches the mean p(j) of the images labelled j. A row that counts as another class than its label, and has
+    another answer, is suspect. Suspects are ordered by p(label), the lowest first.
     """
     known = np.zeros(len(labels), bool)
     for part in blocks(probabilities.shape):
@@ -107,7 +107,7 @@ def better_than_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Answers to every image of a data set by classifiers that have not learnt from it or its group.
+    """Answers to every image of a data set by classifiers trained without it and its group.
 
     `ids`, and `split` of each; `classes` K names; `labels` int64 (n,), with people's corrections; `probabilities`
     float64 (n, K), calibrated, NaN where the image's class was not learnt.
@@ -159,9 +159,9 @@ def out_of_fold(shards: Path, features: Path, groups: Mapping[str, str] | None =
 def _calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return probabilities (n, K) of the true classes, from logits and labels of which a share is wrong.
 
-    A label is taken to be drawn from softmax(logits / T), and then to be replaced by any other class with a probability
-    E. T and E are those of the greatest likelihood on a grid; E is 0 unless another gains GAIN nats. A temperature
-    fitted as if all labels were right makes room for the wrong ones: of 4 % in digits 69 % are then found, 97 % so.
+    A label is modelled as drawn from softmax(logits / T) and then replaced by another class with probability E. T and E
+    maximise the likelihood on a grid; E is 0 unless another gains GAIN nats. A temperature fitted as if all labels were
+    right would be too high: of 4 % wrong labels in digits it finds 69 %, this one 97 %.
     """
     chosen = _thinned(np.arange(len(labels)), labels)
     z, y = logits[chosen], labels[chosen]
@@ -179,10 +179,10 @@ def _calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _held_out_logits(values: np.ndarray, labels: np.ndarray, group: np.ndarray, classes: int) -> np.ndarray:
-    """Return logits (n, K) of features (n, D), each by a classifier that has not learnt from its group (n,).
+    """Return logits (n, K) of features (n, D), each by a classifier trained without its group (n,).
 
-    NaN where the features are not finite or the classifier has not learnt the image's class; -30, hardly a
-    probability, for the other classes that it has not learnt.
+    NaN where the features are not finite or the classifier was not trained on the image's class; -30, a probability of
+    nearly 0, for other classes that it was not trained on.
     """
     import warnings
 

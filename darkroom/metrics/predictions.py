@@ -42,7 +42,7 @@ class Predictions:
         probabilities: np.ndarray,
         groups: Sequence[str] = (),
     ) -> "Predictions":
-        """Return the answers that the probabilities give; a row with a NaN in it has none."""
+        """Return the predictions of these probabilities; a row that holds NaN has no answer."""
         whole = files.table(probabilities.shape)
         for part in files.blocks(whole.shape):
             rows = probabilities[part].astype(np.float64)
@@ -65,7 +65,7 @@ class Predictions:
 
 
 def group_codes(groups: Sequence[str]) -> np.ndarray | None:
-    """Return the number of each image's group, int64 (n,) from 0, "" being alone; None where no two are together."""
+    """Return the number of each image's group, int64 (n,) from 0, "" a group of its own; None where all are alone."""
     if not any(groups):
         return None
     numbers: dict[str, int] = {}
@@ -93,13 +93,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(file: TextIO, name: str) -> Predictions:
-    """Return the predictions in an open CSV file called `name` in messages. Raises DarkroomError when it is no such
-    file."""
+    """Return the predictions in an open CSV file, which messages call `name`. Raises DarkroomError."""
     rows = csv.reader(file)
     header = next(rows, [])
     if tuple(header[:3]) != KEYS or len(header) < 4:
         raise DarkroomError(f"{name}: expected the columns id,label,predicted and one a class, found {header[:5]}")
-    most = sum(1 for _ in file)  # lines, of which a row has at least one
+    most = sum(1 for _ in file)  # lines; a row has at least one
     file.seek(0)
     rows = csv.reader(file)
     next(rows)

@@ -1,6 +1,6 @@
-"""The table of metrics: how each score of `Scorer` is named, which way is better, and where it is shown.
+"""The table of metrics: the name and direction of each score of `Scorer`, its interval, and where it is shown.
 
-One row is all that a score needs to appear in metrics/test.json, the comparison, the report and the model card.
+A score with a row appears in metrics/test.json, the comparison, the report and the model card.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ LAST = 99  # after the rows that have a position on the model card
 
 
 class Interval(StrEnum):
-    """How the 95 % interval of a score is found."""
+    """The method of a score's 95 % interval."""
 
     SHARE = "share"  # of the images
     COUNTS = "counts"  # of the confusion matrix: the delta method
     MEAN = "mean"  # of one number an image
     AREA = "area"  # under a curve: a bootstrap
-    CALIBRATION = "calibration"  # what noise can only raise: a bootstrap
+    CALIBRATION = "calibration"  # an error that noise can only raise: a bootstrap
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from darkroom.core import exactmath
 from darkroom.core.files import blocks
 
 ECE_BINS = 15
-FINER = 2.0**20  # times the grid of exactmath.multiply, which coarsens it as far as so many images need
+FINER = 2.0**20  # times finer than the grid of exactmath.multiply, which coarsens it where many images require it
 TOP = 5
 CHUNK_CELLS = 4_000_000  # draws held at once: 32 MB
 
@@ -148,13 +148,13 @@ class Scorer:
         return {"roc_auc": _mean(areas, present), "average_precision": _mean(precisions, present)}
 
     def ece(self, weights: np.ndarray) -> np.ndarray:
-        """Return the expected calibration error (b,): what accuracy and confidence differ by in a bin, on average."""
+        """Return the expected calibration error (b,): the mean difference of accuracy and confidence over the bins."""
         gaps = np.zeros((len(self.labels), ECE_BINS))
         gaps[np.arange(len(self.labels)), bins_of(self.confidence)] = self.correct - self.confidence
         return _divide(np.abs(_weighted(weights, gaps)).sum(axis=1), weights.sum(axis=1))
 
     def ece_by_chance(self, group: np.ndarray | None, count: int, seed: int) -> np.ndarray:
-        """Return the calibration errors (count,) of answers that are right as often as their confidence says.
+        """Return calibration errors (count,) of simulated answers that are right as often as their confidence states.
 
         Images of one `group` (n,) are right together.
         """
@@ -176,7 +176,7 @@ class Scorer:
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
     """Return the class of the highest probability, the first of equals: int64 (n,); -1 for a row that holds NaN.
 
-    In float32, as the exported model gives them: two classes that are nearer than its last bit are equal.
+    Compared in float32, as the exported model returns them.
     """
     answers = np.full(len(probabilities), -1, np.int64)
     if probabilities.size:
@@ -217,7 +217,7 @@ def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) ->
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many images of class i were called j: int64 (K, K); images without an answer are left out."""
+    """Return how many images of class i were answered j: int64 (K, K), without images that have no answer."""
     known = predicted >= 0
     cells = labels[known] * classes + predicted[known]
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)

@@ -8,9 +8,9 @@ import numpy as np
 from darkroom.metrics.intervals import Z, share_interval
 from darkroom.metrics.significance import holm
 
-FEWEST = 10  # images of a slice, below which it says next to nothing
+FEWEST = 10  # images of a slice, at least
 PARTS = 4  # that numbers are divided into
-MOST = 100  # values of a column that are slices of their own: the most frequent ones
+MOST = 100  # values of a column that become slices, the most frequent ones
 
 
 @dataclass(frozen=True)
