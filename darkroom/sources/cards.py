@@ -86,18 +86,18 @@ def _read(path: Path, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise SourceError(f"{path}: read is {value!r}, expected keys such as `layout: folders` below it")
     options = {field.name for field in fields(LayoutOptions)}
-    for key, said in value.items():
+    for key, setting in value.items():
         if key not in options:
             raise SourceError(f"{path}: there is no `read: {key}`; the keys are {', '.join(sorted(options))}")
         if key == "class_level":
-            if said != "auto" and (type(said) is not int or said < 1):
-                raise SourceError(f"{path}: read: class_level is {said!r}, expected auto or a number from 1")
-        elif not isinstance(said, str):
-            raise SourceError(f"{path}: read: {key} is {said!r}, expected a text; put it in quotes")
-        if key == "missing_classes" and said not in ("stop", "drop"):
-            raise SourceError(f"{path}: read: missing_classes is {said!r}, expected stop or drop")
-        if key == "layout" and said not in LAYOUTS:
-            raise SourceError(f"{path}: read: layout is {said!r}, expected one of {', '.join(LAYOUTS)}")
+            if setting != "auto" and (type(setting) is not int or setting < 1):
+                raise SourceError(f"{path}: read: class_level is {setting!r}, expected auto or a number from 1")
+        elif not isinstance(setting, str):
+            raise SourceError(f"{path}: read: {key} is {setting!r}, expected a text; put it in quotes")
+        if key == "missing_classes" and setting not in ("stop", "drop"):
+            raise SourceError(f"{path}: read: missing_classes is {setting!r}, expected stop or drop")
+        if key == "layout" and setting not in LAYOUTS:
+            raise SourceError(f"{path}: read: layout is {setting!r}, expected one of {', '.join(LAYOUTS)}")
     return dict(value)
 
 
@@ -125,8 +125,7 @@ def archive_remote(card: Card) -> Remote:
     mirrors = [mirrors] if isinstance(mirrors, str) else mirrors
     for key, urls in (("url", [origin["url"]]), ("mirror", mirrors)):
         if not isinstance(urls, list) or not all(map(_is_address, urls)):
-            said = origin[key]
-            raise SourceError(f"{card.name}: archive: {key} is {said!r}, expected an address such as https://…")
+            raise SourceError(f"{card.name}: archive: {key} is {origin[key]!r}, expected an address such as https://…")
     name = origin.get("file") or urlsplit(origin["url"]).path.rsplit("/", 1)[-1]
     if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
         raise SourceError(f"{card.name}: archive: file is {name!r}, expected the name that the file is to have")
