@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from darkroom.images import hashes
-from darkroom.images.fingerprints import fingerprints, perceptual_hash
+from darkroom.images.fingerprints import fingerprints
 from darkroom.sources.arrays import png
 from darkroom.sources.catalog import ARRAYS
 from darkroom.splits.duplicates import MOST, as_bits, near_pairs, near_threshold
@@ -69,7 +69,7 @@ def hashes_of(path: Path) -> tuple[list[str], str]:
     """The hashes of a photo and of each altered copy, and those of the photo's windows."""
     image = Image.open(path).convert("RGB")
     whole, windows = fingerprints(path.read_bytes(), min(image.size))
-    return [whole, *(perceptual_hash(way(image)) for way in WAYS.values())], windows
+    return [whole, *(fingerprints(way(image))[0] for way in WAYS.values())], windows
 
 
 def saved(image: Image.Image, quality: int = 90) -> bytes:
@@ -154,7 +154,7 @@ def alike(mnist: Path) -> None:
     if not all(path.exists() for path in paths.values()):
         print(f"{mnist} has no MNIST; skipped")
         return
-    bits = as_bits([perceptual_hash(png(pixels)) for _, pixels in known.pictures(datasets.MNIST, paths)])
+    bits = as_bits([fingerprints(png(pixels))[0] for _, pixels in known.pictures(datasets.MNIST, paths)])
     threshold = near_threshold(bits)
     for limit in (threshold, MOST):
         start = time.perf_counter()

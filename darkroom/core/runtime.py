@@ -148,10 +148,7 @@ def record(stage: str, started: float, runtime: Runtime, facts: dict[str, Any]) 
                 earlier.setdefault(name, noted[name])
         noted[name] = now
     settings = {name: str(value) for name, value in asdict(runtime).items() if value is not None}
-    used = {
-        "seconds": round(time.monotonic() - started, 2),
-        "peak_memory_mb": round(peak / _kilobytes_per_mb()),
-    }
+    used = {"seconds": round(time.monotonic() - started, 2), "peak_memory_mb": round(peak / _kilobytes_per_mb())}
     stages[stage] = used | gpu() | {"runtime": settings} | facts
     write_json(RUN_RECORD, noted)
 

@@ -24,8 +24,3 @@ def fingerprints(data: bytes, short_side: int = 0) -> tuple[str, str]:
         return "", ""
     whole = hashes.hash_of(small)
     return whole, hashes.as_text(hashes.window_hashes(larger)) if whole else ""
-
-
-def perceptual_hash(data: bytes) -> str:
-    """Return the first of an image file's fingerprints."""
-    return fingerprints(data)[0]

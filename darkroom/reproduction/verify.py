@@ -13,14 +13,7 @@ import numpy as np
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.metrics.predictions import Predictions
-from darkroom.reproduction.differences import (
-    Difference,
-    Results,
-    changed_outputs,
-    first_causes,
-    of_folder,
-    of_revision,
-)
+from darkroom.reproduction.differences import Difference, Results, changed_outputs, first_causes, of_folder, of_revision
 from darkroom.reproduction.rerun import remove, rerun
 
 CANNOT = 2

@@ -102,10 +102,10 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
 
 def without_strays(counts: Counter[Folders]) -> Counter[Folders]:
     """Return the counts without those of folders around all others that hold few images: a cover, a logo."""
-    shared = min(counts, key=len, default=())
-    around = [folders for folders in counts if folders == shared and _is_around(shared, counts)]
-    rest = counts - Counter({folders: counts[folders] for folders in around})
-    return without_strays(rest) if around and STRAY * counts[shared] <= rest.total() else counts
+    outer = min(counts, key=len, default=())
+    rest = counts - Counter({outer: counts[outer]})
+    around_all = all(folders[: len(outer)] == outer for folders in counts)
+    return without_strays(rest) if rest and around_all and STRAY * counts[outer] <= rest.total() else counts
 
 
 def _may_be_masks(root: Node, labels: Counter[str]) -> bool:
@@ -113,10 +113,6 @@ def _may_be_masks(root: Node, labels: Counter[str]) -> bool:
     beside = tuple(root.children)
     return any(map(is_mask, labels)) and not all(any(label != name and label.startswith(name) for name in beside)
                                                  for label in labels)  # fmt: skip
-
-
-def _is_around(folders: Folders, counts: Counter[Folders]) -> bool:
-    return all(other[: len(folders)] == folders for other in counts)
 
 
 def _tree(counts: Counter[Folders]) -> Node:

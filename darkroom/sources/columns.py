@@ -233,16 +233,6 @@ def _note_other_labels(table: Table, options: Any) -> None:
                            "`label_column` chooses another")  # fmt: skip
 
 
-def without_header(name: str, frame: "pd.DataFrame", notes: list[str]) -> Table:
-    """Return a table whose header is its first row, a file and its label: columns become column 1, column 2."""
-    import pandas as pd
-
-    columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
-    first = pd.DataFrame([list(map(str, frame.columns))], columns=columns)
-    whole = pd.concat([first, frame.set_axis(columns, axis=1)], ignore_index=True)
-    return Table(name, whole, notes=[*notes, f"{name} has no header: its first row names a file"])
-
-
 def _one_hot(table: Table) -> list[str]:
     """Return two or more columns of zeros and ones with exactly one 1 in each row, else []; blank rows do not count."""
     others = [column for column in table.columns if plain_name(column) not in PATHS and column != table.path]

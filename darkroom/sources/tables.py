@@ -6,7 +6,7 @@ from typing import Any
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import is_image_name
-from darkroom.sources.columns import Finders, Table, recognised, without_header
+from darkroom.sources.columns import Finders, Table, recognised
 from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
@@ -114,8 +114,18 @@ def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
     if any(map(is_image_name, table.columns)):
-        table = without_header(name, frame, notes)
+        table = _without_header(name, frame, notes)
     return recognised(table, options, finders)
+
+
+def _without_header(name: str, frame: Any, notes: list[str]) -> Table:
+    """Return a table whose header is its first row, a file and its label: columns become column 1, column 2."""
+    import pandas as pd
+
+    columns = [f"column {number}" for number in range(1, len(frame.columns) + 1)]
+    first = pd.DataFrame([list(map(str, frame.columns))], columns=columns)
+    whole = pd.concat([first, frame.set_axis(columns, axis=1)], ignore_index=True)
+    return Table(name, whole, notes=[*notes, f"{name} has no header: its first row names a file"])
 
 
 def _join_names(tables: list[Table], finders: Finders) -> None:
