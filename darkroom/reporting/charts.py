@@ -1,4 +1,4 @@
-"""The report's charts: by matplotlib, as SVG text, whose words stay words and whose colours follow a dark page."""
+"""The report's charts, by matplotlib as SVG: their text can be selected, and their colours follow a dark page."""
 
 import io
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from darkroom.reporting.robustness import Row
 
-# What the page's style sheet sets, for light and for dark.
+# Colours that the page's style sheet sets, for light and for dark.
 VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
 CLASS_CURVES = 30  # thin curves in a chart
 GRAIN = 200  # points of a curve that are closer than 1 / GRAIN are drawn as one
@@ -30,9 +30,7 @@ GRAIN = 200  # points of a curve that are closer than 1 / GRAIN are drawn as one
 
 @dataclass(frozen=True)
 class Line:
-    """Hold one line: points (x, y) in order. `dots` marks each point.
-
-    `faint` ones are background: thin, grey, not in the legend.
+    """One line of a chart: points (x, y) in order. `dots`: mark each point; `faint`: thin, grey, not in the legend.
 
     `low` and `high` (n,) are the ends of each point's interval; such points are not joined.
     """
@@ -57,7 +55,7 @@ def learning_curves(history: Sequence[Mapping[str, str]], kind: str) -> str:
 
 
 def ranking(predictions: Predictions, averaged: Path, kind: str) -> str:
-    """Return the chart of "roc" or "precision_recall": each class thin, and the mean in the CSV file `averaged`."""
+    """Return the chart of "roc" or "precision_recall": a thin line a class, and their mean, the CSV file `averaged`."""
     lines = [
         Line(name, *_thinned(x, y), faint=True) for name, (x, y) in _some(class_curves(predictions, kind), CLASS_CURVES)
     ]
@@ -94,7 +92,7 @@ def robustness(rows: "Sequence[Row]") -> str:
 
 
 def svg(figure: "Figure", label: str) -> str:
-    """Return the figure as an <svg> element with `label` for those who cannot see it."""
+    """Return the figure as an <svg> element with the text `label` for screen readers."""
     import matplotlib
 
     buffer = io.StringIO()
@@ -115,7 +113,7 @@ def svg(figure: "Figure", label: str) -> str:
     )
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
-    # A tenth of a point is less than any screen shows; the text between tags is the numbers of the axes.
+    # A tenth of a point is less than a screen shows; text between tags, the numbers of the axes, stays.
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d)\d+", r"\1", tag[0]), text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     return re.sub(r">\s+<", "><", text).strip()
@@ -141,7 +139,7 @@ def line_chart(
     if not unit_square and all(float(value).is_integer() for line in lines for value in line.x):
         from matplotlib.ticker import MaxNLocator
 
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # of epochs and severities there are no halves
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # epochs and severities are whole numbers
     if sum(not line.faint for line in lines) > 1:
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
     return svg(figure, f"{y_label} by {x_label}")
@@ -170,8 +168,8 @@ def _style(axes: "Axes", x_label: str, y_label: str) -> None:
 def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray, classes: Sequence[str]) -> str:
     """Return the map of points (n, 2) as an SVG, whose group `map-points` holds one <use> a point, in their order.
 
-    Up to as many classes as the palette has colours each has its own. More classes get none, since colours that
-    repeat mislead: the points are grey, and the page lights up the class that is pointed at. Wrong answers are ringed.
+    Each class has a colour, unless there are more classes than colours: then all points are grey, and the page
+    highlights the class under the pointer. Wrong answers are ringed.
     """
     figure = new_figure(7.6, 5.6)
     axes = figure.add_subplot()
@@ -179,7 +177,7 @@ def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray, classes
     coloured = len(present) <= len(PALETTE)
     number = {label: order for order, label in enumerate(present)}
     colours = [PALETTE[number[label]] if coloured else FAINT for label in labels]
-    # Handed to the legend by themselves: matplotlib leaves out a label that begins with "_" from what it collects.
+    # Passed to the legend explicitly: matplotlib would leave out labels that begin with "_".
     handles: list[Artist] = []
     names: list[str] = []
     axes.scatter(points[:, 0], points[:, 1], s=34, c=colours, linewidths=0, gid="map-points")
@@ -211,7 +209,7 @@ def _some(
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return a curve without the points that lie within 1 / GRAIN of the one before them, its last one kept."""
+    """Return a curve without points within 1 / GRAIN of the one before; its last point is kept."""
     cells = np.rint(np.column_stack([x, y]) * GRAIN)
     keep = np.append((np.diff(cells, axis=0) != 0).any(axis=1), True)
     return x[keep].round(4).tolist(), y[keep].round(4).tolist()

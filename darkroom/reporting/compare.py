@@ -1,4 +1,4 @@
-"""`darkroom compare REV [REV]`: is the change real? As text, Markdown or JSON, with an exit status for a gate."""
+"""`darkroom compare REV [REV]`: test whether a change is real; text, Markdown or JSON, and an exit status for CI."""
 
 import argparse
 import json

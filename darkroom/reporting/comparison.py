@@ -19,8 +19,7 @@ from darkroom.metrics.significance import (
     images_needed,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
-from darkroom.reporting.data_change import told
-from darkroom.reporting.looks import in_words
+from darkroom.reporting import data_change, looks
 from darkroom.reporting.pairing import pair
 from darkroom.reporting.runs import Run
 
@@ -119,7 +118,7 @@ class Comparison:
                   "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
         if {key for key, _, _ in self.params} == {"train_seed"}:
             models = "Only the training seed differs: what is seen is what chance alone does to this recipe."
-        return f"{models} {in_words(self.looks)}".rstrip()
+        return f"{models} {looks.in_words(self.looks)}".rstrip()
 
     @property
     def accuracy(self) -> Row:
@@ -174,7 +173,7 @@ def compare(
         classes=class_rows(one, two),
         flips=flips(one, two, locations),
         tested=paired.differences(old.name, new.name),
-        data=told(old.reader, new.reader),
+        data=data_change.in_words(old.reader, new.reader),
     )
 
 

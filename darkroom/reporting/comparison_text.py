@@ -61,13 +61,13 @@ def as_markdown(found: Comparison, show: int) -> str:
 
 
 def _about_data(found: Comparison, escaped: Callable[[str], str]) -> list[str]:
-    """Return what changed in the data and in the test set, a sentence each."""
+    """Return the changes of the data and of the test set, a sentence each."""
     parts = (("Data: ", found.data), ("Test set: ", found.tested))
     return [f"{what}{escaped(text)}." for what, text in parts if text]
 
 
 def interval_plot(rows: Sequence[Row]) -> str:
-    """Draw the intervals of all differences on one axis, better to the right; as plain text, which any page shows."""
+    """Draw the intervals of all differences on one axis, better to the right, as plain text."""
     shown = [row for row in rows if row.low is not None and row.high is not None and row.difference is not None]
     widest = max((max(abs(row.low or 0), abs(row.high or 0)) for row in shown), default=0)
     if not widest:
@@ -172,9 +172,9 @@ def _escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as a code span, in which nothing is markup but a fence such as its own, and a table's |."""
+    """Return text as a code span of Markdown, with a fence that it does not hold, and | escaped for tables."""
     text = one_line(text).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    # Markdown takes one blank off both ends, which a backtick at an end needs.
+    # A backtick at an end needs a blank beside it, which Markdown strips.
     edge = " " if text.strip(" ") and (text[0] in " `" or text[-1] in " `") else ""
     return f"{fence}{edge}{text}{edge}{fence}"

@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-NATURAL = 12  # classes up to which the order of the names is kept: it often means something, as of digits
+NATURAL = 12  # classes up to which the order of the names is kept, which often has a meaning (digits)
 LONGEST = 18  # characters of a name
 NAMED = 40  # classes up to which each is named on the axes of the figure
 SHOWN_ROWS, SHOWN_COLUMNS = 25, 24  # of the part with names when there are more
-GRAIN = 1_000_000  # probabilities are counted in such parts, in integers: the same order on every processor
+GRAIN = 1_000_000  # probabilities are summed in whole multiples of 1 / GRAIN: the same order on every processor
 MARGIN, LABEL = 16, 24  # pixels around a matrix, and for the name of an axis
 FEW = 4  # classes whose cells are drawn larger
 OVERVIEW = 1000  # pixels of a side
 LINES = (229, 231, 235)
-DARK = 0.55  # the share above which white is read better than black
-# From white to dark blue, evenly spaced in what the eye sees as lightness.
+DARK = 0.55  # the share above which white text is easier to read than black
+# From white to dark blue, evenly spaced in perceived lightness.
 BLUES = np.array([(247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107)])
-NEIGHBOURS = 10  # similar classes that are looked at for each class
+NEIGHBOURS = 10  # similar classes considered for each class
 
 
 @dataclass(frozen=True)
 class Pair:
-    """How many images of class `actual` were answered with class `answer`, of how many images of `actual`."""
+    """The `count` of images of class `actual` that were answered `answer`; `images`: all of class `actual`."""
 
     actual: int
     answer: int
@@ -54,7 +54,7 @@ def pairs(counts: np.ndarray) -> list[Pair]:
 
 
 def similarity(predictions: Predictions) -> np.ndarray:
-    """Return how much of its probability each class gives to each other, both ways: int64 (K, K), symmetric."""
+    """Return how much probability each pair of classes gives to each other: int64 (K, K), symmetric, in 1 / GRAIN."""
     size = len(predictions.classes)
     found = np.zeros((size, size), np.int64)
     for part in files.blocks(predictions.probabilities.shape):
@@ -67,8 +67,8 @@ def similarity(predictions: Predictions) -> np.ndarray:
 def similar_order(alike: np.ndarray) -> np.ndarray:
     """Return an order of K classes, int64, in which similar ones are neighbours, given their similarity (K, K).
 
-    Chains are joined at their ends by the most similar pair that is left, as in the greedy algorithm for a longest
-    path; up to NATURAL classes keep their order.
+    Chains of classes are joined at their ends by the most similar pair, as in the greedy algorithm for a longest path.
+    Up to NATURAL classes keep their order.
     """
     size = len(alike)
     if size <= NATURAL:
@@ -95,9 +95,9 @@ def similar_order(alike: np.ndarray) -> np.ndarray:
 def confusion_sheet(counts: np.ndarray, classes: Sequence[str], order: np.ndarray | None = None) -> "Image":
     """Draw the counts (K, K), row truth, column answer, coloured by the share of the row, in the `order` of classes.
 
-    Up to NAMED classes each cell holds its count. Beyond that names cannot be read: the whole matrix without them
-    stands beside the rows with most wrong answers, with names, and the answers that these rows got. By Pillow: it is
-    drawn in every experiment, and importing matplotlib alone takes longer than the rest of evaluate.
+    Up to NAMED classes each cell holds its count. With more, the whole matrix without names stands beside its rows with
+    most wrong answers, with names. By Pillow: it is drawn in every experiment, and importing matplotlib alone takes
+    longer than the rest of evaluate.
     """
     order = np.arange(len(classes)) if order is None else order
     drawn = shortened(caption_names(classes), LONGEST)
@@ -114,9 +114,9 @@ def confusion_sheet(counts: np.ndarray, classes: Sequence[str], order: np.ndarra
 
 
 def worst_part(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of the part of the counts (K, K) that is worth reading: two int64, ascending.
+    """Return the rows of the counts (K, K) with most wrong answers, and the columns that hold most of these rows.
 
-    The rows hold the most wrong answers; a class without a test image has none. The columns hold most of those rows.
+    Both int64, ascending.
     """
     wrong = counts.sum(axis=1) - np.diag(counts)
     rows = np.argsort(-wrong, kind="stable")[:SHOWN_ROWS]
@@ -168,7 +168,7 @@ def _overview(counts: np.ndarray) -> "Image":
     from PIL import Image, ImageDraw
 
     share = np.sqrt(counts / np.maximum(counts.sum(axis=1), 1)[:, None])
-    # Above a thousand classes a pixel holds several cells: keep the strongest, so that no confusion is lost.
+    # Above a thousand classes a pixel holds several cells: it shows the strongest.
     fold = -(-len(counts) // OVERVIEW)
     if fold > 1:
         side = -(-len(counts) // fold)
@@ -202,7 +202,7 @@ def _upright(
     panel: "Image", text: str, font: "FreeTypeFont", centre: int, top: int,
     colour: tuple[int, int, int] = sheets.INK, middle: bool = False,
 ) -> None:  # fmt: skip
-    """Write text upwards around the column `centre`; its end is at the row `top`, or its `middle` is."""
+    """Write text upwards, centred on the column `centre`; its end, or its `middle`, is at the row `top`."""
     from PIL import Image, ImageDraw
 
     left, above, right, under = font.getbbox(text)

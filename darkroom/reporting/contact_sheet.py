@@ -1,4 +1,4 @@
-"""Draw some images of each class as the model sees them, and as each strength of `augment` changes them."""
+"""Draw images of each class as the model sees them, and under each strength of `augment`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a change did to the data between two runs: images added, relabelled, excluded, left out as copies, or moved."""
+"""Compare the data of two runs: images added, relabelled, excluded, left out as copies, or moved."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ LABELS = "data/labels"
 
 @dataclass(frozen=True)
 class Image:
-    """An image of a run: the split that it is in, or `dropped` or `excluded`, and its label."""
+    """An image of a run: its split, or `dropped` or `excluded`, and its label."""
 
     split: str
     label: str
@@ -23,7 +23,7 @@ class Image:
 
 @dataclass(frozen=True)
 class DataChange:
-    """How many images changed how; `added` and `relabelled` by split."""
+    """The number of images by change; `added` and `relabelled` by split."""
 
     added: Mapping[str, int]
     relabelled: Mapping[str, int]
@@ -48,9 +48,9 @@ class DataChange:
 
 
 def data_change(old: Revision, new: Revision) -> DataChange | None:
-    """Return what differs between the data of two runs; None where dvc.lock says that it is the same.
+    """Return the difference of the data of two runs; None where it is the same in both files dvc.lock.
 
-    Raises CompareError where the tables of one of them cannot be had.
+    Raises CompareError where the tables of one of them cannot be read.
     """
     tables = (INDEX, SPLIT, LABELS)
     if all(locked_md5(old.lock, path) == locked_md5(new.lock, path) for path in tables):
@@ -70,7 +70,7 @@ def images(run: Revision) -> dict[str, Image]:
 
 
 def difference(old: Mapping[str, Image], new: Mapping[str, Image]) -> DataChange:
-    """Compare two runs' images by id, which is their content: a file that was renamed is the same image."""
+    """Compare two runs' images by id, a digest of their content: a renamed file is the same image."""
     used = {sample for sample, image in old.items() if image.split in SPLITS}
     now = {sample for sample, image in new.items() if image.split in SPLITS}
     both, gone = used & now, used - now
@@ -87,8 +87,8 @@ def difference(old: Mapping[str, Image], new: Mapping[str, Image]) -> DataChange
     )
 
 
-def told(old: Revision | None, new: Revision | None) -> str:
-    """Return the change of the data between two runs in words; "" where there is none, or why it is not known."""
+def in_words(old: Revision | None, new: Revision | None) -> str:
+    """Return the change of the data between two runs in words, "" without one, or why it is unknown."""
     if old is None or new is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""`darkroom drift FILE`: has what a service is asked changed since the validation images, and what to label then?"""
+"""`darkroom drift FILE`: test whether a service's pictures differ from the validation images; advise what to label."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from darkroom.metrics.drift import Finding, Test
 from darkroom.serve.predictor import Predictor
 from darkroom.serve.watch import BINS, UNIT, VALUES, Watch, bins, measure, read_watch
 
-ALARMED = 3  # the exit status where something has changed
+ALARMED = 3  # the exit status on an alarm
 FEWEST = 20  # validation images
 AT_ONCE = 64
 CACHE = Path(".darkroom/drift")
@@ -39,7 +39,7 @@ ADVICE = {
 def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the model's answers to the validation images, int64 (m,), and the bin of each value of VALUES, (m,) each.
 
-    They are kept in `cache`, which belongs to one model and one list of images.
+    They are cached in a file of `cache` for each model and list of images.
     """
     path = cache / f"{files.digest([model.version, val.ids(), UNIT])[:16]}.json"
     if path.exists():
@@ -58,7 +58,7 @@ def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, d
 
 
 def findings(watch: Watch, labels: np.ndarray, values: dict[str, np.ndarray]) -> list[Finding]:
-    """Return what each test says of the watched pictures, the clearest first."""
+    """Return the finding of each test on the watched pictures, the clearest first."""
     tests = drift.tests(watch.classes, labels, values)
     images = [block.images for block in watch.blocks]
     starts = [start // UNIT for start in watch.starts()]
@@ -126,7 +126,7 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
     alarm.set(facts["alarm"])
     excess = Gauge("darkroom_drift_excess", "Evidence of a change (natural log), an alarm from 0 on",
                    ["kind", "what", "side"], registry=registry)  # fmt: skip
-    for row in reversed(facts["tests"]):  # of several quantiles of a value the clearest one stays
+    for row in reversed(facts["tests"]):  # of several quantiles of a value, the clearest one
         excess.labels("value" if row["side"] else "class", row["what"], row["side"]).set(row["excess"])
     try:
         write_to_textfile(str(path), registry)
@@ -135,7 +135,7 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _hits(watch: Watch, test: Test) -> list[int]:
-    """Return how many pictures of each block fall into the share that `test` is about."""
+    """Return how many pictures of each block are in the share of `test`."""
     if not test.side:
         label = watch.classes.index(test.what)
         return [int(block.classes[label]) for block in watch.blocks]

@@ -1,7 +1,7 @@
-"""Everything that evaluate draws, in plots/test: data files and figures. A new figure is one entry in SHEETS.
+"""Write the data files and figures of evaluate into plots/test. A new figure is one entry in SHEETS.
 
-Nothing here rests on a sum of floats that another processor would round otherwise: the files are hashed by DVC. The map
-of the features does, and belongs to the report.
+DVC hashes the files, so nothing here depends on sums of floats that round differently on other processors; the map of
+the features does, and is drawn in the report.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ ERROR_COLUMNS = (
 
 @dataclass(frozen=True)
 class Material:
-    """What figures are made of: the classifier's answers to the test and the validation set, and the metrics."""
+    """The material of the figures: the classifier's answers to the test and the validation set, and the metrics."""
 
     answerer: Answerer
     test: Answers
@@ -47,7 +47,7 @@ class Material:
 
     @cached_property
     def unseen(self) -> Photos:
-        """Validation and test answers together: what the classifier has not been trained on."""
+        """The answers to validation and test images, on which the classifier was not trained."""
         val, test = self.val.predictions, self.test.predictions
         probabilities = files.table((len(val) + len(test), len(test.classes)))
         probabilities[: len(val)] = val.probabilities
@@ -96,9 +96,9 @@ def _confusion(material: Material) -> "Image":
     return confusion_sheet(counts, own.classes, similar_order(similarity(own)))
 
 
-def _looks(material: Material) -> "Image":
+def _where_it_looks(material: Material) -> "Image":
     heat_of, method = gallery.heat_maker(material.photos, material.answerer.saved, material.answerer.body)
-    return gallery.looks(material.photos, heat_of, method)
+    return gallery.where_it_looks(material.photos, heat_of, method)
 
 
 SHEETS: dict[str, Callable[[Material], "Image"]] = {
@@ -106,7 +106,7 @@ SHEETS: dict[str, Callable[[Material], "Image"]] = {
     "worst_errors": lambda material: gallery.worst_errors(material.photos),
     "least_certain": lambda material: gallery.least_certain(material.photos),
     "confused_pairs": lambda material: gallery.confused_pairs(material.photos),
-    "where_it_looks": _looks,
+    "where_it_looks": _where_it_looks,
     "label_errors": lambda material: gallery.suspects(material.unseen, material.suspects),
 }
 

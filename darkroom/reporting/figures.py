@@ -1,4 +1,4 @@
-"""Figures by matplotlib, without pyplot, whose start-up would be felt in every experiment."""
+"""Figures by matplotlib, without pyplot, whose import would slow down every experiment."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -36,9 +36,9 @@ def save(path: Path, figure: "Figure") -> None:
 def drawn_names(names: Sequence[str], most: int) -> list[str]:
     """Return each name as a figure shows it: at most `most` characters, distinct, `$` no formula.
 
-    A name with a character that the figure's font lacks (Chinese, emoji) has its number among `names` before it, from
-    1 on as the lines of labels.txt, and what can be drawn of it. No other font is looked for: the bytes of a figure
-    must not depend on the machine's fonts.
+    A name with a character that the figure's font lacks (Chinese, emoji) becomes its number among `names`, from 1 on as
+    the lines of labels.txt, and its drawable characters. No other font is used: the bytes of a figure must not depend
+    on the machine's fonts.
     """
     return [name.replace("$", r"\$") for name in text.shortened(caption_names(names), most)]
 
@@ -49,7 +49,7 @@ def caption_names(names: Sequence[str]) -> list[str]:
 
 
 def drawable(name: str) -> bool:
-    """Tell whether matplotlib's own font, DejaVu Sans, has every character of `name`."""
+    """Return whether matplotlib's own font, DejaVu Sans, has every character of `name`."""
     return name.isascii() or all(ord(char) in _characters() for char in name if not char.isspace())
 
 

@@ -1,4 +1,4 @@
-"""What a run's numbers mean, in sentences: whether to trust it, where it fails, what to do next, what to beware of."""
+"""Explain a run's numbers in sentences: whether to trust it, where it fails, what to do next, and warnings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 from darkroom.reporting.confusion import Pair
 
-FEW_TESTED = 30  # test images below which an accuracy says next to nothing
-FEW_OF_A_CLASS = 10  # test images of a class below which its own scores say next to nothing
-WIDE = 0.2  # width of the accuracy's 95 % interval from which it is called wide
+FEW_TESTED = 30  # test images below which an accuracy is hardly known
+FEW_OF_A_CLASS = 10  # test images of a class below which its own scores are hardly known
+WIDE = 0.2  # width from which the accuracy's 95 % interval is called wide
 WORSE_CALIBRATED = 0.005  # rise of the calibration error from which it is worth a warning
-CALIBRATED = 0.05  # calibration error up to which a confidence is called right
-OVERFITTED = 0.1  # lead of the accuracy in training over validation from which it is called learnt by heart
+CALIBRATED = 0.05  # calibration error up to which confidence is called right
+OVERFITTED = 0.1  # lead of training over validation accuracy that is called overfitting
 GOOD, CAREFUL, BAD, STEP = "good", "careful", "bad", "step"
 
 
@@ -160,7 +160,7 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
 
 
 def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> list[str]:
-    """Return what must be known before the numbers are used, one sentence each. `data` is metrics/data.json."""
+    """Return warnings about the numbers, a sentence each. `data` is metrics/data.json."""
     found = []
     n, accuracy = test.get("n", 0), test.get("accuracy")
     if accuracy is not None and n < FEW_TESTED:
@@ -197,7 +197,7 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> 
 
 
 def _promises(test: Mapping[str, Any]) -> list[str]:
-    """Return which of the promises that params.yaml asks for so few validation images cannot keep."""
+    """Return which requirements of params.yaml the validation images are too few for, a sentence each."""
     found = []
     sets, unknown, answering = (test.get(block, {}) for block in ("sets", "unknown", "answering"))
     levels = [row["level"] for row in sets.get("levels", [])]
@@ -235,9 +235,9 @@ def learnt_by_heart(train: Mapping[str, Any]) -> float | None:
 
 
 def images_for(half_width: float, accuracy: float) -> int:
-    """Return how many test images make the accuracy's 95 % interval so wide to each side (normal approximation).
+    """Return how many test images give the accuracy's 95 % interval this half width (normal approximation).
 
-    Near 0 and 1 an accuracy measured on few images says little: it is taken for at least 0.1 away from them.
+    An accuracy near 0 or 1, measured on few images, is uncertain: it is taken to be 0.1 to 0.9.
     """
     p = min(max(accuracy, 0.1), 0.9)
     return math.ceil(1.96**2 * p * (1 - p) / half_width**2)

@@ -1,4 +1,4 @@
-"""Contact sheets of the test set: which images to show, and what to write under them; one function a sheet."""
+"""Contact sheets of the test set: choose the images and write their captions; one function a sheet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Photos:
         return self.read(np.array([row]))[0]
 
     def tile(self, row: int, *more: np.ndarray) -> Tile:
-        """Return an image with truth, answer, confidence, and where its file is; `more` images stand beside it."""
+        """Return an image with answer, confidence, truth and location under it, and `more` images beside it."""
         own = self.predictions
         label, answer = int(own.labels[row]), int(own.predicted[row])
         right = label == answer
@@ -56,7 +56,7 @@ class Photos:
 
 
 def percent(share: float) -> str:
-    """Return 0.987 as "98.7 %"; never "100 %" for what is only nearly so."""
+    """Return 0.987 as "98.7 %"; only 1 is "100 %"."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %" if share >= 0.0005 else "<0.1 %"
 
 
@@ -129,8 +129,8 @@ def to_look_at(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     return spread, np.array(wrong[:LOOKED_AT], np.int64)
 
 
-def looks(photos: Photos, heat_of: Callable[[int], np.ndarray], method: str) -> "Image":
-    """Draw images beside themselves with what spoke for the answer lit up; `heat_of` is a heat_maker's."""
+def where_it_looks(photos: Photos, heat_of: Callable[[int], np.ndarray], method: str) -> "Image":
+    """Draw images beside their heat maps; `heat_of` is the function of `heat_maker`."""
     right, wrong = to_look_at(photos.predictions)
     groups = [
         Group([photos.tile(row, lit(photos.image(row), heat_of(row))) for row in rows], heading)
@@ -142,8 +142,8 @@ def looks(photos: Photos, heat_of: Callable[[int], np.ndarray], method: str) -> 
 def heat_maker(photos: Photos, saved: SavedClassifier, body: BodyRunner) -> tuple[Callable[[int], np.ndarray], str]:
     """Return a function from an image's row to its heat (h, w), 0..1, and the method's name.
 
-    Grad-CAM where the features are the average of a map, as in most CNNs; otherwise occlusion, which needs answers
-    only and takes some dozens of them an image.
+    Grad-CAM where the features are the average of a map, as in most CNNs; otherwise occlusion, which needs some
+    dozens of answers an image.
     """
     answers = photos.predictions.predicted
 

@@ -1,4 +1,4 @@
-"""Count how often a test set has been looked at: what is chosen among many by it looks better there than it is."""
+"""Count the models that have answered a test set: the best of many looks better on it than it is."""
 
 import hashlib
 from pathlib import Path
@@ -7,14 +7,14 @@ from darkroom.core.git import git_output
 from darkroom.metrics.predictions import KEYS
 
 PREDICTIONS = "plots/predictions.csv"
-MANY = 10  # looks from which they are worth a word
+MANY = 10  # models from which a warning is given
 MOST = 2000  # versions that are read
 
 
 def looks(root: Path) -> int:
     """Return how many different models have answered the workspace's test set, in all branches, tags and experiments.
 
-    Each run's answers lie in Git; those whose ids are the workspace's are of the same test set. 0 without Git or
+    The answers of each run are in Git; those with the workspace's ids are of the same test set. 0 without Git or
     answers.
     """
     path = root / PREDICTIONS
@@ -33,7 +33,7 @@ def looks(root: Path) -> int:
 
 
 def in_words(count: int) -> str:
-    """Return what so many looks mean; "" where they are few."""
+    """Return a warning where many models have answered the test set; "" where few have."""
     if count < MANY:
         return ""
     return (f"{count:,} different models have answered this test set, by Git: the best of them looks better on it than "
@@ -41,7 +41,7 @@ def in_words(count: int) -> str:
 
 
 def _images(text: bytes) -> frozenset[bytes]:
-    """Return the ids of a file of answers; empty where it is none."""
+    """Return the ids of a file of answers; empty for any other file."""
     lines = text.splitlines()
     if not lines or not lines[0].startswith(",".join(KEYS).encode()):
         return frozenset()

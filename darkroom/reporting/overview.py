@@ -84,7 +84,7 @@ def _thumbnails(
 ) -> dict[str, np.ndarray]:
     """Return the whole picture of each row on white, by location: squares of SMALL_SIDE, uint8; grey for none.
 
-    What is in `bad` by sha256, or was never seen as a picture, is not decoded: it may have killed a worker.
+    A file whose sha256 is in `bad`, or that has no size, is not decoded: it may have killed a worker.
     """
     found = {}
     for location, extent in locations.extents(rows):

@@ -1,9 +1,8 @@
-"""Bring the answers of two runs together: the test images that both have, under one set of labels.
+"""Pair the answers of two runs: the test images that both have, under the new run's labels.
 
 A change of the data may correct test labels, exclude a test image, add a class, or move a few images between splits.
-What is compared then is what both were tested on, and labels are those of the new run; too much of such, and the two
-were asked different questions. A class that is called otherwise now, or was put together with another one, is the same
-class: the old run's answers are read by the new name.
+Then the images that both runs were tested on are compared; where these are too few, the runs cannot be compared. A
+class that was renamed, or joined with another one, is the same class: the old run's answers get the new name.
 """
 
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 from darkroom.metrics.predictions import Predictions
 from darkroom.reporting.runs import CompareError, Run
 
-RENAMED_SHOWN = 3  # classes that are called otherwise
+RENAMED_SHOWN = 3  # renamed classes that are named
 ENOUGH = 0.8  # share of each run's test images that both must have, under the same label
 
 
@@ -42,10 +41,7 @@ class Pairing:
         return int((self.old_labels != self.new.labels).sum())
 
     def differences(self, old: str, new: str) -> str:
-        """Return what else the test sets of the runs `old` and `new` differ in, and what corrected labels do to both.
-
-        "" where they are the same.
-        """
+        """Return the differences of the test sets of the runs `old` and `new` in words, "" where there are none."""
         parts = [f"{was} is called {now} now" for was, now in self.renamed.items()][:RENAMED_SHOWN]
         if len(self.renamed) > RENAMED_SHOWN:
             parts.append(f"{len(self.renamed) - RENAMED_SHOWN:,} more classes are called otherwise")
@@ -69,7 +65,7 @@ class Pairing:
 
 
 def pair(old: Run, new: Run) -> Pairing:
-    """Return the answers of two runs to the images of both. Raises CompareError where these are too few."""
+    """Return the answers of two runs to their common images. Raises CompareError where these are too few."""
     one, two = old.predictions, new.predictions
     both = f"{old.name} and {new.name} were not tested on the same images"
     if not len(one) or not len(two):
@@ -101,8 +97,7 @@ def pair(old: Run, new: Run) -> Pairing:
 
 
 def _renamed(one: Predictions, two: Predictions, shared: Sequence[int], position: dict[str, int]) -> dict[str, str]:
-    """Return the new name of each class of `one` that `two` does not have, but nearly all of its images under one
-    name."""
+    """Return the new name of each class of `one` that `two` lacks but has nearly all images of under one name."""
     names: dict[str, Counter[str]] = {}
     for row in shared:
         was, now = one.classes[one.labels[row]], two.classes[two.labels[position[one.ids[row]]]]
@@ -112,7 +107,7 @@ def _renamed(one: Predictions, two: Predictions, shared: Sequence[int], position
 
 
 def _called(found: Predictions, renamed: dict[str, str]) -> Predictions:
-    """Return the answers with the classes under their new names; classes of one name are one, which has the sum."""
+    """Return the answers with renamed classes; classes that get the same name are joined, their probabilities added."""
     if not renamed:
         return found
     names = [renamed.get(name, name) for name in found.classes]
@@ -126,7 +121,7 @@ def _called(found: Predictions, renamed: dict[str, str]) -> Predictions:
 
 
 def _rearranged(found: Predictions, rows: Sequence[int], classes: list[str]) -> Predictions:
-    """Return the answers at `rows`, with the columns of `classes`; a class that the run does not know has 0."""
+    """Return the answers at `rows` in the columns of `classes`; a class that the run lacks has probability 0."""
     to = np.array([*(classes.index(name) for name in found.classes), -1])
     probabilities = np.zeros((len(rows), len(classes)))
     probabilities[:, to[:-1]] = found.probabilities[rows]

@@ -1,5 +1,4 @@
-"""A map of features in two dimensions: t-SNE, L. van der Maaten and G. Hinton, JMLR 9 (2008), exact, for a few
-hundred."""
+"""A map of a few hundred features in two dimensions: exact t-SNE, L. van der Maaten and G. Hinton, JMLR 9 (2008)."""
 
 import numpy as np
 
@@ -10,15 +9,15 @@ EARLY = 100  # steps that exaggerate the attraction
 
 
 def project(features: np.ndarray) -> np.ndarray:
-    """Return points (n, 2) float32, centred, of features (n, D): alike images lie together.
+    """Map features (n, D) to points (n, 2) float32, centred: similar images lie together.
 
-    Distances between groups mean little. Starts from the two principal components, so that it depends on no seed.
+    Distances between groups mean little. It starts from the two principal components, so that it needs no seed.
     """
     n = len(features)
     spread = features.astype(np.float64) - (features.mean(axis=0) if n else 0)
     if n < 4 or not spread.any():
         return np.zeros((n, 2), np.float32)
-    # The principal components by the small matrix of inner products: features are often wider than images are many.
+    # The principal components by the (n, n) matrix of inner products: D is often larger than n.
     squares, left = np.linalg.eigh(spread @ spread.T)
     left, values = left[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0))
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])

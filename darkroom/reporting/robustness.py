@@ -1,7 +1,7 @@
-"""Measure how accurate a classifier stays on spoilt test images: blurred, noisy, compressed, dark, turned and small.
+"""Measure the accuracy of a classifier on corrupted test images: blurred, noisy, compressed, dark, turned and small.
 
 After D. Hendrycks and T. Dietterich (Benchmarking Neural Network Robustness, ICLR 2019), with corruptions and
-severities of our own, on the pixels that the model sees. Images go through the backbone again: only when asked.
+severities of our own, on the pixels that the model sees. Images go through the backbone again, so it is optional.
 """
 
 import io
@@ -26,7 +26,7 @@ Corrupt = Callable[[Image.Image, float, np.random.Generator], Image.Image]
 
 @dataclass(frozen=True)
 class Row:
-    """Hold the accuracy under one corruption at one severity (0: none), with its 95 % interval or None."""
+    """The accuracy under one corruption at one severity (0: none), with its 95 % interval or None."""
 
     kind: str
     severity: int
@@ -41,13 +41,13 @@ def blurred(image: Image.Image, radius: float, _random: np.random.Generator) -> 
 
 
 def noisy(image: Image.Image, deviation: float, random: np.random.Generator) -> Image.Image:
-    """Return the image with normal noise of so many grey levels on each channel."""
+    """Return the image with normal noise of this standard deviation, in grey levels, on each channel."""
     pixels = np.asarray(image) + random.normal(0, deviation, (image.height, image.width, 3))
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def compressed(image: Image.Image, quality: float, _random: np.random.Generator) -> Image.Image:
-    """Return the image as a JPEG of this quality shows it."""
+    """Return the image after compression as a JPEG of this quality."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=int(quality))
     return Image.open(file).convert("RGB")
@@ -64,7 +64,7 @@ def turned(image: Image.Image, degrees: float, _random: np.random.Generator) -> 
 
 
 def shrunk(image: Image.Image, factor: float, _random: np.random.Generator) -> Image.Image:
-    """Return the image as it is after it was stored at this share of its side."""
+    """Return the image shrunk to this share of its side and enlarged again."""
     side = max(1, round(image.width * factor))
     return image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0).resize(
         image.size, Image.Resampling.BILINEAR
@@ -83,7 +83,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[float, float, float]]] = {
 
 
 def robustness(material: Material) -> list[Row]:
-    """Return the accuracy on at most MOST test images, spoilt in each way; [] without a test image."""
+    """Return the accuracy on at most MOST test images under each corruption; [] without a test image."""
     own = material.test.predictions
     if not len(own):
         return []

@@ -1,5 +1,4 @@
-"""A run as it can be found again: params, metrics and predictions, from the workspace, Git, DVC's cache or its
-remote."""
+"""Read a run's params, metrics and predictions from the workspace, Git, DVC's cache or its remote."""
 
 import hashlib
 import io
@@ -26,8 +25,7 @@ class CompareError(DarkroomError):
 
 @dataclass(frozen=True)
 class Run:
-    """Hold a run's params (as the run used them, whatever params.yaml is now), metrics and predictions; `reader` reads
-    its other files."""
+    """A run's params (those that it used, by dvc.lock), metrics and predictions; `reader` reads its other files."""
 
     name: str
     params: dict[str, Any]
@@ -45,7 +43,7 @@ def load_run(rev: str | None, root: Path) -> Run:
 
 
 def used_params(lock: dict[str, Any]) -> dict[str, Any]:
-    """Return the params with which the stages ran, by dvc.lock."""
+    """Return the params that the stages ran with, by dvc.lock."""
     found: dict[str, Any] = {}
     for stage in lock.get("stages", {}).values():
         for values in stage.get("params", {}).values():
@@ -54,18 +52,18 @@ def used_params(lock: dict[str, Any]) -> dict[str, Any]:
 
 
 def locked_md5(lock: dict[str, Any], path: str) -> str | None:
-    """Return the MD5 that a dvc.lock has of an output; None where it has none."""
+    """Return the MD5 of an output in a dvc.lock; None without one."""
     outs = [out for stage in (lock.get("stages") or {}).values() for out in stage.get("outs") or []]
     return next((out.get("md5") for out in outs if out["path"] == path), None)
 
 
 def md5(data: bytes) -> str:
-    """Return the hex MD5 of a file's bytes, as DVC takes it."""
+    """Return the hex MD5 of a file's bytes, as DVC computes it."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys."""
+    """Return nested mappings as a flat one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -73,24 +71,20 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def locations(root: Path) -> dict[str, str]:
-    """Return the location of each test image, by id, as far as the workspace knows."""
+    """Return the location of each test image, by id, from the workspace; {} without shards."""
     path = root / SAMPLES
     return {row["id"]: row["location"] for row in files.read_csv(path)} if path.exists() else {}
 
 
 def groups(root: Path) -> dict[str, str]:
-    """Return the group of each image that belongs to one, by id, as far as the workspace knows.
-
-    Empty without data/index.csv and data/split.csv.
-    """
+    """Return the group of each image that belongs to one, by id; {} without data/index.csv and data/split.csv."""
     if not (root / INDEX).exists() or not (root / SPLIT).exists():
         return {}
     return groups_of(files.read_csv(root / INDEX), files.read_csv(root / SPLIT))
 
 
 class Revision:
-    """Reads the files of one revision; tracked by DVC or by Git, cached, in a remote or on disk: the caller sees
-    text."""
+    """Read the files of one revision as text, whether DVC or Git tracks them, from disk, cache or remote."""
 
     def __init__(self, rev: str | None, root: Path) -> None:
         from dvc.exceptions import DvcException, NotDvcRepoError
@@ -147,7 +141,7 @@ class Revision:
     def _here(self, path: str) -> str:
         """Return the text of a file of the workspace."""
         data = (self.root / path).read_bytes()
-        # An output that `dvc checkout` has not brought along is the answer of another commit.
+        # Without `dvc checkout`, an output on disk may be that of another commit.
         wanted = None if path in IN_GIT else locked_md5(self.lock, path)
         if wanted and (found := md5(data)) != wanted:
             raise CompareError(

@@ -1,4 +1,4 @@
-"""Draw contact sheets: rows of captioned images as one PNG, by Pillow, in a fraction of what a plot would take."""
+"""Draw contact sheets: rows of captioned images as one PNG, by Pillow, which is much faster than a plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIDE, SMALL_SIDE = 176, 96  # of an image on a sheet of few pictures, and of many, in pixels
 GAP = 16
 LINE = 21
-ENLARGED = 64  # smaller images are enlarged in blocks, so that one sees the pixels that the model saw
+ENLARGED = 64  # smaller images are enlarged in blocks, which show the pixels that the model saw
 INK, PALE, RIGHT, WRONG, PAPER = (24, 24, 27), (113, 113, 122), (21, 128, 61), (190, 18, 60), (255, 255, 255)
 
 
@@ -124,7 +124,7 @@ def font(size: int, bold: bool = False) -> "FreeTypeFont":
 
 def _fitted(text: str, font: "FreeTypeFont", room: int) -> str:
     """Return the text in one line, cut in its middle until it fits: the ends of names and paths tell them apart."""
-    text = " ".join(text.split())  # a name may hold any line end, and Pillow refuses some of them
+    text = " ".join(text.split())  # a name may hold line ends, some of which Pillow rejects
     if font.getlength(text) <= room:
         return text
     kept = len(text)

@@ -1,5 +1,4 @@
-"""Show where a classifier or its pictures are weak: slices of the test set, labels that look wrong, parts of training
-pictures in other splits, and pictures that hardly show anything."""
+"""Find weak spots of a classifier and its data: slices of the test set, doubtful labels, leaks and poor pictures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,8 +37,10 @@ AT_ONCE = 256
 
 
 def slices_of_test(material: Material, root: Path) -> tuple[list[Slice], list[str]]:
-    """Return the slices by group, file type, size, shape, brightness and the columns of the source's table, the surest
-    to be worse first, and sentences about columns that are not among them."""
+    """Return the slices of the test set, the surest to be worse first, and notes about columns that are left out.
+
+    Slices are by group, file type, size, shape, brightness, and the columns of the source's table.
+    """
     own, samples = material.test.predictions, material.test.shards.samples()
     sides = _sides(samples)
     texts: dict[str, Sequence[str]] = {
