@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import SUFFIXES
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import strict_split
+from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.matching import FileFinder
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ class Finders:
         return any(self.within(table.folder).find_all(table.frame[column].tolist())[0])
 
 
-def recognised(table: Table, options: Any, finders: Finders) -> Table:
-    """Return the table with its columns of paths and labels found; `options` is a LayoutOptions."""
+def recognised(table: Table, options: LayoutOptions, finders: Finders) -> Table:
+    """Return the table with its columns of paths and labels found."""
     table.path = _path_column(table, options, finders)
     _join_folder(table, options, finders)
     table.label = column_of(table.columns, options.label_column, LABELS)
@@ -158,7 +159,7 @@ def recognised(table: Table, options: Any, finders: Finders) -> Table:
     return table
 
 
-def _path_column(table: Table, options: Any, finders: Finders) -> str:
+def _path_column(table: Table, options: LayoutOptions, finders: Finders) -> str:
     """Return the column of paths or ids: the first with a usual name that names images, else any that does."""
     if options.path_column != "auto":
         return column_of(table.columns, options.path_column, PATHS)
@@ -183,7 +184,7 @@ def _path_column(table: Table, options: Any, finders: Finders) -> str:
     return ""
 
 
-def _join_folder(table: Table, options: Any, finders: Finders) -> None:
+def _join_folder(table: Table, options: LayoutOptions, finders: Finders) -> None:
     """Join a column of folders with the names, where these alone do not identify the images."""
     if not table.path or options.path_column != "auto" or not finders.images:
         return
@@ -219,7 +220,7 @@ def _is_split(cell: str) -> bool:
     return bool(strict_split(cell)) or cell.lower() in UNASSIGNED
 
 
-def _note_other_labels(table: Table, options: Any) -> None:
+def _note_other_labels(table: Table, options: LayoutOptions) -> None:
     """Note other columns that could be labels. Raises SourceError where two columns of one name differ."""
     if options.label_column != "auto":
         return

@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.columns import FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import split_in, strict_split
+from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree
 
@@ -40,10 +40,12 @@ class _Read:
     resplit: list[str] = field(default_factory=list)
 
 
-def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any) -> tuple[list[Row], list[str]]:
+def read_tables(
+    tree: Tree, tables: list[Table], images: list[str], options: LayoutOptions
+) -> tuple[list[Row], list[str]]:
     """Return the rows whose file was found, and notes about rows without a file and files without a row.
 
-    `options` is a LayoutOptions. Raises SourceError where two rows give a file different labels, or a column is
+    Raises SourceError where two rows give a file different labels, or a column is
     missing.
     """
     read = _Read()
@@ -66,7 +68,7 @@ def read_tables(tree: Tree, tables: list[Table], images: list[str], options: Any
     return rows, notes
 
 
-def _read_one_table(tree: Tree, table: Table, images: list[str], options: Any, read: _Read) -> list[str]:
+def _read_one_table(tree: Tree, table: Table, images: list[str], options: LayoutOptions, read: _Read) -> list[str]:
     """Add the rows of one table to `read`; return notes."""
     splits = _splits_of(tree, table, options)
     group = options.group_by if options.group_by in table.columns else ""
@@ -143,7 +145,7 @@ def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
             "for a class of its own"]  # fmt: skip
 
 
-def _splits_of(tree: Tree, table: Table, options: Any) -> list[str]:
+def _splits_of(tree: Tree, table: Table, options: LayoutOptions) -> list[str]:
     """Return the official split of each row, as text: from the split column, a flag, or the table's name."""
     split = column_of(table.columns, options.split_column, SPLIT_COLUMNS)
     if options.split_column not in ("auto", "", split):

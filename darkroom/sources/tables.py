@@ -10,6 +10,7 @@ from darkroom.sources.columns import Finders, Table, recognised
 from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
+from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.sidecars import RECORD, joined_lists, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
@@ -31,10 +32,10 @@ class TableSet:
         return all(table.quiet for table in self.tables)
 
 
-def find_tables(tree: Tree, images: list[str], options: Any, must: bool = False) -> TableSet:
+def find_tables(tree: Tree, images: list[str], options: LayoutOptions, must: bool = False) -> TableSet:
     """Return the tree's one table with a path and a label column, or the parts of one (`train.csv` and `val.csv`).
 
-    `options` is a LayoutOptions. Raises SourceError where there `must` be one but is none.
+    Raises SourceError where there `must` be one but is none.
     """
     finders = Finders(images)
     beside = sidecar_frame(tree, images)
@@ -77,7 +78,7 @@ def _table_names(tree: Tree, records: bool) -> list[str]:
     return [name for name in names[:MAX_TABLES] if name.lower().endswith(TABLES) or _is_list(tree, name)]
 
 
-def _open_all(tree: Tree, names: list[str], options: Any, finders: Finders) -> tuple[list[Table], str]:
+def _open_all(tree: Tree, names: list[str], options: LayoutOptions, finders: Finders) -> tuple[list[Table], str]:
     """Return the tables of these names that can be read, and why the first other one cannot, "" without any."""
     tables, unread = [], ""
     for name in names:
@@ -88,7 +89,7 @@ def _open_all(tree: Tree, names: list[str], options: Any, finders: Finders) -> t
     return tables, unread
 
 
-def describe(table: Table, options: Any) -> str:
+def describe(table: Table, options: LayoutOptions) -> str:
     """Return what a table without known columns holds, and the params that name its columns."""
     rows = "; ".join(", ".join(printable(cell)[:30] for cell in row) for row in table.frame.head(3).to_numpy().tolist())
     columns = ", ".join(table.columns) or "(none)"
@@ -109,7 +110,7 @@ def _is_list(tree: Tree, name: str) -> bool:
     return len(named) * 2 >= len(lines)
 
 
-def _open(tree: Tree, name: str, options: Any, finders: Finders) -> Table:
+def _open(tree: Tree, name: str, options: LayoutOptions, finders: Finders) -> Table:
     """Read a table and recognise its columns. Raises SourceError when it is damaged."""
     frame, notes = read_frame(name, read_one(tree, name))
     table = Table(name, frame, notes=notes)
