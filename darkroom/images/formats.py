@@ -4,6 +4,7 @@ import ctypes
 import gzip
 import io
 import logging
+import re
 import threading
 import warnings
 import zlib
@@ -50,6 +51,8 @@ MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 MAX_SEGMENTS, MAX_CHUNKS, MAX_OTHER_CHUNKS, MAX_TILES, MAX_COMMENTS = 2_000, 100_000, 5_000, 100_000, 1_000
 FRAMES = (b"IDAT", b"fdAT", b"fcTL")  # chunks of pixels
 PLAIN_PPM = (b"P1", b"P2", b"P3")
+PNM, COMMENT = re.compile(rb"P[1-6]\s"), re.compile(rb"#[^\r\n]*")
+MAX_HEADER = 1 << 16  # bytes of a PNM before its pixels
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
@@ -108,16 +111,25 @@ class TooManyParts(ValueError):
 
 
 def check_parts(file: BinaryIO) -> None:
-    """Raise TooManyParts for a JPEG, PNG or plain PPM of more parts than encoders write; the file is rewound."""
+    """Raise TooManyParts for a JPEG, PNG or PNM of more parts than encoders write; the file is rewound."""
     file.seek(0)
     head = file.read(8)
     if head[:2] == b"\xff\xd8":
         _check_segments(file)
     elif head == PNG:
         _check_chunks(file)
-    elif head[:2] in PLAIN_PPM and file.read().count(b"#") > MAX_COMMENTS:
-        raise TooManyParts(f"more than {MAX_COMMENTS:,} comments")
+    elif PNM.match(head):
+        _check_header(head + file.read())
     file.seek(0)
+
+
+def _check_header(data: bytes) -> None:
+    """Look for the numbers at the start of a PNM, which Pillow reads byte by byte, through comments of any length."""
+    numbers = COMMENT.sub(b" ", data[:MAX_HEADER]).split(maxsplit=4)
+    if len(data) > MAX_HEADER and len(numbers) < (3 if data[:2] in (b"P1", b"P4") else 4):
+        raise TooManyParts(f"more than {MAX_HEADER:,} bytes before the pixels")
+    if data[:2] in PLAIN_PPM and data.count(b"#") > MAX_COMMENTS:
+        raise TooManyParts(f"more than {MAX_COMMENTS:,} comments")
 
 
 def _check_segments(file: BinaryIO) -> None:

@@ -57,6 +57,8 @@ BOMBS = {
     "fill bytes": (JPEG[:2] + b"\xff" * 5_000_000 + JPEG[2:], "2,000 segments"),
     "pieces of EXIF": (INKS[:2] + segment(0xE1, b"Exif\0\0abcd") * LONG + INKS[2:], "2,000 segments"),
     "chunks": (PNG[:HEADER] + chunk(b"abCd") * LONG + PNG[HEADER:], "5,000 chunks besides pixels"),
+    "a comment of 20 MB": (b"P6 #" + b"x" * 20_000_000 + b"\n4 4 255\n" + bytes(48), "65,536 bytes before the pixels"),
+    "blanks": (b"P4" + b" " * 20_000_000 + b"4 4\n" + bytes(4), "65,536 bytes before the pixels"),
     "empty chunks of pixels": (PNG[:HEADER] + chunk(b"IDAT") * LONG + PNG[HEADER:], "100,000 chunks"),
     "comments": (b"P2\n64 64\n255\n" + b"#\n" * 2_000_000 + b"1 " * 4096, "1,000 comments"),
     "strips": (strips(200_000), "100,000 strips or tiles"),
