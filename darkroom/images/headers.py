@@ -84,7 +84,7 @@ def jpeg_orientation(data: bytes) -> int:
 
 
 def is_progressive(data: bytes) -> bool:
-    """Tell whether a JPEG is progressive, so that decoding it keeps every coefficient in memory."""
+    """Return whether a JPEG is progressive: decoding it keeps every coefficient in memory."""
     return any(marker in SOF_PROGRESSIVE for marker, _, _ in jpeg_segments(data))
 
 

@@ -64,9 +64,9 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     notes += _note_beside_splits(images, found)
     labels = {label for label, _ in found.values()}
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
-    notes += [f"{label} is taken for a class and no split, since its images lie in no further folder; "
+    notes += [f"{label} is taken for a class and not for a split, since its images are in no further folder; "
               "if it is not a class, `exclude` it" for label in called]  # fmt: skip
-    notes += [f"{label} is called like what comes with data, and is taken for a class; if it is none, `exclude` it"
+    notes += [f"{label} is called like what comes with data, and is taken for a class; if it is not one, `exclude` it"
               for label in sorted(labels) if label.lower() in NO_CLASSES]  # fmt: skip
     return Labelled("folders", samples, notes)
 

@@ -1,6 +1,7 @@
 """Layouts: labels from class folders, file names or a table. `read_layout` finds the layout, or reports why not."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
@@ -95,7 +96,7 @@ def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOpti
     """Return the images labelled by the tables in `found`. Raises SourceError for a split column without splits."""
     table = " and ".join(one.name for one in found.tables)
     rows, notes = read_tables(tree, found.tables, images, options)
-    samples = [Sample(row.location, row.label, strict_split(row.split), row.group) for row in rows]
+    samples = [replace(row, split=strict_split(row.split)) for row in rows]
     unknown = Counter(row.split for row in rows if not strict_split(row.split) and row.split.lower() not in UNASSIGNED)
     if unknown:
         values = ", ".join(f"{value} {count}" for value, count in unknown.most_common(SHOWN))
@@ -189,7 +190,7 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
     for sample in samples:
         match = expression.search(sample.location)
         group = next((part for part in match.groups() if part), "") if match else ""
-        grouped.append(Sample(sample.location, sample.label, sample.split, group))
+        grouped.append(replace(sample, group=group))
     if not any(sample.group for sample in grouped):
         raise SourceError(f"group_by: {group_by!r} matches none of {len(samples)} paths, such as {samples[0].location}")
     return grouped

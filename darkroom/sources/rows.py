@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.columns import FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import split_in, strict_split
-from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.labels import LayoutOptions, Sample
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.trees import Tree
 
@@ -18,21 +18,11 @@ LIST = re.compile(r"\[.*,.*\]")
 SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of a table whose file was found."""
-
-    location: str
-    label: str
-    split: str
-    group: str
-
-
 @dataclass
 class _Read:
     """The rows whose file was found, by location, and the names in other rows, by reason."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, Sample] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     several: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
@@ -42,7 +32,7 @@ class _Read:
 
 def read_tables(
     tree: Tree, tables: list[Table], images: list[str], options: LayoutOptions
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[Sample], list[str]]:
     """Return the rows whose file was found, and notes about rows without a file and files without a row.
 
     Raises SourceError where two rows give a file different labels, or a column is
@@ -86,7 +76,7 @@ def _read_one_table(tree: Tree, table: Table, images: list[str], options: Layout
         elif location in read.rows and read.rows[location].label != label:
             read.twice.append(text)
         else:
-            row = read.rows.setdefault(location, Row(location, label, split, its_group))
+            row = read.rows.setdefault(location, Sample(location, label, split, its_group))
             if row.split != split:
                 read.resplit.append(text)
     return notes + _note_several(table.name, table.label, labels)
@@ -112,14 +102,14 @@ def _located(table: Table, texts: list[str], images: list[str]) -> tuple[list[st
     return chosen, [*notes, f"{table.name}: {count} ids lie in several folders, and are taken for those of {split}"]
 
 
-def _with_splits_of_folders(rows: list[Row], notes: list[str]) -> tuple[list[Row], list[str]]:
+def _with_splits_of_folders(rows: list[Sample], notes: list[str]) -> tuple[list[Sample], list[str]]:
     """Return rows with the official splits of their images' folders, where all have one, and notes."""
     splits = {row.location: next(filter(None, map(strict_split, row.location.split("/")[:-1])), "") for row in rows}
     kinds = set(splits.values())
     if "" in kinds or "train" not in kinds or len(kinds) < 2:
         return rows, notes
     shown = ", ".join(f"{split} {count}" for split, count in sorted(Counter(splits.values()).items()))
-    found = [Row(row.location, row.label, splits[row.location], row.group) for row in rows]
+    found = [replace(row, split=splits[row.location]) for row in rows]
     return found, [*notes, f'official splits are those of the images\' folders: {shown}; `split_column: ""` takes none']
 
 

@@ -299,7 +299,7 @@ def test_a_flat_train_folder_beside_one_without_labels_is_no_class(tmp_path, nam
 def test_a_class_may_be_called_like_a_split(tmp_path, name):
     labelled = found(tmp_path, "bus/1.jpg", "car/2.jpg", f"{name}/3.jpg", f"{name}/4.jpg")
     assert [(s.label, s.split) for s in labelled.samples if s.location.startswith(name)] == [(name, "")] * 2
-    assert labelled.notes[0].startswith(f"{name} is taken for a class and no split")
+    assert labelled.notes[0].startswith(f"{name} is taken for a class and not for a split")
 
 
 def test_pictures_without_a_class_in_a_split_folder_stay_out(tmp_path):

@@ -168,7 +168,7 @@ TREES = {
     "files by their hash, deep": ("0/0/0/000a.jpg 0/1/0/010b.jpg 1/2/0/120a.jpg 1/3/1/131a.jpg", NOT_CLASSES, ""),
     "numbers of a class first": ("{0,1}/{0,1}_{10..13}.jpg", "0 8, 1 8", ""),
     "weights of a model": ("{a,b} models/last.pth", "a 3, b 3", "models holds no image and is not a class"),
-    "what nobody has sorted yet": ("{a,b} unsorted", "a 3, b 3, unsorted 3", "if it is none, `exclude` it"),
+    "what nobody has sorted yet": ("{a,b} unsorted", "a 3, b 3, unsorted 3", "if it is not one, `exclude` it"),
     "augmented classes beside classes": ("{cat,dog} {cat,dog}_augmented aug_cat",
                                          "aug_cat 3, cat 3, cat_augmented 3, dog 3, dog_augmented 3", "spellings"),
     "years above": ("{2019,2020}/{a,b}", TWO_WAYS, ""),
