@@ -7,6 +7,7 @@ import numpy as np
 
 from darkroom.metrics.intervals import Z, share_interval
 from darkroom.metrics.significance import holm
+from darkroom.sources.columns import ABSENT
 
 FEWEST = 10  # images of a slice, at least
 PARTS = 4  # that numbers are divided into
@@ -56,6 +57,38 @@ def slices(
             Slice(column, value, images, right / images, low or 0.0, 1.0 if high is None else high, p, adjusted)
         )
     return sorted(found, key=lambda part: (part.p, part.accuracy, part.column, part.value))
+
+
+def divisible(
+    columns: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, np.ndarray], dict[str, Sequence[str]], dict[str, str]]:
+    """Return the columns of numbers, float64 (n,) with NaN for none, those of texts, and why the others are left out.
+
+    Numbers of few different values, or of which half are one value, are texts.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    texts: dict[str, Sequence[str]] = {}
+    left_out: dict[str, str] = {}
+    for name, cells in columns.items():
+        known = ["" if cell.lower() in ABSENT else cell for cell in cells]
+        different = len(set(known) - {""})
+        if different > FEWEST and (values := _numbers(known)) is not None:
+            numbers[name] = values
+        elif different > MOST:
+            left_out[name] = f"{different:,} different values"
+        else:
+            texts[name] = known
+    return numbers, texts, left_out
+
+
+def _numbers(cells: Sequence[str]) -> np.ndarray | None:
+    """Return cells as float64 (n,), NaN for ""; None where a cell is not a number, or quartiles do not divide them."""
+    try:
+        values = np.array([float(cell or "nan") for cell in cells])
+    except ValueError:
+        return None
+    known = values[np.isfinite(values)]
+    return values if len(known) and len(np.unique(np.quantile(known, [0, 0.25, 0.5, 0.75, 1]))) > 2 else None
 
 
 def _by_text(values: Sequence[str]) -> list[tuple[str, np.ndarray]]:

@@ -140,7 +140,7 @@ class ExactTorchBody:
 
 
 class _Parts:
-    """Runs a body on a batch, in smaller parts once a GPU's memory did not hold a whole one."""
+    """Run a body on a batch, in smaller parts once a GPU's memory did not hold a whole one."""
 
     def __init__(self) -> None:
         self._together: int | None = None

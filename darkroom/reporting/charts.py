@@ -44,6 +44,27 @@ class Line:
     high: Sequence[float] = ()
 
 
+def of_run(root: Path, predictions: Predictions | None) -> dict[str, str]:
+    """Return the SVG of every chart by name, "" for an empty one."""
+    history, bins, answered = (
+        _rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv", "test/risk_coverage.csv")
+    )
+    ranked = {
+        kind: ranking(predictions, root / f"plots/test/{kind}.csv", kind) if predictions else ""
+        for kind in ("roc", "precision_recall")
+    }
+    return {
+        "loss": learning_curves(history, "loss"),
+        "accuracy": learning_curves(history, "accuracy"),
+        "reliability": reliability(bins),
+        "risk_coverage": risk_coverage(answered),
+    } | ranked
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(files.read_csv(path)) if path.exists() else []
+
+
 def learning_curves(history: Sequence[Mapping[str, str]], kind: str) -> str:
     """Return the chart of plots/history.csv; `kind` is "loss" or "accuracy"."""
     lines = []

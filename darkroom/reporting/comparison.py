@@ -15,12 +15,11 @@ from darkroom.metrics.significance import (
     accuracy_interval,
     detectable,
     exact_test,
-    holm,
     images_needed,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting import data_change, looks
-from darkroom.reporting.pairing import pair
+from darkroom.reporting.pairing import ClassRow, Flip, change, class_rows, flips, pair
 from darkroom.reporting.runs import Run
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
@@ -38,35 +37,6 @@ class Row:
     high: float | None
     direction: int
     verdict: str = ""  # of accuracy alone: among so many rows, some would be better or worse by chance
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """The images of one class that only the new run gets right (fixed), or only the old (broken).
-
-    `p_adjusted` is `p` by Holm's method, over all classes of the test set.
-    """
-
-    name: str
-    images: int
-    old: int
-    new: int
-    fixed: int
-    broken: int
-    p: float
-    p_adjusted: float
-
-
-@dataclass(frozen=True)
-class Flip:
-    """An image that one of the two runs gets right and the other does not."""
-
-    id: str
-    location: str
-    label: str
-    old: str
-    new: str
-    fixed: bool
 
 
 @dataclass(frozen=True)
@@ -144,12 +114,12 @@ def compare(
     one, two = paired.old, paired.new
     known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
     one = replace(one, groups=known)
-    n, group, change = len(one), one.group, _change(one, two)
-    fixed, broken = int((change > 0).sum()), int((change < 0).sum())
-    effect = 1.0 if group is None else design_effect(change, group)
+    n, group, changes = len(one), one.group, change(one, two)
+    fixed, broken = int((changes > 0).sum()), int((changes < 0).sum())
+    effect = 1.0 if group is None else design_effect(changes, group)
     share = (fixed + broken) / n
-    low, high = accuracy_interval(change, group)
-    difference = Difference((fixed - broken) / n, low, high, exact_test(change, group))
+    low, high = accuracy_interval(changes, group)
+    difference = Difference((fixed - broken) / n, low, high, exact_test(changes, group))
     verdict = judge(difference, margin)
     needed = images_needed(max(0.0, abs(difference.value) - margin), share)
     least = min(1.0, margin + detectable(int(n / effect), max(share, 1 / n)))
@@ -186,11 +156,6 @@ def judge(accuracy: Difference, margin: float) -> str:
     return BETTER if accuracy.low > margin else WORSE if accuracy.high < -margin else UNCLEAR
 
 
-def _change(one: Predictions, two: Predictions) -> np.ndarray:
-    """Return 1 for each image that only `two` gets right, -1 for one that only `one` does, else 0: int64 (n,)."""
-    return two.scorer.correct.astype(np.int64) - one.scorer.correct
-
-
 def metric_rows(one: Predictions, two: Predictions, seed: int, accuracy: Difference, verdict: str) -> list[Row]:
     """Return each compared metric of both runs, with the interval of its difference; accuracy's with the verdict."""
     once = np.ones((1, len(one)))
@@ -209,39 +174,6 @@ def metric_rows(one: Predictions, two: Predictions, seed: int, accuracy: Differe
         word = verdict if metric.key == "accuracy" and verdict != UNCLEAR else ""
         rows.append(Row(metric.key, rounded(a), rounded(b), rounded(b - a), *ends, metric.direction, word))
     return rows
-
-
-def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
-    """Return each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
-    change, present = _change(one, two), np.unique(one.labels)
-    counts, p_values = [], []
-    for label in present:
-        mine = one.labels == label
-        old, new = (int(run.scorer.correct[mine].sum()) for run in (one, two))
-        counts.append((int(mine.sum()), old, new, int((change[mine] > 0).sum()), int((change[mine] < 0).sum())))
-        p_values.append(exact_test(change[mine], None if one.group is None else one.group[mine]))
-    rows = [
-        ClassRow(one.classes[label], *numbers, p, adjusted)
-        for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
-    ]
-    return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
-
-
-def flips(one: Predictions, two: Predictions, locations: dict[str, str]) -> list[Flip]:
-    """Return the images that were fixed or broken; the broken ones first."""
-    was, now = one.scorer.correct, two.scorer.correct
-    names = [*one.classes, "no answer"]
-    return [
-        Flip(
-            one.ids[row],
-            locations.get(one.ids[row], ""),
-            names[one.labels[row]],
-            names[one.predicted[row]],
-            names[two.predicted[row]],
-            bool(now[row]),
-        )
-        for row in [*np.flatnonzero(was & ~now), *np.flatnonzero(now & ~was)]
-    ]
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -1,4 +1,4 @@
-"""Pair the answers of two runs: the test images that both have, under the new run's labels.
+"""Pair the answers of two runs to their common test images, and list the images and classes that changed.
 
 A change of the data may correct test labels, exclude a test image, add a class, or move a few images between splits.
 Then the images that both runs were tested on are compared; where these are too few, the runs cannot be compared. A
@@ -12,10 +12,40 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.significance import exact_test, holm
 from darkroom.reporting.runs import CompareError, Run
 
 RENAMED_SHOWN = 3  # renamed classes that are named
 ENOUGH = 0.8  # share of each run's test images that both must have, under the same label
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """The images of one class that only the new run gets right (fixed), or only the old (broken).
+
+    `p_adjusted` is `p` by Holm's method, over all classes of the test set.
+    """
+
+    name: str
+    images: int
+    old: int
+    new: int
+    fixed: int
+    broken: int
+    p: float
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image that one of the two runs gets right and the other does not."""
+
+    id: str
+    location: str
+    label: str
+    old: str
+    new: str
+    fixed: bool
 
 
 @dataclass(frozen=True)
@@ -128,3 +158,41 @@ def _rearranged(found: Predictions, rows: Sequence[int], classes: list[str]) -> 
     ids = [found.ids[row] for row in rows]
     groups = [found.groups[row] for row in rows] if found.groups else []
     return Predictions(ids, classes, to[found.labels[rows]], to[found.predicted[rows]], probabilities, groups)
+
+
+def change(one: Predictions, two: Predictions) -> np.ndarray:
+    """Return 1 for each image that only `two` gets right, -1 for one that only `one` does, else 0: int64 (n,)."""
+    return two.scorer.correct.astype(np.int64) - one.scorer.correct
+
+
+def class_rows(one: Predictions, two: Predictions) -> list[ClassRow]:
+    """Return each class with a flipped image, the smallest p-value first; adjusted over all classes of the test set."""
+    changes, present = change(one, two), np.unique(one.labels)
+    counts, p_values = [], []
+    for label in present:
+        mine = one.labels == label
+        old, new = (int(run.scorer.correct[mine].sum()) for run in (one, two))
+        counts.append((int(mine.sum()), old, new, int((changes[mine] > 0).sum()), int((changes[mine] < 0).sum())))
+        p_values.append(exact_test(changes[mine], None if one.group is None else one.group[mine]))
+    rows = [
+        ClassRow(one.classes[label], *numbers, p, adjusted)
+        for label, numbers, p, adjusted in zip(present, counts, p_values, holm(p_values), strict=True)
+    ]
+    return sorted((row for row in rows if row.fixed + row.broken), key=lambda row: (row.p, row.name))
+
+
+def flips(one: Predictions, two: Predictions, locations: dict[str, str]) -> list[Flip]:
+    """Return the images that were fixed or broken; the broken ones first."""
+    was, now = one.scorer.correct, two.scorer.correct
+    names = [*one.classes, "no answer"]
+    return [
+        Flip(
+            one.ids[row],
+            locations.get(one.ids[row], ""),
+            names[one.labels[row]],
+            names[one.predicted[row]],
+            names[two.predicted[row]],
+            bool(now[row]),
+        )
+        for row in [*np.flatnonzero(was & ~now), *np.flatnonzero(now & ~was)]
+    ]

@@ -82,7 +82,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
     shown: dict[str, Any] = {"classes": classes, "matrix": matrix, "order": order.tolist(), "tested": test.get("n", 0)}
     shown |= pictures.album(material) if material else {"shots": [], "near": []}
     config = read_json(root / "models/export/config.json")
-    drawn = _charts(root, predictions)
+    drawn = charts.of_run(root, predictions)
     drawn["map"], shown["map"] = _map(material) if material else ("", [])
     pictured = _pictured(material, root, robust)
     drawn["robustness"] = charts.robustness(pictured["spoilt"])
@@ -226,27 +226,6 @@ def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         ("this classifier", test),
     ]
     return [(name, row) for name, row in rows if row.get("accuracy") is not None]
-
-
-def _charts(root: Path, predictions: Predictions | None) -> dict[str, str]:
-    """Return the SVG of every chart by name, "" for an empty one."""
-    history, bins, answered = (
-        _rows(root / "plots" / name) for name in ("history.csv", "test/reliability.csv", "test/risk_coverage.csv")
-    )
-    ranked = {
-        kind: charts.ranking(predictions, root / f"plots/test/{kind}.csv", kind) if predictions else ""
-        for kind in ("roc", "precision_recall")
-    }
-    return {
-        "loss": charts.learning_curves(history, "loss"),
-        "accuracy": charts.learning_curves(history, "accuracy"),
-        "reliability": charts.reliability(bins),
-        "risk_coverage": charts.risk_coverage(answered),
-    } | ranked
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    return list(files.read_csv(path)) if path.exists() else []
 
 
 def _map(material: Material) -> tuple[str, list[list[Any]]]:

@@ -1,7 +1,7 @@
 """Find weak spots of a classifier and its data: slices of the test set, doubtful labels, leaks and poor pictures."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
 from darkroom.metrics.label_errors import better_than_chance, out_of_fold
-from darkroom.metrics.slices import FEWEST, MOST, Slice, slices
+from darkroom.metrics.slices import FEWEST, Slice, divisible, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.leaks import Part, leaks
 from darkroom.reporting.pictures import data_uri, encoded
 from darkroom.reporting.runs import INDEX, PARAMS, groups
 from darkroom.sources.cards import load_card
-from darkroom.sources.columns import ABSENT
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.matching import FileFinder
 from darkroom.sources.open import is_table
@@ -120,38 +119,6 @@ def _where_the_files_lie(root: Path, indexed: Sequence[str]) -> tuple[Path, str]
     if base is None or not prefix.startswith((RAW, DOWNLOADS)) or not all(one.startswith(prefix) for one in indexed):
         raise DarkroomError("its files lie in several archives, or where DARKROOM_DOWNLOADS does not lead any more")
     return base / prefix.removeprefix(RAW).removeprefix(DOWNLOADS).removesuffix(MEMBER), prefix
-
-
-def divisible(
-    columns: Mapping[str, Sequence[str]],
-) -> tuple[dict[str, np.ndarray], dict[str, Sequence[str]], dict[str, str]]:
-    """Return the columns of numbers, float64 (n,) with NaN for none, those of texts, and why the others are left out.
-
-    Numbers of few different values, or of which half are one value, are texts.
-    """
-    numbers: dict[str, np.ndarray] = {}
-    texts: dict[str, Sequence[str]] = {}
-    left_out: dict[str, str] = {}
-    for name, cells in columns.items():
-        known = ["" if cell.lower() in ABSENT else cell for cell in cells]
-        different = len(set(known) - {""})
-        if different > FEWEST and (values := _numbers(known)) is not None:
-            numbers[name] = values
-        elif different > MOST:
-            left_out[name] = f"{different:,} different values"
-        else:
-            texts[name] = known
-    return numbers, texts, left_out
-
-
-def _numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return cells as float64 (n,), NaN for ""; None where a cell is not a number, or quartiles do not divide them."""
-    try:
-        values = np.array([float(cell or "nan") for cell in cells])
-    except ValueError:
-        return None
-    known = values[np.isfinite(values)]
-    return values if len(known) and len(np.unique(np.quantile(known, [0, 0.25, 0.5, 0.75, 1]))) > 2 else None
 
 
 def doubtful_pictures(shards: Path) -> dict[str, Any]:

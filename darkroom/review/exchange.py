@@ -8,12 +8,11 @@ it under Not sure.
 import argparse
 import csv
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
@@ -21,11 +20,10 @@ from darkroom.core.progress import say
 from darkroom.core.text import one_line
 from darkroom.review.decisions import DecisionLog, now
 from darkroom.review.evidence import gather
-from darkroom.review.samples import Sample, Samples
+from darkroom.review.samples import Finder, Sample, Samples
 from darkroom.splits.corrections import Correction, is_label
 
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio finds a file below its document root
-UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what it puts before the name of an uploaded file
 IDENTITIES = ("sha256", "id", "location", "filepath", "path", "image", "filename", "file")
 LABELS = ("corrected_label", "new_label", "label", "ground_truth")
 SHOWN = 3
@@ -118,38 +116,6 @@ def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
             yield Statement(image, other, True, f"cleanlab: {other}?" + (f" (score {score})" if score else ""))
 
 
-class Finder:
-    """Finds samples by the names that other tools give them."""
-
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
-        self._by_name: dict[str, list[Sample]] = {}
-        for sample in samples.all:
-            path = PurePosixPath(sample.location.replace("::", "/"))
-            for name in {path.name, path.stem}:
-                self._by_name.setdefault(name, []).append(sample)
-
-    def find(self, image: str) -> Sample | None:
-        """Return the sample with this sha256 or id, or whose path ends most like `image`; None where several do."""
-        if image in self.samples.by_key:
-            return self.samples.all[self.samples.by_key[image][0]]
-        if image in self.samples.position:
-            return self.samples.all[self.samples.position[image]]
-        address = urlsplit(image)
-        path = PurePosixPath(parse_qs(address.query).get("d", [""])[0] or unquote(address.path) or image)
-        names = (path.name, UPLOAD.sub("", path.name))
-        alike = next((self._by_name[name] for name in names if name in self._by_name), [])
-        shared = [_shared(path, sample.location) for sample in alike]
-        best = [sample for sample, count in zip(alike, shared, strict=True) if count == max(shared)]
-        return best[0] if len({sample.key for sample in best}) == 1 else None
-
-
-def _shared(path: PurePosixPath, location: str) -> int:
-    """Return how many folders above the file, from the last one up, a path and a location share."""
-    pairs = list(zip(path.parts[-2::-1], PurePosixPath(location.replace("::", "/")).parts[-2::-1], strict=False))
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
-
-
 def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: str) -> list[str]:
     """Write `statements` as decisions by `by`; return what was done and what was not, a line each.
 
@@ -159,17 +125,12 @@ def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: st
     wanted: dict[str, Correction] = {}
     unknown: list[str] = []
     contradicted: set[str] = set()
-    for said in statements:
-        sample = finder.find(said.image)
+    for statement in statements:
+        sample = finder.find(statement.image)
         if sample is None:
-            unknown.append(said.image)
+            unknown.append(statement.image)
             continue
-        if not is_label(said.label):
-            raise DarkroomError(f"{said.image[:100]}: {said.label[:100]!r} is not a label: a control character, or a "
-                                "space at an end")  # fmt: skip
-        kind = "unsure" if said.suggested else "keep" if said.label == sample.label else "relabel"
-        becomes, note = said.label if kind == "relabel" else "", one_line(said.note)[:500]
-        row = Correction(sample.sha256, sample.id, kind, sample.label, becomes, by, when, note)
+        row = _correction(statement, sample, by, when)
         if wanted.setdefault(sample.key, row).outcome != row.outcome:
             contradicted.add(sample.key)
     there = log.decided()
@@ -189,6 +150,16 @@ def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: st
             lines.append(f"note: {count:,} {what}: {', '.join(one[:60] for one in examples[:SHOWN])}"
                          + (", …" if count > SHOWN else ""))  # fmt: skip
     return lines
+
+
+def _correction(statement: Statement, sample: Sample, by: str, when: str) -> Correction:
+    """Return a statement about a sample as a row of corrections.csv. Raises DarkroomError where it is not a label."""
+    if not is_label(statement.label):
+        raise DarkroomError(f"{statement.image[:100]}: {statement.label[:100]!r} is not a label: a control character, "
+                            "or a space at an end")  # fmt: skip
+    kind = "unsure" if statement.suggested else "keep" if statement.label == sample.label else "relabel"
+    becomes, note = statement.label if kind == "relabel" else "", one_line(statement.note)[:500]
+    return Correction(sample.sha256, sample.id, kind, sample.label, becomes, by, when, note)
 
 
 def label_studio(samples: Samples, out: Path) -> None:

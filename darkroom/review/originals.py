@@ -29,7 +29,7 @@ THUMBNAIL = 256
 
 
 class Originals:
-    """Reads the original files of samples; only what the index lists can be asked for."""
+    """Read the original files of samples that the index lists."""
 
     def __init__(self, root: Path, source: str) -> None:
         self._places = Locations(root / source, root / RAW, from_environment().downloads)

@@ -1,8 +1,10 @@
 """The images of a run in the review: every row of the index, with its split, pixels, label and decision."""
 
+import re
 import threading
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from darkroom.splits.corrections import SPLITS, Correction
 
 INDEX, SPLIT, REJECTS = Path("data/index.csv"), Path("data/split.csv"), Path("data/rejects.csv")
 SHARDS = Path("data/shards")
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,38 @@ class Samples:
                 return shards.rows(np.array([index]))[0]
             index -= len(shards)
         raise IndexError(index)
+
+
+class Finder:
+    """Find samples by the names that other tools give them."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self._by_name: dict[str, list[Sample]] = {}
+        for sample in samples.all:
+            path = PurePosixPath(sample.location.replace("::", "/"))
+            for name in {path.name, path.stem}:
+                self._by_name.setdefault(name, []).append(sample)
+
+    def find(self, image: str) -> Sample | None:
+        """Return the sample with this sha256 or id, or whose path ends most like `image`; None where several do."""
+        if image in self.samples.by_key:
+            return self.samples.all[self.samples.by_key[image][0]]
+        if image in self.samples.position:
+            return self.samples.all[self.samples.position[image]]
+        address = urlsplit(image)
+        path = PurePosixPath(parse_qs(address.query).get("d", [""])[0] or unquote(address.path) or image)
+        names = (path.name, UPLOAD.sub("", path.name))
+        alike = next((self._by_name[name] for name in names if name in self._by_name), [])
+        shared = [_shared(path, sample.location) for sample in alike]
+        best = [sample for sample, count in zip(alike, shared, strict=True) if count == max(shared)]
+        return best[0] if len({sample.key for sample in best}) == 1 else None
+
+
+def _shared(path: PurePosixPath, location: str) -> int:
+    """Return how many folders above the file, from the last one up, a path and a location share."""
+    pairs = list(zip(path.parts[-2::-1], PurePosixPath(location.replace("::", "/")).parts[-2::-1], strict=False))
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
 def _read(root: Path, shards: list[Shards]) -> list[Sample]:
