@@ -1,7 +1,7 @@
 """Resolve how a picture becomes the input of the backbone: image_size, resize, backbone, weights -> data/framing.json.
 
-A stage of its own, so that another backbone with the same input decodes nothing again. It is the first: weights that
-cannot be had, and a source that DVC could not read, are found before DVC hashes the source.
+This is a separate stage, so that another backbone with the same input decodes nothing again. It runs first, so that
+missing weights, and a source that DVC cannot read, are reported before DVC hashes the source.
 """
 
 from dataclasses import dataclass

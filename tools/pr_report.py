@@ -158,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="pr-report", description="Compare the workspace with a base, for a reviewer.")
     parser.add_argument("base", help="a branch, tag or commit; compared is where the change left it")
     parser.add_argument("--out", type=Path, default=Path("pr-report.md"), help="(default: %(default)s)")
-    parser.add_argument("--run-base", action="store_true", help="run the base where its predictions are not at hand")
+    parser.add_argument("--run-base", action="store_true", help="run the base again where its predictions are missing")
     parser.add_argument("--fail-on", choices=sorted(GATES), default="never", help="as in darkroom compare")
     parser.add_argument("--margin", type=float, default=0.0, help="as in darkroom compare")
     asked = parser.parse_args()

@@ -14,6 +14,7 @@ from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import LAYOUTS
 from darkroom.sources.trees import STORES, address_of
 
+TEXTS = ("name", "homepage", "licence", "citation")
 KINDS = ("bundled", "torchvision", "archive", "folder", "remote")
 
 
@@ -36,7 +37,7 @@ class Card:
 
     def facts(self) -> dict[str, str]:
         """Return the facts for the shards and the model card."""
-        return {"name": self.name, "homepage": self.homepage, "licence": self.licence, "citation": self.citation}
+        return {key: getattr(self, key) for key in TEXTS}
 
     def options(self, params: LayoutOptions) -> LayoutOptions:
         """Return the layout options of params.yaml, replaced by those of the card where it has any."""
@@ -49,18 +50,17 @@ def load_card(path: Path) -> Card:
     kinds = [kind for kind in KINDS if kind in values]
     if len(kinds) != 1:
         raise SourceError(f"{path}: a card has one of {', '.join(KINDS)}, this one has {', '.join(kinds) or 'none'}")
-    known = {"name", "homepage", "licence", "citation", "flips", "read", "class_names", kinds[0]}
+    known = {*TEXTS, "flips", "read", "class_names", kinds[0]}
     for key in values:
         if key not in known:
             raise SourceError(f"{path}: there is no card key `{key}`; the keys are {', '.join(sorted(known))}")
-    for key in ("name", "homepage", "licence", "citation"):
+    for key in TEXTS:
         if not isinstance(values.get(key), str) or not values[key].strip():
             raise SourceError(f"{path}: the key `{key}` is missing or not a text; add `{key}: …`")
     if not isinstance(values.get("flips", True), bool):
         raise SourceError(f"{path}: flips is {values['flips']!r}, expected true or false")
-    texts = {key: values[key].strip() for key in ("name", "homepage", "licence", "citation")}
     return Card(
-        **texts,
+        **{key: values[key].strip() for key in TEXTS},
         kind=kinds[0],
         origin=_origin(path, kinds[0], values[kinds[0]]),
         flips=values.get("flips", True),
