@@ -55,7 +55,7 @@ class Reading:
 
     def label_and_split(self, folders: Folders) -> tuple[str, str]:
         """Return the class and the official split of the images in `folders`, "" for each that they do not have."""
-        if self.masks and any(folders[:depth] in self.masks for depth in range(1, len(folders) + 1)):
+        if self.masks and _is_within(folders, self.masks):
             return "", ""
         for depth in range(len(folders) - 1, -1, -1):
             if folders[:depth] in self.parents:
@@ -77,6 +77,11 @@ class Reading:
         return classes
 
 
+def _is_within(folders: Folders, others: frozenset[Folders]) -> bool:
+    """Return whether a path is one of `others`, or below one of them."""
+    return any(folders[:depth] in others for depth in range(1, len(folders) + 1))
+
+
 def at_level(counts: Counter[Folders], level: int) -> Reading:
     """Return the reading in which the folders at `level` are the classes; 1 is directly in the source."""
     parents = {folders[: level - 1] for folders in counts if len(folders) >= level}
@@ -91,13 +96,12 @@ def possible_readings(counts: Counter[Folders]) -> list[Reading]:
     counts = without_strays(counts)
     root = _tree(counts)
     masks = frozenset(_mask_folders(root, ()))
-    pruned = _tree(Counter({folders: count for folders, count in counts.items()
-                            if not any(folders[:depth] in masks for depth in range(1, len(folders) + 1))}))  # fmt: skip
+    pruned = _tree(Counter({path: count for path, count in counts.items() if not _is_within(path, masks)}))
     readings = [replace(reading, masks=masks) for reading in _read({(): pruned})] if masks else []
     if not readings:  # without masks there are no class folders: then folders named like masks may be classes
         readings = [one for one in _read({(): root}) if not masks or _may_be_masks(root, one.classes(counts))]
-    facts = {"shared": _shared(counts), "splits": _split_folders(root)}
-    return [replace(reading, **facts) for reading in readings]  # type: ignore[arg-type]
+    shared, splits = _shared(counts), _split_folders(root)
+    return [replace(reading, shared=shared, splits=splits) for reading in readings]
 
 
 def without_strays(counts: Counter[Folders]) -> Counter[Folders]:
