@@ -4,24 +4,14 @@ Where each kind of hostile input is tested, and the limit it is held to:
 
 | input | tests | held to |
 |---|---|---|
-<<<<<<< Updated upstream
 | JPEGs of thousands of scans | here, images/test_scans, test_workers | --decode-seconds; others 200; 8 s |
-| pictures of millions of parts | images/test_parts | 1 s of processor time |
-=======
-| JPEGs of thousands of scans | here, images/test_scans, images/test_workers | others 200; stop within 8 s |
-| pictures of millions of parts | images/test_parts | 5 s of processor time for all readings |
->>>>>>> Stashed changes
+| pictures of millions of parts | images/test_parts | 5 s of processor time |
 | clients that never read | here | --timeout, then cut; 0 bytes of bodies held |
 | too many connections, two lengths, no HTTP | here, serve/test_server | 503, 400; idle ones make room |
 | bombs in tars and zips | sources/test_bombs | 300 times the archive's size; 20 MB for a header |
 | a changed export | serve/test_exported | the start fails, in one line below 500 characters |
-<<<<<<< Updated upstream
 | pipes, sockets, devices as photos | reproduction/test_preflight, stages/test_framing | a line before DVC opens them |
 | a full, read-only or failing disk | test_bad_disk, stages/test_preprocess | one line; earlier outputs stay |
-=======
-| pipes, sockets, devices as photos | reproduction/test_preflight, stages/test_framing | one line before DVC opens it |
-| a full, read-only or failing disk | test_bad_disk, stages/test_preprocess | one line; EIO sets one file aside |
->>>>>>> Stashed changes
 | a half-written lock or rwlock | reproduction/test_preflight | mended; the broken file is kept |
 | nesting, aliases, long values | core/test_params, core/test_tensorfile | one line; values cut to 100 characters |
 | redirects to files, cards that lead out | sources/test_download, stages/test_fetch | the reason; rejected |
