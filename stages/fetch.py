@@ -1,7 +1,7 @@
 """Find, verify and index the labelled images that `source` names -> data/raw, data/index.csv."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from darkroom.core import files
@@ -46,8 +46,7 @@ class FetchParams:
 
     def options(self) -> LayoutOptions:
         """Return the params that define how labels are read."""
-        return LayoutOptions(self.layout, self.label_pattern, self.path_column, self.label_column, self.split_column,
-                             self.group_by, self.class_level, self.missing_classes)  # fmt: skip
+        return LayoutOptions(**{field.name: getattr(self, field.name) for field in fields(LayoutOptions)})
 
 
 def main(raw: Path, index: Path) -> str:
