@@ -39,7 +39,7 @@ from darkroom.search.entrants import (
 from darkroom.search.experiment import Experiment, dvc, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.results import score_line
-from darkroom.search.standings import Standing, advised, figure, in_words, lost, table
+from darkroom.search.standings import Standing, advised, figure, in_words, largest_class, lost, table
 from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.corrections import apply, read_corrections
 from darkroom.training.recipe import CUSTOM, Recipe
@@ -188,11 +188,16 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     print(in_words(frame))
     print(f"\nfigure: {(race.folder / 'race.png').relative_to(race.root)}")
     best, chosen = advised(standings)
+    if alone := largest_class(best, race.labels):
+        chosen = best
+        print(f"no body is better beyond noise than always answering {alone[0]}, which is right for {alone[1]:.1%}: "
+              "so the best is advised, not the fastest; add images of the other classes")  # fmt: skip
     entries = {entrant.entry.name: entrant.entry for entrant in race.entrants}
     if chosen is not best:
         print(f"best: {best.name}; it is taken by\n  {_command(entries[best.name])}")
     rate = "" if chosen is best else f", {chosen.export_rate / best.export_rate:.1f} times as fast"
-    print(f"advised: {chosen.name}, the fastest of those at most half a point behind the best{rate}:")
+    why = "the best" if alone else f"the fastest of those at most half a point behind the best{rate}"
+    print(f"advised: {chosen.name}, {why}:")
     print(f"  {_command(entries[chosen.name])}")
     return _look_at_test(race, entries[chosen.name]) if test else 0
 

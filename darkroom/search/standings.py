@@ -1,5 +1,7 @@
 """Rank the bodies of a race by cross-validated accuracy, compare each with the best, and advise one."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,6 +110,18 @@ def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:
     level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True)
              if not pair.worse and pair.difference >= -MARGIN]  # fmt: skip
     return order[0], max([order[0], *level], key=lambda standing: standing.export_rate)
+
+
+def largest_class(best: Standing, labels: Mapping[str, str]) -> tuple[str, float] | None:
+    """Return the largest class and its share of the images where always answering it is as good as `best`, by McNemar.
+
+    Bodies cannot be told apart by their accuracy there: one that knows nothing is level. None elsewhere.
+    """
+    known = [labels[name] for name in best.ids]
+    name, count = Counter(known).most_common(1)[0]
+    change = best.right.astype(np.int64) - np.array([label == name for label in known])
+    beaten = change.sum() > 0 and exact_test(change, None) < ALPHA
+    return None if beaten else (name, count / len(known))
 
 
 def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from darkroom.search import race
 from darkroom.search.entrants import Entry, RaceFile, licence, read_race
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.space import SweepError
-from darkroom.search.standings import Standing, advised, against, figure, in_words, lost, table
+from darkroom.search.standings import Standing, advised, against, figure, in_words, largest_class, lost, table
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
 from tests.stages.pipeline import run_fetch, run_split
@@ -51,6 +51,12 @@ def test_the_advice_is_the_fastest_of_those_at_most_half_a_point_behind_the_best
     assert advised([WORSE, LEVEL, BEST, close]) == (BEST, close)  # level, for the noise of 200 images, yet 1.5 points
     assert advised([WORSE, BEST]) == (BEST, BEST)
     assert advised([standing("a", [*range(190)], 5, losses=0.2), BEST])[0] is BEST  # the log loss between equals
+
+
+def test_always_answering_the_largest_class_is_beaten_or_not():
+    labels = {name: "a" if number < 190 else "b" for number, name in enumerate(BEST.ids)}
+    assert largest_class(BEST, labels) == ("a", 0.95)
+    assert largest_class(standing("all", [*range(200)], 10), labels) is None
 
 
 def test_a_round_loses_those_in_the_lower_half_that_are_worse_beyond_noise():
@@ -205,6 +211,15 @@ def few_digits(project: Path, counts: dict[str, int]) -> race.Race:
     prepare(project)
     names = [Entry(backbone="lenet", weights="none"), Entry(backbone="small_cnn", weights=str(WEIGHTS))]
     return race.Race(project, RaceFile(backbones=names), project / "race", runtime.from_environment())
+
+
+def test_where_one_class_dominates_the_best_is_advised_and_not_a_fast_one_that_knows_nothing(project, capsys):
+    begun = few_digits(project, {"0": 60, "1": 4})
+    standings = begun.run()
+    assert race.conclude(begun, standings, test=False) == 0
+    said = capsys.readouterr().out
+    assert "no body is better beyond noise than always answering 0, which is right for 9" in said
+    assert "advised: small_cnn (small_cnn-mnist.safetensors), the best:" in said
 
 
 def test_an_image_whose_class_no_other_fold_has_is_left_out_and_reported(project, capsys):
