@@ -148,12 +148,12 @@ def exported_answers(path: Path, test: Shards, machine: Runtime, indices: np.nda
 def answered(path: Path, shards: Shards, machine: Runtime) -> Answered:
     """Return the exported model's answers to a split, and the similarity of each picture to the training images."""
     session = open_session(path, machine.threads, spin=False)
-    told = "similarity" in [output.name for output in session.get_outputs()]
-    wanted = ["probabilities", *(["similarity"] if told else [])]
+    has_similarity = "similarity" in [output.name for output in session.get_outputs()]
+    wanted = ["probabilities", *(["similarity"] if has_similarity else [])]
     images = _images(shards, np.arange(len(shards)), "export: the 8-bit model")
     parts = [session.run(wanted, {"images": batch}) for batch in images]
     shares = np.concatenate([part[0] for part in parts] or [np.empty((0, len(shards.classes)), np.float32)])
-    similarity = np.concatenate([part[1] for part in parts] or [np.empty(0, np.float32)]) if told else None
+    similarity = np.concatenate([part[1] for part in parts] or [np.empty(0, np.float32)]) if has_similarity else None
     return Answered(shards.labels, shares.astype(np.float64), similarity, group_codes(shards.groups()))
 
 

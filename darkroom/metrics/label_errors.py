@@ -59,7 +59,7 @@ def label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return those of `label_errors` of which at most a share of FALSE is expected to be the model's own errors: int64.
 
-    A calibrated model tells how often it errs: with right labels, an image has class j with its p(j). So the number of
+    A calibrated model states how often it errs: with right labels, an image has class j with its p(j). So the number of
     images with p(label) <= t that are answered as another class is, with right labels, the sum of all p(j) <= t of
     classes that are not the answer. What is found beyond it is due to the labels. The list ends at the largest t where
     the expected number is at most FALSE of the number found, as Benjamini and Hochberg's (1995) does with p-values.

@@ -123,7 +123,7 @@ def font(size: int, bold: bool = False) -> "FreeTypeFont":
 
 
 def _fitted(text: str, font: "FreeTypeFont", room: int) -> str:
-    """Return the text in one line, cut in its middle until it fits: the ends of names and paths tell them apart."""
+    """Return the text in one line, cut in its middle until it fits: names and paths differ at their ends."""
     text = " ".join(text.split())  # a name may hold line ends, some of which Pillow rejects
     if font.getlength(text) <= room:
         return text

@@ -44,7 +44,7 @@ class Review:
         try:
             evidence = gather(self.samples)
             queues = of_the_model(self.samples, evidence)
-        except Exception as error:  # the page must not wait for ever, whatever is wrong with a run
+        except Exception as error:  # the page must not wait for ever, whatever the error
             self.problem = str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
             say(f"review: {self.problem}")
             return

@@ -46,7 +46,7 @@ from darkroom.training.recipe import CUSTOM, Recipe
 
 FOLDER = Path(".darkroom/races")
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the images
-FEW = 400  # images: with fewer, parts of them tell nothing
+FEW = 400  # images up to which there is one round, on all of them
 INTERRUPTED = 130
 INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
 

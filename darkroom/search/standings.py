@@ -104,7 +104,7 @@ def advised(finalists: list[Standing]) -> tuple[Standing, Standing]:
     """Return the best body, and of those that are hardly behind it the fastest for one image.
 
     Hardly behind: by half a point at most, and not beyond noise. Noise alone would not do: on few images, bodies three
-    points apart cannot be told apart (benchmarks/README.md).
+    points apart are level (benchmarks/README.md).
     """
     order = sorted(finalists, key=lambda standing: standing.rank)
     level = [other for other, pair in zip(order[1:], against(order[0], order[1:]), strict=True)

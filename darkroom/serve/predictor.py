@@ -136,10 +136,10 @@ class Predictor:
 
     def answers(self, images: np.ndarray) -> list[Prediction]:
         """Classify framed pictures (n, S, S, 3) uint8, as `pixels` returns them."""
-        told = "similarity" in self._outputs
-        wanted = ["probabilities", *(["similarity"] if told else [])]
+        has_similarity = "similarity" in self._outputs
+        wanted = ["probabilities", *(["similarity"] if has_similarity else [])]
         probabilities, *similarity = self._session.run(wanted, {"images": images})
-        found: list[float | None] = similarity[0].tolist() if told else [None] * len(images)
+        found: list[float | None] = similarity[0].tolist() if has_similarity else [None] * len(images)
         return [
             Prediction(self.classes, row, near, self.limits) for row, near in zip(probabilities, found, strict=True)
         ]

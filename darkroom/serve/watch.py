@@ -29,7 +29,7 @@ def measure(images: np.ndarray, answers: Sequence[Prediction]) -> dict[str, np.n
     """Return the numbers that are watched of pictures (n, S, S, 3) uint8 and their answers: (n,) each, 0..1.
 
     Brightness, contrast and sharpness are mean, standard deviation and mean step between neighbours of grey; warmth is
-    red minus blue. `similarity` is NaN where the model does not tell.
+    red minus blue. `similarity` is NaN where the model has no such output.
     """
     grey = images.mean(axis=3, dtype=np.float32)
     red, blue = images[..., 0].mean(axis=(1, 2)), images[..., 2].mean(axis=(1, 2))

@@ -179,7 +179,7 @@ class Fit:
         labels = torch.from_numpy(self.phase.val.table.labels)
         loss = float(nn.functional.cross_entropy(logits, labels))
         if not math.isfinite(loss):
-            loss = np.finfo(np.float32).max.item()  # a step of the next epoch says so, with its number
+            loss = np.finfo(np.float32).max.item()  # a step of the next epoch reports it, with its number
         return loss, float((logits.argmax(1) == labels).double().mean()), logits
 
     def _checkpoint_due(self) -> bool:

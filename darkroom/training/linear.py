@@ -190,7 +190,7 @@ class _Training:
         logits, labels = np.concatenate(rows), self.val.labels
         loss = cross_entropy(logits, losses.targets(labels, self.classes))[0]
         if not np.isfinite(loss):
-            loss = float(np.finfo(np.float32).max)  # a step of the next epoch says so, with its number
+            loss = float(np.finfo(np.float32).max)  # a step of the next epoch reports it, with its number
         return loss, float((logits.argmax(axis=1) == labels).sum() / len(labels)), logits
 
 

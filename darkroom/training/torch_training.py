@@ -10,7 +10,7 @@ import torch
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
-from darkroom.core.runtime import Runtime, machine, torch_device, versions
+from darkroom.core.runtime import machine, torch_device, versions
 from darkroom.images.augment import STRENGTHS
 from darkroom.model import classifier, freezing
 from darkroom.model.network import Network, load_body
@@ -44,7 +44,7 @@ def train_in_torch(
     dtype = choose_dtype(recipe.precision, device)
     module = classifier.build(recipe.head_facts, head).to(device)
     phases, network = make_phases(data, body, recipe, module, device, dtype, runtime.threads)
-    key = _checkpoint_key(data, body, recipe, runtime, device, dtype, group.size)
+    key = _checkpoint_key(data, body, recipe, worker, device, dtype)
     checkpoint = worker.make_checkpoint(runtime.checkpoints, key, runtime.checkpoint_seconds)
     fit = Fit(phases, recipe, device, checkpoint, worker.reporter, group).run()
     trained_body: Tensors = {}
@@ -129,9 +129,7 @@ def _network(body: Path, head: Any, recipe: Recipe, device: Any) -> Network:
     return Network(loaded, head, recipe.freeze, frozen).to(device).to(memory_format=torch.channels_last)
 
 
-def _checkpoint_key(
-    data: Data, body: Path, recipe: Recipe, runtime: Runtime, device: Any, dtype: Any, processes: int
-) -> str:
+def _checkpoint_key(data: Data, body: Path, recipe: Recipe, worker: Worker, device: Any, dtype: Any) -> str:
     """Digest everything that shapes the result: code, params, data, weights, libraries and hardware."""
     tables = (data.train_images, data.val_images, data.train_features, data.val_features)
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()["cpu"]
@@ -144,8 +142,8 @@ def _checkpoint_key(
         "body": files.read_json(body / "body.json"),
         "weights": {path.name: files.sha256(path) for path in weights},
         "versions": versions(),
-        "machine": [hardware, torch.backends.cpu.get_cpu_capability(), runtime.threads, device.type, str(dtype)],
-        "processes": processes,
+        "machine": [hardware, torch.backends.cpu.get_cpu_capability(), worker.runtime.threads, device.type, str(dtype)],
+        "processes": worker.group.size,
     })  # fmt: skip
 
 
