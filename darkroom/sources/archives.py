@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -17,14 +18,19 @@ STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 JUNK = frozenset(("thumbs.db", "desktop.ini"))  # in lower case; names that start with a dot are junk, too
 # Folders of network drives, desktops and development tools, some of them full of small copies of pictures.
 TOOL_FOLDERS = frozenset((
-    "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", ".thumbnails",
-    "__pycache__", "node_modules",
+    "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "recycler", "found.000", "#snapshot", "~snapshot",
+    "@recently-snapshot", "network trash folder", "temporary items", "system volume information", "lost+found",
+    ".thumbnails", "__pycache__", "node_modules", "site-packages",
 ))  # fmt: skip
 NESTED = (".zip", ".tar", ".parquet")  # copied in pieces, not read whole
 MAX_NESTED = 1 << 40
 MAX_MEMBERS = 20_000_000
 MAX_NAME = 4096  # characters: the limit of a path on Linux
 DRIVE = re.compile("[A-Za-z]:")  # as in C:\\x.jpg
+UNICODE_PATH = 0x7075  # Info-ZIP's extra field: a version, the CRC of the name that it replaces, the name in UTF-8
+MS_DOS = 0  # the system of zips whose names may have backslashes
+MAGIC = {b"PK\3\4": ".zip", b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zX": ".tar.xz"}
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 MAX_RATIO, RATIO_FROM = 300, 1 << 26  # an archive that unpacks to over 64 MB and 300 times its size is a bomb
 # What zipfile and tarfile raise on some damaged headers; RecursionError where headers describe headers too deep.
 HEADER_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError, RecursionError, struct.error)
@@ -92,27 +98,50 @@ def empty_folders(folders: set[str], files: list[str]) -> list[str]:
 def advice(path: Path) -> str:
     """Return the next step for a damaged archive."""
     with path.open("rb") as file:
-        known = what_is_wrong(file.read(4096))
+        head = file.read(4096)
+    suffix = path.suffix.lower()
+    if suffix in (".zip", ".tar"):  # a compressed tar is opened by its first bytes, whatever its suffix
+        found = ".tar" if head[TAR_MAGIC_AT:].startswith(TAR_MAGIC) else next(
+            (kind for magic, kind in MAGIC.items() if head.startswith(magic)), suffix)  # fmt: skip
+        if found != suffix:
+            return f"its bytes are those of a {found}: rename it"
+    known = what_is_wrong(head)
     return f"it is {known}" if known else "download or copy it again"
 
 
 def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
     """Decode members' names whose encoding is not declared, and replace backslashes; return notes about guesses."""
     notes = []
-    unmarked = [member for member in members if not member.flag_bits & 0x800 and not member.filename.isascii()]
+    unmarked = [member for member in members if not member.flag_bits & 0x800 and not member.filename.isascii()
+                and not _take_unicode_path(member)]  # fmt: skip
     raw = [member.filename.encode("cp437", errors="replace") for member in unmarked]
     encoding = _encoding(raw)
-    if raw and encoding != "cp437":
-        for member, name in zip(unmarked, raw, strict=True):
-            member.filename = name.decode(encoding, errors="replace")
+    for member, name in zip(unmarked, raw, strict=True):
+        member.filename = name.decode(encoding, errors="replace")
     if raw and encoding != "utf-8":
         notes.append(f"{path.name} does not say how its {len(raw)} names that are not ASCII are encoded; they are read "
                      f"as {encoding}, such as {unmarked[0].filename}; if they look wrong, unpack it by `unzip -O "
                      "ENCODING` and give the folder")  # fmt: skip
-    if any("\\" in member.filename for member in members) and not any("/" in member.filename for member in members):
-        for member in members:
+    alone = not any("/" in member.filename for member in members)
+    for member in members:
+        if alone or member.create_system == MS_DOS:
             member.filename = member.filename.replace("\\", "/")
     return notes
+
+
+def _take_unicode_path(member: zipfile.ZipInfo) -> bool:
+    """Give a member the name in UTF-8 that its extra fields hold beside one of an unknown encoding; tell whether there
+    is one."""
+    extra = member.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == UNICODE_PATH and len(field) > 5:
+            replaced = member.orig_filename.encode("cp437", errors="replace")
+            if struct.unpack_from("<L", field, 1)[0] == zlib.crc32(replaced):
+                member.filename = field[5:].decode(errors="replace")
+                return True
+    return False
 
 
 def _encoding(names: list[bytes]) -> str:
@@ -143,6 +172,8 @@ class Zip:
             check_name(path, member.filename, member.external_attr >> 16)
         self.notes = mend_names(path, members)
         for member in members:
+            if member.filename != member.orig_filename:
+                check_name(path, member.filename, 0)
             if any(is_junk(part) for part in member.filename.split("/") if part):
                 tools.add(tool_folder(member.filename))
                 continue

@@ -9,8 +9,9 @@ from statistics import median
 from darkroom.core.errors import SourceError
 from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings, without_strays
 from darkroom.sources.encodings import few_of, printable
-from darkroom.sources.folder_names import SPLITS, are_images_and_masks, are_parts, may_be_unlabelled
+from darkroom.sources.folder_names import SPLITS, are_codes, are_images_and_masks, are_parts, may_be_unlabelled
 from darkroom.sources.labels import (
+    DRIVE_PART,
     SHOWN,
     Labelled,
     LayoutOptions,
@@ -29,8 +30,9 @@ NO_PICTURES = (  # suffixes of files that come with data sets
 NO_CLASSES = (
     "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
     "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
-    "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "todo", "to_label", "unsorted",
-    "delete", "delete_me", "deleted", "rejected", "trash", "lost", "new folder",
+    "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "incoming", "todo", "to_label",
+    "unsorted", "thumbs", "thumb", "thumbnails", "previews", "delete", "delete_me", "deleted", "rejected", "trash",
+    "lost", "new folder",
 )  # fmt: skip
 MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of file names that all of them hold
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
@@ -62,7 +64,12 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     notes = [*note_loose(loose, "lie in no class folder"), *_note_missing(tree, images, reading, options)]
     notes += [f"{folder} holds the class folders beside it once more: both are read" for folder in reading.copies]
     notes += _note_beside_splits(images, found)
+    if any(map(DRIVE_PART.search, {part for folder in of_folder for part in folder.split("/")})):
+        notes.append("the dates and numbers that Google Drive puts behind the names of folders are left out")
     labels = {label for label, _ in found.values()}
+    if are_codes(label for label in labels if label):
+        notes.append(f"the classes are codes ({few_of(sorted(filter(None, labels)))}); if these are persons, places or "
+                     "samples, and no classes, label the images by a table or by their names")  # fmt: skip
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and not for a split, since its images are in no further folder; "
               "if it is not a class, `exclude` it" for label in called]  # fmt: skip
@@ -139,14 +146,20 @@ def _come_with_data(classes: Counter[str]) -> frozenset[str]:
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
-    """Return notes about class folders that hold files but no image. Raises SourceError unless they may be dropped."""
+    """Return notes about class folders that hold files but no image, in all or in train.
+
+    Raises SourceError unless they may be dropped.
+    """
     known, suffixes = set(images), dict[str, Counter[str]]()
-    labels = set(reading.classes(folder_counts(images)))
+    held = set(map(reading.label_and_split, folder_counts(images)))
+    labels = {label for label, _ in held}
     for name in tree.files:
         if name not in known:
-            label, _ = reading.label_and_split(path_parts(name)[:-1])
-            if label and label not in labels and label.lower() not in NO_CLASSES:
-                suffixes.setdefault(label, Counter())[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+            label, split = reading.label_and_split(path_parts(name)[:-1])
+            suffix = PurePosixPath(name).suffix.lower() or "no suffix"
+            untaught = split == "train" and (label, split) not in held and suffix not in NO_PICTURES
+            if label and (label not in labels or untaught) and label.lower() not in NO_CLASSES:
+                suffixes.setdefault(label, Counter())[suffix] += 1
     texts = {label: found for label, found in suffixes.items() if set(found) <= set(NO_PICTURES)}
     notes = [f"{printable(label)} holds no image and is not a class: {_kinds(found)}" for label, found in texts.items()]
     suffixes = {label: found for label, found in suffixes.items() if label not in texts}

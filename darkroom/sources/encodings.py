@@ -2,7 +2,6 @@
 
 import codecs
 import re
-from collections import Counter
 
 from darkroom.core.text import escape
 
@@ -15,6 +14,8 @@ COMMON_KOREAN = frozenset(
 )
 CP866, CP1251 = range(0x80, 0xB0), (*range(0xC0, 0xE0), *range(0xF0, 0x100))  # letters in one of the two only
 HIGH = re.compile(rb"[\x80-\xff]+")
+PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")  # what may be a character of two bytes
+WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x40\x5b-\x60\x7b-\xff]*")
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -34,49 +35,51 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def guess(data: bytes, dos: bool = False) -> str:
-    """Return the likely encoding of bytes that are not UTF-8: cp932, cp949, gbk, big5, cp1251 or cp1252.
+    """Return the likely encoding of bytes that are not UTF-8: cp932, cp949, gbk, gb18030, big5, cp1251 or cp1252.
 
-    With `dos`, for names in zips, it is cp866 for cp1251, and cp437 for cp1252, as Windows writes them.
+    With `dos`, for names in zips, it is cp866 for cp1251, and cp850 for cp1252, as Windows writes them.
 
-    Chinese, Japanese and Korean characters are pairs that begin with a byte above 127. In cp1252, an accented letter is
-    a single such byte between ASCII letters; in Cyrillic, such bytes follow each other.
+    Chinese, Japanese and Korean characters are pairs that begin with a byte above 127; the second may be an ASCII
+    letter. In cp1252, an accented letter is such a byte in a word of ASCII letters; Cyrillic words have none of these.
     """
-    runs = [len(run) for run in HIGH.findall(data)]
-    if runs.count(1) > len(runs) / 2 and not _decodes(data, "cp932"):
-        return "cp437" if dos else "cp1252"
-    leads, alone = _pairs(data)
-    if alone > leads.total():
-        return "cp437" if dos else "cp1252"
+    western = "cp850" if dos else "cp1252"
+    words = WORD.findall(data)
+    if sum(map(_is_western, words)) * 2 >= len(words):
+        return western
     if _is_korean(data):
         return "cp949"
-    order = ("cp932", "gbk") if SHIFT_JIS_LEADS & leads.keys() else ("gbk", "big5", "cp932")
-    for encoding in order:
-        if _decodes(data, encoding) and not (encoding == "cp932" and _is_halfwidth(data)):
+    pairs = PAIR.findall(data)
+    chinese = sorted(("gbk", "big5", "gb18030"), key=lambda encoding: -_count_common(pairs, encoding))
+    japanese = SHIFT_JIS_LEADS.intersection(pair[0] for pair in pairs)
+    for encoding in ("cp932", *chinese) if japanese else (*chinese, "cp932"):
+        usual = not _is_halfwidth(data) if encoding == "cp932" else _count_common(pairs, encoding) * 4 >= len(pairs)
+        if usual and _decodes(data, encoding):
             return encoding
+    runs = [len(run) for run in HIGH.findall(data)]
+    if runs.count(1) * 2 > len(runs):
+        return western
     in_866, in_1251 = (sum(byte in letters for byte in data) for letters in (CP866, CP1251))
     return "cp866" if dos and in_866 > in_1251 else "cp1251"
 
 
-def _pairs(data: bytes) -> tuple[Counter[int], int]:
-    """Count the first bytes of what may be two-byte characters, and the high bytes that are in none."""
-    leads, alone, index = Counter[int](), 0, 0
-    while index < len(data):
-        second = data[index + 1] if index + 1 < len(data) else 0
-        if data[index] < 0x80:
-            index += 1
-        elif second >= 0x80 or (data[index] in SHIFT_JIS_LEADS and second >= 0x40):  # in Shift-JIS also ASCII letters
-            leads[data[index]] += 1
-            index += 2
-        else:
-            alone += 1
-            index += 1
-    return leads, alone
+def _is_western(word: bytes) -> bool:
+    """Return whether a word, such as `B\xe4r`, has ASCII letters outside of pairs, more than pairs of high bytes."""
+    pairs = [pair for pair in PAIR.findall(word) if pair[1] >= 0x80]
+    letters = sum(byte < 0x80 for byte in PAIR.sub(b"", word))
+    return letters > len(pairs)
+
+
+def _count_common(pairs: list[bytes], encoding: str) -> int:
+    """Count the pairs that are common characters of simplified (GB 2312) or of traditional Chinese (Big5)."""
+    if encoding == "big5":
+        return sum(0xA4 <= lead <= 0xC6 for lead, _ in pairs)
+    return sum(0xB0 <= lead <= 0xD7 and second >= 0xA1 for lead, second in pairs)
 
 
 def _is_korean(data: bytes) -> bool:
-    """Return whether half of the different characters are common in Korean; of Chinese read as Korean 5 % are."""
+    """Return whether all characters are Korean, and two in five of the different ones common; of Chinese 5 % are."""
     found = {char for char in data.decode("cp949") if char > "\x7f"} if _decodes(data, "cp949") else set()
-    return bool(found) and len(found & COMMON_KOREAN) * 2 >= len(found)
+    return all("가" <= char <= "힣" for char in found) and len(found & COMMON_KOREAN) * 5 >= 2 * len(found) > 0
 
 
 def _is_halfwidth(data: bytes) -> bool:

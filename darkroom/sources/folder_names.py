@@ -60,7 +60,14 @@ _MASKS = re.compile(
 _MASK_FILE = re.compile(
     r"[ _-](mask|gt|seg|segmentation|annotation|label|trimap|depth|heatmap)[ _-]?\d*$", re.IGNORECASE
 )
+# Kinds of pictures of one thing: of other light, sensors and sides.
+_SENSORS = frozenset((
+    "rgb", "color", "colour", "depth", "thermal", "infrared", "ir", "nir", "swir", "lwir", "mwir", "fir", "tir", "flir",
+    "vis", "visible", "optical", "sar", "lidar", "multispectral", "hyperspectral", "uv",
+))  # fmt: skip
 _PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"source", "target"}, {"lr", "hr"})
+_HASH, FEWEST_HASHES = re.compile("[0-9a-f]{2}"), 6
+_CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
 _SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -138,10 +145,12 @@ def are_parts(names: Iterable[str]) -> bool:
     """Return whether names differ as parts of a data set do, and not as classes.
 
     Such are `part1` and `part2`, `images` and `images_small`; persons, videos and days (`patient_01`, `2020-01-31`);
-    and multiples of hundreds (`00000`, `01000`).
+    multiples of hundreds (`00000`, `01000`); sensors (`rgb`, `thermal`); and hashes (`3f`, `a1`).
     """
     names = list(names)
     if all(map(_DATE.fullmatch, names)) or _count_by_hundreds(names) or _are_numbered_groups(names):
+        return True
+    if {name.lower() for name in names} <= _SENSORS or _are_hashes(names):
         return True
     rests = set()
     for name in names:
@@ -165,6 +174,23 @@ def _count_by_hundreds(names: list[str]) -> bool:
     numbers = sorted(int(name) for name in names if name.isdecimal())
     steps = {after - before for before, after in pairwise(numbers)}
     return len(numbers) == len(names) and numbers[:1] == [0] and len(steps) == 1 and min(steps) % 100 == 0
+
+
+def _are_hashes(names: list[str]) -> bool:
+    """Tell whether names are two hexadecimal digits, some a letter first and some a number (`3f`, `a1`), or all of the
+    sixteen digits: files that are stored by their hash, as of a cache."""
+    lowered = {name.lower() for name in names}
+    if lowered == set("0123456789abcdef"):
+        return True
+    pairs = len(lowered) >= FEWEST_HASHES and all(map(_HASH.fullmatch, lowered))
+    return pairs and len({name[0].isdigit() for name in lowered}) == 2
+
+
+def are_codes(names: Iterable[str]) -> bool:
+    """Tell whether names are one or two letters and numbers of the same width: `P001`, `S12`, as persons and samples
+    are often called."""
+    found = [_CODE.fullmatch(name) for name in names]
+    return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
 
 
 def is_mask(name: str) -> bool:

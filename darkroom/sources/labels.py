@@ -12,11 +12,12 @@ from darkroom.sources.class_level import Folders
 from darkroom.sources.encodings import few_of
 
 SHOWN = 5  # names in a message
+DRIVE_PART = re.compile(r"-\d{8}T\d{6}Z(-\d+)+$")  # what Google Drive appends: `cat-20230101T123456Z-001`
 # Additions to a label that do not make it another one: by file managers to a second folder of the same name, and by
 # people to name what was done to the pictures.
 COPY = re.compile(
-    r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|resized|cropped|small)$"
-    r"|^(aug|augmented|resized|cropped) "
+    r" (copy|copie|kopie|copia|\(\d\)|aug|augmented|augmentation|additional|resized|cropped|flipped|rotated|small)$"
+    r"|^(aug|augmented|additional|resized|cropped|flipped|rotated) "
 )
 NUMBER = re.compile(r"\d+(\.0+)?")
 
@@ -63,8 +64,12 @@ def folder_counts(images: list[str]) -> Counter[Folders]:
 
 
 def path_parts(name: str, shared: int = 0) -> tuple[str, ...]:
-    """Return the parts of a path, without the first `shared`. PurePosixPath would take ten times as long."""
-    return tuple([part for part in name.split("/") if part not in ("", ".")][shared:])
+    """Return the parts of a path, without the first `shared`, and without what Google Drive appends to folders' names.
+
+    PurePosixPath would take ten times as long.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")][shared:]
+    return tuple(parts if "Z-" not in name else [DRIVE_PART.sub("", part) or part for part in parts])
 
 
 def shared_depth(images: list[str]) -> int:

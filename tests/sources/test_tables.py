@@ -1,7 +1,9 @@
 """Tables as spreadsheets and tools write them: each is read into the same columns and rows, always as text."""
 
 import json
+import struct
 import zipfile
+import zlib
 
 import pandas as pd
 import pytest
@@ -159,14 +161,16 @@ def test_an_encoding_that_is_guessed_is_said(tmp_path) -> None:
 
 @pytest.mark.parametrize(("text", "encoding"), [
     ("猫/花", "gbk"), ("正常/肺炎", "gbk"), ("図書/ねこ", "cp932"), ("café Müller", "cp1252"), ("кошка/пёс", "cp1251"),
-    ("고양이/강아지", "cp949"), ("정상/불량", "cp949"),
+    ("고양이/강아지", "cp949"), ("정상/불량", "cp949"), ("貓咪/小狗", "big5"), ("向日葵/玫瑰", "big5"),
+    ("猫㐀", "gb18030"), ("cão,limão,maçã", "cp1252"), ("été", "cp1252"),
 ])  # fmt: skip
 def test_encodings(text, encoding) -> None:
     assert guess(text.encode(encoding)) == encoding
 
 
 @pytest.mark.parametrize(("text", "encoding"), [
-    ("кошка/собака", "cp866"), ("кошка/собака", "cp1251"), ("café/Käfer", "cp437"), ("고양이/개", "cp949"),
+    ("кошка/собака", "cp866"), ("кошка/собака", "cp1251"), ("café/Käfer", "cp850"), ("고양이/개", "cp949"),
+    ("cão/avião", "cp850"), ("Bär/Löwe/Käse", "cp850"), ("功能/許可", "big5"), ("表面/ソフト", "cp932"),
 ])  # fmt: skip
 def test_encodings_of_names_in_zips(text, encoding) -> None:
     assert guess(text.encode(encoding), dos=True) == encoding
@@ -196,6 +200,31 @@ def test_backslashes_in_a_zip_are_folders_and_an_archive_may_be_in_upper_case(tm
             archive.writestr(name.replace("\\", "-"), b"")
             archive.infolist()[-1].filename = name
     assert open_tree(tmp_path / "X.ZIP").files == ["cat/1.jpg", "dog/2.jpg"]
+
+
+@pytest.mark.parametrize(("system", "files"), [(0, ["a/1.jpg", "b/2.jpg"]), (3, ["a/1.jpg", "b\\2.jpg"])])
+def test_backslashes_beside_slashes_are_folders_in_zips_of_windows(tmp_path, system, files) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a/1.jpg", "b\\2.jpg"):
+            info = zipfile.ZipInfo(name)
+            info.create_system = system
+            archive.writestr(info, b"")
+    assert open_tree(tmp_path / "x.zip").files == files
+
+
+@pytest.mark.parametrize("name", ["γάτα/1.jpg", "../γάτα.jpg"])
+def test_a_name_of_unknown_encoding_gives_way_to_the_one_in_utf_8_beside_it(tmp_path, name) -> None:
+    info, raw, new = zipfile.ZipInfo("X" * 10), b"\x9a" * 10, name.encode()
+    info.extra = struct.pack("<HHBL", 0x7075, 5 + len(new), 1, zlib.crc32(raw)) + new
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(info, b"picture")
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace(b"X" * 10, raw))
+    if name.startswith(".."):
+        with pytest.raises(SourceError, match="points outside the archive"):
+            open_tree(tmp_path / "x.zip")
+        return
+    tree = open_tree(tmp_path / "x.zip")
+    assert (tree.files, tree.notes) == ([name], [])
 
 
 def test_archives_in_a_folder_are_named(tmp_path) -> None:

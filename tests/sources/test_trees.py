@@ -251,7 +251,7 @@ def test_a_gzip_whose_checksum_is_wrong_is_not_taken_for_whole(tmp_path):
 def test_a_gzip_called_tar_is_not_read_as_if_it_lay_there_unpacked(tmp_path):
     whole = tar_of(tmp_path / "x.tar", *THREE).read_bytes()
     (tmp_path / "y.tar").write_bytes(gzip.compress(whole))
-    with pytest.raises(SourceError, match=r"y.tar is not a whole tar archive"):
+    with pytest.raises(SourceError, match=r"y.tar is not a whole tar .* its bytes are those of a .tar.gz: rename it"):
         open_tree(tmp_path / "y.tar")
 
 
