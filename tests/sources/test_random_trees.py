@@ -169,7 +169,7 @@ def labels_beside(draw: st.DrawFn) -> Tree:
     tree = Tree()
     classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
     folders = draw(st.sampled_from([("images",), ("a", "b"), ("part1", "part2"), ("2020/01", "2020/02"), ("x", "cat")]))
-    each = draw(st.integers(4, 9))
+    each = draw(st.integers(8, 12))  # of fewer, texts beside them need not repeat
     paths = [f"{folder}/{number:03}.jpg" for folder in folders for number in range(each)]
     rows = [(path, classes[n] if n < 2 else draw(st.sampled_from(classes))) for n, path in enumerate(paths)]
     tree.truth = {path: (label, "") for path, label in rows}
