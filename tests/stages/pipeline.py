@@ -58,9 +58,10 @@ def run_framing(**changes) -> str:
     return framing.main(Path("data/framing.json"))
 
 
-def run_preprocess(source: str | Path = "pictures", **changes) -> str:
-    """Everything else of the data stages' outputs."""
-    run_framing(**changes)
+def run_preprocess(source: str | Path = "pictures", framed: bool = False, **changes) -> str:
+    """All other outputs of the data stages; `framed`: data/framing.json is there."""
+    if not framed:
+        run_framing(source=source, **changes)
     write_params(preprocess, source=source, **changes)
     return preprocess.main(
         Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/framing.json"),
