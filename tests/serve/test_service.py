@@ -132,7 +132,7 @@ def test_how_many_pixels_a_png_has_is_told_without_decoding_it():
 
 
 def test_the_page_names_the_classes_as_text_and_only_to_who_may_know_them(client, exported, tmp_path):
-    assert "It tells china, flower, &lt;b&gt;other&lt;/b&gt;." in client.get("/").text
+    assert "Its classes: china, flower, &lt;b&gt;other&lt;/b&gt;." in client.get("/").text
     (tmp_path / "keys").write_text("0123456789abcdef0123\n")
     with serve(exported, tmp_path / "log", "--api-key-file", str(tmp_path / "keys")) as running:
         assert "china" not in httpx.get(f"{running.url}/").text

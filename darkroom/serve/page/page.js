@@ -65,7 +65,7 @@ async function meet() {
     $("model").textContent = `${model.backbone}, ${model.classes.length} classes${quantized}, version ${model.version}`;
     const names = model.classes.slice(0, KNOWN).join(", ");
     const all = model.classes.length > KNOWN ? `, … (${model.classes.length} classes)` : "";
-    $("classes").textContent = `It tells ${names}${all}.`; // also where a key was needed to know them
+    $("classes").textContent = `Its classes: ${names}${all}.`; // also where a key was needed to know them
     $("text").replaceChildren(renderCard(model.card || "This model came without a card.", 1));
   } catch (error) {
     $("model").textContent = error.message;
