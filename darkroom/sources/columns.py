@@ -37,6 +37,7 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage", "m
 FOLDERS = ("folder", "dir", "directory", "subfolder", "subdir", "folder_name", "dir_name", "image_dir", "image_folder")
 BOXES = ("bbox", "box", "boxes", "xmin", "x_min", "x1", "points", "shapes", "shape_type", "segmentation")
 UNASSIGNED = ("", "unassigned", "none")  # in a column of splits
+CORNERS = ("x", "y", "width", "height")
 # Columns of true and false: the split of those that are true, and of the others.
 FLAGS = {
     "is_valid": ("val", "train"), "is_val": ("val", "train"), "is_test": ("test", ""), "is_train": ("train", "test"),
@@ -147,7 +148,7 @@ def recognised(table: Table, options: LayoutOptions, finders: Finders) -> Table:
     if table.label == table.path:
         table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
     _note_other_labels(table, options)
-    if table.fits and (boxes := [name for name in table.columns if plain_name(name) in BOXES]):
+    if table.fits and (boxes := _box_columns(table.columns)):
         table.notes.append(f"{table.name}: {few_of(boxes)} are of boxes or outlines; an image gets the one label of "
                            "all of its own")  # fmt: skip
     if table.path and all(re.fullmatch(r"column \d", column) for column in table.columns):
@@ -157,6 +158,12 @@ def recognised(table: Table, options: LayoutOptions, finders: Finders) -> Table:
         if table.one_hot:
             table.notes.append(f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}")
     return table
+
+
+def _box_columns(columns: list[str]) -> list[str]:
+    """Return the columns that describe boxes or outlines; x, y, width and height only together."""
+    corners = [column for column in columns if plain_name(column) in CORNERS]
+    return [column for column in columns if plain_name(column) in BOXES] or (corners if len(corners) == 4 else [])
 
 
 def _path_column(table: Table, options: LayoutOptions, finders: Finders) -> str:

@@ -46,7 +46,8 @@ def _is_list_with_words(text: str) -> bool:
 
 
 def _unquoted(column: "pd.Series[str]") -> "pd.Series[str]":
-    """Return the cells without single quotes where all cells below the header are in quotes."""
+    """Return the cells without single quotes where all cells below the header are in quotes, and `="007"` as 007."""
+    column = column.str.replace('^="(.*)"$', r"\1", regex=True)  # Excel's way to keep a text
     body = column.iloc[1:]
     body = body[body != ""]
     quoted = len(body) and body.str.fullmatch("'[^']*'").all()

@@ -96,6 +96,8 @@ def _records(found: Any) -> Iterable[Record]:
     if len(split_names(found)) == len(found) > 1 and not any(isinstance(value, str) for value in values):
         return [{**record, "split": split} for split, value in found.items() for record in _records(value)]
     if all(isinstance(value, dict) for value in values):
+        if is_header(found) and all(value.keys() == values[0].keys() for value in values):  # columns of pandas
+            return [{column: cells[row] for column, cells in found.items()} for row in values[0]]
         return [{"path": key} | value for key, value in found.items()]
     if not any(isinstance(value, list | dict) for value in values) or all(map(is_image_name, found)):
         return [{"path": key, "label": as_text(value)} for key, value in found.items()]
@@ -120,4 +122,5 @@ def _coco(found: Mapping[str, Any]) -> Iterator[Record]:
     files = {image.get("id"): image.get("file_name") for image in found["images"]}
     for annotation in found["annotations"]:
         kind = annotation.get("category_id")
-        yield {"path": files.get(annotation.get("image_id")), "label": names.get(kind, kind)}
+        boxed = {"bbox": "yes"} if annotation.get("bbox") else {}
+        yield {"path": files.get(annotation.get("image_id")), "label": names.get(kind, kind)} | boxed

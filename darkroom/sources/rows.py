@@ -15,7 +15,7 @@ from darkroom.sources.trees import Tree
 
 MAX_SPLITS = 20  # different cells of a column of splits
 LIST = re.compile(r"\[.*,.*\]")
-SEVERAL = re.compile(r"\s*[|;,]\s*|\s+")
+SEVERAL = re.compile(r"\s*[|;,/+&]\s*|\s+")
 
 
 @dataclass

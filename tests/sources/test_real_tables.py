@@ -120,6 +120,20 @@ TABLES = {
     "records in json": (
         FOUR, {"labels.json": '[{"image": "1.jpg", "label": "cat"}, {"image": "2.jpg", "label": "cat"},'
                               ' {"image": "3.jpg", "label": "dog"}, {"image": "4.jpg", "label": "dog"}]'}, TWO_TWO, ""),
+    "boxes of coco": (FOUR, {"annotations.json": '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name":'
+        ' "2.jpg"}], "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}, {"image_id": 2,'
+        ' "category_id": 8, "bbox": [1, 2, 3, 4]}], "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}]'
+        '}'},
+        "cat 1, dog 1", "bbox are of boxes or outlines"),
+    "boxes of createml": (FOUR, {"a.json": "[" + ",".join(
+        f'{{"image": "{n}.jpg", "annotations": [{{"label": "{label}", "coordinates": {{"x": 1, "y": 2, "width": 3,'
+        f' "height": 4}}}}]}}' for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)) + "]"},
+        TWO_TWO, "x, y, width, height are of boxes"),
+    "columns as pandas writes them": (FOUR, {"t.json": '{"image": {"0": "1.jpg", "1": "2.jpg", "2": "3.jpg"},'
+        ' "label": {"0": "cat", "1": "dog", "2": "dog"}}'}, "cat 1, dog 2", ""),
+    "text as Excel keeps it": (FOUR, {"t.csv": four("image,label\n", '="{n}.jpg",="{label}"')}, TWO_TWO, ""),
+    "labels joined by a plus": (FOUR, {"t.csv": "image,label\n1,cat\n2,dog\n3,cat+dog\n4,cat & dog\n"},
+        "cat 1, cat & dog 1, cat+dog 1, dog 1", "2 labels look like several in one cell"),
     "coco": (FOUR, {"annotations.json": '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"},'
                     '{"id": 3, "file_name": "3.jpg"}, {"id": 4, "file_name": "4.jpg"}],'
                     '"annotations": [{"image_id": 1, "category_id": 7}, {"image_id": 2, "category_id": 7},'
