@@ -31,6 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has closed the pipe: not an error, but Python must not flush to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, or a folder that may not be written to
+        if error.filename is None:
+            raise
+        print(f"darkroom {parsed.command}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

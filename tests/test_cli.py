@@ -33,6 +33,11 @@ def test_an_unknown_command_is_refused_with_the_right_ones():
     assert "invalid choice: 'pradict'" in done.stderr
 
 
+def test_a_file_that_cannot_be_written_is_one_line():
+    done = darkroom("new", "/proc/birds", "--source", "sources/digits.yaml")
+    assert (done.returncode, done.stderr) == (1, "darkroom new: /proc/birds: No such file or directory\n")
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_explains_itself(name, capsys):
     module, _ = COMMANDS[name]

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.core.progress import say
@@ -139,7 +139,7 @@ class _File:
                 check_format(file)
             if size > MOST:
                 raise BadImage(f"too large: {size:,} bytes")
-            return file.read()
+            return _up_to_most(file)
 
     def keep(self) -> bytes:
         """Return its bytes and keep them for the drawing: a pipe can be read only once."""
@@ -152,8 +152,16 @@ _stdin_bytes: list[bytes] = []
 
 def _stdin() -> bytes:
     if not _stdin_bytes:
-        _stdin_bytes.append(sys.stdin.buffer.read())
+        _stdin_bytes.append(_up_to_most(sys.stdin.buffer))
     return _stdin_bytes[0]
+
+
+def _up_to_most(file: BinaryIO) -> bytes:
+    """Return all that is left to read; raises BadImage for a pipe or a device that goes on after MOST bytes."""
+    data = file.read(MOST + 1)
+    if len(data) > MOST:
+        raise BadImage(f"too large: more than {MOST:,} bytes")
+    return data
 
 
 class _Lines:

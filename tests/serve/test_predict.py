@@ -195,6 +195,14 @@ def test_a_huge_file_among_the_photos_is_refused_before_it_is_read(exported, pho
     assert "%" in second
 
 
+def test_what_has_no_end_is_read_no_further_than_a_picture_may_be_large(exported, photos, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "MOST", 1_000_000)
+    assert predict.main(["/dev/zero", str(photos / "china.jpg"), "--model", str(exported)]) == 1
+    first, second = lines(capsys)
+    assert first == "/dev/zero: not classified: too large: more than 1,000,000 bytes"
+    assert "%" in second
+
+
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=["text", "json", "csv"])
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape", "ascii"])
 def test_a_name_that_is_no_text_is_shown_by_its_bytes(exported, photos, tmp_path, form, encoding):
