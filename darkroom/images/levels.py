@@ -18,6 +18,7 @@ from PIL import Image
 from darkroom.images.formats import MAX_WIDE_PIXELS, PNG, open_picture, quiet
 
 INTEGERS, FLOATS = "integers", "floats"
+NO_DATA = (-9999.0, -32768.0, float(np.finfo(np.float32).min))  # what maps and scanners write where nothing was seen
 TAILS = 0.001  # share of a picture's values that is ignored at either end: dead and hot pixels, a stray 1.01
 OUTLIER = 16  # times the median range: such a file is damaged, or in another unit
 MAX_OUTLIERS, MIN_FILES = 0.01, 8  # share of files that may be outliers; files from which on there may be any
@@ -46,9 +47,12 @@ def kind_of(image: Image.Image) -> str | None:
 
 
 def range_of(values: np.ndarray, kind: str) -> Range:
-    """Return the range of values (h, w) or (h, w, 3). Raises ValueError where some are not finite."""
+    """Return the range of values (h, w) or (h, w, 3), without NO_DATA. Raises ValueError where some are not finite."""
     if kind == FLOATS and not np.isfinite(values).all():
         raise ValueError("holds values that are not numbers")
+    lowest = values.min()
+    if lowest in NO_DATA and lowest < values.max():
+        values = values[values > lowest]
     tail = int(values.size * TAILS)
     ordered = np.partition(values.ravel(), sorted({tail, values.size - 1 - tail}))
     return Range(kind, float(ordered[tail]), float(ordered[-1 - tail]))

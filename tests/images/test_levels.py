@@ -62,6 +62,21 @@ def test_one_pixel_beyond_one_changes_nothing():
     assert np.abs(one - other).mean() < 0.1
 
 
+@pytest.mark.parametrize("absent", [-9999, -32768, np.finfo(np.float32).min])
+def test_what_stands_for_no_data_is_black_and_sets_no_level(absent):
+    values = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
+    values[:16] = absent
+    data = io.BytesIO()
+    Image.fromarray(values).save(data, "TIFF")
+    found = file_range(data.getvalue())
+    assert found is not None
+    levels, _ = common_levels([found])
+    assert levels == {"floats": (0.0, 1.0)}
+    pixels = decode(data.getvalue(), Framing(64, "crop", 64, floats=levels["floats"]))
+    assert (pixels[:14] == 0).all()
+    assert len(np.unique(pixels)) > 150
+
+
 def test_a_broken_picture_does_not_turn_the_others_black():
     ranges = [Range(FLOATS, 0.0, 1.0 + number / 100) for number in range(20)]
     levels, notes = common_levels([*ranges, Range(FLOATS, 0.0, 1e30)])
