@@ -2,7 +2,13 @@
 
 import hashlib
 import io
+import json
+import os
+import subprocess
+import sys
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -207,3 +213,49 @@ def test_a_folder_of_a_bucket(s3, folder):
         SourceError, match=r"cannot list s3://nowhere/set \(.*\); check the address and your credentials"
     ):
         opened("s3://nowhere/set")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as Hugging Face's hub does for one data set of two class folders."""
+
+    FILES: ClassVar[dict[str, bytes]] = {f"{kind}/{number}.jpg": kind.encode() for kind in "ab" for number in range(2)}
+
+    def do_GET(self):
+        """Send what is known of the data set, the list of its files, or one file."""
+        path = self.path.partition("?")[0]
+        entries = [{"type": "file", "oid": name, "size": len(data), "path": name} for name, data in self.FILES.items()]
+        facts = {"id": "me/set", "sha": "0" * 40, "siblings": [{"rfilename": name} for name in self.FILES]}
+        body = self.FILES.get(path.partition("/resolve/main/")[2]) or json.dumps(
+            entries if "/tree/" in path else facts).encode()  # fmt: skip
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+COPY_TWICE = """
+import sys
+from pathlib import Path
+from darkroom.sources.remote import copied
+print(copied("hf://datasets/me/set", Path(sys.argv[1])) == copied("hf://datasets/me/set", Path(sys.argv[1])))
+"""
+
+
+def test_a_data_set_of_hugging_face_is_copied_once(tmp_path):
+    pytest.importorskip("huggingface_hub")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
+        done = subprocess.run(  # the package reads its settings when it is imported
+            [sys.executable, "-c", COPY_TWICE, str(tmp_path)], env=os.environ | settings, check=False, timeout=60,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        server.shutdown()
+    output = done.stdout + done.stderr
+    assert "4 of 4 files copied" in output, output
+    assert "0 of 4 files copied" in output
+    (folder,) = tmp_path.glob("set-*")
+    assert {name: (folder / name).read_bytes() for name in Hub.FILES} == Hub.FILES
