@@ -37,13 +37,21 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Change:
-    """A request of the page: a decision about a sample, or `none` to withdraw it; `becomes`: the label of relabel."""
+    """A decision that is asked for: about a sample, or `none` to withdraw it; `becomes` of relabel.
+
+    `queue`: the list of the page that showed the sample, "" for none.
+    """
 
     id: str
     decision: str
     becomes: str = ""
     queue: str = ""
     note: str = ""
+
+    @property
+    def by(self) -> str:
+        """Return what proposed it, as a row of the file says."""
+        return f"review: {self.queue}" if self.queue else "review"
 
     def checked(self, classes: Collection[str]) -> tuple[str, str]:
         """Return the decision and the new label. Raises DarkroomError for what is neither."""
@@ -67,7 +75,7 @@ def corrections(changes: Sequence[Change], samples: Samples) -> dict[str, Correc
     wanted: dict[str, Correction | None] = {}
     for change in changes:
         index = samples.index(change.id)
-        key, correction = samples.all[index].key, _correction(change, samples, index)
+        key, correction = samples.all[index].key, decided(change, samples, index, change.by)
         other = wanted.setdefault(key, correction)
         if (other and other.outcome) != (correction and correction.outcome):
             raise DarkroomError(
@@ -77,7 +85,11 @@ def corrections(changes: Sequence[Change], samples: Samples) -> dict[str, Correc
     return wanted
 
 
-def _correction(change: Change, samples: Samples, index: int) -> Correction | None:
+def decided(change: Change, samples: Samples, index: int, by: str) -> Correction | None:
+    """Return the row of the file that a change of the sample `index` makes; None: withdrawn. Raises DarkroomError.
+
+    To relabel an image as the source does is to keep it, unless the source has the same bytes under two labels.
+    """
     decision, becomes = change.checked(samples.classes)
     if decision == WITHDRAWN:
         return None
@@ -87,7 +99,6 @@ def _correction(change: Change, samples: Samples, index: int) -> Correction | No
         decision, becomes = "relabel", sample.label
     elif becomes == sample.label and len(given) == 1:  # as the source has it
         decision, becomes = "keep", ""
-    by = f"review: {change.queue}" if change.queue else "review"
     return Correction(sample.sha256, sample.id, decision, sample.label, becomes, one_line(by)[:100], now(),
                       one_line(change.note)[:500])  # fmt: skip
 
@@ -152,7 +163,8 @@ class DecisionLog:
             except OSError as error:
                 raise DarkroomError(f"{self.path}: {_reason(error)}; the decision is not saved") from error
             kept.extend(added)
-            by_key = {key: change for key, change in {**self._by_key, **changes}.items() if change}
+            by_key = {key: row for key, row in self._by_key.items() if key not in changes}  # the newest come last
+            by_key |= {change.key: change for change in added}
             self._take(kept, by_key, stamp)
         return before
 

@@ -18,10 +18,10 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
 from darkroom.core.text import one_line
-from darkroom.review.decisions import DecisionLog, now
+from darkroom.review.decisions import Change, DecisionLog, decided
 from darkroom.review.evidence import gather
 from darkroom.review.samples import Finder, Sample, Samples
-from darkroom.splits.corrections import Correction, is_label
+from darkroom.splits.corrections import Correction
 
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio finds a file below its document root
 IDENTITIES = ("sha256", "id", "location", "filepath", "path", "image", "filename", "file")
@@ -31,10 +31,14 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Statement:
-    """The label that a file gives one image, or only suggests (`suggested`)."""
+    """What a file says of one image: the `label` that it has, or only might have (`suggested`).
+
+    `looked_at`: whether a person is known to have seen it; False for a row of a list of all labels.
+    """
 
     image: str
     label: str
+    looked_at: bool
     suggested: bool = False
     note: str = ""
 
@@ -60,22 +64,25 @@ def read_statements(path: Path) -> list[Statement]:
 
 
 def _of_task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement]:
-    """Yield the label of a task of Label Studio, exported as JSON or JSON-MIN, unless nobody has finished it."""
-    data = task.get("data", task)
-    annotations = task.get("annotations", [])
-    if not isinstance(data, dict) or not isinstance(annotations, list):
-        raise DarkroomError(f"{path}: task {number} of Label Studio has no object `data`, or no list `annotations`")
-    image = str(data.get("sha256") or next((data[key] for key in ("image", "img", "url") if data.get(key)), ""))
-    if "data" not in task:
-        label = next((task[key] for key in ("choice", *LABELS) if isinstance(task.get(key), str)), "")
-    else:
-        done = [one for one in annotations if not one.get("was_cancelled")]
-        results = done[-1].get("result", []) if done else []  # the last one is the newest
-        values = [result.get("value", {}) for result in results if isinstance(result, dict)]
-        choices = [choice for value in values for choice in value.get("choices", [])]
-        label = str(choices[0]) if len(choices) == 1 else ""
-    if label:
-        yield Statement(image, label)
+    """Yield the label of a task of Label Studio, exported as JSON or JSON-MIN, unless nobody has finished it.
+
+    Several choices for one image are a suggestion: a person has to choose.
+    """
+    try:
+        data = task.get("data", task)
+        image = str(data.get("sha256") or next((data[key] for key in ("image", "img", "url") if data.get(key)), ""))
+        if "data" not in task:
+            choices = [task[key] for key in ("choice", *LABELS) if isinstance(task.get(key), str)][:1]
+        else:
+            done = [one for one in task.get("annotations", []) if not one.get("was_cancelled")]
+            results = done[-1].get("result", []) if done else []  # the last one is the newest
+            choices = [str(choice) for result in results for choice in result.get("value", {}).get("choices", [])]
+    except (AttributeError, TypeError) as error:
+        raise DarkroomError(f"{path}: task {number} is not as Label Studio exports it (its object `data`, its lists "
+                            "`annotations` and `result`); export it again as JSON") from error  # fmt: skip
+    if choices:
+        several = len(choices) > 1
+        yield Statement(image, choices[0], True, several, f"Label Studio: {', '.join(choices)}" if several else "")
 
 
 def _of_fiftyone(path: Path, labels: dict[str, Any], classes: Any) -> Iterator[Statement]:
@@ -86,7 +93,7 @@ def _of_fiftyone(path: Path, labels: dict[str, Any], classes: Any) -> Iterator[S
                 raise DarkroomError(f"{path}, label of {image!r}: {label} is not the number of one of its `classes`")
             label = classes[label]
         if label:
-            yield Statement(image, str(label))
+            yield Statement(image, str(label), looked_at=False)
 
 
 def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
@@ -107,32 +114,43 @@ def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
         if None in row or len(cells) < len(columns):
             raise DarkroomError(f"{path}, line {rows.line_num}: {len(cells)} columns, expected {len(columns)}")
         image = row[identity]
-        decided = (row.get("corrected_label") or row.get("new_label") or "") if issues else row[label or ""]
-        if decided:
-            yield Statement(image, decided)
+        corrected = (row.get("corrected_label") or row.get("new_label") or "") if issues else row[label or ""]
+        if corrected:
+            yield Statement(image, corrected, looked_at=issues or label in ("corrected_label", "new_label"))
         elif issues and str(row["is_label_issue"]).strip().lower() in ("true", "1"):
             score = row.get("label_score") or row.get("label_quality") or ""
             other = row[guess or ""]
-            yield Statement(image, other, True, f"cleanlab: {other}?" + (f" (score {score})" if score else ""))
+            yield Statement(image, other, False, True, f"cleanlab: {other}?" + (f" (score {score})" if score else ""))
 
 
 def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: str) -> list[str]:
     """Write `statements` as decisions by `by`; return what was done and what was not, a line each.
 
-    Existing decisions stay.
+    Decisions that are there already stay. A label that only repeats the one of now, in a list that does not tell what
+    a person has looked at, is not a decision.
     """
-    finder, when = Finder(samples), now()
+    finder = Finder(samples)
     wanted: dict[str, Correction] = {}
     unknown: list[str] = []
     contradicted: set[str] = set()
-    for statement in statements:
-        sample = finder.find(statement.image)
+    repeated = 0
+    for said in statements:
+        sample = finder.find(said.image)
         if sample is None:
-            unknown.append(statement.image)
+            unknown.append(said.image)
             continue
-        row = _correction(statement, sample, by, when)
-        if wanted.setdefault(sample.key, row).outcome != row.outcome:
-            contradicted.add(sample.key)
+        index = samples.position[sample.id]
+        if not said.looked_at and not said.suggested and said.label == samples.label(index):
+            repeated += 1
+            continue
+        change = Change(sample.id, "unsure" if said.suggested else "relabel", said.label, note=said.note)
+        try:
+            row = decided(change, samples, index, by)
+        except DarkroomError as error:
+            raise DarkroomError(f"{said.image[:100]}: {said.label[:100]!r} is not a label: {error}") from error
+        assert row  # nothing is withdrawn
+        if wanted.setdefault(row.key, row).outcome != row.outcome:
+            contradicted.add(row.key)
     there = log.decided()
     kept = [key for key in wanted if key in there and there[key].outcome != wanted[key].outcome]
     fresh = {key: row for key, row in wanted.items() if key not in there and key not in contradicted}
@@ -141,32 +159,27 @@ def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: st
     relabelled, same, unsure = (kinds.count(kind) for kind in ("relabel", "keep", "unsure"))
     lines = [f"{log.path.name}: {len(fresh):,} decisions more: {relabelled:,} relabelled, {same:,} kept, {unsure:,} to "
              "look at (`darkroom review`, Not sure)"]  # fmt: skip
+    if repeated:
+        lines.append(f"{repeated:,} labels are those of now already, and nobody is said to have looked at them")
     for count, what, examples in (
         (len(unknown), "fit no image of this run, or several", unknown),
         (len(contradicted), "have two labels in the file, and none was taken", sorted(contradicted)),
         (len(kept), "were decided otherwise here before, which stays", kept),
     ):
         if count:
-            lines.append(f"note: {count:,} {what}: {', '.join(one[:60] for one in examples[:SHOWN])}"
+            lines.append(f"note: {count:,} {what}: {', '.join(one_line(one)[:60] for one in examples[:SHOWN])}"
                          + (", …" if count > SHOWN else ""))  # fmt: skip
     return lines
 
 
-def _correction(statement: Statement, sample: Sample, by: str, when: str) -> Correction:
-    """Return a statement about a sample as a row of corrections.csv. Raises DarkroomError where it is not a label."""
-    if not is_label(statement.label):
-        raise DarkroomError(f"{statement.image[:100]}: {statement.label[:100]!r} is not a label: a control character, "
-                            "or a space at an end")  # fmt: skip
-    kind = "unsure" if statement.suggested else "keep" if statement.label == sample.label else "relabel"
-    becomes, note = statement.label if kind == "relabel" else "", one_line(statement.note)[:500]
-    return Correction(sample.sha256, sample.id, kind, sample.label, becomes, by, when, note)
-
-
 def label_studio(samples: Samples, out: Path) -> None:
-    """Write the labels as tasks of Label Studio, with the files below its document root."""
+    """Write the labels as tasks of Label Studio, with the files below its document root.
+
+    The labels are predictions, which its page shows beforehand; what a person has submitted is an annotation.
+    """
     files.write_json(out, [
         {"data": {"image": LOCAL_FILES + quote(sample.location), "sha256": sample.sha256},
-         "annotations": [{"result": [{"from_name": "label", "to_name": "image", "type": "choices",
+         "predictions": [{"result": [{"from_name": "label", "to_name": "image", "type": "choices",
                                       "value": {"choices": [label]}}]}]}
         for _, sample, label in _labelled(samples)
     ])  # fmt: skip

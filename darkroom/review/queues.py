@@ -41,15 +41,14 @@ class Queue:
 
 
 def of_decisions(samples: Samples, decided: Mapping[str, Correction]) -> list[Queue]:
-    """Return the queues of the samples that are decided about."""
-    rows = np.flatnonzero(samples.decided)
-    unsure = [index for index in rows.tolist()
-              if (found := decided.get(samples.all[index].key)) and found.decision == "unsure"]  # fmt: skip
+    """Return the queues of the samples that are decided about; `decided` in the order of the file, the newest last."""
+    rows = [(index, decided[key].decision) for key in reversed(list(decided)) for index in samples.by_key.get(key, ())]
+    unsure = sorted(index for index, decision in rows if decision == "unsure")
     return [
         Queue("unsure", "Not sure", "Set aside for later, or for somebody else.", np.array(unsure, np.int64),
               len(unsure), lambda _: "set aside as not sure"),
-        Queue("decided", "Decided", "Every decision so far; each can be changed or withdrawn.", rows, len(rows),
-              lambda _: ""),
+        Queue("decided", "Decided", "Every decision so far, the newest first; each can be changed or withdrawn.",
+              np.array([index for index, _ in rows], np.int64), len(rows), lambda _: ""),
     ]  # fmt: skip
 
 

@@ -277,6 +277,12 @@ def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, 
     with reviewing(run) as review:
         page = open_page(review.url)
         wait_until_saved(page, 1)
+        press(page, "z")  # what a person did before is not in the page, but in the file
+        page.get_by_text("the newest comes first in Decided, and W withdraws it").wait_for()
+        page.locator("#queues").get_by_role("button", name="Decided").click()
+        page.locator(".tile.exclude").wait_for()
+        press(page, "w")
+        wait_until_saved(page, 0)
 
 
 def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(run, open_page):

@@ -324,7 +324,7 @@ async function turnAfter() {
 async function undo() {
   const sent = undoing.pop();
   $("undo").disabled = !undoing.length;
-  if (!sent) { say("There is nothing to undo."); return; }
+  if (!sent) { say("Nothing was decided since this page was opened. What was decided before: the newest comes first in Decided, and W withdraws it."); return; }
   let step;
   try {
     ({ step } = await sent);
