@@ -1,10 +1,12 @@
-"""How soon `darkroom drift` sees a change, and how often it sees one that is not there: python -m benchmarks.drift RUN…
+"""How soon `darkroom drift` sees a change, and how often it sees one that is not there.
+
+    python -m benchmarks.drift RUN[:OTHER]…
 
 The validation and test images of a run are mixed. A random part, as large as its validation set, is what is known; the
 stream is drawn with replacement from the others, as the exported model answers them, and looked at after every 25
-photos. What changes, from the first photo on: the light (pixels times 0.6), the
-shares of the classes (half of the photos are of one class), or a new class (3 of 10 photos have their quadrants
-swapped, which no training image is like).
+photos. What changes, from the first photo on: the light (pixels times 0.6), the shares of the classes (half of the
+photos more are of the first one), or a new class: 3 of 10 photos are those of the run OTHER, or, without it, have their
+quadrants swapped, which no training image is like.
 """
 
 import sys
@@ -19,7 +21,7 @@ from darkroom.serve.watch import VALUES, Watch, bins, measure
 
 STREAMS, PHOTOS, EVERY = 60, 1000, 25
 CHANGED = 10  # streams of each change
-Rows = tuple[np.ndarray, np.ndarray]  # answers (n,), bins (n, V)
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # answers (n,), which are unknown (n,), bins (n, V)
 
 
 def counted(model: Predictor, images: np.ndarray) -> Rows:
@@ -27,8 +29,9 @@ def counted(model: Predictor, images: np.ndarray) -> Rows:
     parts = [images[start : start + 64] for start in range(0, len(images), 64)]
     answers = [(part, model.answers(part)) for part in parts]
     rows = [np.stack([bins(value) for value in measure(*each).values()], axis=1) for each in answers]
-    labels = [int(answer.probabilities.argmax()) for _, found in answers for answer in found]
-    return np.array(labels), np.concatenate(rows)
+    found = [answer for _, some in answers for answer in some]
+    labels, unknown = [int(each.probabilities.argmax()) for each in found], [each.unknown for each in found]
+    return np.array(labels), np.array(unknown), np.concatenate(rows)
 
 
 def swapped(images: np.ndarray) -> np.ndarray:
@@ -40,7 +43,7 @@ def swapped(images: np.ndarray) -> np.ndarray:
 def first_alarm(watch: Watch, known, rows: Rows, chosen: np.ndarray) -> int:
     """Return after how many photos of a stream it alarms; 0 for never."""
     for so_far, at in enumerate(chosen.tolist(), start=1):
-        watch.count(int(rows[0][at]), unknown=False, at=rows[1][at].tolist())
+        watch.count(int(rows[0][at]), bool(rows[1][at]), rows[2][at].tolist())
         if so_far % EVERY == 0 and findings(watch, *known)[0].alarm:
             return so_far
     return 0
@@ -48,7 +51,8 @@ def first_alarm(watch: Watch, known, rows: Rows, chosen: np.ndarray) -> int:
 
 def main() -> None:
     """Print one line a run and change: alarms, and after how many photos."""
-    for name in sys.argv[1:]:
+    for argument in sys.argv[1:]:
+        name, _, stranger = argument.partition(":")
         run = Path(name)
         model = Predictor(run / "models/export")
         val, test = open_split(run / "data/shards", "val"), open_split(run / "data/shards", "test")
@@ -59,13 +63,15 @@ def main() -> None:
         images = np.concatenate([part.rows(np.arange(len(part))) for part in (val, test)])
         kept = np.concatenate([val.labels, test.labels])
         plain, random = counted(model, images), np.random.default_rng(0)
-        other = {"light": counted(model, (images * 0.6).astype(np.uint8)), "new class": counted(model, swapped(images))}
+        strangers = open_split(Path(stranger) / "data/shards", "train") if stranger else []
+        strange = strangers.rows(np.arange(len(images)) % len(strangers)) if stranger else swapped(images)
+        other = {"light": counted(model, (images * 0.6).astype(np.uint8)), "new class": counted(model, strange)}
         for change in ("none", "light", "shares", "new class"):
             found = []
             for _ in range(STREAMS if change == "none" else CHANGED):
                 order = random.permutation(len(images))
                 mine, rest = order[: len(val)], order[len(val) :]
-                known = plain[0][mine], dict(zip(VALUES, plain[1][mine].T, strict=True))
+                known = plain[0][mine], plain[1][mine], dict(zip(VALUES, plain[2][mine].T, strict=True))
                 chosen = random.choice(rest, PHOTOS)
                 rows = plain
                 if change == "light":
@@ -74,7 +80,7 @@ def main() -> None:
                     chosen = np.where(random.random(PHOTOS) < 0.5, random.choice(rest[kept[rest] == 0], PHOTOS), chosen)
                 elif change == "new class":
                     new = random.random(PHOTOS) < 0.3
-                    rows = (np.concatenate([plain[0], other[change][0]]), np.concatenate([plain[1], other[change][1]]))
+                    rows = tuple(np.concatenate(pair) for pair in zip(plain, other[change], strict=True))
                     chosen = np.where(new, chosen + len(images), chosen)
                 found.append(first_alarm(Watch(model.version, model.classes), known, rows, chosen))
             seen = sorted(count for count in found if count)

@@ -1,13 +1,14 @@
 """Test whether incoming images differ from the validation images, with false alarms bounded over repeated tests.
 
-Each test is about a share: of the pictures answered with a class, or of those with a value below (above) a quantile of
-the validation images. The validation images give an exact interval of the true share: Clopper and Pearson's for a
-class, that of the beta distribution of an order statistic for a quantile. The share in the stream is tested by an
-e-value, a mixture over all shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022), against the share in the
-interval that explains it best. By Ville's inequality it exceeds 1/a with a probability of at most a, however long the
-stream and however often it is tested. To find a change after a long quiet time too, tests start anew with every block,
-as in the e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights 1/((j+1)(j+2)) sum to one, so the bound
-holds. ALARM is the bound for all tests together: half of it for the intervals, half for the e-values.
+Each test is about a share: of the pictures answered with a class, of those answered with it though they are unlike the
+training images, or with a value below (above) a quantile of the validation images. Two things are unknown. The true
+share lies in an interval that the validation images give, exactly: by Clopper and Pearson for classes, by the beta
+distribution of an order statistic for a quantile. And the stream's share is tested by an e-value, a mixture over all
+shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022), against the share in the interval that explains it best.
+By Ville's inequality it passes 1/a with a probability of at most a, however long the stream and however often it is
+looked at. So that a change after a long quiet time is found too, tests begin anew with every block, as in the
+e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights 1/((j+1)(j+2)) sum up to one, so the bound stays.
+ALARM is the bound for all tests together: half of it for the intervals, half for the e-values.
 
 It holds for independent pictures from the same source as the validation images.
 """
@@ -20,12 +21,13 @@ import numpy as np
 
 ALARM = 0.05  # the probability of any alarm, ever, without a change
 LEVELS = (0.05, 0.5, 0.95)  # quantiles of the validation images
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Test:
-    """A share that is watched: `what` (a class or a value), `side` ("below", "above", or "" for a class), the share
-    of validation images, and the interval of the true one."""
+    """A share that is watched: `what` (a class or a value), `side` ("below" or "above" for a value; for a class "", or
+    UNKNOWN for those of its pictures that are), the share of validation images, and the interval of the true one."""
 
     what: str
     side: str
@@ -53,18 +55,26 @@ class Finding:
         return self.excess >= 0
 
 
-def tests(classes: Sequence[str], labels: np.ndarray, bins: dict[str, np.ndarray]) -> list[Test]:
-    """Return the tests by validation images: `labels` (m,) of their answers, and the bin of each value (m,)."""
+def tests(classes: Sequence[str], labels: np.ndarray, unknown: np.ndarray, bins: dict[str, np.ndarray]) -> list[Test]:
+    """Return the tests that validation images give.
+
+    `labels` int64 (m,): their answers; `unknown` bool (m,): which of them are unlike the training images, none where
+    the model does not tell; `bins`: the bin of each value (m,).
+    """
     from scipy.special import betaincinv
 
     values = {name: np.sort(found) for name, found in bins.items() if len(found) and found.min() >= 0}
-    count = len(classes) + 2 * len(LEVELS) * len(values)
+    groups = 2 if unknown.any() else 1  # of each class
+    count = groups * len(classes) + 2 * len(LEVELS) * len(values)
     miss, made = ALARM / 2 / count, []
     m = len(labels)
     for name, hits in zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True):
         low = float(betaincinv(hits, m - hits + 1, miss / 2)) if hits else 0.0
         high = float(betaincinv(hits + 1, m - hits, 1 - miss / 2)) if hits < m else 1.0
         made.append(Test(name, "", hits / m, low, high))
+    strange = np.bincount(labels[unknown], minlength=len(classes)).tolist() if unknown.any() else []
+    for name, hits in zip(classes, strange, strict=False):
+        made.append(Test(name, UNKNOWN, hits / m, 0.0, float(betaincinv(hits + 1, m - hits, 1 - miss))))
     for name, found in values.items():
         for level in LEVELS:
             k = min(max(round(level * (m + 1)), 1), m)

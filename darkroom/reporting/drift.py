@@ -12,7 +12,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.text import escape
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import drift
-from darkroom.metrics.drift import Finding, Test
+from darkroom.metrics.drift import UNKNOWN, Finding, Test
 from darkroom.serve.predictor import Predictor
 from darkroom.serve.watch import BINS, UNIT, VALUES, Watch, bins, measure, read_watch
 
@@ -36,30 +36,31 @@ ADVICE = {
 }
 
 
-def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the model's answers to the validation images, int64 (m,), and the bin of each value of VALUES, (m,) each.
+def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return the model's answers to the validation images, int64 (m,), which of them are unknown, bool (m,), and the
+    bin of each value of VALUES, (m,) each.
 
     They are cached in a file of `cache` for each model and list of images.
     """
-    path = cache / f"{files.digest([model.version, val.ids(), UNIT])[:16]}.json"
-    if path.exists():
-        kept = files.read_json(path)
-        return np.array(kept["labels"], np.int64), {name: np.array(kept[name], np.int64) for name in VALUES}
-    labels: list[int] = []
-    found: dict[str, list[int]] = {name: [] for name in VALUES}
-    for images, _ in val.batches(AT_ONCE):
-        answers = model.answers(images)
-        labels += [int(answer.probabilities.argmax()) for answer in answers]
-        for name, values in measure(images, answers).items():
-            found[name] += bins(values).tolist()
-    cache.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, {"labels": labels, **found})
-    return np.array(labels, np.int64), {name: np.array(values, np.int64) for name, values in found.items()}
+    path = cache / f"{files.digest([model.version, val.ids(), UNIT, UNKNOWN])[:16]}.json"
+    if not path.exists():
+        found: dict[str, list[Any]] = {name: [] for name in ("labels", UNKNOWN, *VALUES)}
+        for images, _ in val.batches(AT_ONCE):
+            answers = model.answers(images)
+            found["labels"] += [int(answer.probabilities.argmax()) for answer in answers]
+            found[UNKNOWN] += [answer.unknown for answer in answers]
+            for name, values in measure(images, answers).items():
+                found[name] += bins(values).tolist()
+        cache.mkdir(parents=True, exist_ok=True)
+        files.write_json(path, found)
+    kept = files.read_json(path)
+    values_of = {name: np.array(kept[name], np.int64) for name in VALUES}
+    return np.array(kept["labels"], np.int64), np.array(kept[UNKNOWN], bool), values_of
 
 
-def findings(watch: Watch, labels: np.ndarray, values: dict[str, np.ndarray]) -> list[Finding]:
-    """Return the finding of each test on the watched pictures, the clearest first."""
-    tests = drift.tests(watch.classes, labels, values)
+def findings(watch: Watch, labels: np.ndarray, unknown: np.ndarray, values: dict[str, np.ndarray]) -> list[Finding]:
+    """Return what each test says of the watched pictures, the clearest first; the rest is as in `drift.tests`."""
+    tests = drift.tests(watch.classes, labels, unknown, values)
     images = [block.images for block in watch.blocks]
     starts = [start // UNIT for start in watch.starts()]
     found = [drift.judge(test, _hits(watch, test), images, starts, len(tests)) for test in tests]
@@ -69,8 +70,11 @@ def findings(watch: Watch, labels: np.ndarray, values: dict[str, np.ndarray]) ->
 def in_words(finding: Finding) -> str:
     """Return one finding as a sentence, with what to do about it."""
     test, since = finding.test, f"of the last {finding.images:,} photos"
+    name = escape(test.what, "terminal")
+    if test.side == UNKNOWN:
+        return (f"{finding.share:.0%} {since} are answered {name} though unlike the training images, "
+                f"{test.expected:.0%} of the validation images: look for a new class among them")  # fmt: skip
     if not test.side:
-        name = escape(test.what, "terminal")
         what = f"{finding.share:.0%} {since} are answered {name}, {test.expected:.0%} of the validation images"
         if finding.share > test.expected:
             return f"{what}; label photos that are answered {name}, right or wrong"
@@ -126,8 +130,10 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
     alarm.set(facts["alarm"])
     excess = Gauge("darkroom_drift_excess", "Evidence of a change (natural log), an alarm from 0 on",
                    ["kind", "what", "side"], registry=registry)  # fmt: skip
-    for row in reversed(facts["tests"]):  # of several quantiles of a value, the clearest one
-        excess.labels("value" if row["side"] else "class", row["what"], row["side"]).set(row["excess"])
+    for row in reversed(facts["tests"]):  # of several quantiles of a value the clearest one stays
+        excess.labels("value" if row["side"] in ("below", "above") else "class", row["what"], row["side"]).set(
+            row["excess"]
+        )
     try:
         write_to_textfile(str(path), registry)
     except OSError as error:
@@ -135,10 +141,10 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _hits(watch: Watch, test: Test) -> list[int]:
-    """Return how many pictures of each block are in the share of `test`."""
-    if not test.side:
+    """Return how many pictures of each block fall into the share that `test` is about."""
+    if test.side in ("", UNKNOWN):
         label = watch.classes.index(test.what)
-        return [int(block.classes[label]) for block in watch.blocks]
+        return [int((block.unknown if test.side else block.classes)[label]) for block in watch.blocks]
     row = VALUES.index(test.what)
     part = slice(None, test.bin) if test.side == "below" else slice(test.bin + 1, None)
     return [int(block.values[row, part].sum()) for block in watch.blocks]

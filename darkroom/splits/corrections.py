@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from darkroom.core import files
 from darkroom.core.errors import SourceError
@@ -25,6 +25,7 @@ DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
 ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.added)
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+MERGED = "a merge left its conflict here; keep the lines that are right, delete the marks"
 SHA256 = re.compile("[0-9a-f]{64}")
 SHOWN = 5
 
@@ -92,8 +93,7 @@ def read_corrections(path: Path) -> list[Correction]:
     rows = csv.reader(io.StringIO(text, newline=""))
     header = next(rows, [])
     if tuple(header) != COLUMNS:
-        found = ", ".join(one_line(cell) for cell in header)[:100] or "missing"
-        raise SourceError(f"{path}, line 1: the columns are {found}, expected {', '.join(COLUMNS)}")
+        _reject_header(path, header)
     return list(_corrections(path, rows))
 
 
@@ -178,6 +178,17 @@ def is_label(text: str) -> bool:
     return bool(text) and text.strip() == text == without_controls(text)
 
 
+def _reject_header(path: Path, header: list[str]) -> NoReturn:
+    """Raise SourceError that says what the first line holds in place of COLUMNS."""
+    if header and header[0].startswith(CONFLICT):
+        raise SourceError(f"{path}, line 1: {MERGED}")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if mark.join(COLUMNS) in header:
+            raise SourceError(f"{path}, line 1: {name} divide the columns; save the table as CSV with commas, in UTF-8")
+    found = ", ".join(one_line(cell) for cell in header)[:100] or "missing"
+    raise SourceError(f"{path}, line 1: the columns are {found}, expected {', '.join(COLUMNS)}")
+
+
 def _corrections(path: Path, rows: Any) -> Iterator[Correction]:
     """Yield one decision per line. A line end within a cell means a quote left open, which would swallow decisions."""
     while True:
@@ -199,7 +210,7 @@ def _corrections(path: Path, rows: Any) -> Iterator[Correction]:
 def _correction(path: Path, line: int, row: list[str]) -> Correction:
     where = f"{path}, line {line}"
     if row[0].startswith(CONFLICT):
-        raise SourceError(f"{where}: a merge left its conflict here; keep the lines that are right, delete the marks")
+        raise SourceError(f"{where}: {MERGED}")
     if len(row) != len(COLUMNS):
         raise SourceError(f"{where}: {len(row)} columns, expected {len(COLUMNS)}: {', '.join(COLUMNS)}")
     cells = dict(zip(COLUMNS, row, strict=True))
@@ -210,7 +221,8 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
     if not (cells["sha256"] or cells["id"]):
         raise SourceError(f"{where}: neither sha256 nor id says which image is meant; give one of them")
     if cells["sha256"] and not SHA256.fullmatch(cells["sha256"]):
-        raise SourceError(f"{where}, column sha256: {cells['sha256'][:100]!r}, expected 64 hexadecimal digits")
+        wrong = cells["sha256"][:100]
+        raise SourceError(f"{where}, column sha256: {wrong!r}, expected 64 hexadecimal digits, a to f in small letters")
     if (cells["decision"] == "relabel") != bool(cells["becomes"]):
         expected = "the new label" if cells["decision"] == "relabel" else f"nothing, for {cells['decision']}"
         raise SourceError(f"{where}, column becomes: {cells['becomes'][:100]!r}, expected {expected}")

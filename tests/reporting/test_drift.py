@@ -16,6 +16,7 @@ from tests.export import small
 
 CLASSES = ["ant", "bee", "wasp"]
 SHARES = np.array([0.5, 0.3, 0.2])
+STRANGE = 0.05  # share of pictures that are unlike the training images
 
 
 def values(random: np.random.Generator, count: int, **moved: float) -> dict[str, np.ndarray]:
@@ -23,16 +24,18 @@ def values(random: np.random.Generator, count: int, **moved: float) -> dict[str,
     return {name: bins(np.clip(random.beta(6, 4, count) + moved.get(name, 0), 0, 1)) for name in VALUES}
 
 
-def reference(random: np.random.Generator, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Answers to so many validation images, and their values."""
-    return random.choice(len(CLASSES), count, p=SHARES), values(random, count)
+def reference(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Answers to so many validation images, which of them are unknown, and their values."""
+    return random.choice(len(CLASSES), count, p=SHARES), random.random(count) < STRANGE, values(random, count)
 
 
-def stream(watch: Watch, random: np.random.Generator, count: int, shares: np.ndarray = SHARES, **moved: float) -> None:
-    """Count so many pictures more."""
+def stream(
+    watch: Watch, random: np.random.Generator, count: int, shares=SHARES, strange=(STRANGE,) * 3, **moved: float
+) -> None:
+    """Count so many pictures more; `strange`: of each class, the share that is unlike the training images."""
     labels, found = random.choice(len(CLASSES), count, p=shares), values(random, count, **moved)
     for number, label in enumerate(labels.tolist()):
-        watch.count(label, unknown=False, at=[int(found[name][number]) for name in VALUES])
+        watch.count(label, random.random() < strange[label], [int(found[name][number]) for name in VALUES])
 
 
 def first_alarm(watch: Watch, known, random: np.random.Generator, most: int, **change) -> tuple[int, str]:
@@ -60,6 +63,11 @@ def test_without_a_change_at_most_one_stream_in_twenty_alarms_however_often_it_i
     [
         ({"brightness": -0.25}, 150, "brightness below 0.* darker photos than before: label dark ones"),
         ({"shares": np.array([0.1, 0.2, 0.7])}, 150, "are answered (wasp|ant), .*% of the validation images"),
+        (
+            {"strange": (0.05, 0.6, 0.05)},
+            150,
+            "answered bee though unlike the training images, .*: look for a new class",
+        ),
         ({"similarity": -0.35}, 150, "unlike the training images: look for a new class among them"),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.review.run import make_run
+from darkroom.splits.corrections import write_corrections
+from tests.review.run import Reviewing, make_run, reviewing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -25,7 +26,21 @@ def run(digits, tmp_path: Path) -> Path:
     return Path(shutil.copytree(digits[0], tmp_path / "run"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def served(digits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewing]:
+    """One review of a copy of that run, for all tests that neither end it nor change its pictures."""
+    with reviewing(Path(shutil.copytree(digits[0], tmp_path_factory.mktemp("served") / "run"))) as running:
+        yield running
+
+
+@pytest.fixture
+def review(served) -> Reviewing:
+    """That review, with nothing decided."""
+    write_corrections(served.folder / "corrections.csv", [])
+    return served
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Debian's Chromium; the test skips where it is not installed."""
     if not CHROMIUM:

@@ -77,10 +77,10 @@ def write_params(root: Path, **changes: object) -> None:
 
 
 class Reviewing:
-    """A `darkroom review` process: `url` ends with the token and a slash."""
+    """A `darkroom review` process in `folder`: `url` ends with the token and a slash."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
-        self.process, self.url = process, url
+    def __init__(self, process: "subprocess.Popen[str]", url: str, folder: Path) -> None:
+        self.process, self.url, self.folder = process, url, folder
 
     @property
     def base(self) -> str:
@@ -110,7 +110,7 @@ def reviewing(root: Path, *options: str, **environment: str) -> Iterator[Reviewi
             said += line
             assert line, said
             found = re.search(r"http://\S+", line)
-        yield Reviewing(process, found[0])
+        yield Reviewing(process, found[0], root)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.review.run import reviewing
 from tests.review.test_page import press, wait_for_errors
 
 # The least contrast (WCAG 2, 1.4.3) of text with its background, and the names of controls without a text.
@@ -41,23 +40,21 @@ FAULTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_control_has_a_name_and_every_text_its_contrast(run, open_page, scheme):
-    with reviewing(run) as review:
-        page = open_page(review.url, color_scheme=scheme)
-        wait_for_errors(page)
-        for keys in (["e"], ["u"], ["k"], ["1"], ["Space"], ["r"]):
-            press(page, *keys)
-            assert page.evaluate(FAULTS) == []
-        press(page, "Escape", "?")
+def test_every_control_has_a_name_and_every_text_its_contrast(review, open_page, scheme):
+    page = open_page(review.url, color_scheme=scheme)
+    wait_for_errors(page)
+    for keys in (["e"], ["u"], ["k"], ["1"], ["Space"], ["r"]):
+        press(page, *keys)
         assert page.evaluate(FAULTS) == []
+    press(page, "Escape", "?")
+    assert page.evaluate(FAULTS) == []
 
 
-def test_tab_reaches_every_part_and_the_focus_is_seen(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        reached = set()
-        for _ in range(60):
-            press(page, "Tab")
-            reached.add(page.evaluate("document.activeElement.id || document.activeElement.closest('[id]')?.id || ''"))
-        assert {"undo", "help", "queues", "classes", "open", "smaller", "keep", "exclude", "zoom"} - reached == {"undo"}
+def test_tab_reaches_every_part_and_the_focus_is_seen(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    reached = set()
+    for _ in range(60):
+        press(page, "Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.closest('[id]')?.id || ''"))
+    assert {"undo", "help", "queues", "classes", "open", "smaller", "keep", "exclude", "zoom"} - reached == {"undo"}

@@ -24,6 +24,11 @@ def test_as_many_groups_are_proposed_as_there_are_or_one_more(sizes):
     assert number_of_groups(rows(*sizes), seed=0) in (len(sizes), len(sizes) + 1)
 
 
+def test_a_few_photos_that_resemble_nothing_are_not_cut_into_groups_of_two():
+    few = np.random.default_rng(0).normal(size=(24, 64))
+    assert number_of_groups(few / np.linalg.norm(few, axis=1, keepdims=True), seed=0) <= 5
+
+
 def test_photos_that_are_all_the_same_and_very_few_of_them_are_no_crash():
     assert number_of_groups(np.ones((6, 4)) / 2, seed=0) == 2
     assert number_of_groups(rows(2, 2), seed=0) in (2, 3)

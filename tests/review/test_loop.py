@@ -28,6 +28,7 @@ SHOWN = 0.15  # share of all images that a person looks at
 WRONG = 30
 LEARNT, TUNED = 50, 30  # photos: few enough that 30 wrong labels among them cost accuracy beyond doubt
 CATS_AND_DOGS = 500  # of the 1,000: the loop takes a minute then
+LAST = "evaluate"  # the stage up to which a run is needed here: nothing is served
 
 
 def photos(kind: str, shared: Path) -> list[tuple[Path, str]]:
@@ -68,7 +69,7 @@ def write_source(folder: Path, found: list[tuple[Path, str]], seed: int) -> dict
 
 def review_and_run_again(project: Project, planted: dict[str, str], images: int, open_page) -> str:
     """Run, review by keyboard, run again; return what `darkroom compare` says. Checks what was found."""
-    project.dvc("repro")
+    project.dvc("repro", LAST)
     project.commit("A run with wrong labels")
     with reviewing(project.folder) as review:
         page = open_page(review.url)
@@ -82,7 +83,7 @@ def review_and_run_again(project: Project, planted: dict[str, str], images: int,
     print(f"{len(found)} of {len(planted)} found in {shown} of {images} pictures; {keys} keys, {rate:.0f} a minute")
     assert len(found) >= 0.8 * len(planted)
     assert keys == shown  # one key a decision
-    again = project.dvc("repro").stdout
+    again = project.dvc("repro", LAST).stdout
     assert "Stage 'preprocess' didn't change, skipping" in again
     assert "Stage 'embed' didn't change, skipping" in again
     return project.run(sys.executable, "-m", "darkroom.cli", "compare", "HEAD").stdout
@@ -95,7 +96,9 @@ def test_thirty_wrong_labels_of_real_photos_are_found_and_the_verdict_finds_the_
     found = photos(kind, shared)
     planted = write_source(tmp_path / "photos", found, seed=0)
     weights = shared / "weights/mobilenet_v2.pth"
-    project.set(source="photos/labels.csv", backbone="mobilenet_v2", weights=weights, augment="none")
+    project.set(
+        source="photos/labels.csv", backbone="mobilenet_v2", weights=weights, augment="none", arithmetic="float32"
+    )
     said = review_and_run_again(project, planted, len(found), open_page)
     print(said[:800])
     assert "🟢 better: accuracy +" in said
@@ -128,7 +131,7 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
         path.rename(tmp_path / "new" / path.name)
     (tmp_path / "new/broken.jpg").write_bytes(b"no picture")
     project.set(source="photos", views=0, augment="none")
-    project.dvc("repro")
+    project.dvc("repro", LAST)
     before = splits_of(project)
     said = project.run(sys.executable, "-m", "darkroom.cli", "next", "new", "--count", "12").stderr
     assert "12 of 200 photos to label next" in said
@@ -150,7 +153,7 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
     assert sorted(row["becomes"] for row in rows) == sorted(made.values())
     assert all((tmp_path / "added" / row["id"]).is_file() for row in rows)
     shutil.rmtree(tmp_path / "new")  # the copies stay
-    project.dvc("repro")
+    project.dvc("repro", LAST)
     after = splits_of(project)
     assert {name: split for name, split in after.items() if name in before} == before
     new = [split for name, split in after.items() if name not in before]
@@ -181,7 +184,8 @@ def test_a_folder_without_labels_is_grouped_named_on_the_page_and_trained(shared
     for path in sorted((tmp_path / "digits").rglob("*.png")):
         path.rename(folder / path.name)
         truth[f"mixed/{path.name}"] = "digit"
-    project.set(backbone="mobilenet_v2", weights=shared / "weights/mobilenet_v2.pth", augment="none")
+    project.set(backbone="mobilenet_v2", weights=shared / "weights/mobilenet_v2.pth", augment="none",
+                arithmetic="float32")  # fmt: skip
     said = project.run(sys.executable, "-m", "darkroom.cli", "group", "mixed").stderr
     assert f"{len(truth)} photos in " in said
     groups = {row["path"]: row["label"] for row in files.read_csv(tmp_path / "mixed.csv")}
@@ -189,7 +193,7 @@ def test_a_folder_without_labels_is_grouped_named_on_the_page_and_trained(shared
     again = project.run(sys.executable, "-m", "darkroom.cli", "group", "mixed", check=False).stderr
     assert "mixed.csv exists already; --replace writes other groups into it" in again
     project.set(source="mixed.csv")
-    project.dvc("repro")
+    project.dvc("repro", LAST)
     names = {}  # of each group, what most of its photos show
     for group in sorted(set(groups.values())):
         labels = Counter(truth[path] for path, its in groups.items() if its == group)
@@ -204,7 +208,7 @@ def test_a_folder_without_labels_is_grouped_named_on_the_page_and_trained(shared
             page.keyboard.type(name)
             press(page, "Enter")
             page.get_by_text(f"{group} is {name} now").wait_for()
-    project.dvc("repro")
+    project.dvc("repro", LAST)
     answers = list(files.read_csv(tmp_path / "plots/predictions.csv"))
     locations = {row["id"]: row["location"] for row in files.read_csv(tmp_path / "data/index.csv")}
     right = [row["predicted"] == truth[locations[row["id"]]] for row in answers]

@@ -77,16 +77,15 @@ def press(page, *keys: str) -> int:
     return len(keys)
 
 
-def test_planted_errors_are_found_first_and_corrected_by_keyboard(run, digits, open_page):
+def test_planted_errors_are_found_first_and_corrected_by_keyboard(review, digits, open_page):
     planted = digits[1]
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        started = time.monotonic()
-        shown, keys = correct_by_keyboard(page, planted, most=60)  # 15 % of 400
-        minutes = (time.monotonic() - started) / 60
-        wait_until_saved(page, shown)
-    made = decisions(run)
+    page = open_page(review.url)
+    wait_for_errors(page)
+    started = time.monotonic()
+    shown, keys = correct_by_keyboard(page, planted, most=60)  # 15 % of 400
+    minutes = (time.monotonic() - started) / 60
+    wait_until_saved(page, shown)
+    made = decisions(review.folder)
     right = [name for name, label in planted.items() if made.get(name) == ("relabel", label)]
     assert len(right) >= 0.8 * len(planted)
     assert not [name for name, (decision, _) in made.items() if decision != "keep" and name not in planted]
@@ -94,101 +93,96 @@ def test_planted_errors_are_found_first_and_corrected_by_keyboard(run, digits, o
     print(f"{len(right)} of {len(planted)} in the first {shown} pictures, {keys} keys, {shown / minutes:.0f} a minute")
 
 
-def test_every_decision_by_its_key_and_by_its_button(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        chosen = []
-        for key in ("k", "e", "u"):
-            chosen.append(in_hand(page))
-            press(page, key)
-            page.wait_for_timeout(50)
-        for name in ("Keep", "Exclude", "Not sure"):
-            chosen.append(in_hand(page))
-            page.locator(".actions").get_by_role("button", name=name).click()
-            page.wait_for_timeout(50)
-        wait_until_saved(page, 6)
-    made = decisions(run)
+def test_every_decision_by_its_key_and_by_its_button(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    chosen = []
+    for key in ("k", "e", "u"):
+        chosen.append(in_hand(page))
+        press(page, key)
+        page.wait_for_timeout(50)
+    for name in ("Keep", "Exclude", "Not sure"):
+        chosen.append(in_hand(page))
+        page.locator(".actions").get_by_role("button", name=name).click()
+        page.wait_for_timeout(50)
+    wait_until_saved(page, 6)
+    made = decisions(review.folder)
     assert [made[name][0] for name in chosen] == ["keep", "exclude", "unsure"] * 2
 
 
-def test_what_is_typed_finds_a_class_or_makes_a_new_one(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        first = in_hand(page)
-        other = "7" if not first.startswith("7/") else "3"
-        press(page, "r", other, "Enter")
-        page.wait_for_timeout(100)
-        second = in_hand(page)
-        press(page, "r")
-        page.keyboard.type("smudge of ink")
-        page.get_by_role("option", name="New class “smudge of ink”").wait_for()
-        press(page, "Enter")
-        wait_until_saved(page, 2)
-        third = in_hand(page)
-        press(page, "r")
-        page.keyboard.type("SMUDGE OF INK")  # a class that differs in case alone is not made
-        assert page.locator("#matches li").all_inner_texts() == ["smudge of ink"]
-        press(page, "Escape", "k")
-        wait_until_saved(page, 3)
-    assert decisions(run) == {
+def test_what_is_typed_finds_a_class_or_makes_a_new_one(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    first = in_hand(page)
+    other = "7" if not first.startswith("7/") else "3"
+    press(page, "r", other, "Enter")
+    page.wait_for_timeout(100)
+    second = in_hand(page)
+    press(page, "r")
+    page.keyboard.type("smudge of ink")
+    page.get_by_role("option", name="New class “smudge of ink”").wait_for()
+    press(page, "Enter")
+    wait_until_saved(page, 2)
+    third = in_hand(page)
+    press(page, "r")
+    page.keyboard.type("SMUDGE OF INK")  # a class that differs in case alone is not made
+    assert page.locator("#matches li").all_inner_texts() == ["smudge of ink"]
+    press(page, "Escape", "k")
+    wait_until_saved(page, 3)
+    assert decisions(review.folder) == {
         first: ("relabel", other), second: ("relabel", "smudge of ink"), third: ("keep", "")
     }  # fmt: skip
 
 
-def test_several_at_once_and_undo(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        press(page, "Space", "Shift+ArrowRight", "Shift+ArrowRight")
-        assert page.locator('.tile[aria-selected="true"]').count() == 3
-        press(page, "e")
-        wait_until_saved(page, 3)
-        assert {decision for decision, _ in decisions(run).values()} == {"exclude"}
-        press(page, "u")
-        wait_until_saved(page, 4)
-        press(page, "z")
-        wait_until_saved(page, 3)
-        press(page, "z")
-        wait_until_saved(page, 0)
-        assert decisions(run) == {}
-        assert page.locator(".mark", has_text="excluded").count() == 0
+def test_several_at_once_and_undo(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    press(page, "Space", "Shift+ArrowRight", "Shift+ArrowRight")
+    assert page.locator('.tile[aria-selected="true"]').count() == 3
+    press(page, "e")
+    wait_until_saved(page, 3)
+    assert {decision for decision, _ in decisions(review.folder).values()} == {"exclude"}
+    press(page, "u")
+    wait_until_saved(page, 4)
+    press(page, "z")
+    wait_until_saved(page, 3)
+    press(page, "z")
+    wait_until_saved(page, 0)
+    assert decisions(review.folder) == {}
+    assert page.locator(".mark", has_text="excluded").count() == 0
 
 
-def test_undo_brings_back_the_decision_before(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        here = in_hand(page)
-        press(page, "e")
-        wait_until_saved(page, 1)
-        press(page, "ArrowLeft", "u")
-        wait_until_saved(page, 1)
-        page.locator("#queues").get_by_text("Not sure").wait_for()
-        page.wait_for_timeout(300)
-        assert decisions(run)[here] == ("unsure", "")
-        press(page, "z")
-        tile(page, here).get_by_text("excluded", exact=True).wait_for()
-        assert decisions(run)[here] == ("exclude", "")
-        press(page, "w")
-        wait_until_saved(page, 0)
+def test_undo_brings_back_the_decision_before(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    here = in_hand(page)
+    press(page, "e")
+    wait_until_saved(page, 1)
+    press(page, "ArrowLeft", "u")
+    wait_until_saved(page, 1)
+    page.locator("#queues").get_by_text("Not sure").wait_for()
+    page.wait_for_timeout(300)
+    assert decisions(review.folder)[here] == ("unsure", "")
+    press(page, "z")
+    tile(page, here).get_by_text("excluded", exact=True).wait_for()
+    assert decisions(review.folder)[here] == ("exclude", "")
+    press(page, "w")
+    wait_until_saved(page, 0)
 
 
-def test_the_picture_in_hand_shows_why_and_the_original(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        assert re.search(r"Labelled \d \(.*\); the model says \d", page.locator("#why").inner_text())
-        page.locator("#nearest figure").first.wait_for()
-        assert page.locator("#nearest figure").count() == 8
-        press(page, "o")
-        original = page.locator("#original-picture")
-        page.get_by_text("a click shows every pixel").wait_for()
-        width = original.evaluate("image => image.decode().then(() => image.naturalWidth)")
-        assert width == 8  # not the 32 of the shards
-        press(page, "Escape")
-        assert not page.locator("#original").is_visible()
+def test_the_picture_in_hand_shows_why_and_the_original(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    assert re.search(r"Labelled \d \(.*\); the model says \d", page.locator("#why").inner_text())
+    page.locator("#nearest figure").first.wait_for()
+    assert page.locator("#nearest figure").count() == 8
+    press(page, "o")
+    original = page.locator("#original-picture")
+    page.get_by_text("a click shows every pixel").wait_for()
+    width = original.evaluate("image => image.decode().then(() => image.naturalWidth)")
+    assert width == 8  # not the 32 of the shards
+    press(page, "Escape")
+    assert not page.locator("#original").is_visible()
 
 
 def test_a_file_that_vanished_or_changed_under_the_page_is_told_in_one_line(run, open_page):
@@ -208,9 +202,9 @@ def test_a_file_that_vanished_or_changed_under_the_page_is_told_in_one_line(run,
         wait_until_saved(page, 1)
 
 
-def test_two_pages_lose_no_row_and_see_each_other(run, open_page):
-    with reviewing(run) as one, reviewing(run) as other:
-        pages = [open_page(one.url), open_page(other.url)]
+def test_two_pages_lose_no_row_and_see_each_other(review, open_page):
+    with reviewing(review.folder) as other:
+        pages = [open_page(review.url), open_page(other.url)]
         for page in pages:
             wait_for_errors(page)
         here = in_hand(pages[0])
@@ -219,12 +213,12 @@ def test_two_pages_lose_no_row_and_see_each_other(run, open_page):
         for page in pages:
             wait_until_saved(page, 4)
         tile(pages[1], here).get_by_text("excluded", exact=True).wait_for()
-    assert len(decisions(run)) == 4
+    assert len(decisions(review.folder)) == 4
 
 
-def test_a_late_answer_about_the_screenful_before_changes_no_tile(run, open_page):
-    with reviewing(run) as one, reviewing(run) as other:
-        page, colleague = open_page(one.url), open_page(other.url)
+def test_a_late_answer_about_the_screenful_before_changes_no_tile(review, open_page):
+    with reviewing(review.folder) as other:
+        page, colleague = open_page(review.url), open_page(other.url)
         wait_for_errors(page)
         wait_for_errors(colleague)
         held = []
@@ -245,22 +239,21 @@ def test_a_late_answer_about_the_screenful_before_changes_no_tile(run, open_page
         assert len(set(shown)) == len(shown)
 
 
-def test_a_mistake_made_by_hand_meanwhile_is_named_and_nothing_is_lost(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        press(page, "e")
-        wait_until_saved(page, 1)
-        path = run / "corrections.csv"
-        right = path.read_text()
-        path.write_text(right + "abc,,exclude,1,,me,now,\n")
-        page.get_by_text("corrections.csv, line 3, column sha256: 'abc', expected 64 hexadecimal digits").wait_for()
-        press(page, "k")
-        page.get_by_text("Not saved.").wait_for()
-        assert path.read_text() == right + "abc,,exclude,1,,me,now,\n"
-        path.write_text(right)
-        press(page, "k")
-        wait_until_saved(page, 2)
+def test_a_mistake_made_by_hand_meanwhile_is_named_and_nothing_is_lost(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    press(page, "e")
+    wait_until_saved(page, 1)
+    path = review.folder / "corrections.csv"
+    right = path.read_text()
+    path.write_text(right + "abc,,exclude,1,,me,now,\n")
+    page.get_by_text("corrections.csv, line 3, column sha256: 'abc', expected 64 hexadecimal digits").wait_for()
+    press(page, "k")
+    page.get_by_text("Not saved.").wait_for()
+    assert path.read_text() == right + "abc,,exclude,1,,me,now,\n"
+    path.write_text(right)
+    press(page, "k")
+    wait_until_saved(page, 2)
 
 
 def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, open_page):
@@ -278,117 +271,111 @@ def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, 
         page = open_page(review.url)
         wait_until_saved(page, 1)
         press(page, "z")  # what a person did before is not in the page, but in the file
-        page.get_by_text("the newest comes first in Decided, and W withdraws it").wait_for()
+        page.get_by_text("is in Decided, the newest first; W withdraws it").wait_for()
         page.locator("#queues").get_by_role("button", name="Decided").click()
         page.locator(".tile.exclude").wait_for()
         press(page, "w")
         wait_until_saved(page, 0)
 
 
-def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        page.locator("#classes").get_by_role("button", name=re.compile("^3 ")).click()
-        page.locator("#title", has_text="3").wait_for()
-        count = len(list((run / "pictures/3").iterdir()))
-        page.locator("#range", has_text=f"of {count}").wait_for()
-        press(page, "PageDown")
-        page.locator("#range", has_text=re.compile(r"^(?!1–)")).wait_for()
-        where = page.locator("#range").inner_text()
-        page.reload()
-        page.locator(".tile").first.wait_for()
-        assert page.locator("#range").inner_text() == where
+def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    page.locator("#classes").get_by_role("button", name=re.compile("^3 ")).click()
+    page.locator("#title", has_text="3").wait_for()
+    count = len(list((review.folder / "pictures/3").iterdir()))
+    page.locator("#range", has_text=f"of {count}").wait_for()
+    press(page, "PageDown")
+    page.locator("#range", has_text=re.compile(r"^(?!1–)")).wait_for()
+    where = page.locator("#range").inner_text()
+    page.reload()
+    page.locator(".tile").first.wait_for()
+    assert page.locator("#range").inner_text() == where
 
 
-def test_a_class_is_renamed_joined_with_another_and_both_are_undone(run, open_page):
-    threes = {f"3/{path.name}" for path in (run / "pictures/3").iterdir()}
-    with reviewing(run) as review:
-        page = open_page(review.url, "#class:3/0")
-        page.locator("#rename").wait_for()
-        press(page, "m")
-        page.keyboard.type("three")
-        press(page, "Enter")
-        page.get_by_text(f"3 is three now: {len(threes)} pictures. Z undoes.").wait_for()
-        page.locator("#title", has_text="three").wait_for()
-        page.locator("#range", has_text=f"of {len(threes)}").wait_for()
-        assert decisions(run) == dict.fromkeys(threes, ("relabel", "three"))
-        page.locator("#rename").click()
-        page.keyboard.type("thr")
-        assert page.locator("#matches [aria-selected=true]").inner_text() == "New class “thr”"
-        page.locator("#new-label").fill("5")
-        page.get_by_text("Join with 5").wait_for()
-        press(page, "Enter")
-        page.locator("#title", has_text=re.compile("^5$")).wait_for()
-        assert decisions(run) == dict.fromkeys(threes, ("relabel", "5"))
-        press(page, "z")
-        page.get_by_text(f"Undone: {len(threes)} decisions.").wait_for()
-        assert decisions(run) == dict.fromkeys(threes, ("relabel", "three"))
-        press(page, "z")
-        wait_until_saved(page, 0)
+def test_a_class_is_renamed_joined_with_another_and_both_are_undone(review, open_page):
+    threes = {f"3/{path.name}" for path in (review.folder / "pictures/3").iterdir()}
+    page = open_page(review.url, "#class:3/0")
+    page.locator("#rename").wait_for()
+    press(page, "m")
+    page.keyboard.type("three")
+    press(page, "Enter")
+    page.get_by_text(f"3 is three now: {len(threes)} pictures. Z undoes.").wait_for()
+    page.locator("#title", has_text="three").wait_for()
+    page.locator("#range", has_text=f"of {len(threes)}").wait_for()
+    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "three"))
+    page.locator("#rename").click()
+    page.keyboard.type("thr")
+    assert page.locator("#matches [aria-selected=true]").inner_text() == "New class “thr”"
+    page.locator("#new-label").fill("5")
+    page.get_by_text("Join with 5").wait_for()
+    press(page, "Enter")
+    page.locator("#title", has_text=re.compile("^5$")).wait_for()
+    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "5"))
+    press(page, "z")
+    page.get_by_text(f"Undone: {len(threes)} decisions.").wait_for()
+    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "three"))
+    press(page, "z")
+    wait_until_saved(page, 0)
 
 
 @pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a\u202eb", "=cmd", "quote\"'"])
-def test_a_class_named_like_markup_is_shown_as_text(run, open_page, name):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        here = in_hand(page)
-        press(page, "r")
-        page.keyboard.insert_text(name)
-        press(page, "Enter")
-        if name.isprintable():
-            page.locator("#classes").get_by_text(name, exact=True).wait_for()
-            assert decisions(run)[here] == ("relabel", name)
-        else:
-            page.get_by_text("no control characters").wait_for()
+def test_a_class_named_like_markup_is_shown_as_text(review, open_page, name):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    here = in_hand(page)
+    press(page, "r")
+    page.keyboard.insert_text(name)
+    press(page, "Enter")
+    if name.isprintable():
+        page.locator("#classes").get_by_text(name, exact=True).wait_for()
+        assert decisions(review.folder)[here] == ("relabel", name)
+    else:
+        page.get_by_text("no control characters").wait_for()
 
 
-def test_on_a_phone_every_decision_is_in_reach_and_nothing_is_wider_than_the_screen(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url, viewport={"width": 390, "height": 844}, has_touch=True)
-        wait_for_errors(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        for name in ("Keep", "Relabel", "Exclude", "Not sure"):
-            box = page.locator(".actions").get_by_role("button", name=name).bounding_box()
-            assert box["height"] >= 44
-            assert box["x"] + box["width"] <= 390
-        page.locator(".actions").get_by_role("button", name="Exclude").tap()
-        wait_until_saved(page, 1)
-        page.locator("#lists summary").tap()
-        page.locator("#classes").get_by_role("button", name=re.compile("^3 ")).tap()
-        page.locator("#title", has_text="3").wait_for()
-        page.locator("#rename").tap()
-        page.locator("#matches li").nth(3).wait_for()
-        option, actions = (page.locator(one).bounding_box() for one in ("#match-3", ".actions"))
-        assert 0 < option["y"] < option["y"] + option["height"] <= actions["y"]  # neither above the screen nor covered
+def test_on_a_phone_every_decision_is_in_reach_and_nothing_is_wider_than_the_screen(review, open_page):
+    page = open_page(review.url, viewport={"width": 390, "height": 844}, has_touch=True)
+    wait_for_errors(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for name in ("Keep", "Relabel", "Exclude", "Not sure"):
+        box = page.locator(".actions").get_by_role("button", name=name).bounding_box()
+        assert box["height"] >= 44
+        assert box["x"] + box["width"] <= 390
+    page.locator(".actions").get_by_role("button", name="Exclude").tap()
+    wait_until_saved(page, 1)
+    page.locator("#lists summary").tap()
+    page.locator("#classes").get_by_role("button", name=re.compile("^3 ")).tap()
+    page.locator("#title", has_text="3").wait_for()
+    page.locator("#rename").tap()
+    page.locator("#matches li").nth(3).wait_for()
+    option, actions = (page.locator(one).bounding_box() for one in ("#match-3", ".actions"))
+    assert 0 < option["y"] < option["y"] + option["height"] <= actions["y"]  # neither above the screen nor covered
 
 
-def test_corrections_have_all_their_columns(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        here = in_hand(page)
-        press(page, "n")
-        page.keyboard.type('cut, "by hand"')
-        press(page, "Enter", "e")
-        wait_until_saved(page, 1)
-    (row,) = files.read_csv(run / "corrections.csv")
-    (indexed,) = [row for row in files.read_csv(run / "data/index.csv") if row["location"] == here]
+def test_corrections_have_all_their_columns(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    here = in_hand(page)
+    press(page, "n")
+    page.keyboard.type('cut, "by hand"')
+    press(page, "Enter", "e")
+    wait_until_saved(page, 1)
+    (row,) = files.read_csv(review.folder / "corrections.csv")
+    (indexed,) = [row for row in files.read_csv(review.folder / "data/index.csv") if row["location"] == here]
     assert (row["sha256"], row["id"]) == (indexed["sha256"], indexed["id"])
     assert (row["decision"], row["was"], row["becomes"]) == ("exclude", here.partition("/")[0], "")
     assert (row["by"], row["note"]) == ("review: errors", 'cut, "by hand"')
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["when"])
 
 
-def test_a_lists_number_is_how_many_pictures_it_shows(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        for entry in page.locator("#queues button").all():
-            number = entry.locator(".count").inner_text()
-            entry.click()
-            page.locator("#title", has_text=entry.locator("span").first.inner_text()).wait_for()
-            page.wait_for_timeout(300)
-            shown = page.locator("#range").inner_text().rpartition(" of ")[2] or "0"
-            assert shown == number
+def test_a_lists_number_is_how_many_pictures_it_shows(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    for entry in page.locator("#queues button").all():
+        number = entry.locator(".count").inner_text()
+        entry.click()
+        page.locator("#title", has_text=entry.locator("span").first.inner_text()).wait_for()
+        page.wait_for_timeout(300)
+        shown = page.locator("#range").inner_text().rpartition(" of ")[2] or "0"
+        assert shown == number

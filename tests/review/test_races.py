@@ -17,12 +17,11 @@ from tests.review.test_page import another_comes, in_hand, press, tile, tile_nam
 
 
 @pytest.fixture
-def page(run, open_page):
-    """The page of a review of `run`, with its first list."""
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        yield page
+def page(review, open_page):
+    """The page of the review, with its first list."""
+    page = open_page(review.url)
+    wait_for_errors(page)
+    return page
 
 
 class Held:
@@ -63,7 +62,7 @@ def held(page, pattern: str):
     waiting.let_go()
 
 
-def test_a_list_that_is_opened_while_a_class_is_renamed_stays_open(run, page):
+def test_a_list_that_is_opened_while_a_class_is_renamed_stays_open(review, page):
     page.locator("#classes button").nth(0).click()
     page.locator("#rename").click()
     page.keyboard.type("renamed")
@@ -80,35 +79,35 @@ def test_a_list_that_is_opened_while_a_class_is_renamed_stays_open(run, page):
     assert page.locator("#title").inner_text() == name
 
 
-def test_a_number_is_no_label_before_the_labels_of_the_picture_are_there(run, page):
+def test_a_number_is_no_label_before_the_labels_of_the_picture_are_there(review, page):
     with held(page, "**/sample?*"):
         press(page, "ArrowRight")
         here = in_hand(page)
         press(page, "1")
         page.get_by_text("The labels of this picture are just coming").wait_for()
     page.locator("#answers .bar").first.wait_for()
-    assert decisions(run) == {}
+    assert decisions(review.folder) == {}
     wanted = page.locator("#answers button > span:not(.share)").first.inner_text()
     press(page, "1")
     wait_until_saved(page, 1)
-    assert set(decisions(run)) == {here}
-    assert decisions(run)[here] in {("relabel", wanted), ("keep", "")}
+    assert set(decisions(review.folder)) == {here}
+    assert decisions(review.folder)[here] in {("relabel", wanted), ("keep", "")}
 
 
-def test_what_is_pressed_while_other_pictures_come_decides_about_none(run, page):
+def test_what_is_pressed_while_other_pictures_come_decides_about_none(review, page):
     before = in_hand(page)
     with held(page, "**/queue?*"):
         press(page, "PageDown", "e", "1")
         page.get_by_text("Other pictures are coming").wait_for()
     assert another_comes(page, before)
-    assert decisions(run) == {}
+    assert decisions(review.folder) == {}
     here = in_hand(page)
     press(page, "e")
     wait_until_saved(page, 1)
-    assert set(decisions(run)) == {here}
+    assert set(decisions(review.folder)) == {here}
 
 
-def test_after_the_last_picture_of_a_screenful_a_key_waits_for_the_next_one(run, page):
+def test_after_the_last_picture_of_a_screenful_a_key_waits_for_the_next_one(review, page):
     first = tile_names(page)
     with held(page, "**/queue?*") as waiting:
         press(page, "a", "k")
@@ -116,7 +115,7 @@ def test_after_the_last_picture_of_a_screenful_a_key_waits_for_the_next_one(run,
         press(page, "e", "u")
     wait_until_saved(page, len(first))
     assert another_comes(page, first[-1])
-    assert {decision for decision, _ in decisions(run).values()} == {"keep"}
+    assert {decision for decision, _ in decisions(review.folder).values()} == {"keep"}
 
 
 def test_of_two_lists_the_one_asked_for_last_is_shown_whichever_comes_first(page):
@@ -130,7 +129,7 @@ def test_of_two_lists_the_one_asked_for_last_is_shown_whichever_comes_first(page
     assert page.locator('#classes button[aria-current="true"]').inner_text().startswith("5")
 
 
-def test_undo_withdraws_the_last_decision_even_while_it_is_being_saved(run, page):
+def test_undo_withdraws_the_last_decision_even_while_it_is_being_saved(review, page):
     first = in_hand(page)
     press(page, "e")
     wait_until_saved(page, 1)
@@ -140,10 +139,10 @@ def test_undo_withdraws_the_last_decision_even_while_it_is_being_saved(run, page
         press(page, "z")
     page.get_by_text("Undone: 1 decision.").wait_for()
     wait_until_saved(page, 1)
-    assert decisions(run) == {first: ("exclude", "")}
+    assert decisions(review.folder) == {first: ("exclude", "")}
 
 
-def test_an_undo_that_is_not_saved_can_be_made_again(run, page):
+def test_an_undo_that_is_not_saved_can_be_made_again(review, page):
     press(page, "e")
     wait_until_saved(page, 1)
     page.route("**/undo", lambda route: route.abort())
@@ -152,29 +151,32 @@ def test_an_undo_that_is_not_saved_can_be_made_again(run, page):
     page.unroute("**/undo")
     press(page, "z")
     page.get_by_text("Undone: 1 decision.").wait_for()
-    assert decisions(run) == {}
+    assert decisions(review.folder) == {}
 
 
-def test_undo_leaves_what_a_colleague_has_decided_since(run, page):
-    first, colleague = in_hand(page), DecisionLog(run / "corrections.csv", run / ".darkroom/corrections.lock")
+def test_undo_leaves_what_a_colleague_has_decided_since(review, page):
+    first, colleague = (
+        in_hand(page),
+        DecisionLog(review.folder / "corrections.csv", review.folder / ".darkroom/corrections.lock"),
+    )
     press(page, "Space", "Shift+ArrowRight", "e")
     wait_until_saved(page, 2)
     colleague.refresh()
-    (mine,) = [row for row in colleague.decided().values() if row.id == id_of(run, first)]
+    (mine,) = [row for row in colleague.decided().values() if row.id == id_of(review.folder, first)]
     theirs = replace(mine, decision="keep", by="a colleague", note="it is one")
     colleague.record({mine.key: theirs})
     press(page, "z")
     page.get_by_text("Undone: 1 decision. About 1 picture somebody has decided since, and that stays.").wait_for()
-    (row,) = files.read_csv(run / "corrections.csv")
+    (row,) = files.read_csv(review.folder / "corrections.csv")
     assert (row["id"], row["decision"], row["by"], row["note"]) == (mine.id, "keep", "a colleague", "it is one")
     press(page, "z")
     page.get_by_text("There is nothing to undo.").wait_for()
 
 
-def test_undo_brings_back_a_colleagues_row_as_it_was(run, page):
+def test_undo_brings_back_a_colleagues_row_as_it_was(review, page):
     here = in_hand(page)
-    colleague = DecisionLog(run / "corrections.csv", run / ".darkroom/corrections.lock")
-    (sample,) = [row for row in files.read_csv(run / "data/index.csv") if row["location"] == here]
+    colleague = DecisionLog(review.folder / "corrections.csv", review.folder / ".darkroom/corrections.lock")
+    (sample,) = [row for row in files.read_csv(review.folder / "data/index.csv") if row["location"] == here]
     theirs = Correction(sample["sha256"], sample["id"], "unsure", sample["label"], "", "a colleague", "2026-11-01", "?")
     colleague.record({theirs.key: theirs})
     page.locator("#summary", has_text="1 decision in").wait_for()
@@ -182,7 +184,7 @@ def test_undo_brings_back_a_colleagues_row_as_it_was(run, page):
     page.locator("#summary", has_text="1 excluded").wait_for()
     press(page, "z")
     page.get_by_text("Undone: 1 decision.").wait_for()
-    (row,) = files.read_csv(run / "corrections.csv")
+    (row,) = files.read_csv(review.folder / "corrections.csv")
     assert list(row.values()) == theirs.row()
 
 
@@ -191,7 +193,7 @@ def id_of(run, location: str) -> str:
     return next(row["id"] for row in files.read_csv(run / "data/index.csv") if row["location"] == location)
 
 
-def test_a_label_that_is_being_typed_goes_to_the_picture_it_was_begun_for(run, page):
+def test_a_label_that_is_being_typed_goes_to_the_picture_it_was_begun_for(review, page):
     here = in_hand(page)
     press(page, "r")
     page.keyboard.type("smudge")
@@ -199,28 +201,28 @@ def test_a_label_that_is_being_typed_goes_to_the_picture_it_was_begun_for(run, p
     page.locator("#title", has_text="3").wait_for()
     press(page, "Enter")
     wait_until_saved(page, 1)
-    assert decisions(run) == {here: ("relabel", "smudge")}
+    assert decisions(review.folder) == {here: ("relabel", "smudge")}
 
 
-def test_a_key_that_is_held_decides_once(run, page):
+def test_a_key_that_is_held_decides_once(review, page):
     here = in_hand(page)
     for _ in range(6):
         page.keyboard.down("e")  # from the second on as the keyboard repeats it
     page.keyboard.up("e")
     wait_until_saved(page, 1)
     page.wait_for_timeout(300)
-    assert decisions(run) == {here: ("exclude", "")}
+    assert decisions(review.folder) == {here: ("exclude", "")}
 
 
-def test_a_note_stays_with_the_picture_that_it_was_written_for(run, page):
+def test_a_note_stays_with_the_picture_that_it_was_written_for(review, page):
     press(page, "n")
     page.keyboard.type("cut off")
     press(page, "Enter", "ArrowRight", "e")
     wait_until_saved(page, 1)
-    assert [row["note"] for row in files.read_csv(run / "corrections.csv")] == [""]
+    assert [row["note"] for row in files.read_csv(review.folder / "corrections.csv")] == [""]
 
 
-def test_a_decision_that_was_saved_though_its_answer_was_lost_is_shown(run, page):
+def test_a_decision_that_was_saved_though_its_answer_was_lost_is_shown(review, page):
     here = in_hand(page)
 
     def lose(route) -> None:
@@ -232,11 +234,11 @@ def test_a_decision_that_was_saved_though_its_answer_was_lost_is_shown(run, page
     page.get_by_text("Not saved.").wait_for()
     page.unroute("**/decide")
     tile(page, here).get_by_text("excluded", exact=True).wait_for()
-    assert decisions(run) == {here: ("exclude", "")}
+    assert decisions(review.folder) == {here: ("exclude", "")}
 
 
-def test_news_of_others_does_not_take_back_a_decision_that_is_on_its_way(run, page, open_page):
-    with reviewing(run) as other:
+def test_news_of_others_does_not_take_back_a_decision_that_is_on_its_way(review, page, open_page):
+    with reviewing(review.folder) as other:
         colleague = open_page(other.url)
         wait_for_errors(colleague)
         here = in_hand(page)
@@ -252,12 +254,11 @@ def test_news_of_others_does_not_take_back_a_decision_that_is_on_its_way(run, pa
 
 
 @pytest.mark.parametrize("address", ["#%E0%A4%A/x", "#class:no such class/-4", "#errors/1e9", "#/"])
-def test_an_address_that_names_nothing_opens_the_page_all_the_same(run, open_page, address):
-    with reviewing(run) as review:
-        page = open_page(review.url, address)
-        page.locator("#queues").get_by_text("Doubtful labels").wait_for(timeout=180_000)
-        page.locator("#queues").get_by_text("Doubtful labels").click()
-        page.locator(".tile").first.wait_for()
+def test_an_address_that_names_nothing_opens_the_page_all_the_same(review, open_page, address):
+    page = open_page(review.url, address)
+    page.locator("#queues").get_by_text("Doubtful labels").wait_for(timeout=180_000)
+    page.locator("#queues").get_by_text("Doubtful labels").click()
+    page.locator(".tile").first.wait_for()
 
 
 def test_one_file_under_two_labels_gets_one_decision(tmp_path):

@@ -2,30 +2,21 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from darkroom.core import files
-from tests.review.run import Reviewing, decisions, reviewing
+from tests.review.run import Reviewing, decisions
 
 
-@pytest.fixture(scope="module")
-def root(digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import shutil
-
-    return Path(shutil.copytree(digits[0], tmp_path_factory.mktemp("safety") / "run"))
+@pytest.fixture
+def root(review) -> Path:
+    return Path(review.folder)
 
 
-@pytest.fixture(scope="module")
-def review(root) -> Iterator[Reviewing]:
-    with reviewing(root) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def name(root) -> str:
     return next(files.read_csv(root / "data/index.csv"))["id"]
 

@@ -1,5 +1,7 @@
 """corrections.csv: decisions by content, applied to labels; each mistake in the file is one line that says where."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from darkroom.splits.corrections import (
     write_corrections,
     write_labels,
 )
+from tests.conftest import ROOT
 
 SHA = {name: f"{number:064x}" for number, name in enumerate("abcdef", start=1)}
 LABELS = {"a": "ant", "b": "ant", "c": "bee", "d": "bee", "e": "ant", "f": "bee"}
@@ -105,7 +108,7 @@ def test_a_class_without_a_training_image_stops_the_run(tmp_path):
         (f"{SHA['a']},,relabel,ant,,me,now,", "line 2, column becomes: '', expected the new label"),
         (f"{SHA['a']},,exclude,ant,bee,me,now,", "line 2, column becomes: 'bee', expected nothing, for exclude"),
         (f"{SHA['a']},,relabel,ant, bee,me,now,", "has a control character or a space at an end"),
-        ("ABC,,exclude,ant,,me,now,", "line 2, column sha256: 'ABC', expected 64 hexadecimal digits"),
+        ("ABC,,exclude,ant,,me,now,", "line 2, column sha256: 'ABC', expected 64 hexadecimal digits, a to f"),
         (",,exclude,ant,,me,now,", "line 2: neither sha256 nor id says which image is meant"),
         ("<<<<<<< HEAD", "line 2: a merge left its conflict here"),
         ("||||||| 1c6b3a0", "line 2: a merge left its conflict here"),
@@ -155,6 +158,12 @@ def test_a_row_by_sha256_and_one_by_id_are_about_the_same_image(tmp_path):
         (b"\xff\xfe\x00", r"line 1 is not UTF-8 \(byte 0\)"),
         (",".join(COLUMNS).encode() + b"\n,b\xe9e,keep,,,,,\n", r"line 2 is not UTF-8 \(byte 46\)"),
         (b"", "line 1: the columns are missing, expected sha256, id"),
+        (
+            ";".join(COLUMNS).encode() + b"\r\n",
+            "line 1: semicolons divide the columns; save the table as CSV",
+        ),
+        ("\t".join(COLUMNS).encode() + b"\n", "line 1: tabs divide the columns"),
+        (b"<<<<<<< HEAD\n" + ",".join(COLUMNS).encode() + b"\n", "line 1: a merge left its conflict here"),
         (None, "does not exist; expected a table with the columns sha256"),
     ],
 )
@@ -172,6 +181,27 @@ def test_a_quote_left_open_in_the_header_is_reported_on_one_line(tmp_path):
     with pytest.raises(SourceError, match="line 1: the columns are sha256, id") as raised:
         read_corrections(path)
     assert "\n" not in str(raised.value)
+
+
+def test_lines_that_two_people_have_appended_are_merged_by_git(tmp_path):
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=A user", "-c", "user.email=user@example.com")
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    lines = [f"{SHA[name]},,exclude,ant,,me,now," for name in "abc"]
+    path = write_lines(tmp_path, lines[0])
+    git("init", "-q", "-b", "main")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("checkout", "-qb", "other")
+    write_lines(tmp_path, *lines[:2])
+    git("commit", "-qam", "two")
+    git("checkout", "-q", "main")
+    write_lines(tmp_path, lines[0], lines[2])
+    git("commit", "-qam", "three")
+    git("merge", "-q", "--no-edit", "other")
+    assert {row.sha256 for row in read_corrections(path)} == {SHA[name] for name in "abc"}
 
 
 def test_a_folder_in_its_place_is_named(tmp_path):

@@ -22,9 +22,10 @@ const undoing = []; // steps, the last at the end: the server's answer to each, 
 const say = (text) => { $("status").textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => { $("status").textContent = ""; }, 4000); };
 const warn = (text, mild = false) => { const box = $("alert"); box.hidden = !text; box.textContent = text; box.classList.toggle("mild", mild); };
 const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-const brief = (name) => { // of a long name the middle is left out, and what would reorder the words after it
+const brief = (name, most = 60) => { // of a long name the middle is left out, and what would reorder the words after it
   const signs = [...name.replace(/[\u202a-\u202e\u2066-\u2069]/g, "")];
-  return signs.length > 60 ? `${signs.slice(0, 28).join("")}…${signs.slice(-30).join("")}` : signs.join("");
+  const half = Math.floor(most / 2);
+  return signs.length > most ? `${signs.slice(0, half - 2).join("")}…${signs.slice(-half).join("")}` : signs.join("");
 };
 const inHand = () => items[hand] ?? null;
 const tiles = () => [...$("grid").children];
@@ -159,9 +160,10 @@ function dress(box, item) {
   box.className = `tile ${item.decision}${item.saving ? " saving" : ""}${item === inHand() ? " hand" : ""}`;
   box.tabIndex = item === inHand() ? 0 : -1;
   box.setAttribute("aria-selected", String(selected.has(item.id)));
-  const guess = item.proposal ? `${item.proposal.class}? ${percent(item.proposal.probability, 0)}` : item.pictured ? "" : item.why ?? "";
-  box.querySelector(".name").textContent = item.label && item.label !== item.was ? `${item.was || "new"} → ${item.label}` : item.was || "no label";
-  box.querySelector(".guess").textContent = guess || "\u00a0";
+  const told = (most) => (item.proposal ? `${brief(item.proposal.class, most)}? ${percent(item.proposal.probability, 0)}` : item.pictured ? "" : item.why ?? "");
+  const [guess, fits] = [told(Infinity), Math.round(2.2 * SIZES[size])]; // classes often begin alike: of each the end is shown, too
+  box.querySelector(".name").textContent = item.label && item.label !== item.was ? `${item.was || "new"} → ${item.label}` : brief(item.was, fits) || "no label";
+  box.querySelector(".guess").textContent = told(fits - 5) || "\u00a0";
   box.querySelector(".mark").textContent = item.decision ? WORDS[item.decision] + (item.saving ? " …" : "") : "";
   box.setAttribute("aria-label", `${item.location}, ${item.was ? `labelled ${item.was}` : "no label"}${guess ? `, ${guess}` : ""}${item.decision ? `, ${WORDS[item.decision]}` : ""}`);
 }
@@ -324,7 +326,7 @@ async function turnAfter() {
 async function undo() {
   const sent = undoing.pop();
   $("undo").disabled = !undoing.length;
-  if (!sent) { say("Nothing was decided since this page was opened. What was decided before: the newest comes first in Decided, and W withdraws it."); return; }
+  if (!sent) { say("There is nothing to undo. What was decided before this page was opened is in Decided, the newest first; W withdraws it."); return; }
   let step;
   try {
     ({ step } = await sent);
