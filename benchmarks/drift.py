@@ -63,8 +63,10 @@ def main() -> None:
         images = np.concatenate([part.rows(np.arange(len(part))) for part in (val, test)])
         kept = np.concatenate([val.labels, test.labels])
         plain, random = counted(model, images), np.random.default_rng(0)
-        strangers = open_split(Path(stranger) / "data/shards", "train") if stranger else []
-        strange = strangers.rows(np.arange(len(images)) % len(strangers)) if stranger else swapped(images)
+        strange = swapped(images)
+        if stranger:
+            strangers = open_split(Path(stranger) / "data/shards", "train")
+            strange = strangers.rows(np.arange(len(images)) % len(strangers))
         other = {"light": counted(model, (images * 0.6).astype(np.uint8)), "new class": counted(model, strange)}
         for change in ("none", "light", "shares", "new class"):
             found = []
@@ -80,7 +82,8 @@ def main() -> None:
                     chosen = np.where(random.random(PHOTOS) < 0.5, random.choice(rest[kept[rest] == 0], PHOTOS), chosen)
                 elif change == "new class":
                     new = random.random(PHOTOS) < 0.3
-                    rows = tuple(np.concatenate(pair) for pair in zip(plain, other[change], strict=True))
+                    labels, unknown, binned = zip(plain, other[change], strict=True)
+                    rows = np.concatenate(labels), np.concatenate(unknown), np.concatenate(binned)
                     chosen = np.where(new, chosen + len(images), chosen)
                 found.append(first_alarm(Watch(model.version, model.classes), known, rows, chosen))
             seen = sorted(count for count in found if count)

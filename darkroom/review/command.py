@@ -1,6 +1,7 @@
 """`darkroom review`: look at a run's doubtful images in the browser, and decide; every decision is a line in a file."""
 
 import argparse
+import signal
 import socket
 import threading
 import webbrowser
@@ -38,8 +39,9 @@ def main(arguments: list[str]) -> int:
         webbrowser.open(address)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none",
                             timeout_graceful_shutdown=3)  # fmt: skip
-    server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    for ending in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when it has ended: what follows still runs
+        signal.signal(ending, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])
     _report(review)
     return 0
 

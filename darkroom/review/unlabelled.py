@@ -83,6 +83,8 @@ class Cache:
 
     def update(self, runtime: Runtime) -> None:
         """Decode and embed the photos that are new. Raises DarkroomError."""
+        if not self.source.exists():
+            raise DarkroomError(f"{self.source} does not exist; expected a folder, a zip or a tar of photos")
         tree = open_tree(self.source)
         prefix = "" if self.source.is_dir() else self.source.name + MEMBER
         names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]

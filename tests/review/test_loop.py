@@ -4,6 +4,8 @@ import csv
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from darkroom.core import files
-from tests.project import Project
+from tests.project import ROOT, Project
 from tests.review.run import decisions, reviewing, write_digits
 from tests.review.test_page import (
     another_comes,
@@ -107,16 +109,43 @@ def test_thirty_wrong_labels_of_real_photos_are_found_and_the_verdict_finds_the_
 
 
 @pytest.mark.slow
-def test_thirty_wrong_labels_of_digits_are_found_and_both_labels_figures_are_told(tmp_path, open_page):
-    project = Project(tmp_path)
-    planted = write_digits(tmp_path / "photos", 600, WRONG)
+def test_the_five_commands_of_the_docs_pasted_whole_find_wrong_labels_and_tell_both_labels_figures(tmp_path, open_page):
+    project = Project(tmp_path / "project")
+    planted = write_digits(project.folder / "photos", 600, WRONG)
+    write_digits(project.folder / "new_photos", 60, 0, first=600)
     project.set(source="photos", views=0, augment="none")
-    said = review_and_run_again(project, planted, 600, open_page)
+    (project.folder / "dvc.lock").write_text("schema: '2.0'\n")  # as a clone has it: in Git
+    project.commit("My photos")
+    opened, browser = tmp_path / "opened", tmp_path / "browser"  # what `darkroom review` opens the page with
+    browser.write_text(f'#!/bin/sh\necho "$PPID $1" > {opened}.part && mv {opened}.part {opened}\n')
+    browser.chmod(0o755)
+    text = (ROOT / "docs/better-data.md").read_text().partition("\n## ")[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    shell = subprocess.Popen(
+        ["bash", "-e", "-c", block], cwd=project.folder, env=project.environment | {"BROWSER": f"{browser} %s"},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    while not opened.exists():
+        time.sleep(0.1)
+        assert shell.poll() is None, shell.communicate()[0]
+    process, url = opened.read_text().split()
+    page = open_page(url)
+    wait_for_errors(page)
+    shown, keys = correct_by_keyboard(page, planted, most=int(SHOWN * 600))
+    wait_until_saved(page, shown)
+    made = decisions(project.folder)
+    os.kill(int(process), signal.SIGINT)
+    said = shell.communicate()[0]
+    assert shell.returncode == 0, said  # Ctrl+C ends the review, not what was pasted after it
+    assert f"corrections.csv has {shown} decisions" in said
+    found = [name for name, label in planted.items() if made.get(name) == ("relabel", label)]
+    assert (keys, len(found) >= 0.8 * len(planted)) == (shown, True)
     assert re.search(r"Data: \d+ relabelled \(\d+ train, \d+ val, \d+ test\)", said)
     old, new = map(float, re.search(r"under the labels before, accuracy is ([\d.]+) → ([\d.]+)", said).groups())
     right = re.search(r"^accuracy +([\d.]+) +([\d.]+)", said, re.MULTILINE)
     assert float(right[2]) > new  # corrected labels agree with the answers better than wrong ones
     assert float(right[1]) > old
+    assert "50 of 60 photos to label next, the most useful first" in said
 
 
 @pytest.mark.slow
@@ -138,9 +167,11 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
     with reviewing(project.folder) as review:
         page = open_page(review.url, "#next/0")
         page.locator(".tile").first.wait_for()
-        made = {}
+        made, near = {}, []  # whether the image most alike has the label that the photo should get
         for number in range(12):
             here = in_hand(page)
+            page.locator("#nearest figure").nth(7).wait_for()
+            near.append(truth[here] in page.locator("#nearest figcaption").first.inner_text().split())
             label = truth[here] if number else "a new class"
             press(page, "r")
             page.keyboard.type(label)
@@ -149,6 +180,7 @@ def test_photos_to_label_next_are_labelled_on_the_page_and_only_train(tmp_path, 
             if number < 11:
                 assert another_comes(page, here)
         page.locator("#queues", has_text="Label next✓").wait_for()
+    assert sum(near) >= 6  # photos that the model is unsure about: of ten classes one in ten would be so by chance
     rows = list(files.read_csv(tmp_path / "added/photos.csv"))
     assert sorted(row["becomes"] for row in rows) == sorted(made.values())
     assert all((tmp_path / "added" / row["id"]).is_file() for row in rows)

@@ -276,6 +276,7 @@ def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, 
         page.locator(".tile.exclude").wait_for()
         press(page, "w")
         wait_until_saved(page, 0)
+        assert "corrections.csv has 0 decisions: 0 relabelled, 0 excluded, 0 kept, 0 not sure" in review.stop()
 
 
 def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(review, open_page):
