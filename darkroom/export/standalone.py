@@ -31,34 +31,42 @@ def scaled(width: int, height: int, framing: dict[str, Any]) -> tuple[int, int]:
 
 
 def opened(data: bytes, framing: dict[str, Any]) -> Image.Image:
-    """Return the picture, RGB, not yet turned upright; a JPEG at the smallest scale with twice the pixels needed."""
+    """Return the picture, RGB, not yet turned upright; a JPEG at the smallest scale with twice the pixels needed.
+
+    Its `info` holds the width and height of the `whole` picture, and the `scale` at which it was decoded.
+    """
     image = Image.open(io.BytesIO(data))
+    scale = 1.0
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
         across, down = (2 * side for side in scaled(*image.size, framing))
         pixels = Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=down, min_width=across))
+        eighths = [n for n in range(8, 0, -1) if pixels.size == tuple(-(-side * n // 8) for side in image.size)]
+        scale = eighths[0] / 8 if eighths else 1.0  # the sides of `pixels` were rounded up
     else:
         pixels = image.convert("RGB")
     pixels.info = {"icc_profile": image.info.get("icc_profile"), "orientation": image.getexif().get(0x0112, 1)}
+    pixels.info |= {"whole": image.size, "scale": scale}
     return pixels
 
 
 def pixels_of(data: bytes, framing: dict[str, Any]) -> np.ndarray:
     """Return the bytes of a picture's file as the model's input: (1, size, size, 3) uint8, RGB."""
     image = opened(data, framing)
-    orientation = image.info["orientation"]
+    (width, height), scale, orientation = (image.info[name] for name in ("whole", "scale", "orientation"))
     starts, ends, kept = [], [], []
     # Where margins differ by a pixel, they are those of the upright picture.
-    for side, whole, mirrored in zip(
-        image.size,
-        scaled(*image.size, framing),
+    for side, final, mirrored in zip(
+        (width, height),
+        scaled(width, height, framing),
         (orientation in (2, 3, 7, 8), orientation in (3, 4, 6, 7)),
         strict=True,
     ):
-        kept.append(min(framing["size"], whole))
-        margin = whole - kept[-1]
+        kept.append(min(framing["size"], final))
+        margin = final - kept[-1]
         start = margin - round(margin / 2) if mirrored else round(margin / 2)
-        starts.append(start * side / whole)
-        ends.append(min((start + kept[-1]) * side / whole, float(side)))
+        factor = side * scale / final
+        starts.append(start * factor)
+        ends.append(min((start + kept[-1]) * factor, side * scale))
     method = Image.Resampling[framing.get("interpolation", "bilinear").upper()]
     found = image.resize((kept[0], kept[1]), method, box=(*starts, *ends), reducing_gap=3.0)
     found = in_srgb(found, image.info["icc_profile"])

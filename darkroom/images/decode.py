@@ -52,18 +52,27 @@ DETAIL = 2
 
 
 class _Opened(NamedTuple):
-    """A decoded picture, RGB or L, its EXIF orientation, and the ICC profile still to be applied."""
+    """A decoded picture, RGB or L, its EXIF orientation, and the ICC profile still to be applied.
+
+    `whole`: (width, height) in its file; `scale`: of the decoded picture.
+    """
 
     image: Image.Image
     orientation: int
     profile: bytes
+    whole: tuple[int, int]
+    scale: float = 1.0
+
+    def framed(self, framing: Framing) -> Image.Image:
+        """Return the part that `framing` keeps, in sRGB and upright. Resized first: fewer pixels to convert."""
+        image = to_srgb(framing.fit(self.image, self.orientation, self.whole, self.scale), self.profile)
+        return upright(image if image.mode == "RGB" else image.convert("RGB"), self.orientation)
 
 
 def decode(data: bytes, framing: Framing) -> np.ndarray:
     """Return RGB pixels in sRGB, upright: (size, size, 3) uint8, 0..255. Raises BadImage with the reason."""
     with _memory():
-        opened = _open(data, framing, DETAIL)
-        return np.asarray(framing.on_square(_finished(framing.fit(opened.image, opened.orientation), opened)))
+        return np.asarray(framing.on_square(_open(data, framing, DETAIL).framed(framing)))
 
 
 def decode_whole(data: bytes, longest: int) -> np.ndarray:
@@ -74,13 +83,7 @@ def decode_whole(data: bytes, longest: int) -> np.ndarray:
     with _memory():
         opened = _open(data, Framing(longest, "pad", longest))
         size = min(longest, max(opened.image.size))
-        return np.asarray(_finished(Framing(size, "pad", size).fit(opened.image), opened))
-
-
-def _finished(image: Image.Image, opened: _Opened) -> Image.Image:
-    """Return the resized `image` in sRGB and upright. It is resized first: fewer pixels to convert."""
-    image = to_srgb(image, opened.profile)
-    return upright(image if image.mode == "RGB" else image.convert("RGB"), opened.orientation)
+        return np.asarray(opened.framed(Framing(size, "pad", size)))
 
 
 def decode_grey(data: bytes, *sides: int) -> list[np.ndarray]:
@@ -127,14 +130,12 @@ def _open(data: bytes, framing: Framing, detail: int = 1, grey: bool = False) ->
     except TooManyParts as error:
         raise _problem(data, error) from error
     orientation = jpeg_orientation(data)
-    pixels = _jpeg(data, framing, detail, grey)
-    if pixels is None:
-        return _pillow(data, side, framing.levels)._replace(orientation=orientation)
-    return _Opened(Image.fromarray(pixels[..., 0] if grey else pixels), orientation, embedded_profile(data))
+    opened = _jpeg(data, framing, detail, grey) or _pillow(data, side, framing.levels)
+    return opened._replace(orientation=orientation)
 
 
-def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray | None:
-    """Decode a JPEG at the smallest scale that suffices: (h, w, 3) or (h, w, 1); None leaves it to Pillow."""
+def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> _Opened | None:
+    """Decode a JPEG at the smallest scale that suffices, RGB or L; None leaves it to Pillow."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
@@ -147,9 +148,16 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> np.ndarray 
         return None
     across, down = (detail * side for side in framing.scaled(width, height))
     try:
-        return simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=down, min_width=across)
+        pixels = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=down, min_width=across)
     except ValueError:
         return None  # perhaps only a blemish: Pillow tells it from truncation
+    image = Image.fromarray(pixels[..., 0] if grey else pixels)
+    return _Opened(image, 1, embedded_profile(data), (width, height), _scale((width, height), image.size))
+
+
+def _scale(whole: tuple[int, int], decoded: tuple[int, int]) -> float:
+    """Return the eighths at which a JPEG of `whole` pixels was `decoded`; its sides were rounded up."""
+    return next((n / 8 for n in range(8, 0, -1) if tuple(-(-side * n // 8) for side in whole) == decoded), 1.0)
 
 
 def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
@@ -176,7 +184,8 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
                 image, profile = to_srgb(image, profile), b""
             scaled = eight_bits(image, levels)
             scaled = ImageOps.invert(scaled) if _is_negative(image) else scaled
-            return _Opened(without_alpha(scaled, side), orientation, profile)
+            scaled = without_alpha(scaled, side)
+            return _Opened(scaled, orientation, profile, scaled.size)
         except Exception as error:
             raise _problem(data, error) from error
 

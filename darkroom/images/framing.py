@@ -74,18 +74,23 @@ class Framing:
         long, side = max(width, height), self.size if self.resize == "pad" else self.short_side
         return max(round(side * width / long), 1), max(round(side * height / long), 1)
 
-    def fit(self, image: "Image.Image", orientation: int = 1) -> "Image.Image":
+    def fit(
+        self, image: "Image.Image", orientation: int = 1, whole: tuple[int, int] | None = None, scale: float = 1.0
+    ) -> "Image.Image":
         """Return the part of `image` that is kept, at its final scale; with pad and border it may be below `size`.
 
+        `image` shows a picture of `whole` (width, height) pixels (default: its own size) at `scale`. Its own size is
+        rounded up: a JPEG of 642 rows, decoded at 3/4, has 482, of which the picture covers 481.5.
         The caller then turns it upright by its EXIF `orientation`, which decides here on which side the margin is
         larger where two margins differ by a pixel.
         """
         from PIL import Image
 
-        scaled = self.scaled(*image.size)
+        whole = whole or image.size
+        scaled = self.scaled(*whole)
         target = min(self.size, scaled[0]), min(self.size, scaled[1])
-        left, right = _cut(image.width, scaled[0], target[0], orientation in MIRRORED_X)
-        top, bottom = _cut(image.height, scaled[1], target[1], orientation in MIRRORED_Y)
+        left, right = _cut(whole[0] * scale, scaled[0], target[0], orientation in MIRRORED_X)
+        top, bottom = _cut(whole[1] * scale, scaled[1], target[1], orientation in MIRRORED_Y)
         method = Image.Resampling[self.interpolation.upper()]
         return image.resize(target, method, box=(left, top, right, bottom), reducing_gap=3.0)
 
@@ -100,9 +105,9 @@ class Framing:
         return square
 
 
-def _cut(side: int, scaled: int, target: int, mirrored: bool) -> tuple[float, float]:
+def _cut(side: float, scaled: int, target: int, mirrored: bool) -> tuple[float, float]:
     """Return where the middle `target` of `scaled` pixels begin and end, in pixels of the original `side`."""
     margin = scaled - target
     start = margin - round(margin / 2) if mirrored else round(margin / 2)
     factor = side / scaled
-    return start * factor, min((start + target) * factor, float(side))
+    return start * factor, min((start + target) * factor, side)

@@ -59,6 +59,15 @@ def test_a_scaled_jpeg_looks_like_a_fully_decoded_one():
     assert difference(scaled, np.asarray(full)) < 2
 
 
+@pytest.mark.parametrize("height", [642, 645, 647])
+def test_a_scaled_jpeg_is_not_stretched_where_its_sides_are_rounded_up(height):
+    """Fine noise shows a shift of half a pixel, which smooth photos hide."""
+    noise = np.random.default_rng(0).integers(0, 256, (80, 101), np.uint8)
+    photo = Image.fromarray(noise).resize((812, height), Image.Resampling.BICUBIC).convert("RGB")
+    jpeg, framing = saved(photo, "JPEG", quality=95), Framing(224, "crop", 235, "bicubic")
+    assert difference(decode(jpeg, framing), decode(saved(Image.open(io.BytesIO(jpeg)), "PNG"), framing)) < 0.5
+
+
 def test_crop_cuts_the_middle():
     wide = Image.new("RGB", (300, 100), "red")
     wide.paste("blue", (100, 0, 200, 100))
