@@ -1,7 +1,8 @@
 """Find the level of a folder tree whose names are classes, by comparing the tree's branches."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from darkroom.sources.folder_names import (
@@ -17,6 +18,7 @@ from darkroom.sources.folder_names import (
 )
 
 Folders = tuple[str, ...]
+DIGIT, WORD = re.compile(r"\d"), re.compile(r"[^\W\d_]{3,}")
 STRAY = 10  # images beside folders with this many times as many images are strays
 
 
@@ -220,10 +222,17 @@ def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict
         return [replace(here, unlabelled=here.unlabelled | {name for name in flat if may_be_unlabelled(name)})]
     if flat and all(may_be_unlabelled(name) or name in splits for name in flat):
         return _read(deep)
-    if not repeated and all(any(sign.isdigit() for sign in name) for name in below):
-        return [here]  # numbered series, days, persons
+    if not repeated and _are_numbered(below):
+        return [here]  # series, days, persons
     opened = (found if found[1].children else (path, deep[path]) for path, found in unwrapped.items())
     return [here, *_read(dict(opened))]
+
+
+def _are_numbered(names: Iterable[str]) -> bool:
+    """Return whether all names have digits, and not each also a word that others lack, as `01_cat` and `02_dog` do."""
+    words = {name: set(WORD.findall(name.lower())) for name in names}
+    shared = set.intersection(*words.values())
+    return all(map(DIGIT.search, words)) and not all(found - shared for found in words.values())
 
 
 def _read_splits_below(here: Reading, deep: Branches) -> list[Reading]:

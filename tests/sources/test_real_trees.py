@@ -182,6 +182,7 @@ TREES = {
     "what nobody has sorted yet": ("{a,b} unsorted", "a 3, b 3, unsorted 3", "if it is not one, `exclude` it"),
     "augmented classes beside classes": ("{cat,dog} {cat,dog}_augmented aug_cat",
                                          "aug_cat 3, cat 3, cat_augmented 3, dog 3, dog_augmented 3", "spellings"),
+    "numbered classes beside larger pictures": ("tiles/tiles/{01_TUMOR,02_STROMA} larger/larger", TWO_WAYS, ""),
     "years above": ("{2019,2020}/{a,b}", TWO_WAYS, ""),
     "days above": ("day{1..3}/{a,b}", "a 9, b 9", ""),
     "sessions of other classes": ("day1/{a,b} day2/{c,d}", TWO_WAYS, ""),
