@@ -35,8 +35,7 @@ def read_tables(
 ) -> tuple[list[Sample], list[str]]:
     """Return the rows whose file was found, and notes about rows without a file and files without a row.
 
-    Raises SourceError where two rows give a file different labels, or a column is
-    missing.
+    Raises SourceError where two rows give a file different labels, or a column is missing.
     """
     read = _Read()
     notes: list[str] = []
@@ -114,20 +113,17 @@ def _with_splits_of_folders(rows: list[Sample], notes: list[str]) -> tuple[list[
 
 
 def _note_several(name: str, column: str, labels: list[str]) -> list[str]:
-    """Return a note where cells look like several labels: `scab|rust`, or several labels of other rows."""
-    counts = Counter(labels)
-    known = set(counts)
+    """Return a note where cells look like several labels: `scab|rust`, or several labels of other rows.
+
+    Words beside each other count in a column `labels`, unless most labels have several words, as names of birds do.
+    """
+    parts = {label: [part for part in SEVERAL.split(label) if part] for label in set(labels)}
+    several = [label for label in parts if len(parts[label]) > 1]
+    unusual = column.lower() == "labels" and len(several) * 2 <= len(parts)
     doubtful = [
         label
-        for label in counts
-        if len(parts := [part for part in SEVERAL.split(label) if part]) > 1
-        and (
-            "|" in label
-            or ";" in label
-            or LIST.fullmatch(label)
-            or column.lower() == "labels"
-            or known.issuperset(parts)
-        )
+        for label in several
+        if unusual or "|" in label or ";" in label or LIST.fullmatch(label) or parts.keys() >= set(parts[label])
     ]
     if not doubtful:
         return []

@@ -98,7 +98,7 @@ def describe(table: Table, options: LayoutOptions) -> str:
 
 
 def _is_list(tree: Tree, name: str) -> bool:
-    """Return whether half of the first lines of a text file name images."""
+    """Return whether half of the first lines of a text file name images, with a label or more beside the name."""
     if not name.lower().endswith(LISTS):
         return False
     try:
@@ -106,8 +106,8 @@ def _is_list(tree: Tree, name: str) -> bool:
     except SourceError:
         return False
     lines = [line for line in text.splitlines()[:TRIED] if line.strip()][:-1] or [text]
-    named = [line for line in lines if any(map(is_image_name, line.replace(",", " ").split()))]
-    return len(named) * 2 >= len(lines)
+    cells = [line.replace(",", " ").split() for line in lines]
+    return sum(len(line) > 1 and any(map(is_image_name, line)) for line in cells) * 2 >= len(lines)
 
 
 def _open(tree: Tree, name: str, options: LayoutOptions, finders: Finders) -> Table:

@@ -408,3 +408,13 @@ def test_numbers_that_another_table_names_are_not_those_of_images(tmp_path):
     (tmp_path / "labels.csv").write_text("id,label\n4,cat\n3,cat\n2,dog\n1,dog\n")
     found = {sample.location: sample.label for sample in read(tmp_path).samples}
     assert found == {f"images/{n}.jpg": label for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)}
+
+
+def test_lists_of_splits_beside_class_folders_are_not_called_tables_without_labels(tmp_path):
+    plant(tmp_path, "images/{pie,soup}*2")
+    for split, number in (("train", 0), ("test", 1)):
+        (tmp_path / f"{split}.txt").write_text("".join(f"{name}/{number:04}.jpg\n" for name in ("pie", "soup")))
+    found = read(tmp_path)
+    assert summary(found) == "pie 2, soup 2 | test 2, train 2"
+    assert found.notes == ["official splits are those of test.txt and train.txt",
+                           "2 files are not images by their names and are left out"]  # fmt: skip

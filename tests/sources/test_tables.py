@@ -141,6 +141,11 @@ def test_cells_with_several_labels_are_reported(tmp_path) -> None:
     assert found(tmp_path, "t.csv", "image,label\n1,polar bear\n2,cat\n3,dog\n4,dog\n")[1] == []
 
 
+def test_words_in_a_column_called_labels_are_several_labels_unless_most_labels_have_words(tmp_path) -> None:
+    assert "1 labels look like" in found(tmp_path, "t.csv", "image,labels\n1,scab rust\n2,cat\n3,dog\n4,dog\n")[1][0]
+    assert found(tmp_path, "t.csv", "image,labels\n1,barn owl\n2,barn owl\n3,house finch\n4,osprey\n")[1] == []
+
+
 def test_a_cell_too_many_is_not_cut_off(tmp_path) -> None:
     with pytest.raises(SourceError, match="row 3 has more cells than the header's 2, such as 'small'; put cells"):
         found(tmp_path, "t.csv", "path,label\n1.jpg,cat\n2.jpg,cat, small\n3.jpg,dog\n", layout="csv")
