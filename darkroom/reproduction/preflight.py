@@ -51,7 +51,7 @@ def check_source(source: Any, root: Path = Path()) -> None:
     if not (root / source).exists():
         hint = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
         if COPIES in root.absolute().as_posix():
-            hint = f"; this copy of what Git knows is without it, add `-C {source}`"
+            hint = f"; this copy of what Git knows is without it: give an absolute path, or add `-C {source}`"
         expected = "expected a folder, archive, table or card"
         raise SourceError(f"source is {source}, which does not exist; {expected}{hint}")
     for path, kind in endless(root / source):

@@ -130,8 +130,7 @@ def mend_names(path: Path, members: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _take_unicode_path(member: zipfile.ZipInfo) -> bool:
-    """Give a member the name in UTF-8 that its extra fields hold beside one of an unknown encoding; tell whether there
-    is one."""
+    """Give a member the name in UTF-8 from its extra fields, where they hold one; return whether they do."""
     extra = member.extra
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)

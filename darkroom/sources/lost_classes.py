@@ -12,8 +12,9 @@ SHOWN = 5  # classes in a message
 
 
 def report_lost(lost: Mapping[str, Iterable[tuple[str, str]]], missing: str) -> None:
-    """Report the classes in `lost`, (location, reason) of their files by label. Raises SourceError unless `missing` is
-    drop.
+    """Report the classes in `lost`, (location, reason) of their files by label.
+
+    Raises SourceError unless `missing` is drop.
     """
     shown = []
     for label, found in sorted(lost.items())[:SHOWN]:
