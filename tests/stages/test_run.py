@@ -55,3 +55,13 @@ def test_the_python_on_the_path_does_where_no_environment_is_near(tmp_path):
     done = run(tmp_path, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert done.returncode != 0
     assert "stages.train" in done.stderr or "No module named 'stages'" in done.stderr
+
+
+def test_git_sees_params_that_were_written_in_the_second_of_its_index(tmp_path):
+    environment(tmp_path / ".venv")
+    params = tmp_path / "params.yaml"
+    params.write_text("lr: 0.01\n")
+    written = int(params.stat().st_mtime)
+    assert run(tmp_path).returncode == 0
+    assert written < params.stat().st_mtime < written + 30
+    assert params.read_text() == "lr: 0.01\n"
