@@ -63,5 +63,5 @@ def test_git_sees_params_that_were_written_in_the_second_of_its_index(tmp_path):
     params.write_text("lr: 0.01\n")
     written = int(params.stat().st_mtime)
     assert run(tmp_path).returncode == 0
-    assert written < params.stat().st_mtime < written + 30
+    assert written < int(params.stat().st_mtime) < written + 30
     assert params.read_text() == "lr: 0.01\n"
