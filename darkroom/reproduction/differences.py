@@ -176,7 +176,8 @@ def of_revision(revision: str, root: Path) -> Results:
     try:
         sha = git(root, "rev-parse", "--short", "--verify", "--quiet", f"{revision}^{{commit}}")
     except DarkroomError as error:
-        raise DarkroomError(f"{revision} is neither a folder nor a revision of this repository") from error
+        what = f"{revision} is neither a folder nor a revision of this repository"
+        raise DarkroomError(f"{what}; name a project's folder, a branch, a tag or a commit") from error
     reader = Revision(sha, root)
     lock, metrics, run = (reader.optional(path) for path in (LOCK, METRICS, RUN))
     if lock is None:
@@ -196,7 +197,8 @@ def _results(
     try:
         return Results(name, stages, json.loads(metrics or "{}"), json.loads(run or "{}"), predictions, absent)
     except json.JSONDecodeError as error:
-        raise DarkroomError(f"{METRICS} or {RUN} of {name} is not valid JSON: {error}") from error
+        what = f"{METRICS} or {RUN} of {name} is not valid JSON: {error}"
+        raise DarkroomError(f"{what}; solve the conflict, or run `dvc repro` with -f") from error
 
 
 def stages_of(lock: str, name: str) -> dict[str, dict[str, Any]]:
@@ -204,7 +206,8 @@ def stages_of(lock: str, name: str) -> dict[str, dict[str, Any]]:
     try:
         return yaml12.parse(lock)["stages"]
     except (yaml12.YAMLError, KeyError, TypeError) as error:
-        raise DarkroomError(f"{LOCK} of {name} is not a DVC lock: {' '.join(str(error).split())}") from error
+        what = f"{LOCK} of {name} is not a DVC lock: {' '.join(str(error).split())}"
+        raise DarkroomError(f"{what}; solve the conflict in it, or take it back by `git checkout {LOCK}`") from error
 
 
 def _answers(reader: Revision, stages: dict[str, dict[str, Any]]) -> tuple[str | None, str]:

@@ -177,8 +177,11 @@ def _count_by_hundreds(names: list[str]) -> bool:
 
 
 def _are_hashes(names: list[str]) -> bool:
-    """Tell whether names are two hexadecimal digits, some a letter first and some a number (`3f`, `a1`), or all of the
-    sixteen digits: files that are stored by their hash, as of a cache."""
+    """Return whether folders are named like the first digits of hashes, by which caches store files.
+
+    Such are pairs of hexadecimal digits, some with a letter first and some with a number (`3f`, `a1`), and all sixteen
+    single digits.
+    """
     lowered = {name.lower() for name in names}
     if lowered == set("0123456789abcdef"):
         return True
@@ -187,8 +190,10 @@ def _are_hashes(names: list[str]) -> bool:
 
 
 def are_codes(names: Iterable[str]) -> bool:
-    """Tell whether names are one or two letters and numbers of the same width: `P001`, `S12`, as persons and samples
-    are often called."""
+    """Return whether names are the same one or two letters with numbers of the same width: `P001`, `S12`.
+
+    Persons and samples are often named so.
+    """
     found = [_CODE.fullmatch(name) for name in names]
     return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
 

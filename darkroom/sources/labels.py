@@ -86,7 +86,7 @@ def compiled(pattern: str, key: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise SourceError(f"{key}: {pattern!r} is not a regular expression ({error})") from error
+        raise SourceError(f"{key}: {pattern!r} is not a regular expression ({error}); correct it") from error
     if not expression.groups:
         raise SourceError(f"{key}: {pattern!r} has no group; put the part that counts in brackets, as in '^([a-z]+)'")
     return expression

@@ -192,7 +192,8 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
         group = next((part for part in match.groups() if part), "") if match else ""
         grouped.append(replace(sample, group=group))
     if not any(sample.group for sample in grouped):
-        raise SourceError(f"group_by: {group_by!r} matches none of {len(samples)} paths, such as {samples[0].location}")
+        what = f"group_by: {group_by!r} matches none of {len(samples)} paths, such as {samples[0].location}"
+        raise SourceError(f'{what}; correct it in params.yaml, or set it to ""')
     return grouped
 
 

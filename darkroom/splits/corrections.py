@@ -202,7 +202,8 @@ def _corrections(path: Path, rows: Any) -> Iterator[Correction]:
         broken = next((at for at, cell in enumerate(row) if "\n" in cell or "\r" in cell), None)
         if broken is not None:
             column = COLUMNS[broken] if broken < len(COLUMNS) else str(broken + 1)
-            raise SourceError(f"{path}, line {line}, column {column}: a quote is opened, and not closed on its line")
+            where = f"{path}, line {line}, column {column}"
+            raise SourceError(f"{where}: a quote is opened, and not closed on its line; close it")
         if row:
             yield _correction(path, line, row)
 

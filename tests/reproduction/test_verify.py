@@ -142,7 +142,8 @@ def test_data_that_changed_since_is_named(verify, project):
 
 def test_what_cannot_be_verified_ends_with_status_2_and_the_reason(verify):
     assert verify("no-such-revision") == (
-        2, "darkroom verify: no-such-revision is neither a folder nor a revision of this repository\n",
+        2, "darkroom verify: no-such-revision is neither a folder nor a revision of this repository; "
+           "name a project's folder, a branch, a tag or a commit\n",
     )  # fmt: skip
 
 
