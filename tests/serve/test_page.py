@@ -139,6 +139,8 @@ def test_a_screen_reader_is_told_the_answer_and_every_control_has_a_name(open_pa
     page.set_input_files("#files", photos / "flower.jpg")
     page.get_by_text("Where it looked for").wait_for()
     assert page.get_by_role("status").inner_text().startswith("flower.jpg: ")
+    assert page.get_by_role("status").bounding_box()["height"] <= 1  # heard, but not written beside the answer
+    assert page.locator("article .state").inner_text() in CLASSES
     assert page.locator("html").get_attribute("lang") == "en"
     for control in page.locator("button:visible, input:visible, summary:visible").all():
         name = control.evaluate("e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent")

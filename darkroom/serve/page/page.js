@@ -10,7 +10,8 @@ const PATIENCE = 30000; // milliseconds until a server counts as gone
 const $ = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-const say = (text) => { $("status").textContent = text; };
+// Screen readers hear every status; what the answer below shows as well is not written a second time.
+const say = (text, shown = false) => { $("status").textContent = text; $("status").classList.toggle("heard", shown); };
 
 let model = null;
 let key = "";
@@ -142,16 +143,14 @@ class Result {
     } catch (error) {
       this.state(error.message, true);
       this.find(".again").hidden = !(error.again ?? true);
-      say(`${this.find("h2").textContent}: ${error.message}`);
+      say(`${this.find("h2").textContent}: ${error.message}`, true);
     }
   }
 
   show(answer) {
     this.best = answer;
-    const share = document.createElement("b");
-    share.textContent = answer.class;
     this.state("");
-    this.find(".state").append(share, ` with ${percent(answer.probability)}`);
+    this.find(".state").append(element("b", answer.class)); // its probability stands at its bar
     const doubts = doubtsOf(answer);
     this.article.classList.toggle("unknown", Boolean(answer.unknown));
     this.find(".doubts").replaceChildren(...doubts.map((text) => element("li", text)));
@@ -162,7 +161,7 @@ class Result {
     more.hidden = few === answer.top.length;
     more.querySelector("summary").textContent = `The other ${answer.top.length - few} classes`;
     more.querySelector("ol").replaceChildren(...answer.top.slice(few).map((entry) => this.bar(entry)));
-    say([`${this.find("h2").textContent}: ${answer.class}, ${percent(answer.probability)}.`, ...doubts].join(" "));
+    say([`${this.find("h2").textContent}: ${answer.class}, ${percent(answer.probability)}.`, ...doubts].join(" "), true);
     if (model && model.explain === "cam") this.explain(answer.class);
     else this.find(".look").hidden = false;
   }
