@@ -1,14 +1,14 @@
 """Test whether incoming images differ from the validation images, with false alarms bounded over repeated tests.
 
 Each test is about a share: of the pictures answered with a class, of those answered with it though they are unlike the
-training images, or with a value below (above) a quantile of the validation images. Two things are unknown. The true
-share lies in an interval that the validation images give, exactly: by Clopper and Pearson for classes, by the beta
-distribution of an order statistic for a quantile. And the stream's share is tested by an e-value, a mixture over all
-shares (Jeffreys' prior; M. Lindon and A. Malek, NeurIPS 2022), against the share in the interval that explains it best.
-By Ville's inequality it passes 1/a with a probability of at most a, however long the stream and however often it is
-looked at. So that a change after a long quiet time is found too, tests begin anew with every block, as in the
-e-detectors of J. Shin, A. Ramdas and A. Rinaldo (2023); their weights 1/((j+1)(j+2)) sum up to one, so the bound stays.
-ALARM is the bound for all tests together: half of it for the intervals, half for the e-values.
+training images, or of those with a value below (above) a quantile of the validation images. The validation images give
+an exact interval of the true share: Clopper and Pearson's for a class, that of the beta distribution of an order
+statistic for a quantile. The share in the stream is tested by an e-value, a mixture over all shares (Jeffreys' prior;
+M. Lindon and A. Malek, NeurIPS 2022), against the share in the interval that explains it best. By Ville's inequality it
+exceeds 1/a with a probability of at most a, however long the stream and however often it is tested. To find a change
+after a long quiet time too, tests start anew with every block, as in the e-detectors of J. Shin, A. Ramdas and
+A. Rinaldo (2023); their weights 1/((j+1)(j+2)) sum to one, so the bound holds. ALARM is the bound for all tests
+together: half of it for the intervals, half for the e-values.
 
 It holds for independent pictures from the same source as the validation images.
 """
@@ -26,8 +26,11 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Test:
-    """A share that is watched: `what` (a class or a value), `side` ("below" or "above" for a value; for a class "", or
-    UNKNOWN for those of its pictures that are), the share of validation images, and the interval of the true one."""
+    """A share that is watched: its part of the validation images (`expected`) and the interval of the true share.
+
+    `what`: a class or a value; `side`: "below" or "above" for a value; for a class "", or UNKNOWN where only its
+    pictures unlike the training images count; `bin`: that of the quantile, for a value.
+    """
 
     what: str
     side: str
@@ -56,10 +59,10 @@ class Finding:
 
 
 def tests(classes: Sequence[str], labels: np.ndarray, unknown: np.ndarray, bins: dict[str, np.ndarray]) -> list[Test]:
-    """Return the tests that validation images give.
+    """Return the tests by validation images.
 
-    `labels` int64 (m,): their answers; `unknown` bool (m,): which of them are unlike the training images, none where
-    the model does not tell; `bins`: the bin of each value (m,).
+    `labels`: the model's answers to them, int64 (m,); `unknown`: which of them are unlike the training images, bool
+    (m,), all False where the model does not measure it; `bins`: the bin of each value, int64 (m,).
     """
     from scipy.special import betaincinv
 

@@ -37,10 +37,10 @@ ADVICE = {
 
 
 def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return the model's answers to the validation images, int64 (m,), which of them are unknown, bool (m,), and the
-    bin of each value of VALUES, (m,) each.
+    """Return labels, unknown and bins of the validation images, as `drift.tests` takes them.
 
-    They are cached in a file of `cache` for each model and list of images.
+    `labels`: the model's answers, int64 (m,); `unknown`: which images it calls unknown, bool (m,); the bin of each
+    value of VALUES, int64 (m,). They are cached in a file of `cache` for each model and list of images.
     """
     path = cache / f"{files.digest([model.version, val.ids(), UNIT, UNKNOWN])[:16]}.json"
     if not path.exists():
@@ -59,7 +59,7 @@ def reference(model: Predictor, val: Shards, cache: Path) -> tuple[np.ndarray, n
 
 
 def findings(watch: Watch, labels: np.ndarray, unknown: np.ndarray, values: dict[str, np.ndarray]) -> list[Finding]:
-    """Return what each test says of the watched pictures, the clearest first; the rest is as in `drift.tests`."""
+    """Return the finding of each test on the watched pictures, the clearest first; arguments as in `drift.tests`."""
     tests = drift.tests(watch.classes, labels, unknown, values)
     images = [block.images for block in watch.blocks]
     starts = [start // UNIT for start in watch.starts()]
@@ -130,7 +130,7 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
     alarm.set(facts["alarm"])
     excess = Gauge("darkroom_drift_excess", "Evidence of a change (natural log), an alarm from 0 on",
                    ["kind", "what", "side"], registry=registry)  # fmt: skip
-    for row in reversed(facts["tests"]):  # of several quantiles of a value the clearest one stays
+    for row in reversed(facts["tests"]):  # of several quantiles of a value, the clearest one
         excess.labels("value" if row["side"] in ("below", "above") else "class", row["what"], row["side"]).set(
             row["excess"]
         )
@@ -141,7 +141,7 @@ def write_gauges(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _hits(watch: Watch, test: Test) -> list[int]:
-    """Return how many pictures of each block fall into the share that `test` is about."""
+    """Return how many pictures of each block are in the share of `test`."""
     if test.side in ("", UNKNOWN):
         label = watch.classes.index(test.what)
         return [int((block.unknown if test.side else block.classes)[label]) for block in watch.blocks]

@@ -31,7 +31,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Statement:
-    """What a file says of one image: the `label` that it has, or only might have (`suggested`).
+    """The label that a file gives one image, or only suggests (`suggested`).
 
     `looked_at`: whether a person is known to have seen it; False for a row of a list of all labels.
     """
@@ -126,28 +126,29 @@ def _of_table(path: Path, rows: "csv.DictReader[str]") -> Iterator[Statement]:
 def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: str) -> list[str]:
     """Write `statements` as decisions by `by`; return what was done and what was not, a line each.
 
-    Decisions that are there already stay. A label that only repeats the one of now, in a list that does not tell what
-    a person has looked at, is not a decision.
+    Existing decisions stay. A label that only repeats the present one, in a list that does not say which images a
+    person has looked at, is not a decision.
     """
     finder = Finder(samples)
     wanted: dict[str, Correction] = {}
     unknown: list[str] = []
     contradicted: set[str] = set()
     repeated = 0
-    for said in statements:
-        sample = finder.find(said.image)
+    for statement in statements:
+        sample = finder.find(statement.image)
         if sample is None:
-            unknown.append(said.image)
+            unknown.append(statement.image)
             continue
         index = samples.position[sample.id]
-        if not said.looked_at and not said.suggested and said.label == samples.label(index):
+        if not statement.looked_at and not statement.suggested and statement.label == samples.label(index):
             repeated += 1
             continue
-        change = Change(sample.id, "unsure" if said.suggested else "relabel", said.label, note=said.note)
+        change = Change(sample.id, "unsure" if statement.suggested else "relabel", statement.label, note=statement.note)
         try:
             row = decided(change, samples, index, by)
         except DarkroomError as error:
-            raise DarkroomError(f"{said.image[:100]}: {said.label[:100]!r} is not a label: {error}") from error
+            named = f"{statement.image[:100]}: {statement.label[:100]!r}"
+            raise DarkroomError(f"{named} is not a label: {error}") from error
         assert row  # nothing is withdrawn
         if wanted.setdefault(row.key, row).outcome != row.outcome:
             contradicted.add(row.key)
@@ -160,7 +161,7 @@ def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: st
     lines = [f"{log.path.name}: {len(fresh):,} decisions more: {relabelled:,} relabelled, {same:,} kept, {unsure:,} to "
              "look at (`darkroom review`, Not sure)"]  # fmt: skip
     if repeated:
-        lines.append(f"{repeated:,} labels are those of now already, and nobody is said to have looked at them")
+        lines.append(f"{repeated:,} labels equal the present ones and are not marked as looked at: no decisions")
     for count, what, examples in (
         (len(unknown), "fit no image of this run, or several", unknown),
         (len(contradicted), "have two labels in the file, and none was taken", sorted(contradicted)),

@@ -96,7 +96,7 @@ def test_what_is_handed_out_and_comes_back_untouched_decides_nothing(run, first,
     (run / "corrections.csv").unlink()
     main(["import", out.name])  # where it is not known, a list of all labels says what differs from the source
     assert decisions(run) == ({} if form == "label-studio" else {f"3/{first[0]}": ("relabel", "5")})
-    assert form == "label-studio" or "399 labels are those of now already" in capsys.readouterr().err
+    assert form == "label-studio" or "399 labels equal the present ones" in capsys.readouterr().err
 
 
 def test_a_task_that_a_person_has_submitted_is_a_decision_also_where_the_label_stays(run, first):
