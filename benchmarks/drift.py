@@ -3,10 +3,10 @@
     python -m benchmarks.drift RUN[:OTHER]…
 
 The validation and test images of a run are mixed. A random part, as large as its validation set, is what is known; the
-stream is drawn with replacement from the others, as the exported model answers them, and looked at after every 25
-photos. What changes, from the first photo on: the light (pixels times 0.6), the shares of the classes (half of the
-photos more are of the first one), or a new class: 3 of 10 photos are those of the run OTHER, or, without it, have their
-quadrants swapped, which no training image is like.
+stream is drawn with replacement from the others, as the exported model answers them, and tested after every 25 photos.
+What changes, from the first photo on: the light (pixels times 0.6), the shares of the classes (a random half of the
+photos is replaced by photos of the first class), or a new class: 3 of 10 photos are those of the run OTHER or, without
+it, have their quadrants swapped, which no training image is like.
 """
 
 import sys
@@ -41,7 +41,7 @@ def swapped(images: np.ndarray) -> np.ndarray:
 
 
 def first_alarm(watch: Watch, known, rows: Rows, chosen: np.ndarray) -> int:
-    """Return after how many photos of a stream it alarms; 0 for never."""
+    """Return the number of photos until the first alarm in a stream; 0 for none."""
     for so_far, at in enumerate(chosen.tolist(), start=1):
         watch.count(int(rows[0][at]), bool(rows[1][at]), rows[2][at].tolist())
         if so_far % EVERY == 0 and findings(watch, *known)[0].alarm:
@@ -50,7 +50,7 @@ def first_alarm(watch: Watch, known, rows: Rows, chosen: np.ndarray) -> int:
 
 
 def main() -> None:
-    """Print one line a run and change: alarms, and after how many photos."""
+    """Print a line for each run and change: the alarms, and the photos until the first one."""
     for argument in sys.argv[1:]:
         name, _, stranger = argument.partition(":")
         run = Path(name)

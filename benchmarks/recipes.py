@@ -1,4 +1,4 @@
-"""The one table: data sets x backbones x heads and recipes, and beside it other projects on the same photos.
+"""Measure data sets x backbones x heads and recipes in one table, beside other projects on the same photos.
 
     python -m benchmarks.recipes [--shared ../shared] [--splits 3] [--only hymenoptera,digits] [--fresh]
 
@@ -79,7 +79,7 @@ class Setup:
 
     @property
     def folder(self) -> Path:
-        """Where its project lies."""
+        """The folder of its project."""
         words = (self.name, self.backbone, *self.params.values())
         return WORK / "-".join(str(word).replace(" ", "-").replace("/", "-") for word in words)
 
