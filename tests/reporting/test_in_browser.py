@@ -110,6 +110,9 @@ def test_the_page_of_dvcs_plots_is_drawn_without_a_network(browser, tmp_path, sc
     assert page.locator("main svg path").count() == 2 * 6  # two revisions of six curves
     assert page.locator("main table").count() == 2 * 2 + 1  # two matrices a revision, and the bars
     assert page.locator("main tr").filter(has_text="actual").count() == 4
+    for axis in ("false_positive_rate", "recall", "confidence"):  # from 0 to 1 on both, whatever the values are
+        labels = page.locator("main svg").filter(has_text=axis).first.locator("text").all_text_contents()
+        assert labels[:6] == labels[6:12] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
     assert [address for address in asked if not address.startswith("file:")] == failed == []
     assert faults(page) == []
     page.close()
