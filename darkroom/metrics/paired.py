@@ -15,9 +15,9 @@ from darkroom.metrics.intervals import (
     FEWEST_OF_A_CLASS,
     Interval,
     design_effect,
+    draws_of_a_class,
     erring_draws,
     freedom_of,
-    images_of_a_class,
     mean_interval,
     redrawn,
     score_interval,
@@ -62,16 +62,14 @@ class Pair:
 
     def __init__(self, old: Scorer, new: Scorer, group: np.ndarray | None) -> None:
         self.old, self.new, self.group = old, new, group
-        support = np.bincount(old.labels, minlength=old.probabilities.shape[1])
-        support = support[support > 0]
-        self.classes, self.of_a_class = len(support), images_of_a_class(support)
+        present, labels = np.unique(old.labels, return_inverse=True)
+        self.classes, self.of_a_class = len(present), draws_of_a_class(labels, len(present), group)
         self.errors = min(_errors(scorer, group) for scorer in (old, new))
         self.effect, self.freedom, self.draws, fewest = 1.0, float(len(old.labels)), inf, FEWEST
         if group is not None:
             self.effect = design_effect(new.correct.astype(np.int64) - old.correct, group)
             self.freedom, fewest = freedom_of(np.bincount(group)), FEWEST_DRAWS
             self.draws = erring_draws(~old.correct | ~new.correct, group)
-            self.of_a_class /= self.effect
         self.few = self.freedom < fewest
 
     def interval(self, metric: Metric, drawn: np.ndarray | None) -> Interval:
@@ -88,7 +86,7 @@ class Pair:
             return score_interval(seen, moved, self.group, self.effect, inflate, self.draws)
         if metric.interval is Way.MEAN and self.old.finite and self.new.finite:
             values = self.new.terms(metric.key) - self.old.terms(metric.key)
-            return mean_interval(values, self.group, skewed=False, draws=self.draws)
+            return mean_interval(values, self.group, skewed=False, draws=self.draws, effect=self.effect)
         if drawn is None or not np.isfinite(drawn).all():
             return None, None
         half = student(min(self.errors, self.freedom) - 1) * float(drawn[1:].std(ddof=1))

@@ -18,6 +18,7 @@ from darkroom.metrics.intervals import (
     Interval,
     Z,
     design_effect,
+    draws_of,
     freedom_of,
     share_interval,
     variances,
@@ -70,14 +71,15 @@ def difference_interval(fixed: int, broken: int, n: int) -> Interval:
     return (min(low, 0.0), max(high, 0.0)) if mcnemar(fixed, broken) > ALPHA else (low, high)
 
 
-def _wald(fixed: int, broken: int, n: int, z: float) -> tuple[float, float]:
+def _wald(fixed: int, broken: int, n: int, z: float, unseen: float = 1.0) -> tuple[float, float]:
     """Return Wald's interval of (fixed - broken) / n with half an image added to each of the four cells.
 
-    A. Agresti and Y. Min, Statistics in Medicine 24 (2005).
+    A. Agresti and Y. Min, Statistics in Medicine 24 (2005). `unseen`: how many flips the variance has in place of
+    their one: that no whole group flipped does not say that none ever does.
     """
     total = n + 2
     centre = (fixed - broken) / total
-    half = z * sqrt(max(0.0, fixed + broken + 1 - (fixed - broken) ** 2 / total)) / total
+    half = z * sqrt(max(0.0, fixed + broken + unseen - (fixed - broken) ** 2 / total)) / total
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
@@ -135,7 +137,8 @@ def clustered_interval(change: np.ndarray, group: np.ndarray) -> Interval:
     from scipy.stats import t
 
     quantile = float(t.ppf(1 - ALPHA / 2, freedom_of(sizes) - 1))
-    low, high = _wald(fixed, broken, len(change), sqrt(design_effect(change, group)) * quantile)
+    wider = sqrt(design_effect(change, group)) * quantile
+    low, high = _wald(fixed, broken, len(change), wider, max(1.0, len(change) / draws_of(sizes) / 2))
     if sign_flip_test(gains) > ALPHA:
         return min(low, 0.0), max(high, 0.0)
     least = 0.5 / (len(change) + 2)  # half an image: the exact test rules out 0, which few or unequal groups may not

@@ -75,9 +75,8 @@ class Spread:
 
     @cached_property
     def of_a_class(self) -> float:
-        """The harmonic mean of the images of each class, in independent draws."""
-        support = np.bincount(self.scorer.labels, minlength=len(self.predictions.classes))
-        return intervals.images_of_a_class(support) / self.effect
+        """The harmonic mean of the draws of each class."""
+        return intervals.draws_of_a_class(self.scorer.labels, len(self.predictions.classes), self.group)
 
     @cached_property
     def inflate(self) -> float:
@@ -112,7 +111,9 @@ class Spread:
             z = intervals.student(min(self.errors, self.draws) - 1)
             return intervals.area_interval(score, self._areas[metric.key], self.inflate, z)
         if metric.interval is Interval.MEAN:
-            return intervals.mean_interval(self.scorer.terms(metric.key), self.group, draws=self.draws)
+            return intervals.mean_interval(
+                self.scorer.terms(metric.key), self.group, draws=self.draws, effect=self.effect
+            )
         return intervals.calibration_interval(score, *self._calibration)
 
     def share(self, successes: float, trials: float) -> intervals.Interval:
