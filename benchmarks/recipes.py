@@ -6,7 +6,7 @@ Makes a project for each set and backbone in .bench/recipes and runs the pipelin
 of data/split.csv after the other is held out: images of train are learnt from, those of val choose the epoch and the
 temperature, the test set stays unseen. Fold number k has the training seed k; heads are trained with the seed k + 100,
 too, to count the answers that the seed changes. Finished measurements are kept in .bench/recipes: a run that was broken
-off goes on. Writes benchmarks/results/recipes.json and the table in benchmarks/README.md.
+off goes on. Writes benchmarks/recipes.json and the table in benchmarks/README.md.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from darkroom.training.train import train
 from stages.fold import logits
 
 RESULTS, README, WORK = ROOT / "benchmarks/results", ROOT / "benchmarks/README.md", ROOT / ".bench/recipes"
-KEPT = RESULTS / "recipes.json"
+KEPT = ROOT / "benchmarks/recipes.json"
 BEGINS, ENDS = "<!-- recipes, written by `python -m benchmarks.recipes` -->", "<!-- end of recipes -->"
 DEFAULT = "linear (default)"
 LOGISTIC = "logistic regression (scikit-learn)"

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from darkroom.splits.corrections import write_corrections
+from tests.browser import CHROMIUM, chromium
 from tests.review.run import Reviewing, make_run, reviewing
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +39,13 @@ def review(served) -> Reviewing:
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium; the test skips where it is not installed."""
+    """Debian's Chromium; the test skips where it is not installed. Playwright's loop must end before other tests."""
     if not CHROMIUM:
         pytest.skip("needs Debian's chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

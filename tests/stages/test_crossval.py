@@ -58,6 +58,6 @@ def test_folds_and_their_summary(project, changes):
 
 def test_a_fold_that_was_not_trained_is_missed(project):
     train_folds((0,))
-    with pytest.raises(ParamsError, match=r"folds is 2, and folds \[0\] were trained; write `fold: \[0, 1\]`"):
+    with pytest.raises(ParamsError, match=r"folds is 2, but folds \[0\] were trained; write `fold: \[0, 1\]`"):
         summarise()
     assert project

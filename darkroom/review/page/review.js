@@ -221,9 +221,14 @@ function select(from, to) {
 
 const inChoice = () => (selected.size ? items.filter((item) => selected.has(item.id)) : [inHand()].filter(Boolean));
 
+function sayLoading() {
+  if (loading()) say("Other pictures are coming; press it again when they are here.");
+  return loading();
+}
+
 // `chosen`: what the person saw when the decision was begun, such as a label that was typed meanwhile.
 function decideNow(decision, becomes = "", chosen = null) {
-  if (!chosen && loading()) { say("Other pictures are coming; press it again when they are here."); return; }
+  if (!chosen && sayLoading()) return;
   chosen ??= inChoice();
   if (!chosen.length) return;
   const note = $("note").value.trim();
@@ -394,6 +399,7 @@ function act(event) {
 }
 
 function decideByNumber(place) {
+  if (sayLoading()) return;
   if (!inspector.isSettled()) say("The labels of this picture are just coming; press it again.");
   else if (inspector.labels[place]) decideNow("relabel", inspector.labels[place]);
 }
