@@ -249,7 +249,7 @@ def test_a_mistake_made_by_hand_meanwhile_is_named_and_nothing_is_lost(review, o
     path.write_text(right + "abc,,exclude,1,,me,now,\n")
     page.get_by_text("corrections.csv, line 3, column sha256: 'abc', expected 64 hexadecimal digits").wait_for()
     press(page, "k")
-    page.locator("#alert:not(:empty)").wait_for()
+    page.get_by_text("Not saved.").wait_for()
     assert path.read_text() == right + "abc,,exclude,1,,me,now,\n"
     path.write_text(right)
     press(page, "k")
