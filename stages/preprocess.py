@@ -5,12 +5,13 @@ from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.params import load, param
+from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
-from darkroom.reporting.overview import draw_duplicates, summary
+from darkroom.reporting.overview import blurred, draw_duplicates, summary
 from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import FACTS, Locations
 from darkroom.splits.groups import groups_of
@@ -39,7 +40,9 @@ def main(
             report_lost(lost, facts.get("missing_classes", "stop"))
         more = {"flips": facts["flips"], "card": facts["card"]}
         write_splits(prepared, scratch, shape, shards, more, runtime.workers, groups_of(indexed, divided))
-    files.write_json(metrics, summary(indexed, divided, prepared, facts))
+    for note in blurred(prepared, shape.size):
+        say(f"preprocess: {note}")
+    files.write_json(metrics, summary(indexed, divided, prepared, facts, shape.size))
     draw_duplicates(indexed, divided, prepared, locations, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -43,6 +43,17 @@ def test_shards_hold_every_image_of_their_split_in_order_of_id():
             assert opened.classes[label] == rows[name]["label"]
 
 
+@pytest.mark.parametrize(("side", "size", "noted"), [(200, 28, True), (200, 64, False), (64, 28, False)])
+def test_photos_for_a_network_of_small_pictures_are_noted(side, size, noted, capsys):
+    for path in Path("pictures").rglob("*.*"):
+        Image.open(path).convert("RGB").resize((side, side)).save(path.with_suffix(".png"))
+        if path.suffix != ".png":
+            path.unlink()
+    run_all(image_size=size)
+    told = f"images of {side} x {side} px (median) are reduced to {size} px" in capsys.readouterr().err
+    assert told == noted == any("reduced to" in note for note in files.read_json(Path("metrics/data.json"))["notes"])
+
+
 def test_the_facts_of_the_shards():
     run_all(resize="pad", image_size=40)
     facts = shards("train").index
