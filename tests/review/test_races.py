@@ -1,5 +1,6 @@
 """Keys that are faster than the server: a decision is always about the picture that the person has seen."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,13 @@ from darkroom.review.decisions import DecisionLog
 from darkroom.splits.corrections import Correction
 from tests.review.run import decisions, finish_run, reviewing, write_digits
 from tests.review.test_page import another_comes, in_hand, press, tile, tile_names, wait_for_errors, wait_until_saved
+
+
+@pytest.fixture
+def review(run):
+    """A review with a server of its own: a request that a test leaves on its way must not reach the next test."""
+    with reviewing(run) as running:
+        yield running
 
 
 @pytest.fixture
@@ -63,9 +71,10 @@ def held(page, pattern: str):
 
 
 def test_a_list_that_is_opened_while_a_class_is_renamed_stays_open(review, page):
-    page.locator("#classes button").nth(0).click()
+    page.locator("#classes").get_by_role("button", name=re.compile("^0 ")).click()
+    page.locator("#title", has_text=re.compile("^0$")).wait_for()
     page.locator("#rename").click()
-    page.keyboard.type("renamed")
+    page.locator("#new-label").fill("renamed")
     with held(page, "**/rename") as sent:
         press(page, "Enter")
         sent.wait()
