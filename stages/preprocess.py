@@ -40,9 +40,11 @@ def main(
             report_lost(lost, facts.get("missing_classes", "stop"))
         more = {"flips": facts["flips"], "card": facts["card"]}
         write_splits(prepared, scratch, shape, shards, more, runtime.workers, groups_of(indexed, divided))
-    for note in blurred(prepared, shape.size):
+    described = summary(indexed, divided, prepared, facts)
+    for note in blurred(described["sizes"], shape.size):
         say(f"preprocess: {note}")
-    files.write_json(metrics, summary(indexed, divided, prepared, facts, shape.size))
+        described["notes"].append(note)
+    files.write_json(metrics, described)
     draw_duplicates(indexed, divided, prepared, locations, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())

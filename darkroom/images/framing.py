@@ -74,19 +74,16 @@ class Framing:
         long, side = max(width, height), self.size if self.resize == "pad" else self.short_side
         return max(round(side * width / long), 1), max(round(side * height / long), 1)
 
-    def fit(
-        self, image: "Image.Image", orientation: int = 1, whole: tuple[int, int] | None = None, scale: float = 1.0
-    ) -> "Image.Image":
+    def fit(self, image: "Image.Image", orientation: int, whole: tuple[int, int], scale: float) -> "Image.Image":
         """Return the part of `image` that is kept, at its final scale; with pad and border it may be below `size`.
 
-        `image` shows a picture of `whole` (width, height) pixels (default: its own size) at `scale`. Its own size is
-        rounded up: a JPEG of 642 rows, decoded at 3/4, has 482, of which the picture covers 481.5.
+        `image` shows a picture of `whole` (width, height) pixels at `scale`. Its own size is rounded up: a JPEG of 642
+        rows, decoded at 3/4, has 482, of which the picture covers 481.5.
         The caller then turns it upright by its EXIF `orientation`, which decides here on which side the margin is
         larger where two margins differ by a pixel.
         """
         from PIL import Image
 
-        whole = whole or image.size
         scaled = self.scaled(*whole)
         target = min(self.size, scaled[0]), min(self.size, scaled[1])
         left, right = _cut(whole[0] * scale, scaled[0], target[0], orientation in MIRRORED_X)

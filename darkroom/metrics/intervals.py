@@ -88,6 +88,11 @@ def design_effect(values: np.ndarray, group: np.ndarray) -> float:
     return min(as_one, together / alone)
 
 
+def erring(wrong: np.ndarray, group: np.ndarray | None) -> int:
+    """Return the number of wrong answers, bool (n,), or of the groups with any."""
+    return int(wrong.sum()) if group is None else len(np.unique(group[wrong]))
+
+
 def erring_draws(wrong: np.ndarray, group: np.ndarray) -> float:
     """Return how many draws the groups int64 (n,) with a `wrong` (n,) answer are worth, plus PRIOR.
 
@@ -287,3 +292,8 @@ def draws_of_a_class(labels: np.ndarray, classes: int, group: np.ndarray | None)
         cells, counts = np.unique(labels * groups + group, return_counts=True)
         squares = np.bincount(cells // groups, (counts * counts).astype(np.float64), classes)
     return classes / float(total(squares / (images * images))) if classes and images.all() else 0.0
+
+
+def inflation(draws: float) -> float:
+    """Return the factor m / (m - 1) that corrects the variance of a mean of shares of m draws each."""
+    return draws / max(1.0, draws - 1)

@@ -16,8 +16,10 @@ from darkroom.metrics.intervals import (
     Interval,
     design_effect,
     draws_of_a_class,
+    erring,
     erring_draws,
     freedom_of,
+    inflation,
     mean_interval,
     redrawn,
     score_interval,
@@ -64,7 +66,7 @@ class Pair:
         self.old, self.new, self.group = old, new, group
         present, labels = np.unique(old.labels, return_inverse=True)
         self.classes, self.of_a_class = len(present), draws_of_a_class(labels, len(present), group)
-        self.errors = min(_errors(scorer, group) for scorer in (old, new))
+        self.errors = min(erring(~scorer.correct, group) for scorer in (old, new))
         self.effect, self.freedom, self.draws, fewest = 1.0, float(len(old.labels)), inf, FEWEST
         if group is not None:
             self.effect = design_effect(new.correct.astype(np.int64) - old.correct, group)
@@ -81,9 +83,8 @@ class Pair:
             return accuracy_interval(two.astype(np.int64) - one, self.group)
         if metric.interval is Way.COUNTS:
             seen = float(self.new.unweighted[metric.key][0] - self.old.unweighted[metric.key][0])
-            inflate = self.of_a_class / max(1.0, self.of_a_class - 1)
             moved = paired_influence(metric.key, self.old, self.new)
-            return score_interval(seen, moved, self.group, self.effect, inflate, self.draws)
+            return score_interval(seen, moved, self.group, self.effect, inflation(self.of_a_class), self.draws)
         if metric.interval is Way.MEAN and self.old.finite and self.new.finite:
             values = self.new.terms(metric.key) - self.old.terms(metric.key)
             return mean_interval(values, self.group, skewed=False, draws=self.draws, effect=self.effect)
@@ -111,8 +112,3 @@ class Pair:
             for name, values in parts.items():
                 values.append(two[name] - one[name])
         return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def _errors(scorer: Scorer, group: np.ndarray | None) -> int:
-    """Return the number of wrong answers, or of groups with any."""
-    return int((~scorer.correct).sum()) if group is None else len(np.unique(group[~scorer.correct]))

@@ -70,8 +70,7 @@ class Spread:
     @cached_property
     def errors(self) -> int:
         """The number of wrong answers, or of groups with any."""
-        wrong = ~self.scorer.correct
-        return int(wrong.sum()) if self.group is None else len(np.unique(self.group[wrong]))
+        return intervals.erring(~self.scorer.correct, self.group)
 
     @cached_property
     def of_a_class(self) -> float:
@@ -80,8 +79,8 @@ class Spread:
 
     @cached_property
     def inflate(self) -> float:
-        """The factor m / (m - 1) that corrects the variance of a mean of shares of few images each."""
-        return self.of_a_class / max(1.0, self.of_a_class - 1)
+        """The factor of the variance of a mean over classes of so few images each."""
+        return intervals.inflation(self.of_a_class)
 
     def interval(self, metric: Metric, score: float) -> intervals.Interval:
         """Return the interval of a score; (None, None) where images are too few, or too alike, for one that holds."""

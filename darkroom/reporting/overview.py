@@ -21,11 +21,8 @@ SMALL_INPUT, PHOTO = 64, 4  # px of a network for scans and icons; how many time
 Rows = Sequence[Mapping[str, str]]
 
 
-def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Return the content of metrics/data.json: counts by class and split, rejects, duplicates, conflicts, sizes.
-
-    `size`: of the backbone's input, in pixels.
-    """
+def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of metrics/data.json: counts by class and split, rejects, duplicates, conflicts, sizes."""
     by_id = {row["id"]: row for row in index}
     copies = [(by_id[row["id"]], by_id[row["duplicate_of"]]) for row in split if row["duplicate_of"]]
     exact = [pair for pair in copies if pair[0]["sha256"] == pair[1]["sha256"]]
@@ -34,6 +31,7 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
     )
     classes = sorted({row["label"] for row in index})
     kept = {name: Counter(row["label"] for row in prepared.kept(name)) for name in SPLITS}
+    readable = [row for name in SPLITS for row in prepared.kept(name)]
     status = Counter(row["split"] for row in split)
     return {
         "images": len(index),
@@ -50,28 +48,22 @@ def summary(index: Rows, split: Rows, prepared: Prepared, facts: Mapping[str, An
             "pairs": [[f"{row['location']} ({row['label']})" for row in pair] for pair in conflicts[:100]],
         },
         "per_class": {name: {part: kept[part][name] for part in SPLITS} for name in classes},
-        "sizes": {side: _spread(_sides(prepared, side)) for side in ("width", "height")},
+        "sizes": {side: _spread([int(row[side]) for row in readable]) for side in ("width", "height")},
         "megabytes": round(sum(int(row["bytes"]) for row in index) / 1e6, 3),
         "layout": facts["layout"],
         **({"levels": facts["levels"]} if "levels" in facts else {}),
         "notes": facts["notes"]
-        + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()]
-        + blurred(prepared, size),
+        + [f"class {name} has no readable image and is left out" for name in prepared.lost_classes()],
     }
 
 
-def blurred(prepared: Prepared, size: int) -> list[str]:
-    """Return a note where a network for small pictures, of `size` pixels, is given photos: [] where it is not."""
-    width, height = (_spread(_sides(prepared, side))["median"] or 0 for side in ("width", "height"))
+def blurred(sizes: Mapping[str, Mapping[str, float | None]], size: int) -> list[str]:
+    """Return a note where photos, of these `sizes` as in metrics/data.json, are reduced to an input of few pixels."""
+    width, height = (sizes[side]["median"] or 0 for side in ("width", "height"))
     if size > SMALL_INPUT or min(width, height) < PHOTO * size:
         return []
     advice = "for photos: `dvc exp run -S backbone=timm/tf_efficientnet_lite0 -S weights=package` (docs/models.md)"
     return [f"images of {width:.0f} x {height:.0f} px (median) are reduced to {size} px, too few for photos; {advice}"]
-
-
-def _sides(prepared: Prepared, side: str) -> list[int]:
-    """Return the widths or heights of all images that could be decoded."""
-    return [int(row[side]) for name in SPLITS for row in prepared.kept(name)]
 
 
 def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, locations: Locations, path: Path) -> None:
