@@ -62,7 +62,7 @@ def blurred(sizes: Mapping[str, Mapping[str, float | None]], size: int) -> list[
     width, height = (sizes[side]["median"] or 0 for side in ("width", "height"))
     if size > SMALL_INPUT or min(width, height) < PHOTO * size:
         return []
-    advice = "for photos: `dvc exp run -S backbone=timm/tf_efficientnet_lite0 -S weights=package` (docs/models.md)"
+    advice = "try `dvc exp run -S backbone=timm/tf_efficientnet_lite0 -S weights=package` (docs/models.md)"
     return [f"images of {width:.0f} x {height:.0f} px (median) are reduced to {size} px, too few for photos; {advice}"]
 
 
