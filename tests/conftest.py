@@ -13,11 +13,11 @@ from tests.cluster.two_nodes import two_nodes
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = "cluster"
 LONGEST = (
-    CLUSTER, "test_processors.py", "review/test_loop.py", "search/test_sweep.py", "export/test_same_answers.py",
-    "test_pipeline.py", "review/test_page.py", "model/test_exact.py", "model/test_families.py",
-    "training/test_resume.py", "training/test_launch.py", "stages/test_worker_death.py", "serve/test_service.py",
-    "serve/test_page.py", "search/test_race.py", "benchmarks/test_loaders.py", "serve/test_server.py",
-    "benchmarks/test_peers.py", "tools/test_pr_report.py",
+    "test_processors.py", CLUSTER, "review/test_loop.py", "test_pipeline.py", "review/test_races.py",
+    "model/test_families.py", "model/test_exact.py", "search/test_sweep.py", "test_readme.py", "serve/test_service.py",
+    "training/test_launch.py", "benchmarks/test_loaders.py", "tools/test_pr_report.py", "search/test_race.py",
+    "review/test_page.py", "benchmarks/test_peers.py", "stages/test_worker_death.py", "serve/test_page.py",
+    "serve/test_hostile.py", "serve/test_server.py", "training/test_resume.py", "test_params_in_git.py",
 )  # fmt: skip
 
 
@@ -47,8 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means: a process more than processors, for tests of clusters, browsers and servers wait a lot."""
-    return len(os.sched_getaffinity(0)) + 1
+    """What `-n auto` means: two more than processors, for half of a test's time is waiting; 4 GB of memory for each."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(len(os.sched_getaffinity(0)) + 2, max(2, memory // (4 << 30)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -36,11 +36,12 @@ CLOSE = {"alexnet": 0.05, "inception_v3": 0.12}  # relative, with random weights
 def answers(model: onnx.ModelProto, images: np.ndarray) -> dict[str, list[np.ndarray]]:
     """The outputs by every engine: onnxruntime with and without optimisation and 1 to 3 threads, torch, numpy."""
     found = {}
-    levels = onnxruntime.GraphOptimizationLevel
+    levels, written = onnxruntime.GraphOptimizationLevel, model.SerializeToString()
     for level, threads in itertools.product((levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL), (1, 2, 3)):
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.intra_op_num_threads = level, threads
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the processor
+        session = onnxruntime.InferenceSession(written, options, ["CPUExecutionProvider"])
         found[f"onnxruntime {level} with {threads} threads"] = session.run(None, {"images": images})
     for dtype in (torch.float32, torch.float64):
         found[f"torch {dtype}"] = [each.numpy() for each in ExactModule(model, dtype)(torch.from_numpy(images))]
@@ -298,7 +299,12 @@ STEPS = ("conv", "strided", "grouped", "norm", "max", "average", "border", "relu
 def test_random_networks_give_the_same_bits_in_every_engine(plan, seed, spread):
     images, _ = photo_images(6, 24)
     body = Body(Random(plan, seed, spread), [0.45] * 3, [0.22] * 3).eval()
-    assert_same_bits(exact_body.exact_body(body, images[:4]).model, images[4:])
+    try:
+        made = exact_body.exact_body(body, images[:4])
+    except NotExact as reason:  # channels whose sizes are too far apart for one grid
+        assume("% off those in float32" not in str(reason))
+        raise
+    assert_same_bits(made.model, images[4:])
 
 
 @given(st.integers(1, 400), st.integers(1, 6), st.integers(0, 999), st.floats(-6, 6))

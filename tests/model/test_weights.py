@@ -230,7 +230,7 @@ def publisher(tmp_path, monkeypatch):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(backbones, "PUBLISHED_AT", f"http://127.0.0.1:{server.server_port}/")
     row = backbones.BACKBONES["squeezenet1_1"]
     entry = backbones.Published("IMAGENET1K_V1", file.name, row.usual)

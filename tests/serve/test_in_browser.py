@@ -40,7 +40,7 @@ def opened(export: Path, folder: Path) -> Iterator[Any]:
     for file in (ROOT / "docs/browser.html", *(Path(FROM) / name for name in RUNTIME)):
         shutil.copy(file, folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url, faults = f"http://127.0.0.1:{server.server_port}", []
     try:
         with chromium() as browser:

@@ -247,7 +247,7 @@ print(copied("hf://datasets/me/set", Path(sys.argv[1])) == copied("hf://datasets
 def test_a_data_set_of_hugging_face_is_copied_once(tmp_path):
     pytest.importorskip("huggingface_hub")
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         settings = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
         done = subprocess.run(  # the package reads its settings when it is imported
             [sys.executable, "-c", COPY_TWICE, str(tmp_path)], env=os.environ | settings, check=False, timeout=60,
