@@ -56,9 +56,9 @@ for stage, arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The default on 12 images a class, run here stage by stage as DVC runs them: its folder."""
+    """The default on 6 images a class, run here stage by stage as DVC runs them: its folder."""
     project = Project(tmp_path_factory.mktemp("reference") / "darkroom")
-    project.set(limit=12, views=1, epochs=5)
+    project.set(limit=6, views=1, epochs=5)
     run_each_alone(project.folder)
     return project.folder
 

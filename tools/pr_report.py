@@ -110,9 +110,9 @@ def curves(root: Path, base: str, start: str) -> str:
     return "Validation loss:\n\n```text\n" + "\n".join(lines) + "\n```" if lines else ""
 
 
-def sparkline(values: list[float], most: int = 60) -> str:
-    """Return the values as bars of eight heights, at most `most` of them, evenly chosen."""
-    step = -(-len(values) // most)
+def sparkline(values: list[float]) -> str:
+    """Return the values as bars of eight heights, at most 60 of them, evenly chosen."""
+    step = -(-len(values) // 60)
     shown = values[::step]
     low, high = min(shown), max(shown)
     span = (high - low) or 1.0

@@ -58,12 +58,12 @@ def f1_interval(hits: float, images: float, answers: float, z: float = Z) -> Int
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-def student(freedom: float, z: float = Z) -> float:
-    """Return Student's t at the level of the normal quantile `z`: Cornish and Fisher's series, 1 % short at 3 degrees.
+def student(freedom: float) -> float:
+    """Return Student's t at the level of the normal quantile Z: Cornish and Fisher's series, 1 % short at 3 degrees.
 
     Importing scipy.stats takes longer than the rest of evaluate.
     """
-    f, s = freedom, z * z
+    f, z, s = freedom, Z, Z * Z
     first = z * (s + 1) / 4
     second = z * (5 * s * s + 16 * s + 3) / 96
     third = z * (3 * s * s * s + 19 * s * s + 17 * s - 15) / 384
@@ -253,11 +253,11 @@ def redrawn(n: int, group: np.ndarray | None, count: int, seed: int) -> Iterator
         yield weights if group is None else weights[:, group]
 
 
-def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the central `level` of bootstrap values (b,); (None, None) where one of them is not finite."""
+def percentile_interval(values: np.ndarray) -> Interval:
+    """Return the central LEVEL of bootstrap values (b,); (None, None) where one of them is not finite."""
     if len(values) == 0 or not np.isfinite(values).all():
         return None, None
-    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(values, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return float(low), float(high)
 
 

@@ -186,9 +186,9 @@ def most_probable(probabilities: np.ndarray) -> np.ndarray:
     return answers
 
 
-def bins_of(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """Return the bin (low, high] of equal width that holds each confidence in 0..1: int64 (n,)."""
-    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+def bins_of(confidence: np.ndarray) -> np.ndarray:
+    """Return which of ECE_BINS bins (low, high] of equal width holds each confidence in 0..1: int64 (n,)."""
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 
 def rank_scores(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -83,7 +83,7 @@ def _wald(fixed: int, broken: int, n: int, z: float, unseen: float = 1.0) -> tup
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
-def largest_loss(lost: float, won: float, n: float, z: float = Z) -> float:
+def largest_loss(lost: float, won: float, n: float) -> float:
     """Return the upper end of the 95 % interval of (lost - won) / n, the loss in accuracy of a second classifier.
 
     `lost`: images that only the first one gets right; `won`: only the second. The score interval of T. Tango
@@ -97,7 +97,7 @@ def largest_loss(lost: float, won: float, n: float, z: float = Z) -> float:
         b = (2 * n - lost + won) * loss - lost - won
         only_second = (sqrt(b * b + 8 * n * won * loss * (1 - loss)) - b) / (4 * n)
         variance = n * (2 * only_second + loss * (1 - loss))
-        low, high = (low, loss) if lost - won - n * loss < -z * sqrt(variance) else (loss, high)
+        low, high = (low, loss) if lost - won - n * loss < -Z * sqrt(variance) else (loss, high)
     return high
 
 

@@ -86,16 +86,14 @@ def check(weights: np.ndarray, bias: np.ndarray, low: float, high: float) -> Non
         raise NotExact(f"a sum could reach {most:.0f} units, and a float32 holds whole numbers below {LIMIT}")
 
 
-def choose_unit(
-    squares: float, low: float, high: float, consumers: list[tuple[np.ndarray, int]], most_bits: int = FINEST
-) -> float:
+def choose_unit(squares: float, low: float, high: float, consumers: list[tuple[np.ndarray, int]]) -> float:
     """Choose the unit of an activation in [low, high] with the mean square `squares` that makes the error least.
 
     `consumers`: the weights (O, …) that it is multiplied by, and the number of input values of each sum. With a unit u,
     rounding activations adds u²/12 Σw² to an output's variance; the step of the weights, reach / (2^24 u), adds
     step²/12 Σx². Their sum is least where u⁴ = Σx² Σreach² / (2^48 Σw²).
     """
-    finest = ceil_power(max(-low, high)) / 2.0**most_bits
+    finest = ceil_power(max(-low, high)) / 2.0**FINEST
     coarsest = ceil_power(max(-low, high)) / 2.0**COARSEST
     error_weights = error_steps = 0.0
     for weights, fan_in in consumers:

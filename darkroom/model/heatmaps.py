@@ -8,7 +8,7 @@ import numpy as np
 
 from darkroom.core import exactmath
 
-GRID = 8  # occlusion hides one of GRID × GRID patches at a time
+GRID, BATCH = 8, 32  # occlusion hides one of GRID × GRID patches at a time, in BATCH pictures at once
 SHOWN = 448  # the shorter side of a drawn map at least, in pixels
 SHADES = 1024
 # Dark to bright, ordered by lightness, so that it reads in grey and with any colour vision: (position, r, g, b).
@@ -46,9 +46,7 @@ def _gradient(maps: np.ndarray, head: Mapping[str, np.ndarray], label: int) -> n
     return exactmath.product(passed[None], head["0.weight"])[0]
 
 
-def occlusion(
-    image: np.ndarray, label: int, predict: Callable[[np.ndarray], np.ndarray], batch: int = 32
-) -> np.ndarray:
+def occlusion(image: np.ndarray, label: int, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return how much hiding each patch of `image` (S, S, 3) lowers the class's probability: heat (GRID, GRID), 0..1.
 
     Needs nothing but the model's answers (Zeiler and Fergus, arXiv:1311.2901): GRID² + 1 pictures go through `predict`.
@@ -60,7 +58,7 @@ def occlusion(
     for index in range(GRID * GRID):
         row, column = divmod(index, GRID)
         hidden[index, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = fill
-    parts = [predict(hidden[start : start + batch])[:, label] for start in range(0, len(hidden), batch)]
+    parts = [predict(hidden[start : start + BATCH])[:, label] for start in range(0, len(hidden), BATCH)]
     probability = np.concatenate(parts)
     return _scaled((probability[-1] - probability[:-1]).reshape(GRID, GRID))
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from darkroom.core import files, runtime
 from darkroom.core.errors import SourceError, WeightsError
 from darkroom.model import backbones, timm_models
-from darkroom.sources.download import FIRST_WAIT, Remote, obtain
+from darkroom.sources.download import Remote, obtain
 
 PACKAGE = "package"
 HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")  # digits alone may be a date
@@ -85,7 +85,7 @@ def _check_name(path: Path) -> None:
         )
 
 
-def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT) -> Path:
+def fetch_published(backbone: str, weights: str) -> Path:
     """Return the path of the published `weights` (imagenet, or a name) of `backbone`, downloaded unless it is cached.
 
     The hash in the file's name is checked. Raises WeightsError, with another way to get the file, when offline.
@@ -98,7 +98,7 @@ def fetch_published(backbone: str, weights: str, first_wait: float = FIRST_WAIT)
     prefix = Path(entry.file).stem.rpartition("-")[2]
     try:
         remote = Remote(entry.file, (entry.url,), "sha256", prefix, says="its name")
-        return obtain(remote, runtime.from_environment().downloads, _cache(), first_wait)
+        return obtain(remote, runtime.from_environment().downloads, _cache())
     except SourceError as error:
         raise WeightsError(f"weights: {weights}: {error}; or set weights to the file") from error
 

@@ -13,7 +13,7 @@ from darkroom.reporting.sheets import INK, PALE, SMALL_SIDE, Group, Tile, draw_s
 CLASSES_SHOWN, IMAGES_SHOWN = 12, 3
 
 
-def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
+def draw_samples(train: Path, path: Path) -> None:
     """Write a PNG, a row a class: images as preprocessed, then the same as each strength of `augment` shows them."""
     shards = Shards(train)
     strengths = {name: strength for name, strength in STRENGTHS.items() if strength is not None}
@@ -24,7 +24,7 @@ def draw_samples(train: Path, path: Path, seed: int = 0) -> None:
         blank = [np.full_like(images[0], 255)] * (IMAGES_SHOWN - len(rows)) if len(rows) else []
         tiles.append(Tile([*images, *blank], [(names[label], INK)]))
         for name, strength in strengths.items():
-            changed = augmented(images, draw(strength, shards.index["flips"], rows, seed, 0))
+            changed = augmented(images, draw(strength, shards.index["flips"], rows, 0, 0))
             tiles.append(Tile([*changed, *blank], [(f"augment: {name}", PALE)]))
     more = f" ({CLASSES_SHOWN} of {len(shards.classes)} classes)" if len(shards.classes) > CLASSES_SHOWN else ""
     title = f"What the model sees: {shards.index['image_size']} px{more}"

@@ -79,12 +79,12 @@ def data_uri(data: bytes, kind: str = "webp") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def class_samples(train: Shards, classes: int = 12, images: int = 4) -> list[tuple[str, list[str]]]:
-    """Return some classes, evenly spread, each with a few of its training images as data URIs."""
-    chosen = np.unique(np.linspace(0, len(train.classes) - 1, min(classes, len(train.classes))).astype(int))
+def class_samples(train: Shards) -> list[tuple[str, list[str]]]:
+    """Return up to 12 classes, evenly spread, each with up to four of its training images as data URIs."""
+    chosen = np.unique(np.linspace(0, len(train.classes) - 1, min(12, len(train.classes))).astype(int))
     found = []
     for label in chosen:
-        rows = np.flatnonzero(train.labels == label)[:images]
+        rows = np.flatnonzero(train.labels == label)[:4]
         if len(rows):
             found.append((train.classes[label], [data_uri(encoded(image, 96, 50)) for image in train.rows(rows)]))
     return found

@@ -108,9 +108,9 @@ def is_text(name: str) -> bool:
     return True
 
 
-def few_of(names: list[str], shown: int = 5) -> str:
-    """Return the first of `names`, for a message."""
-    return ", ".join(map(printable, names[:shown])) + (", …" if len(names) > shown else "")
+def few_of(names: list[str]) -> str:
+    """Return the first five of `names`, for a message."""
+    return ", ".join(map(printable, names[:5])) + (", …" if len(names) > 5 else "")
 
 
 def printable(name: str) -> str:
