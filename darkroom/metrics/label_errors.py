@@ -89,7 +89,7 @@ def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
 
 
 def better_than_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
-    """Tell whether the answers agree with the labels surely more often than the shares of both make them.
+    """Return whether the answers agree with the labels surely more often than the shares of both make them.
 
     `labels` int64 (n,), `probabilities` (n, K), rows of NaN for images without an answer. Of few images, or of features
     that say nothing, the disagreements are the model's and not the labels' errors. Chance is that of Cohen's kappa;

@@ -231,7 +231,7 @@ def published(backbone: str, weights: str) -> Published:
 
 
 def is_file(weights: str) -> bool:
-    """Tell whether `weights` means a file or a folder rather than a published name."""
+    """Return whether `weights` means a file or a folder rather than a published name."""
     return weights not in NAMED and ("/" in weights or "." in weights or Path(weights).exists())
 
 

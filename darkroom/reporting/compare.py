@@ -9,8 +9,7 @@ from pathlib import Path
 from darkroom.core.errors import DarkroomError
 from darkroom.reporting.comparison import BETTER, WORSE, Comparison, compare
 from darkroom.reporting.comparison_text import as_markdown, as_text
-from darkroom.reporting.looks import looks
-from darkroom.reporting.runs import groups, load_run, locations
+from darkroom.reporting.runs import groups, load_run, locations, models_that_answered
 
 FAILED, IMPOSSIBLE = 1, 2
 # name: whether a comparison fails the gate
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
         old = load_run(asked.rev, root)
         new = load_run(asked.other, root)
         found = compare(old, new, locations(root), asked.margin, asked.seed, groups(root))
-        found = replace(found, looks=looks(root))
+        found = replace(found, looks=models_that_answered(root))
     except DarkroomError as error:
         print(f"darkroom compare: {error}", file=sys.stderr)
         return IMPOSSIBLE

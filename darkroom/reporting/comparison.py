@@ -18,9 +18,9 @@ from darkroom.metrics.significance import (
     images_needed,
 )
 from darkroom.metrics.summary import ranked_resamples, rounded
-from darkroom.reporting import data_change, looks
+from darkroom.reporting import data_change
 from darkroom.reporting.pairing import ClassRow, Flip, change, class_rows, flips, pair
-from darkroom.reporting.runs import Run
+from darkroom.reporting.runs import Run, warning_of_many
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
@@ -88,7 +88,7 @@ class Comparison:
                   "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
         if {key for key, _, _ in self.params} == {"train_seed"}:
             models = "Only the training seed differs: what is seen is what chance alone does to this recipe."
-        return f"{models} {looks.in_words(self.looks)}".rstrip()
+        return f"{models} {warning_of_many(self.looks)}".rstrip()
 
     @property
     def accuracy(self) -> Row:

@@ -21,11 +21,12 @@ from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
 from darkroom.metrics.summary import why_no_interval
-from darkroom.reporting import charts, findings, looks, pictures, robustness, weak_spots
+from darkroom.reporting import charts, findings, pictures, robustness, weak_spots
 from darkroom.reporting.card import TEMPLATES, limits, templates
 from darkroom.reporting.confusion import pairs, similar_order, similarity
 from darkroom.reporting.evaluation import Material
 from darkroom.reporting.projection import MOST, project
+from darkroom.reporting.runs import models_that_answered, warning_of_many
 
 READABLE = 25  # classes up to which the confusion matrix is a table
 PAIRS = 60  # in the table of classes taken for each other
@@ -98,7 +99,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "trust": findings.trust(test),
         "failures": findings.failures(test, wrong_pairs, classes),
         "steps": findings.next_steps(test, train, list(COMMANDS)),
-        "warnings": [*findings.warnings(test, data), *filter(None, [looks.in_words(looks.looks(root))])],
+        "warnings": [*findings.warnings(test, data), *filter(None, [warning_of_many(models_that_answered(root))])],
         "limits": limits(classes, config.get("image_size"), test, bool(config.get("quantized"))),
         "baselines": _baselines(test),
         "classes": classes,

@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from darkroom.reporting.looks import MANY, in_words, looks
+from darkroom.reporting.runs import MANY_MODELS, models_that_answered, warning_of_many
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -23,17 +23,17 @@ def test_different_answers_to_the_same_images_are_counted_wherever_git_has_them(
         git(tmp_path, "commit", "-q", "-m", str(number))
     git(tmp_path, "update-ref", "refs/exps/aa/bb/experiment", "HEAD")
     git(tmp_path, "reset", "-q", "--hard", "HEAD~1")
-    assert looks(tmp_path) == 3  # 0.5 twice, 0.6, and 0.8 of the experiment; not the other test set
+    assert models_that_answered(tmp_path) == 3  # 0.5 twice, 0.6, and 0.8 of the experiment; not the other test set
     answer(tmp_path, "ba", 0.9)
-    assert looks(tmp_path) == 4
+    assert models_that_answered(tmp_path) == 4
 
 
 def test_without_git_or_answers_nothing_is_counted(tmp_path):
-    assert looks(tmp_path) == 0
+    assert models_that_answered(tmp_path) == 0
     answer(tmp_path, "ab", 0.5)
-    assert looks(tmp_path) == 1
+    assert models_that_answered(tmp_path) == 1
 
 
 def test_few_looks_are_no_matter_and_many_are_said():
-    assert in_words(MANY - 1) == ""
-    assert in_words(1200).startswith("1,200 different models have answered this test set")
+    assert warning_of_many(MANY_MODELS - 1) == ""
+    assert warning_of_many(1200).startswith("1,200 different models have answered this test set")
