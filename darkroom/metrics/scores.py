@@ -8,6 +8,7 @@ Where a class mean is taken ("macro"), it is over the classes that the test set 
 class that is never predicted counts as 0, as in scikit-learn's `zero_division=0`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,8 +71,8 @@ class Scorer:
         return terms / 2 if self.probabilities.shape[1] <= 2 else terms
 
     def terms(self, key: str) -> np.ndarray:
-        """Return the terms (n,) whose mean is the score `key`: log_loss or brier."""
-        return self.losses if key == "log_loss" else self.brier_terms
+        """Return the terms (n,) whose mean is the score `key`, one of MEANS."""
+        return MEANS[key](self)
 
     @cached_property
     def unweighted(self) -> dict[str, np.ndarray]:
@@ -127,7 +128,7 @@ class Scorer:
         if self.probabilities.shape[1] > TOP:
             scores["top5_accuracy"] = _divide(_weighted(weights, self.top5[:, None])[:, 0], total)
         nothing = np.full(len(weights), np.nan)
-        for name in ("log_loss", "brier"):
+        for name in MEANS:
             if self.finite:
                 scores[name] = _divide(_weighted(weights, self.terms(name)[:, None])[:, 0], total)
             else:
@@ -171,6 +172,13 @@ class Scorer:
             right = (uniform if group is None else uniform[:, group]) < self.confidence
             found.append(np.abs(right.astype(np.float64) @ inside - sure).sum(axis=1) / n)
         return np.concatenate(found) if found else np.empty(0)
+
+
+# The scores that are the mean of one number an image: the numbers of each.
+MEANS: dict[str, Callable[[Scorer], np.ndarray]] = {
+    "log_loss": lambda scorer: scorer.losses,
+    "brier": lambda scorer: scorer.brier_terms,
+}
 
 
 def most_probable(probabilities: np.ndarray) -> np.ndarray:
