@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+import pytest
+
+from darkroom.core.errors import SourceError
 from darkroom.sources.labels import Labelled, LayoutOptions
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
@@ -63,3 +66,16 @@ def summary(found: Labelled) -> str:
     splits = Counter(sample.split or "none" for sample in found.samples)
     text = ", ".join(f"{label} {count}" for label, count in sorted(classes.items()))
     return text if set(splits) == {"none"} else f"{text} | " + ", ".join(f"{s} {n}" for s, n in sorted(splits.items()))
+
+
+def assert_read(root: Path, expected: str, note: str, layout: str = "") -> None:
+    """Check the summary of what is below `root`, a part of a note and the layout; or, after `!`, the one-line error."""
+    if expected.startswith("!"):
+        with pytest.raises(SourceError, match=expected[1:]) as caught:
+            read(root)
+        assert "\n" not in str(caught.value)
+        return
+    found = read(root)
+    assert summary(found) == expected
+    assert note in " ".join(found.notes)
+    assert layout in ("", found.layout)
