@@ -136,10 +136,10 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
         labels.append(Finding(question, STEP, f"{suspects:,}", text, "#pictures?show=suspect", "These labels"))
     doubtful = accuracy is not None and accuracy < 0.5  # most of these are then errors of the model
     found += [] if doubtful else labels
-    if nothing_bought(test):
+    if gained_nothing(test):
         text = "Train otherwise: a lower `lr`, or another `backbone` or `weights`; this training gained nothing."
         found.append(Finding(question, STEP, share(accuracy), text, "#training", "What training bought"))
-    gap = learnt_by_heart(train)
+    gap = overfitting(train)
     if gap:
         text = f"Add images or a stronger `augment`: training images are answered {share(gap)} better than validation."
         found.append(Finding(question, STEP, share(gap), text, "#training", "Learning curves"))
@@ -168,7 +168,7 @@ def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> 
             f"{share(accuracy)} on {counted(n, 'test image')} is not a result: the 95 % interval reaches from"
             f" {share(test['accuracy_low'])} to {share(test['accuracy_high'])}."
         )
-    if nothing_bought(test):
+    if gained_nothing(test):
         before = test["baseline"]["nearest_class_mean"]["accuracy"]
         found.append(
             f"Training bought nothing: the network before training, which answers with the nearest class mean, is right"
@@ -220,13 +220,13 @@ def _promises(test: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def nothing_bought(test: Mapping[str, Any]) -> bool:
+def gained_nothing(test: Mapping[str, Any]) -> bool:
     """Return whether the classifier is not better than the network before training."""
     before = test.get("baseline", {}).get("nearest_class_mean", {}).get("accuracy")
     return before is not None and test.get("accuracy") is not None and 1 > before >= test["accuracy"]
 
 
-def learnt_by_heart(train: Mapping[str, Any]) -> float | None:
+def overfitting(train: Mapping[str, Any]) -> float | None:
     """Return the lead of the accuracy in training over that in validation where it is large, otherwise None."""
     parts = [train.get(part, {}).get("accuracy") for part in ("train", "val")]
     if None in parts or parts[0] - parts[1] < OVERFITTED:

@@ -1,4 +1,4 @@
-"""Describe the data: metrics/data.json and the figure of copies."""
+"""Describe the data: metrics/data.json and the figure of duplicates."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

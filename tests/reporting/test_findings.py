@@ -101,7 +101,7 @@ def test_training_that_bought_nothing_is_said():
 
 
 def test_nothing_could_be_bought_where_the_network_knew_all():
-    assert not findings.nothing_bought(scores(accuracy=1.0, baseline={"nearest_class_mean": {"accuracy": 1.0}}))
+    assert not findings.gained_nothing(scores(accuracy=1.0, baseline={"nearest_class_mean": {"accuracy": 1.0}}))
 
 
 def test_all_right_on_two_images_is_a_warning():
