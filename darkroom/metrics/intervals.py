@@ -76,15 +76,20 @@ def design_effect(values: np.ndarray, group: np.ndarray) -> float:
     `values` (n,): 1 for each wrong answer, or 1 for an image gained and -1 for one lost, else 0; `group` int64 (n,).
     Where the groups that have any are worth fewer than FEWEST_GROUPS (`freedom_of`), or all groups fewer than
     FEWEST_DRAWS draws, the images of a group are assumed to err as one. UNSEEN of a group that errs as one is added to
-    what was seen: that all errors stand alone may be chance. L. Kish, Survey Sampling (1965).
+    what was seen: that all errors stand alone may be chance. It is one of the large groups, and more of it where few
+    large ones stand among many small ones, whose errors hide that none of the large ones erred. L. Kish, Survey
+    Sampling (1965).
     """
     values, sizes = values.astype(np.float64), np.bincount(group)
-    as_one = len(values) / draws_of(sizes)
+    draws, freedom = draws_of(sizes), freedom_of(sizes)
+    as_one = len(values) / draws
     erring = sizes[np.unique(group[values != 0])]
-    if freedom_of(erring) < FEWEST_GROUPS or draws_of(sizes) < FEWEST_DRAWS:
+    if freedom_of(erring) < FEWEST_GROUPS or draws < FEWEST_DRAWS:
         return as_one
     alone, together = variances(values - float(total(values)) / len(values), group)
-    alone, together = alone + UNSEEN * as_one, max(alone, together) + UNSEEN * as_one * as_one
+    ratio = draws / freedom  # 1 for groups of equal size; as_one² times it is the square of a large group's size
+    unseen = UNSEEN * as_one * as_one * ratio * sqrt(ratio)
+    alone, together = alone + UNSEEN * as_one, max(alone, together) + unseen
     return min(as_one, together / alone)
 
 

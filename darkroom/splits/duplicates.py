@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkroom.images.hashes import MAX_DISTANCE, crop_pairs, turned
+from darkroom.images.hashes import MAX_DISTANCE, WINDOW_BITS, crop_pairs, turned
 
 BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for data sets whose pictures are all alike
 SIGMAS = 7.0
 SAMPLED_PAIRS = 1 << 20
+# A picture that many others resemble, such as a product on a plain ground, has a lower threshold of its own, but never
+# one below ALIKE_LEAST bits: re-encoded and resized copies are nearer, and so are the frames of one video.
+ALIKE_LEAST, ALIKE_SIGMAS, SAMPLED = 40, 6.0, 2000
 ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
 TURNED_ORDERS = 16  # turning a copy hardly adds to its distance, so fewer orders find it
 BLOCK = 1 << 14
@@ -40,6 +43,48 @@ def near_threshold(hashes: np.ndarray) -> int:
         return LEAST
     low, median = np.quantile(far, (0.01, 0.5))
     return int(np.clip(median - SIGMAS * (median - low) / 2.326, LEAST, MOST))  # 2.326: the normal's first percentile
+
+
+def own_thresholds(hashes: np.ndarray, rows: np.ndarray, threshold: int) -> np.ndarray:
+    """Return the largest distance in bits of copies of each picture of `rows` int64 (m,), at most `threshold`: (m,).
+
+    Estimated as in `near_threshold`, from the distances of this picture to SAMPLED others instead of random pairs.
+    """
+    limits = np.full(len(rows), float(threshold))
+    if threshold <= ALIKE_LEAST or len(hashes) < 100:
+        return limits
+    words = hashes.view(np.uint64)
+    others = np.ascontiguousarray(words[np.random.default_rng(0).permutation(len(hashes))[:SAMPLED]].T)
+    for index, row in enumerate(rows.tolist()):
+        apart = _distances(words[row][:, None], others)
+        apart = apart[apart > MOST]  # no copies
+        if len(apart):
+            low, median = np.quantile(apart, (0.01, 0.5))
+            limits[index] = np.clip(median - ALIKE_SIGMAS * (median - low) / 2.326, ALIKE_LEAST, threshold)
+    return limits
+
+
+def whole_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
+    """Return the `near_pairs` that are within the `own_thresholds` of both pictures as well."""
+    pairs = near_pairs(hashes, threshold)
+    words = hashes.view(np.uint64).T
+    apart = _distances(words[:, pairs[:, 0]], words[:, pairs[:, 1]])
+    return _within_own(hashes, pairs, apart, threshold)
+
+
+def window_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.ndarray:
+    """Return the `crop_pairs` of `threshold` bits of whole pictures, and of the `own_thresholds` of both, likewise."""
+    pairs = crop_pairs(hashes, windows, MAX_DISTANCE * threshold // MOST)
+    wholes = hashes[pairs[:, 1], None, : WINDOW_BITS // 8]
+    apart = np.bitwise_count(windows[pairs[:, 0]] ^ wholes).sum(axis=2, dtype=np.int64).min(axis=1, initial=WINDOW_BITS)
+    return _within_own(hashes, pairs, apart * MOST / MAX_DISTANCE, threshold)
+
+
+def _within_own(hashes: np.ndarray, pairs: np.ndarray, apart: np.ndarray, threshold: int) -> np.ndarray:
+    """Return the `pairs` (m, 2) that are `apart` (m,) bits at most the own thresholds of both pictures."""
+    rows, index = np.unique(pairs, return_inverse=True)
+    limits = own_thresholds(hashes, rows, threshold)[index.reshape(pairs.shape)]
+    return pairs[apart <= limits.min(axis=1)]
 
 
 def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
@@ -125,9 +170,9 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
     if len(distinct) > 1:
         bits = np.ascontiguousarray(hashes[distinct])
         threshold = near_threshold(bits)
-        pairs += [distinct[near_pairs(bits, threshold)], distinct[turned_pairs(bits, threshold)]]
+        pairs += [distinct[whole_pairs(bits, threshold)], distinct[turned_pairs(bits, threshold)]]
         if len(windows):
-            pairs.append(distinct[crop_pairs(bits, windows[distinct], MAX_DISTANCE * threshold // MOST)])
+            pairs.append(distinct[window_pairs(bits, windows[distinct], threshold)])
     return joined(len(digests), np.concatenate(pairs))
 
 

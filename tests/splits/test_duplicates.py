@@ -126,6 +126,25 @@ def test_digits_are_not_chained_together():
     assert (sizes > 1).sum() < 10
 
 
+def flipped(bits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    changed = bits.copy()
+    changed[rng.permutation(256)[:count]] ^= True
+    return changed
+
+
+def test_pictures_that_many_others_resemble_are_joined_only_when_nearer_than_those():
+    """Motorbikes on a plain ground are 56 bits apart by chance; photos only where one is cut a little."""
+    rng = np.random.default_rng(0)
+    photos_bits, product = rng.random((1200, 256)) < 0.5, rng.random(256) < 0.5
+    alike = np.stack([flipped(product, 52, rng) for _ in range(40)])  # about 83 bits from each other
+    pairs = [flipped(photos_bits[0], 56, rng), flipped(alike[0], 56, rng), flipped(alike[1], 30, rng)]
+    bits = np.packbits(np.concatenate([photos_bits, alike, pairs]), axis=1)
+    assert near_threshold(bits) == MOST
+    found = clusters(np.array(range(len(bits)), "S"), bits, np.ones(len(bits), bool), np.empty((0, 13, 16)))
+    assert found[-3:].tolist() == [0, 1241, 1201]
+    assert len(np.unique(found)) == len(bits) - 2
+
+
 def test_a_collection_full_of_copies_keeps_its_threshold():
     photo_bits = [perceptual_hash(encoded(number)) for number in range(36)]
     copies = [perceptual_hash(saved(photo, 60)) for photo in photos()]
