@@ -95,13 +95,15 @@ def optimism(count: int, val: Mapping[str, Any]) -> str:
     """Return how much `val` (`n`, `accuracy`) may flatter the best of `count` trials, in words; "" where unknown.
 
     The expected largest of so many equal, independent trials, by G. Blom (Statistical Estimates, 1958): an upper bound,
-    since trials that see the same images err together.
+    since trials that see the same images err together. The accuracy less that luck is Wilson's lower end (JASA 22,
+    1927): the best accuracy itself is too high to estimate its error from.
     """
     n, accuracy = val.get("n"), val.get("accuracy")
     if count < 2 or not n or accuracy is None:
         return ""
-    error = (max(accuracy * (1 - accuracy), 1 / n) / n) ** 0.5
-    luck = error * NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
+    z = NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
+    error = (accuracy * (1 - accuracy) / n + (z / n / 2) ** 2) ** 0.5
+    luck = accuracy - (accuracy + z * z / n / 2 - z * error) / (1 + z * z / n)
     return (
         f"validation accuracy {accuracy:.4f} on {n:,} images: the best of {count} trials may look up to"
         f" {100 * luck:.1f} points better than it is; only the test set says how good it is"
