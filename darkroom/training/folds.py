@@ -101,8 +101,9 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def pooled(parts: Sequence[Predictions]) -> dict[str, Any]:
     """Return accuracy, macro F1 and log loss, with intervals, of all out-of-fold answers taken as one test set.
 
-    These intervals are half as wide as those over folds and hold as often, where folds hold many images: S. Bates,
-    T. Hastie and R. Tibshirani, JASA 119 (2024).
+    These intervals are half as wide as those over folds. They do not know that the answers of a fold share what they
+    were trained on (S. Bates, T. Hastie and R. Tibshirani, JASA 119, 2024): in simulations of 150 to 1,000 images they
+    hold the mean score of the folds' models in 87 to 94 of 100.
     """
     together = Predictions(
         [name for part in parts for name in part.ids],
