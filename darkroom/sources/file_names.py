@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.encodings import printable
-from darkroom.sources.folder_names import is_container, split_names, strict_split
+from darkroom.sources.encodings import few_of, printable
+from darkroom.sources.folder_names import are_codes, are_initials, is_container, split_names, strict_split
 from darkroom.sources.labels import (
     SHOWN,
     Labelled,
@@ -54,7 +54,12 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
             loose.append(name)
     if not any(sample.split == "train" for sample in samples):
         samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is not a split
-    return Labelled("names", samples, note_loose(loose, "have no label in their name"))
+    notes = note_loose(loose, "have no label in their name")
+    found = sorted({sample.label for sample in samples})
+    if not options.label_pattern and found and (are_codes(found) or are_initials(found)):
+        notes.append(f"the labels in the names are short codes ({few_of(found)}); if these are persons, places or "
+                     "samples, and no classes, set `label_pattern` or label the images by a table")  # fmt: skip
+    return Labelled("names", samples, notes)
 
 
 def names_are_labels(images: list[str]) -> bool:
@@ -64,7 +69,7 @@ def names_are_labels(images: list[str]) -> bool:
 
 def _pattern(tree: Tree, images: list[str]) -> str:
     """Return the pattern of the labels in names. Raises SourceError where two patterns give different labels."""
-    readings = _readings(images)
+    readings = _readings(images) or _whole_words(images)
     if len(readings) > 1:
         shown = " or ".join(f"`label_pattern: '{pattern}'` takes {labels.total():,} images of {len(labels)} classes "
                             f"({_few_counts(labels)})" for pattern, labels in readings.items())  # fmt: skip
@@ -86,9 +91,36 @@ def _readings(images: list[str]) -> dict[str, Counter[str]]:
         known = any(first_part(label).lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
         if labels and all(is_container(label) or HASH.fullmatch(label) for label in labels):
             return {}  # `patient01_benign_7.jpg` begins with a person, so the label may be anywhere
-        if whole and few and not known and not any(len(labels) == len(other) for other in found.values()):
+        if not (whole and few) or known:
+            continue
+        alike = next((one for one, other in found.items() if len(labels) == len(other)), "")
+        if alike and _are_longer(found[alike], labels):
+            del found[alike]
+            alike = ""
+        if not alike:
             found[pattern] = labels
     return found
+
+
+def _are_longer(words: Counter[str], labels: Counter[str]) -> bool:
+    """Return whether labels go on after the first words, each in its own way: `great` is `great_pyrenees`.
+
+    `cat_img` and `dog_img` only say once more what is in all names.
+    """
+    rests = {label[len(first_part(label)) :] for label in labels}
+    more = len(rests) > 1 and not re.search(r"\d", "".join(rests))  # `cat_2019` holds a year
+    return more and Counter({first_part(label): count for label, count in labels.items()}) == words
+
+
+def _whole_words(images: list[str]) -> dict[str, Counter[str]]:
+    """Return the first word and what precedes the number as patterns where too few images tell which is the label."""
+    found = {pattern: Counter(map(_label_by(pattern), images)) for pattern in (FIRST_WORD, BEFORE_NUMBER)}
+    words, labels = found[FIRST_WORD], found[BEFORE_NUMBER]
+    if labels[""] or any(label.isdigit() for label in words) or len(labels) < 2:
+        return {}
+    if _are_longer(words, labels):
+        return {BEFORE_NUMBER: labels}
+    return found if 1 < len(words) < len(labels) < len(images) else {}
 
 
 def _numbered_together(images: list[str]) -> bool:

@@ -40,7 +40,8 @@ _GROUPS = _PARTS | {
     "patient", "subject", "person", "participant", "case", "user", "session", "day", "week", "month", "year", "site",
     "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "vid",
     "clip", "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location",
-    "phone", "v", "version",
+    "phone", "v", "version", "zone", "area", "place", "region", "sector", "field", "farm", "house", "building",
+    "street", "quadrat", "transect",
 }  # fmt: skip
 _MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON
@@ -68,6 +69,7 @@ _SENSORS = frozenset((
 _PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"source", "target"}, {"lr", "hr"})
 _HASH, FEWEST_HASHES = re.compile("[0-9a-f]{2}"), 6
 _CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
+_INSTANCE = re.compile(r"([^\W\d_]{2,})[ _-]?(\d{1,3})")
 _SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -196,6 +198,27 @@ def are_codes(names: Iterable[str]) -> bool:
     """
     found = [_CODE.fullmatch(name) for name in names]
     return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
+
+
+def are_instances(names: Iterable[str]) -> bool:
+    """Return whether names are words, each with several numbers from 0 or 1: `cat1`, `cat2`, `dog1`, `dog2`.
+
+    The words may be the classes, and the numbers their cats and dogs. `boeing737` is a class.
+    """
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        match = _INSTANCE.fullmatch(name)
+        if not match:
+            return False
+        numbers.setdefault(match[1].lower(), set()).add(int(match[2]))
+    counted = (min(some) <= 1 and len(some) > 1 and max(some) < 2 * len(some) for some in numbers.values())
+    return len(numbers) > 1 and all(counted)
+
+
+def are_initials(names: Iterable[str]) -> bool:
+    """Return whether all names are two or three letters, as the initials of persons are: `ab`, `JKL`."""
+    return all(len(name) in (2, 3) and name.isascii() and name.isalpha() and (len(name) == 2 or name.isupper())
+               for name in names)  # fmt: skip
 
 
 def is_mask(name: str) -> bool:

@@ -10,7 +10,7 @@ from darkroom.sources.labels import LayoutOptions, Sample
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
 from tests.images.pictures import class_folders
-from tests.sources.planting import plant, read
+from tests.sources.planting import plant, read, summary
 
 
 def tree_of(root, *names, **texts):
@@ -341,3 +341,30 @@ def test_links_to_nothing_and_to_themselves_are_counted_in_what_was_seen(tmp_pat
         found(tmp_path)
     assert "1 of 2 files looked at: cannot be read: No such file or directory" in str(caught.value)
     assert "1 of 2 files looked at: a link that leads back to itself" in str(caught.value)
+
+
+def test_label_pattern_of_numbered_folders_takes_the_words(tmp_path):
+    plant(tmp_path, "{cat,dog}{1..3}")
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path)
+    pattern = str(caught.value).partition("`label_pattern: '")[2].partition("'`")[0]
+    assert summary(read(tmp_path, label_pattern=pattern)) == "cat 9, dog 9"
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    {
+        "{great_pyrenees,pug}_{1..2}.jpg": "great_pyrenees 2, pug 2",
+        "{great_pyrenees,shiba_inu}_{1..9}.jpg": "great_pyrenees 9, shiba_inu 9",
+        "{cat,dog}_img_{1..2}.jpg": "cat 2, dog 2",
+        "cat_2019_{1..2}.jpg dog_2020_{1..2}.jpg": "cat 2, dog 2",
+    }.items(),
+)
+def test_class_names_with_underscores_are_whole(tmp_path, tree, expected):
+    plant(tmp_path, tree)
+    assert summary(read(tmp_path, layout="names")) == expected
+
+
+def test_initials_in_file_names_are_noted(tmp_path):
+    plant(tmp_path, "{ab,cd}_{1..9}.jpg")
+    assert "are short codes (ab, cd); if these are persons" in " ".join(read(tmp_path).notes)
