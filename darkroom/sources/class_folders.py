@@ -42,7 +42,10 @@ NO_CLASSES = (
     "unsorted", "thumbs", "thumb", "thumbnails", "previews", "delete", "delete_me", "deleted", "rejected", "trash",
     "lost", "new folder", "recycled",
 )  # fmt: skip
-LEFTOVERS = ("misc", "miscellaneous", "other", "others", "various", "rest", "uncategorized", "unclassified", "unknown")
+LEFTOVERS = (
+    "misc", "miscellaneous", "other", "others", "various", "rest", "etc", "uncategorized", "unclassified", "unknown",
+    "junk", "noise", "review", "duplicates", "to sort", "to_sort", "neuer ordner", "nouveau dossier", "nueva carpeta",
+)  # fmt: skip
 MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of file names that all of them hold
 INSTANCES = r"([^\W\d_]+)[ _-]?\d+/"  # as a `label_pattern`: the word of `cat12/1.jpg`
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
@@ -78,8 +81,8 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
         notes.append("the dates and numbers that Google Drive puts behind the names of folders are left out")
     labels = {label for label, _ in found.values()}
     if are_codes(label for label in labels if label):
-        notes.append(f"the classes are codes ({few_of(sorted(filter(None, labels)))}); if these are persons, places or "
-                     "samples, and no classes, label the images by a table or by their names")  # fmt: skip
+        notes.append(f"the classes are numbered ({few_of(sorted(filter(None, labels)))}); if these are persons, places "
+                     "or samples, and no classes, label the images by a table or by their names")  # fmt: skip
     if all(map(split_in, filter(None, labels))):
         notes.append(f"the names of all classes name a split ({few_of(sorted(filter(None, labels)))}), which is not "
                      "taken for an official one")  # fmt: skip

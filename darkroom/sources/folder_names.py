@@ -70,6 +70,15 @@ _PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"sou
 _HASH, FEWEST_HASHES = re.compile("[0-9a-f]{2}"), 6
 _CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
 _INSTANCE = re.compile(r"([^\W\d_]{2,})[ _-]?(\d{1,3})")
+# Words whose numbers are classes; of others (`tank1`, `tank2`), the numbers may be things or places.
+_GRADES = frozenset(("grade", "stage", "class", "type", "level", "category", "label", "digit", "score", "kl", "degree"))
+_TIMES = (
+    {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"},
+    {"mon", "tue", "wed", "thu", "fri", "sat", "sun"},
+    {"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+     "december"},
+    {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"},
+)  # fmt: skip
 _SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -147,12 +156,14 @@ def are_parts(names: Iterable[str]) -> bool:
     """Return whether names differ as parts of a data set do, and not as classes.
 
     Such are `part1` and `part2`, `images` and `images_small`; persons, videos and days (`patient_01`, `2020-01-31`);
-    multiples of hundreds (`00000`, `01000`); sensors (`rgb`, `thermal`); and hashes (`3f`, `a1`).
+    multiples of hundreds (`00000`, `01000`); months and days of the week; sensors (`rgb`, `thermal`); and hashes
+    (`3f`, `a1`).
     """
     names = list(names)
     if all(map(_DATE.fullmatch, names)) or _count_by_hundreds(names) or _are_numbered_groups(names):
         return True
-    if {name.lower() for name in names} <= _SENSORS or _are_hashes(names):
+    lowered = {name.lower() for name in names}
+    if lowered <= _SENSORS or _are_hashes(names) or any(lowered <= times for times in _TIMES):
         return True
     rests = set()
     for name in names:
@@ -192,10 +203,15 @@ def _are_hashes(names: list[str]) -> bool:
 
 
 def are_codes(names: Iterable[str]) -> bool:
-    """Return whether names are the same one or two letters with numbers of the same width: `P001`, `S12`.
+    """Return whether names are the same one or two letters with numbers of the same width, or one word with numbers.
 
-    Persons and samples are often named so.
+    Persons, samples and places are often named so: `P001`, `S12`, `tank1`. Grades and the like are not codes.
     """
+    names = list(names)
+    words = [_INSTANCE.fullmatch(name) for name in names]
+    one = {match and match[1].lower() for match in words}
+    if len(words) > 1 and len(one) == 1 and None not in one and not one & _GRADES:
+        return True
     found = [_CODE.fullmatch(name) for name in names]
     return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
 
