@@ -7,10 +7,15 @@ from darkroom.core.errors import DarkroomError
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Return Git's output, without the last newline. Raises DarkroomError with Git's reason."""
+    """Return Git's output, without the last newline. Raises DarkroomError with Git's reason, in one line."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if "tell me who you are" in done.stderr:
+        raise DarkroomError(
+            "Git does not know who commits; run `git config --global user.name 'Your Name'` and "
+            "`git config --global user.email you@example.org`, then the same command again"
+        )
     if done.returncode:
-        raise DarkroomError(f"git {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
+        raise DarkroomError(f"git {' '.join(arguments)}: {' '.join(done.stderr.split()) or done.returncode}")
     return done.stdout.rstrip("\n")
 
 

@@ -105,8 +105,10 @@ def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[s
         return Finding(
             question, level, figure, says, f"#pictures?actual={list(classes).index(name)}&show=wrong", "These images"
         )
-    many = counted(len(pairs), "pair")
-    spread = f"Nowhere in particular: the {counted(wrong, 'error')} are spread over {many} of classes."
+    kinds = counted(len(pairs), "different pair")
+    spread = f"No confusion stands out: the {counted(wrong, 'error')} mix up {kinds} of classes."
+    if level == BAD:
+        spread = f"Throughout: {wrong:,} of {counted(n, 'answer')} are wrong, and mix up {kinds} of classes."
     return Finding(question, level, figure, spread, "#pictures?show=wrong", "The wrong answers")
 
 

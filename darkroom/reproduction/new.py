@@ -10,12 +10,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.progress import say
+from darkroom.reproduction.preflight import check_source
 from darkroom.sources.trees import address_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,10 +76,26 @@ def make_project(folder: Path, source: str, template: Path = ROOT) -> None:
     """Make the project `folder` from the current commit of the repository `template`. Raises DarkroomError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DarkroomError(f"{folder} exists already; name a folder that does not")
-    if not address_of(source) and not Path(source).exists() and not (template / source).exists():
+    if folder.resolve().is_relative_to(template.resolve()):
+        raise DarkroomError(f"{folder} lies in Darkroom's own folder; name one beside it, such as ../{folder.name}")
+    if not source or not (address_of(source) or Path(source).exists() or (template / source).exists()):
         raise DarkroomError(f"--source {source} does not exist; expected a folder, archive, table or card")
+    if Path(source).exists():
+        check_source(source)
     commit = git(template, "rev-parse", "HEAD")
+    existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _fill(folder, source, template, commit)
+    except BaseException:  # half a project would only stop the next attempt
+        shutil.rmtree(folder, ignore_errors=True)
+        if existed:
+            folder.mkdir()
+        raise
+
+
+def _fill(folder: Path, source: str, template: Path, commit: str) -> None:
+    """Make the branches of the project in an empty folder."""
     git(folder, "init", "-q", "-b", BRANCH)
     commit_version(folder, str(template), commit)
     git(folder, "checkout", "-q", "-f", "-b", "main")
@@ -96,7 +114,7 @@ def commit_version(folder: Path, template: str, revision: str) -> str:
 
     `template` is the path or address of a repository of Darkroom. The index is changed, the working tree is not.
     """
-    git(folder, "fetch", "-q", "--no-tags", template, revision)
+    git(folder, "fetch", "-q", "--no-tags", "--", template, revision)
     commit = git(folder, "rev-parse", "FETCH_HEAD")
     git(folder, "read-tree", commit)
     git(folder, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", *LEFT_OUT)

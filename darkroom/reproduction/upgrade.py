@@ -47,8 +47,8 @@ def upgrade(project: Path, template: str | None = None, revision: str = "HEAD") 
         template = str((project / template).resolve())  # the branch is written in another folder
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "darkroom"
-        # In a clone of the project only its remote has the branch.
-        git(project, "worktree", "add", "-q", "--no-checkout", str(tree), BRANCH)
+        # In a clone of the project only its remote has the branch; --force: an upgrade that was killed still holds it.
+        git(project, "worktree", "add", "-q", "--force", "--no-checkout", str(tree), BRANCH)
         try:
             after = commit_version(tree, template or known, revision)
             if after == before:
@@ -60,8 +60,10 @@ def upgrade(project: Path, template: str | None = None, revision: str = "HEAD") 
         git(project, "merge", "-q", "-m", f"Darkroom {after[:12]}", BRANCH)
     except DarkroomError as error:
         both = git(project, "diff", "--name-only", "--diff-filter=U").replace("\n", ", ")
+        if not both:
+            raise
         raise DarkroomError(
-            f"you and Darkroom have changed the same lines of {both or error}; choose in each file, `git add` it and "
+            f"you and Darkroom have changed the same lines of {both}; choose in each file, `git add` it and "
             "`git commit`, or `git merge --abort`"
         ) from error
     return before, after

@@ -75,7 +75,8 @@ def _final(final: Experiment, journal: Journal, params: Params, state: str, val:
     accuracy, chosen = found.get("accuracy"), val.get("accuracy")
     gap = ""
     if accuracy is not None and chosen is not None:
-        gap = f"; {100 * (chosen - accuracy):+.1f} points on the validation set it won"
+        points = 100 * (accuracy - chosen)
+        gap = f", {abs(points):.1f} points {'above' if points > 0 else 'below'} the validation accuracy {chosen:.4f}"
     print(score_line(found, final.name, gap))
     return 0
 

@@ -133,7 +133,7 @@ def check_official_splits(path: Path, found: Labelled) -> None:
     learnable = sum(sample.split == "train" for sample in found.samples)
     if len(learnt) == 1 and learnable > 1 and others and "" not in classes:
         raise SourceError(
-            f"{path}: train holds one class only, {learnt.pop()!r}, and a classifier learns from two; "
+            f"{path}: train holds one class only, {repr(learnt.pop())[:100]}, and a classifier learns from two; "
             f"{few_of(others)} lies in other splits alone: move images of it to train, or set `source` to a folder "
             "with both"
         )

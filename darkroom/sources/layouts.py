@@ -64,8 +64,8 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     check_official_splits(tree.path, found)
     labels = {sample.label for sample in found.samples}
     if len(labels) < 2:
-        raise SourceError(f"{tree.path}: layout {name} finds one class only, {labels.pop()!r}, and a classifier needs "
-                          f"two; {seen(tree, images)}")  # fmt: skip
+        raise SourceError(f"{tree.path}: layout {name} finds one class only, {repr(labels.pop())[:100]}, and a "
+                          f"classifier needs two; {seen(tree, images)}")  # fmt: skip
     return found
 
 

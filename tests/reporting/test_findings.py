@@ -68,6 +68,15 @@ def test_answers_that_are_no_numbers_come_first():
     assert "got no answer at all" in findings.failures(scores(unanswered=3), [Pair(0, 1, 1, 9)], CLASSES).sentence
 
 
+def test_errors_of_no_pattern_are_not_called_few_where_most_answers_are_wrong():
+    four = [Pair(0, 1, 1, 2), Pair(0, 2, 1, 2), Pair(1, 0, 1, 2), Pair(2, 0, 1, 2)]
+    found = findings.failures(scores(n=6), four, CLASSES)
+    assert (found.level, found.figure) == ("bad", "4 of 6")
+    assert found.sentence == "Throughout: 4 of 6 answers are wrong, and mix up 4 different pairs of classes."
+    found = findings.failures(scores(), four, CLASSES)
+    assert found.sentence == "No confusion stands out: the 4 errors mix up 4 different pairs of classes."
+
+
 @pytest.mark.parametrize(
     ("test", "train", "start"),
     [

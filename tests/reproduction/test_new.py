@@ -1,6 +1,7 @@
 """A project of one's own: its history, its params, and the merge of a later version with changed params kept."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -118,6 +119,35 @@ def test_lines_that_both_sides_changed_are_left_to_the_user_by_name(birds, templ
         upgrade(birds, str(template))
 
 
+def test_a_file_of_yours_that_a_later_version_has_too_is_named_and_kept(birds, template):
+    (template / "docs/later.md").write_text("theirs\n")
+    commit_all(template, "Later")
+    (birds / "docs/later.md").write_text("mine\n")  # not in Git
+    with pytest.raises(
+        DarkroomError, match=r"untracked working tree files .* docs/later.md .* before you merge"
+    ) as found:
+        upgrade(birds, str(template))
+    assert "\n" not in str(found.value)
+    assert (birds / "docs/later.md").read_text() == "mine\n"
+    (birds / "docs/later.md").unlink()
+    upgrade(birds, str(template))
+    assert (birds / "docs/later.md").read_text() == "theirs\n"
+
+
+def test_an_upgrade_that_was_killed_does_not_stop_the_next_one(birds, template, tmp_path):
+    git(birds, "worktree", "add", "-q", "--no-checkout", str(tmp_path / "killed"), BRANCH)
+    (template / "docs/later.md").write_text("new\n")
+    commit_all(template, "Later")
+    upgrade(birds, str(template))
+    assert (birds / "docs/later.md").exists()
+
+
+def test_a_revision_is_never_an_option_of_git(birds, template, tmp_path):
+    with pytest.raises(DarkroomError, match="git fetch"):
+        upgrade(birds, str(template), f"--upload-pack=touch {tmp_path / 'ran'}")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [
@@ -135,9 +165,31 @@ def test_what_cannot_be_upgraded_is_said(birds, template, prepare, reason):
 def test_what_cannot_become_a_project_is_said(birds, template, photos, tmp_path):
     with pytest.raises(DarkroomError, match="birds exists already"):
         make_project(birds, str(photos), template)
-    with pytest.raises(DarkroomError, match="--source nowhere does not exist"):
-        make_project(tmp_path / "other", "nowhere", template)
-    assert not (tmp_path / "other").exists()
+    os.mkfifo(photos / "pipe")
+    for folder, source, reason in (
+        (tmp_path / "other", "nowhere", "--source nowhere does not exist"),
+        (tmp_path / "other", "", "--source  does not exist"),
+        (tmp_path / "other", str(photos), "pipe is a pipe between programs"),
+        (template / "birds", str(photos), "lies in Darkroom's own folder; name one beside it, such as ../birds"),
+    ):
+        with pytest.raises(DarkroomError, match=reason):
+            make_project(folder, source, template)
+        assert not folder.exists()
+
+
+def test_who_is_unknown_to_git_is_told_so_in_one_line_and_tries_again(template, photos, tmp_path, monkeypatch):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME")
+        monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    for name in ("GLOBAL", "SYSTEM"):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", os.devnull)
+    monkeypatch.setenv("EMAIL", "")
+    with pytest.raises(
+        DarkroomError, match=r"^Git does not know who commits; run `git config --global user.name \S+"
+    ) as found:
+        make_project(tmp_path / "birds", str(photos), template)
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "birds").exists()
 
 
 def test_a_card_of_darkroom_keeps_its_network(template, tmp_path):

@@ -132,7 +132,7 @@ def test_a_grid_with_a_failing_trial_two_at_a_time(project, capsys, tmp_path):
     assert ".darkroom/sweeps/sweeps/logs/0002.log" in out
     assert "dvc exp run -S lr=0.01" in out
     assert "validation accuracy 0.9500 on 200 images: the best of 2 trials may look up to 1.0 points better" in out
-    assert "test: accuracy 0.9000 (95 % interval 0.8000 to 0.9500) on 50 images; +5.0 points on the validation" in out
+    assert "test: accuracy 0.9000 (95 % interval 0.8000 to 0.9500) on 50 images, 5.0 points below the validation" in out
     assert (project / ".darkroom/sweeps/sweeps/sweep.png").stat().st_size > 5000
     assert (tmp_path / "embedded").read_text() == "x"
     # Every trial is an experiment that DVC can show, and the workspace is as it was.
