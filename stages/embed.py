@@ -29,7 +29,7 @@ from darkroom.reporting.contact_sheet import draw_samples
 class EmbedParams:
     """The params of embed."""
 
-    seed: int = param("Seed of every random choice", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0, at_most=2**63 - 1)
     backbone: str = param("The network that turns a picture into features", choices=BACKBONES, prefix=TIMM)
     weights: str = param("none, imagenet, package, a name of torchvision's, a file, or another run's models/classifier")
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
@@ -38,7 +38,8 @@ class EmbedParams:
         choices=ARITHMETIC,
     )
     augment: str = param("How far training images are changed", choices=STRENGTHS)
-    views: int = param("Augmented copies of each training image that are embedded when `augment` is on", at_least=0)
+    views: int = param("Augmented copies of each training image that are embedded when `augment` is on",
+                       at_least=0, at_most=1000)  # fmt: skip
 
 
 def main(shards: Path, features: Path, body: Path, samples: Path) -> str:

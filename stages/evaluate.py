@@ -19,7 +19,7 @@ from darkroom.reporting.findings import warnings
 class EvaluateParams:
     """The params of evaluate."""
 
-    seed: int = param("Seed of every random choice", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0, at_most=2**63 - 1)
     tta: str = param("Test-time augmentation, reported beside the plain numbers", choices=VIEWS)
     set_level: str | float = param(
         "How often the set of classes holds the right one. auto: 0.9, 0.95 or 0.99, the lowest above the accuracy",

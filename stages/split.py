@@ -14,7 +14,7 @@ from darkroom.splits.divide import SPLIT_COLUMNS, SplitOptions, divide
 class SplitParams:
     """The params of split."""
 
-    seed: int = param("Seed of every random choice", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0, at_most=2**63 - 1)
     val_fraction: float = param("Share of the images for validation, which tune the training", at_least=0, below=1)
     test_fraction: float = param("Share of the images for the test set", at_least=0, below=1)
     folds: int = param("Number of folds of the cross-validation", at_least=2)

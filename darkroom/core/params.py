@@ -7,8 +7,8 @@ other stages, so that a wrong value stops a run before its first stage starts. I
 
 import dataclasses
 import difflib
-import math
 import re
+import sys
 import types
 import typing
 from pathlib import Path
@@ -21,7 +21,7 @@ from darkroom.core.text import one_line
 T = TypeVar("T")
 TYPE_NAMES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", types.NoneType: "null"}
 WORDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "a text",
-         "null": "null", "array": "a list"}  # fmt: skip
+         "null": "null"}  # fmt: skip
 LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 
 
@@ -122,7 +122,8 @@ def _fits(value: Any, spec: dict[str, Any]) -> bool:
     if spec["type"] == "array":
         return isinstance(value, list) and all(_fits(item, spec["items"]) for item in value)
     if spec["type"] == "number":
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # Neither infinite nor NaN, nor a whole number that no float can hold.
+        right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     else:
         right = TYPE_NAMES.get(type(value)) == spec["type"]
     return (
@@ -143,6 +144,8 @@ def _allowed(spec: dict[str, Any]) -> str:
         return "one of " + ", ".join(shown[:12]) + more if len(shown) > 1 else f"`{shown[0]}`"
     if "pattern" in spec:
         return f"`{spec['pattern'][1:-1]}…`"
+    if spec["type"] == "array":
+        return f"a list, each item {WORDS[spec['items']['type']]}"
     bounds = [f"{word} {spec[name]}" for name, word in LIMITS.items() if name in spec]
     return " ".join([WORDS[spec["type"]], " and ".join(bounds)]).strip()
 

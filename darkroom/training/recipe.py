@@ -31,13 +31,14 @@ SAMPLES = 4096  # whose magnitude is measured, at most
 class Recipe:
     """Every key of params.yaml that shapes training; see docs/experiments.md for what to try."""
 
-    seed: int = param("Seed of every random choice", at_least=0)
-    train_seed: int | None = param("Seed of the training alone: initial weights, order, mixing; null: seed", at_least=0)
+    seed: int = param("Seed of every random choice", at_least=0, at_most=2**63 - 1)
+    train_seed: int | None = param("Seed of the training alone: initial weights, order, mixing; null: seed",
+                                   at_least=0, at_most=2**63 - 1)  # fmt: skip
     recipe: str = param("custom: as the other keys say; finetune: the head, then every layer, and the best mixture",
                         choices=(CUSTOM, FINETUNE))  # fmt: skip
     freeze: str = param("backbone: only the head learns; none: everything; or a block's name: all up to it is frozen")
     head: str = param("The layers after the backbone", choices=("linear", "mlp"))
-    hidden: int = param("Width of the mlp head's hidden layer", at_least=1)
+    hidden: int = param("Width of the mlp head's hidden layer", at_least=1, at_most=1_000_000)
     dropout: float = param("Share of the mlp head's hidden units that are dropped in training", at_least=0, below=1)
     epochs: int = param("Times that every training sample is seen", at_least=1)
     min_steps: int = param("Steps of a head on cached features, at least: a small set gets more epochs", at_least=0)
