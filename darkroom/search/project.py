@@ -44,19 +44,21 @@ def copies(root: Path, params: Mapping[str, Any]) -> list[str]:
     """Return the relative paths among `params` that exist and are not in Git, such as a folder of photos.
 
     They are copied into the checkout that a trial runs in. Raises SweepError, with the next step, for a path that DVC
-    would commit to Git with each trial, and for one that is too large to copy.
+    would commit to Git with each trial, for one that is too large to copy, and for one outside the project.
     """
     found = []
     for value in dict.fromkeys(value for value in params.values() if isinstance(value, str) and value.strip("./")):
         path = Path(value)
-        if (
-            path.is_absolute()
-            or ".." in path.parts
-            or not (root / path).exists()
-            or git_output(root, "ls-files", "--", value)
-        ):
+        if path.is_absolute() or not (root / path).exists():
             continue
         name = path.as_posix()
+        if ".." in path.parts:
+            raise SweepError(
+                f"{name} cannot be found from the folders that trials run in; name it by its absolute path,"
+                f" {(root / path).resolve()}"
+            )
+        if git_output(root, "ls-files", "--", value):
+            continue
         if not git_output(root, "check-ignore", "--", value):
             raise SweepError(
                 f"{name} is neither in Git nor ignored, and DVC would commit it to Git with every trial; add the line"

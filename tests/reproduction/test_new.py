@@ -56,12 +56,12 @@ def change(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_a_new_project_has_its_own_history_params_readme_and_workflows(birds, template):
+def test_a_new_project_has_its_own_history_params_readme_and_workflows(birds, template, photos):
     assert git(birds, "status", "--porcelain") == ""
     assert git(birds, "branch", "--show-current") == "main"
     assert len(git(birds, "log", "--format=%h", "main").split()) == 2
     params = read_yaml(birds / "params.yaml")
-    assert params == read_yaml(template / "params.yaml") | FOR_PHOTOS | {"source": "../photos"}
+    assert params == read_yaml(template / "params.yaml") | FOR_PHOTOS | {"source": str(photos)}
     assert json.loads((birds / PIN).read_text())["commit"] == git(template, "rev-parse", "HEAD")
     readme = (birds / "README.md").read_text()
     assert readme.startswith("# birds\n")
@@ -74,7 +74,7 @@ def test_a_new_project_has_its_own_history_params_readme_and_workflows(birds, te
     assert git(birds, "diff", "--name-only", BRANCH, "main", "--").split() == ["README.md", "params.yaml"]
 
 
-def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template):
+def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template, tmp_path):
     change(birds / "params.yaml", "\nseed: ", "\nseed: 7")
     (birds / "notes.md").write_text("mine\n")
     commit_all(birds, "Mine")
@@ -91,7 +91,7 @@ def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template)
     assert (before, after) == (git(template, "rev-parse", "HEAD~1"), git(template, "rev-parse", "HEAD"))
     assert git(birds, "status", "--porcelain") == ""
     assert str(read_yaml(birds / "params.yaml")["seed"]).startswith("7")
-    assert read_yaml(birds / "params.yaml")["source"] == "../photos"
+    assert read_yaml(birds / "params.yaml")["source"] == str(tmp_path / "photos")
     assert "# said better" in (birds / "params.yaml").read_text()
     assert (birds / "darkroom/cli.py").read_text().startswith('"""Later: the')
     assert (birds / "docs/later.md").exists()
@@ -202,4 +202,4 @@ def test_a_source_with_signs_of_yaml_is_written_as_a_text(template, tmp_path, mo
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     make_project(tmp_path / "odd", name, template)
-    assert read_yaml(tmp_path / "odd/params.yaml")["source"] == f"../{name}"
+    assert read_yaml(tmp_path / "odd/params.yaml")["source"] == str(tmp_path / name)

@@ -193,6 +193,13 @@ def test_what_git_lacks_is_copied_unless_it_is_too_large(project, monkeypatch):
         projects.copies(project, params)
 
 
+def test_a_source_that_no_trial_could_find_stops_the_sweep_before_its_first_trial(project):
+    (project.parent / "photos").mkdir()
+    space = write_space(project, "method: grid\nfixed: {source: ../photos}\nparams: {lr: [0.1]}\n")
+    with pytest.raises(SweepError, match=rf"^\.\./photos cannot be found .* absolute path, {project.parent}/photos$"):
+        sweep.main([space])
+
+
 def test_the_luck_of_the_winner_grows_with_the_trials_and_shrinks_with_the_images():
     few, many = results.optimism(5, {"n": 100, "accuracy": 0.9}), results.optimism(50, {"n": 100, "accuracy": 0.9})
     assert "the best of 5 trials may look up to 4.1 points better than it is" in few

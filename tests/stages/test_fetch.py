@@ -44,8 +44,10 @@ def test_a_source_that_git_does_not_know_says_what_queued_experiments_need(proje
     if known == "dvc":
         Path("photos.dvc").write_text("outs: []\n")
     run_fetch("photos")
-    note = (f"note: Git does not know photos: `dvc exp run --queue` and `--temp`, which run in a copy of what it "
-            f"knows, need `-C photos`, or `-S source={project}/photos`")  # fmt: skip
+    note = (
+        f"note: Git does not know photos, and `dvc exp run --queue` and `--temp` run in a copy of what it knows: add "
+        f"`--allow-missing` to train otherwise, `-C photos` or `-S source={project}/photos` to change the data, too"
+    )
     assert (note in capsys.readouterr().err.splitlines()) == (known == "")
 
 
