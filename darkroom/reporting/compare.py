@@ -9,7 +9,7 @@ from pathlib import Path
 from darkroom.core.errors import DarkroomError
 from darkroom.reporting.comparison import BETTER, WORSE, Comparison, compare
 from darkroom.reporting.comparison_text import as_markdown, as_text
-from darkroom.reporting.runs import groups, load_run, locations, models_that_answered
+from darkroom.reporting.runs import groups, load_run, locations, models_that_answered, params_not_run
 
 FAILED, IMPOSSIBLE = 1, 2
 # name: whether a comparison fails the gate
@@ -34,6 +34,10 @@ def main(arguments: list[str]) -> int:
     except DarkroomError as error:
         print(f"darkroom compare: {error}", file=sys.stderr)
         return IMPOSSIBLE
+    if asked.other is None and new.reader and (late := params_not_run(new.reader)):
+        shown = ", ".join(f"{key}: {before} to {after}"[:100] for key, (before, after) in late.items())
+        print(f"darkroom compare: note: params.yaml was changed after this run ({shown}); `dvc repro` runs it",
+              file=sys.stderr)  # fmt: skip
     print(render(found, asked.format, asked.show))
     return FAILED if GATES[asked.fail_on](found) else 0
 

@@ -54,6 +54,12 @@ def used_params(lock: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def params_not_run(reader: "Revision") -> dict[str, tuple[Any, Any]]:
+    """Return the params whose values in params.yaml are not those that the stages ran with: (used, now) by key."""
+    now, used = flatten(reader.mapping(PARAMS)), used_params(reader.lock)
+    return {key: (used[key], now[key]) for key in sorted(now.keys() & used.keys()) if now[key] != used[key]}
+
+
 def locked_md5(lock: dict[str, Any], path: str) -> str | None:
     """Return the MD5 of an output in a dvc.lock; None without one."""
     outs = [out for stage in (lock.get("stages") or {}).values() for out in stage.get("outs") or []]

@@ -33,6 +33,18 @@ def test_a_run_against_itself_shows_no_difference(inside, capsys):
     assert "0 fixed, 0 broken" in out
 
 
+def test_params_that_were_changed_and_not_run_are_named(inside, capsys):
+    params = inside / "params.yaml"
+    ran = params.read_text()
+    params.write_text(ran.replace("skill: 2.0", "skill: 9.0"))
+    try:
+        status, out, err = asked(capsys, "main")
+    finally:
+        params.write_text(ran)
+    assert (status, "No param differs." in out) == (0, True)
+    assert "note: params.yaml was changed after this run (skill: 2.0 to 9.0); `dvc repro` runs it" in err
+
+
 def test_a_better_experiment_is_called_better_with_its_param(inside, capsys):
     status, out, _ = asked(capsys, "main", "bold", "--fail-on", "worse")
     assert status == 0
