@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 SPACES = r"\s+"
 LOOKED_AT = 20  # lines
+MOST_COLUMNS = 20_000  # more than Excel has; pixels in cells, a millisecond a column
 
 
 def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
@@ -27,15 +28,21 @@ def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
         text, delimiter = re.sub(r"^(\S+) +", r"\1\t", text, flags=re.MULTILINE), "\t"
     delimiter = delimiter or delimiter_of(text)
     cells = [len(row) for row in _first_rows(text, delimiter)]
-    names = range(max(cells, default=0) + 1)
+    width = max(cells, default=0)
+    if width > MOST_COLUMNS:
+        raise SourceError(
+            f"{name}: a row has {width:,} cells, and at most {MOST_COLUMNS:,} are read; write pixels as images"
+        )
+    names = range(width + 1)
     try:
         grid = pd.read_csv(io.StringIO(text), sep=delimiter, header=None, names=names, dtype=str, na_filter=False,
                            skipinitialspace=delimiter != "\t", index_col=False)  # fmt: skip
     except pd.errors.EmptyDataError:
         return pd.DataFrame(), []
     except pd.errors.ParserError as error:
-        raise SourceError(f"{name}: {_why(str(error), max(cells))}") from error
-    return grid.fillna("").apply(lambda column: _unquoted(column.str.strip())), cells
+        raise SourceError(f"{name}: {_why(str(error), width)}") from error
+    grid = grid.fillna("").apply(lambda column: column.str.strip())
+    return grid.apply(_unquoted) if "'" in text or '="' in text else grid, cells
 
 
 def _is_list_with_words(text: str) -> bool:

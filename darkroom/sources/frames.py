@@ -5,6 +5,8 @@ Every cell keeps its text (`007`, `1e5`, `nan`, `null`); a missing one is "".
 
 import gzip
 import io
+import re
+import zipfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ UNREAD = {
     ".pkl": "write its labels into a .csv", ".rar": "unpack it", ".7z": "unpack it",
 }  # fmt: skip
 SPLIT = "split"
+MOST_CELLS = 20_000_000  # of a sheet of Excel, empty ones included
 TITLES = 20  # rows that are searched for the header
 
 
@@ -115,8 +118,10 @@ def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     import openpyxl  # type: ignore[import-untyped]
     import pandas as pd
 
+    _check_merged(name, data)
     sheets = {}
     for sheet in openpyxl.load_workbook(io.BytesIO(data), data_only=True).worksheets:
+        _check_cells(f"{name}: sheet {sheet.title}", sheet.max_row * sheet.max_column)
         rows = [["" if value is None else str(value).strip() for value in row] for row in sheet.values]
         for merged in sheet.merged_cells.ranges:
             whole = range(merged.min_row - 1, merged.max_row) if merged.min_col == merged.max_col else ()
@@ -137,6 +142,27 @@ def _excel(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     which = f"{', '.join(alike)} {'are' if len(alike) > 1 else 'is'} read"
     notes = [f"{name} has {len(sheets)} sheets; {which}"] if len(sheets) > 1 else []
     return pd.concat(alike.values(), ignore_index=True), notes
+
+
+def _check_merged(name: str, data: bytes) -> None:
+    """Raise SourceError where a workbook unpacks to too much, or merges more cells than are read."""
+    from openpyxl.utils import range_boundaries  # type: ignore[import-untyped]
+
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        size = sum(member.file_size for member in packed.infolist())
+        if size > MAX_BYTES:
+            raise SourceError(f"{name} unpacks to {size:,} bytes, and at most {MAX_BYTES:,} are read; divide it")
+        for sheet in (member for member in packed.namelist() if "worksheets/" in member):
+            ranges = re.findall(rb"mergeCell [^>]*?ref=[\"']([A-Z0-9:]{1,40})[\"']", packed.read(sheet))
+            bounds = [range_boundaries(cells.decode()) for cells in ranges]
+            merged = sum((right - left + 1) * (below - top + 1) for left, top, right, below in bounds)
+            _check_cells(f"{name}: {sheet.rpartition('/')[2]}", merged)
+
+
+def _check_cells(where: str, cells: int) -> None:
+    if cells > MOST_CELLS:
+        raise SourceError(f"{where} reaches over {cells:,} cells, and at most {MOST_CELLS:,} are read; delete what "
+                          "lies beside and below the table, or save it as CSV")  # fmt: skip
 
 
 def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:

@@ -1,5 +1,6 @@
 """Tables as spreadsheets and tools write them: each is read into the same columns and rows, always as text."""
 
+import io
 import json
 import struct
 import zipfile
@@ -10,6 +11,7 @@ import pytest
 
 from darkroom.core.errors import SourceError
 from darkroom.core.text import without_controls
+from darkroom.sources import frames
 from darkroom.sources.encodings import guess, printable
 from darkroom.sources.frames import read_frame
 from darkroom.sources.labels import LayoutOptions
@@ -275,3 +277,39 @@ def test_a_table_that_contradicts_class_folders_says_so(tmp_path) -> None:
 def test_columns_of_zeros_and_ones_with_two_ones_or_none_in_a_row_are_no_labels(tmp_path, first) -> None:
     with pytest.raises(SourceError, match="has the columns image, a, b; name the right ones"):
         found(tmp_path, "t.csv", f"image,a,b\n1,{first}\n2,1,0\n3,0,1\n4,0,1\n", layout="csv")
+
+
+def test_a_row_of_more_cells_than_any_table_has_is_rejected_at_once():
+    text = ",".join("abcde" for _ in range(20_001))
+    with pytest.raises(SourceError, match=r"^t.csv: a row has 20,001 cells, and at most 20,000 are read; write pixels"):
+        read_frame("t.csv", text.encode())
+
+
+@pytest.mark.parametrize("change", ["cell", "merge"])
+def test_a_sheet_that_reaches_to_the_last_cell_is_rejected_before_its_cells_are_made(change):
+    import openpyxl  # type: ignore[import-untyped]
+
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["id", "label"])
+    book.active.append(["1.jpg", "cat"])
+    if change == "cell":
+        book.active["XFD1048576"] = "x"
+    book.save(file)
+    if change == "merge":
+        whole, file = zipfile.ZipFile(file), io.BytesIO()
+        with zipfile.ZipFile(file, "w") as packed:
+            for name in whole.namelist():
+                cells = b'</sheetData><mergeCells count="1"><mergeCell ref="A1:XFD1048576"/></mergeCells>'
+                packed.writestr(name, whole.read(name).replace(b"</sheetData>", cells))
+    with pytest.raises(
+        SourceError, match=r"^t.xlsx: sheet.* reaches over 17,179,869,184 cells, and at most 20,000,000"
+    ):
+        read_frame("t.xlsx", file.getvalue())
+
+
+def test_a_workbook_that_unpacks_to_gigabytes_is_rejected_before_it_is_unpacked(monkeypatch):
+    file = io.BytesIO()
+    pd.DataFrame(ROWS).to_excel(file, index=False)
+    monkeypatch.setattr(frames, "MAX_BYTES", 1000)
+    with pytest.raises(SourceError, match=r"^t.xlsx unpacks to [\d,]+ bytes, and at most 1,000 are read; divide it$"):
+        read_frame("t.xlsx", file.getvalue())
