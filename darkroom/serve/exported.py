@@ -121,7 +121,7 @@ def _are_limits(value: Any, classes: int) -> bool:
     """Return whether `value` is what Limits.of reads."""
     try:
         limits = Limits.of(value)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return False
     numbers: list[object] = [limits.confidence, limits.similarity, limits.level]
     for thresholds in limits.sets.values():

@@ -165,13 +165,20 @@ def _check_cells(where: str, cells: int) -> None:
                           "lies beside and below the table, or save it as CSV")  # fmt: skip
 
 
-def _parquet(_name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
+def _parquet(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     import pandas as pd
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    table = pq.read_table(io.BytesIO(data))
-    cells = {column: [as_text(value) for value in table[column].to_pylist()] for column in table.column_names}
-    return pd.DataFrame(cells, dtype=str), []
+    cells: dict[str, list[str]] = {}
+    size = 0
+    with pq.ParquetFile(io.BytesIO(data)) as file:
+        for batch in file.iter_batches():
+            size += batch.nbytes
+            if size > MAX_BYTES:
+                raise SourceError(f"{name} unpacks to more than {MAX_BYTES:,} bytes; divide it")
+            for column in batch.schema.names:
+                cells.setdefault(column, []).extend(map(as_text, batch[column].to_pylist()))
+    return pd.DataFrame(cells, columns=file.schema_arrow.names, dtype=str), []
 
 
 READERS: dict[str, Callable[[str, bytes], tuple["pd.DataFrame", list[str]]]] = {

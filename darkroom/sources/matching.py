@@ -13,6 +13,7 @@ ADDRESS_WITH_QUESTION = re.compile(r"^([^?]+)\?")
 UPLOAD = re.compile(r"upload/\d+/(?:[0-9a-f]{8}-)?(.+)")  # Label Studio puts a number of its own before a file's name
 SLASHES = re.compile("/+")
 WHOLE = re.compile(r"\d+\.0")
+LONGEST_NAME = 255  # bytes that a file system keeps
 
 
 class FileFinder:
@@ -103,7 +104,8 @@ class FileFinder:
 def _without_zeros(path: str) -> str:
     above, slash, name = path.rpartition("/")
     stem, dot, suffix = name.partition(".")
-    return above + slash + (str(int(stem)) if stem.isdecimal() else stem) + dot + suffix
+    short = len(stem) <= LONGEST_NAME and stem.isdecimal()  # int() rejects a cell of thousands of digits
+    return above + slash + (str(int(stem)) if short else stem) + dot + suffix
 
 
 def _composed(text: str) -> str:

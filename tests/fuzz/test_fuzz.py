@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from PIL import Image
@@ -120,10 +121,25 @@ def read_source(name: str, data: bytes) -> None:
             one_short_reason(error)
 
 
+def table(suffix: str) -> bytes:
+    file, frame = io.BytesIO(), pd.read_csv(io.BytesIO(TABLE))
+    if suffix == ".xlsx":
+        frame.to_excel(file, index=False)
+    elif suffix == ".parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_json(file, orient="records", lines=suffix == ".jsonl")
+    return TABLE if suffix == ".csv" else file.getvalue()
+
+
+TABLES = {suffix: table(suffix) for suffix in (".csv", ".json", ".jsonl", ".xlsx", ".parquet")}
+
+
+@pytest.mark.parametrize("suffix", TABLES)
 @FUZZ
 @given(edits=EDITS)
-def test_a_table_is_read_or_rejected(edits):
-    read_source("labels.csv", edited(TABLE, edits))
+def test_a_table_is_read_or_rejected(suffix, edits):
+    read_source(f"labels{suffix}", edited(TABLES[suffix], edits))
 
 
 @FUZZ

@@ -132,6 +132,7 @@ def test_the_export_doubts_the_same_answers_without_darkroom(doubting, photos, t
         ({"limits": {"level": 0.9}}, "expected level, sets, confidence and similarity"),
         ({"limits": LIMITS.facts() | {"sets": [{"level": 0.95, "thresholds": [0.1]}]}}, "expected level, sets"),
         ({"limits": LIMITS.facts() | {"similarity": "high"}}, "expected level, sets"),
+        ({"limits": LIMITS.facts() | {"sets": [{"level": 10**400, "threshold": 0.1}]}}, "expected level, sets"),
         ({"limits": LIMITS.facts() | {"level": 0.5}}, "expected level, sets"),
     ],
 )

@@ -313,3 +313,25 @@ def test_a_workbook_that_unpacks_to_gigabytes_is_rejected_before_it_is_unpacked(
     monkeypatch.setattr(frames, "MAX_BYTES", 1000)
     with pytest.raises(SourceError, match=r"^t.xlsx unpacks to [\d,]+ bytes, and at most 1,000 are read; divide it$"):
         read_frame("t.xlsx", file.getvalue())
+
+
+def test_a_parquet_of_few_bytes_that_unpacks_to_gigabytes_is_rejected_on_the_way(monkeypatch):
+    file = io.BytesIO()
+    pd.DataFrame({"path": ["x" * 1000] * 20_000, "label": "a"}).to_parquet(file)
+    assert len(file.getvalue()) < 10_000
+    monkeypatch.setattr(frames, "MAX_BYTES", 10_000_000)
+    with pytest.raises(SourceError, match=r"^t.parquet unpacks to more than 10,000,000 bytes; divide it$"):
+        read_frame("t.parquet", file.getvalue())
+
+
+def test_a_parquet_without_rows_keeps_its_columns():
+    file = io.BytesIO()
+    pd.DataFrame({"path": [], "label": []}).to_parquet(file)
+    assert list(read_frame("t.parquet", file.getvalue())[0].columns) == ["path", "label"]
+
+
+def test_a_name_of_thousands_of_digits_has_no_file(tmp_path):
+    (tmp_path / "0001.jpg").write_bytes(b"x")
+    (tmp_path / "t.csv").write_text(f"id,label\n1,a\n{'9' * 5000},b\n")
+    with pytest.raises(SourceError, match=r"9{90}.{,200}$"):
+        read_layout(open_tree(tmp_path), LayoutOptions(layout="csv"))
