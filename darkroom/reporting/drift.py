@@ -63,7 +63,7 @@ def findings(watch: Watch, labels: np.ndarray, unknown: np.ndarray, values: dict
     tests = drift.tests(watch.classes, labels, unknown, values)
     images = [block.images for block in watch.blocks]
     starts = [start // UNIT for start in watch.starts()]
-    found = [drift.judge(test, _hits(watch, test), images, starts, len(tests)) for test in tests]
+    found = [drift.judge(test, _hits(watch, test), images, starts) for test in tests]
     return sorted(found, key=lambda finding: -finding.excess)
 
 

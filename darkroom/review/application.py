@@ -57,10 +57,11 @@ class RenameBody(BaseModel):
 
 
 class UndoBody(BaseModel):
-    """A step to take back, by its number."""
+    """A step to take back, by its number; or the decision about the picture `id`, with step 0."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    step: int
+    step: int = Field(ge=0)
+    id: str = Field("", max_length=100)
 
 
 class DecideBody(BaseModel):
@@ -176,7 +177,7 @@ def _add_data(routes: APIRouter, review: Review) -> None:
 
     @routes.post("/undo")
     def undo(body: UndoBody) -> dict[str, Any]:
-        return review.undo(body.step)
+        return review.undo(body.step, body.id)
 
 
 def _add_pictures(routes: APIRouter, review: Review, originals: Originals) -> None:

@@ -1,8 +1,8 @@
-"""Record decisions in `corrections.csv` as the page makes them: appended and synced, one row an image.
+"""Record decisions in `corrections.csv` as the page makes them: appended and synced, one row a decision.
 
 Several pages, several servers and an editor may write the same file. Each change is made under a lock and begins with
 what the file holds then, so nobody's rows are lost. A decision about an image that has none is appended; one that
-replaces or withdraws another rewrites the file atomically.
+replaces, withdraws or brings back another rewrites the file atomically: the row that is replaced stays, marked as such.
 """
 
 import csv
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darkroom.core.errors import DarkroomError
@@ -139,9 +139,9 @@ class DecisionLog:
     ) -> dict[str, Correction | None]:
         """Write the new decision about each key, None to withdraw it; return the previous ones.
 
-        `expected`: the decisions that the changes were based on. A key that somebody else has decided about since stays
-        as it is, and is not in the result. When this returns, the decisions are on the disk; where it raises
-        DarkroomError, none of them is.
+        `expected`, of an undo: the decisions that it takes back, so that those which they replaced become the present
+        ones again. A key that somebody else has decided about since stays as it is, and is not in the result. When
+        this returns, the decisions are on the disk; where it raises DarkroomError, none of them is.
         """
         with self._locked():
             self._read()
@@ -155,7 +155,7 @@ class DecisionLog:
             kept = self._rows
             try:
                 if any(before.values()):
-                    kept = [row for row in self._rows if row.key not in changes]
+                    kept = self._remaining(changes, is_undo=expected is not None)
                     write_corrections(self.path, [*kept, *added])
                     stamp = _stamp(self.path)
                 else:
@@ -167,6 +167,30 @@ class DecisionLog:
             by_key |= {change.key: change for change in added}
             self._take(kept, by_key, stamp)
         return before
+
+    def before(self, key: str) -> Correction | None:
+        """Return the decision that the present one about `key` has replaced; None where it was the first."""
+        earlier = [row for row in self._rows if row.key == key and row.replaced]
+        return replace(earlier[-1], replaced=False) if earlier else None
+
+    def _remaining(self, changes: Mapping[str, Correction | None], is_undo: bool) -> list[Correction]:
+        """Return the rows that stay below `changes`: other images' rows, and what this image's new row replaces.
+
+        Of a withdrawn decision nothing stays; of an undo the row that becomes the present one again does not.
+        """
+        kept = []
+        for row in self._rows:
+            new = changes.get(row.key)
+            if row.key not in changes:
+                kept.append(row)
+            elif new is None:
+                continue
+            elif row.replaced:
+                if not (is_undo and row.row() == replace(new, replaced=True).row()):
+                    kept.append(row)
+            elif not is_undo and row is self._by_key[row.key] and _is_other(row, new):
+                kept.append(replace(row, replaced=True))
+        return kept
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -191,6 +215,11 @@ class DecisionLog:
     def _take(self, rows: list[Correction], by_key: dict[str, Correction], stamp: Stamp | None) -> None:
         self._rows, self._by_key, self._stamp = rows, by_key, stamp
         self.version += 1
+
+
+def _is_other(old: Correction, new: Correction) -> bool:
+    """Return whether `new` decides otherwise than `old`, not only at another time."""
+    return (old.decision, old.becomes) != (new.decision, new.becomes)
 
 
 def _cells(correction: Correction | None) -> list[str]:

@@ -153,20 +153,32 @@ class Review:
         _, becomes = changes[0].checked(self.samples.classes)
         return self.decide(changes) | {"copies": [], "label": becomes, "count": len(mine)}
 
-    def undo(self, step: int) -> dict[str, Any]:
+    def undo(self, step: int, name: str = "") -> dict[str, Any]:
         """Undo a step, except where somebody else has decided since. Raises DarkroomError.
 
+        `step` 0: undo the decision about the sample or photo `name`, whoever made it and when, as the file has it.
         Returns the tiles of the images that are as before, and how many decisions stay as they are.
         """
-        if step not in self._steps:
+        if step and step not in self._steps:
             raise DarkroomError("this step cannot be undone any more; load the page again")
-        log, before, after = self._steps[step]
+        log, before, after = self._steps[step] if step else self._last_decision(name)
         undone = self._record(log, before, after)  # the step stays: whose answer was lost asks again
         if log is not self.log:
             items = [self.proposals.item(key) for key in undone] if self.proposals else []
         else:
             items = [self.item(index) for index in self._indices(undone)]
         return {"version": self._seen, "items": items, "undone": len(undone), "left": len(before) - len(undone)}
+
+    def _last_decision(self, name: str) -> tuple[DecisionLog, Decided, Decided]:
+        """Return the decision about a sample or photo as a step, from the file. Raises DarkroomError without one."""
+        self._follow()
+        if self.proposals and name in self.proposals.position:
+            log, key = self.proposals.log, name
+        else:
+            log, key = self.log, self.samples.all[self.samples.index(name)].key
+        if key not in log.decided():
+            raise DarkroomError("nothing is decided about this picture any more; there is nothing to undo")
+        return log, {key: log.before(key)}, {key: log.decided()[key]}
 
     def warnings(self) -> list[str]:
         """Return what would stop the next run: classes without a training image."""

@@ -4,6 +4,9 @@ A decision is found by the sha256 of the file's bytes, so it holds when files ar
 Neither the source nor the split of an image changes. What differs from the source's labels is written to one JSON file
 per split, which `darkroom.images.shards.Shards` applies to its labels: `classes`, all that remain, sorted; `changes`,
 the new label by id, null for an excluded sample.
+
+A decision that another one has replaced stays in its line, marked as replaced (`replaced exclude`): it has no effect,
+and undoing the later one brings it back.
 """
 
 import csv
@@ -23,6 +26,7 @@ from darkroom.core.text import one_line, without_controls
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
+REPLACED = "replaced "  # before the decision of a row that another row has replaced
 ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.added)
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 MERGED = "a merge left its conflict here; keep the lines that are right, delete the marks"
@@ -35,7 +39,7 @@ class Correction:
     """One decision.
 
     `was`: the label that the person saw; `becomes`: the new label of a relabelled image; `by`: who or what proposed it;
-    `when`: ISO 8601 in UTC; `line`: line of the file, from 1.
+    `when`: ISO 8601 in UTC; `line`: line of the file, from 1; `replaced`: another row has replaced this one.
     """
 
     sha256: str
@@ -47,6 +51,7 @@ class Correction:
     when: str
     note: str
     line: int = 0
+    replaced: bool = False
 
     @property
     def key(self) -> str:
@@ -60,7 +65,8 @@ class Correction:
 
     def row(self) -> list[str]:
         """Return the cells in the order of COLUMNS."""
-        return [getattr(self, column) for column in COLUMNS]
+        cells = {column: getattr(self, column) for column in COLUMNS}
+        return list((cells | {"decision": REPLACED * self.replaced + self.decision}).values())
 
 
 @dataclass
@@ -78,7 +84,7 @@ class Applied:
 
 
 def read_corrections(path: Path) -> list[Correction]:
-    """Return the decisions in `path`, in order. Raises SourceError that names line and column."""
+    """Return the decisions in `path` in order, with the replaced ones. Raises SourceError with line and column."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -103,13 +109,15 @@ def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
 
 
 def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correction]:
-    """Return the decision about each sha256 (or id, where a row has no sha256).
+    """Return the decision about each sha256 (or id, where a row has no sha256), without the replaced ones.
 
     Equal decisions of several people are fine. Raises SourceError where they contradict each other: a person has to
     choose, not the order of lines.
     """
     found: dict[str, Correction] = {}
     for correction in corrections:
+        if correction.replaced:
+            continue
         other = found.setdefault(correction.key, correction)
         _one_of([other, correction], path)
     return found
@@ -215,6 +223,8 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
     if len(row) != len(COLUMNS):
         raise SourceError(f"{where}: {len(row)} columns, expected {len(COLUMNS)}: {', '.join(COLUMNS)}")
     cells = dict(zip(COLUMNS, row, strict=True))
+    replaced = cells["decision"].startswith(REPLACED)
+    cells["decision"] = cells["decision"].removeprefix(REPLACED)
     if cells["decision"] not in DECISIONS:
         raise SourceError(
             f"{where}, column decision: {cells['decision'][:100]!r}, expected one of {', '.join(DECISIONS)}"
@@ -232,7 +242,7 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
         raise SourceError(
             f"{where}, column becomes: {becomes[:100]!r} has a control character or a space at an end; remove it"
         )
-    return Correction(**cells, line=line)
+    return Correction(**cells, line=line, replaced=replaced)
 
 
 def _check_classes(path: Path, classes: list[str], train: Counter[str]) -> None:

@@ -38,6 +38,10 @@ def kept(log: DecisionLog) -> list[tuple[str, str, str]]:
     return [(row.key[-1], row.decision, row.becomes) for row in read_corrections(log.path)]
 
 
+def effective(log: DecisionLog) -> list[tuple[str, str, str]]:
+    return [(row.key[-1], row.decision, row.becomes) for row in read_corrections(log.path) if not row.replaced]
+
+
 def test_a_missing_file_is_begun_and_each_decision_is_one_line_more(log):
     assert log.path.read_text() == "sha256,id,decision,was,becomes,by,when,note\n"
     record(log, correction(1))
@@ -51,9 +55,46 @@ def test_another_decision_replaces_the_row_and_none_takes_it_away(log):
     record(log, correction(1), correction(2), correction(3))
     before = log.record({correction(2).key: correction(2, "keep"), correction(3).key: None})
     assert [old.decision for old in before.values() if old] == ["exclude", "exclude"]
-    assert kept(log) == [("1", "exclude", ""), ("2", "keep", "")]
+    assert effective(log) == [("1", "exclude", ""), ("2", "keep", "")]
     log.record({correction(9).key: None})  # nothing to withdraw
-    assert kept(log) == [("1", "exclude", ""), ("2", "keep", "")]
+    assert effective(log) == [("1", "exclude", ""), ("2", "keep", "")]
+
+
+def undo(log: DecisionLog, number: int) -> None:
+    """Undo the decision about an image as the page does that has not made it."""
+    key = correction(number).key
+    log.record({key: log.before(key)}, {key: log.decided()[key]})
+
+
+def test_after_a_restart_undo_brings_back_the_decision_before_and_the_one_before_that(log, tmp_path):
+    first, second, third = correction(1), correction(1, "relabel", "bee", "sure"), correction(1, "keep")
+    for made in (first, correction(2), second, third, third):  # the last one replaces nothing
+        record(log, made)
+    assert [row[1] for row in kept(log)] == ["exclude", "exclude", "relabel", "keep"]
+    assert open_log(tmp_path).decided()[first.key].row() == third.row()
+    for expected in (second, first):
+        undo(open_log(tmp_path), 1)
+        assert open_log(tmp_path).decided()[first.key].row() == expected.row()
+    undo(open_log(tmp_path), 1)
+    assert kept(log) == [("2", "exclude", "")]
+
+
+def test_a_withdrawn_decision_takes_those_it_replaced_with_it(log):
+    for made in (correction(1), correction(1, "keep")):
+        record(log, made)
+    assert log.path.read_text().splitlines()[1].split(",")[2] == "replaced exclude"
+    log.record({correction(1).key: None})
+    record(log, correction(1, "unsure"))
+    assert log.before(correction(1).key) is None
+
+
+def test_undo_leaves_what_somebody_else_has_decided_since(log, tmp_path):
+    record(log, correction(1))
+    record(log, correction(1, "keep"))
+    present, earlier = log.decided()[correction(1).key], log.before(correction(1).key)
+    record(open_log(tmp_path), correction(1, "unsure"))
+    assert log.record({present.key: earlier}, {present.key: present}) == {}
+    assert log.decided()[present.key].decision == "unsure"
 
 
 def test_rows_that_somebody_else_wrote_meanwhile_stay(log, tmp_path):
@@ -61,7 +102,7 @@ def test_rows_that_somebody_else_wrote_meanwhile_stay(log, tmp_path):
     other = open_log(tmp_path)
     record(other, correction(2))
     record(log, correction(1, "keep"), correction(3))
-    assert sorted(kept(other)) == [("1", "keep", ""), ("2", "exclude", ""), ("3", "exclude", "")]
+    assert sorted(effective(other)) == [("1", "keep", ""), ("2", "exclude", ""), ("3", "exclude", "")]
     version = other.version
     assert other.refresh() > version
     assert set(other.decided()) == {correction(number).key for number in (1, 2, 3)}

@@ -170,6 +170,26 @@ def test_undo_brings_back_the_decision_before(review, open_page):
     wait_until_saved(page, 0)
 
 
+def test_what_was_decided_before_the_page_was_opened_is_undone_in_its_list(review, open_page):
+    page = open_page(review.url)
+    wait_for_errors(page)
+    here = in_hand(page)
+    press(page, "e")
+    wait_until_saved(page, 1)
+    press(page, "ArrowLeft", "k")
+    tile(page, here).get_by_text("kept", exact=True).wait_for()
+    page = open_page(review.url, "#decided/0")
+    tile(page, here).get_by_text("kept", exact=True).wait_for()
+    press(page, "z")
+    tile(page, here).get_by_text("excluded", exact=True).wait_for()
+    assert decisions(review.folder) == {here: ("exclude", "")}
+    press(page, "z")
+    wait_until_saved(page, 0)
+    press(page, "z")
+    page.get_by_text("There is nothing to undo.").wait_for()
+    assert decisions(review.folder) == {}
+
+
 def test_the_picture_in_hand_shows_why_and_the_original(review, open_page):
     page = open_page(review.url)
     wait_for_errors(page)

@@ -176,7 +176,8 @@ def test_undo_leaves_what_a_colleague_has_decided_since(review, page):
     colleague.record({mine.key: theirs})
     press(page, "z")
     page.get_by_text("Undone: 1 decision. About 1 picture somebody has decided since, and that stays.").wait_for()
-    (row,) = files.read_csv(review.folder / "corrections.csv")
+    replaced, row = files.read_csv(review.folder / "corrections.csv")
+    assert replaced["decision"] == "replaced exclude"
     assert (row["id"], row["decision"], row["by"], row["note"]) == (mine.id, "keep", "a colleague", "it is one")
     press(page, "z")
     page.get_by_text("There is nothing to undo.").wait_for()

@@ -168,7 +168,10 @@ function dress(box, item) {
   box.setAttribute("aria-label", `${item.location}, ${item.was ? `labelled ${item.was}` : "no label"}${guess ? `, ${guess}` : ""}${item.decision ? `, ${WORDS[item.decision]}` : ""}`);
 }
 
-function redress() { tiles().forEach((box, place) => { if (items[place]) dress(box, items[place]); }); }
+function redress() {
+  tiles().forEach((box, place) => { if (items[place]) dress(box, items[place]); });
+  drawUndo();
+}
 
 function drawHand() {
   if (inspector.item?.id !== inHand()?.id && !selected.size) $("note").value = ""; // it was about the picture before
@@ -263,10 +266,17 @@ async function send(chosen, changes) {
   }
 }
 
+// The picture in hand, where this page has nothing to undo and the list is one of decisions: the file has what was before.
+function decidedEarlier() {
+  return !undoing.length && ["decided", "unsure"].includes(queue) && inHand()?.decision ? inHand() : null;
+}
+
+function drawUndo() { $("undo").disabled = !undoing.length && !decidedEarlier(); }
+
 // At once: what is undone next is the last step, saved yet or not.
 function remember(sent) {
   undoing.push(sent);
-  $("undo").disabled = false;
+  drawUndo();
   return sent;
 }
 
@@ -278,7 +288,7 @@ function took(answer) {
 
 function failed(error, sent = null) {
   if (undoing.includes(sent)) undoing.splice(undoing.indexOf(sent), 1);
-  $("undo").disabled = !undoing.length;
+  drawUndo();
   known = -1; // whether it was saved before the answer was lost, or another decision came after it: `watch` looks
   warn(error.message);
   say("Not saved.");
@@ -330,16 +340,17 @@ async function turnAfter() {
 
 async function undo() {
   const sent = undoing.pop();
-  $("undo").disabled = !undoing.length;
-  if (!sent) { say("There is nothing to undo. What was decided before this page was opened is in Decided, the newest first; W withdraws it."); return; }
-  let step;
+  drawUndo();
+  const earlier = sent ? null : decidedEarlier();
+  if (!sent && !earlier) { say("There is nothing to undo. What was decided before this page was opened is in Decided, the newest first: there Z undoes it."); return; }
+  let step = 0;
   try {
-    ({ step } = await sent);
+    if (sent) ({ step } = await sent);
   } catch {
     return; // it was not saved, and `send` has said so
   }
   try {
-    const { items: back, undone, left } = took(await post("undo", { step }));
+    const { items: back, undone, left } = took(await post("undo", { step, id: earlier?.id ?? "" }));
     for (const fresh of back) Object.assign(items.find((item) => item.id === fresh.id) ?? {}, fresh);
     const place = items.findIndex((item) => back.some((fresh) => fresh.id === item.id));
     if (place >= 0) move(place);
@@ -347,7 +358,7 @@ async function undo() {
     say((undone ? `Undone: ${counted(undone, "decision")}.` : "Nothing was undone.")
       + (left ? ` About ${counted(left, "picture")} somebody has decided since, and that stays.` : ""));
   } catch (error) {
-    undoing.push(sent); // it is undone the next time
+    if (sent) undoing.push(sent); // it is undone the next time
     failed(error);
   }
 }
