@@ -73,6 +73,15 @@ class Block:
             if index >= 0:
                 self.values[row, index] += 1
 
+    def is_possible(self, classes: int, size: int) -> bool:
+        """Return whether pictures of `classes` classes, at most `size` of them, can have these counts."""
+        shapes = self.classes.shape, self.unknown.shape, self.values.shape
+        if shapes != ((classes,), (classes,), (len(VALUES), BINS)):
+            return False
+        counts = (self.unknown >= 0).all() and (self.unknown <= self.classes).all() and (self.values >= 0).all()
+        sums = self.classes.sum() == self.images <= size and (self.values <= self.images).all()
+        return bool(counts and sums and (self.values.sum(axis=1) <= self.images).all())
+
     def __add__(self, other: "Block") -> "Block":
         return Block(self.images + other.images, self.classes + other.classes, self.unknown + other.unknown,
                      self.values + other.values)  # fmt: skip
@@ -126,16 +135,18 @@ class Watch:
     def of(cls, facts: dict[str, Any]) -> "Watch":
         """Return the watch that a file holds. Raises KeyError, TypeError or ValueError where it is none."""
         if facts["format"] != FORMAT:
-            raise ValueError(f"it has format {facts['format']}, expected {FORMAT}")
-        found = cls(str(facts["model"]), list(facts["classes"]))
+            raise ValueError(f"it has format {str(facts['format'])[:20]}, expected {FORMAT}; another version wrote it")
+        found = cls(str(facts["model"]), [str(name) for name in facts["classes"]])
         found.size = int(facts["size"])
         found.blocks = [
             Block(int(row["images"]), np.array(row["classes"], np.int64), np.array(row["unknown"], np.int64),
                   np.array([row["values"][name] for name in VALUES], np.int64)) for row in facts["blocks"]
         ]  # fmt: skip
-        shapes = {(block.classes.shape, block.unknown.shape, block.values.shape) for block in found.blocks}
-        expected = ((len(found.classes),), (len(found.classes),), (len(VALUES), BINS))
-        if shapes != {expected} or found.size < UNIT or len(found.blocks) > BLOCKS:
+        is_whole = all(block.images == found.size for block in found.blocks[:-1]) and 0 < len(found.blocks) <= BLOCKS
+        sizes = {UNIT << doubled for doubled in range(63)}
+        if found.size not in sizes or not is_whole or not found.classes:
+            raise ValueError("its blocks are not of equally many pictures")
+        if not all(block.is_possible(len(found.classes), found.size) for block in found.blocks):
             raise ValueError("its counts do not fit its classes")
         return found
 
@@ -154,8 +165,10 @@ def read_watch(path: Path) -> Watch:
         raise DarkroomError(f"{path} does not exist; `darkroom serve --watch {path}` writes it") from error
     except OSError as error:
         raise DarkroomError(f"{path} cannot be read: {error.strerror}") from error
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise DarkroomError(f"{path} was not written by `darkroom serve --watch`: {str(error)[:100]}") from error
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise DarkroomError(
+            f"{path} is not what `darkroom serve --watch` writes: {str(error)[:100]}; move it away to begin another"
+        ) from error
 
 
 class WatchFile:

@@ -95,6 +95,33 @@ def test_the_counts_of_another_model_are_put_aside_and_one_service_at_a_time_wri
 def test_a_file_that_is_no_watch_is_named_and_left_as_it_is(tmp_path, text):
     path = tmp_path / "watch.json"
     path.write_text(text)
-    with pytest.raises(DarkroomError, match="was not written by `darkroom serve --watch`"):
+    with pytest.raises(DarkroomError, match=r"is not what `darkroom serve --watch` writes: .*; move it away"):
         WatchFile(path, "1" * 12, CLASSES)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "it has format 2, expected 1; another version wrote it"),
+        ({"size": 10**30}, "not of equally many pictures"),
+        ({"size": float("inf")}, "cannot convert float infinity"),
+        ({"images": 10**25}, "do not fit its classes"),
+        ({"images": 3}, "do not fit its classes"),
+        ({"classes": [2**64, 0, 0]}, "too large"),
+        ({"classes": [-1, 3, 0]}, "do not fit its classes"),
+        ({"unknown": [2, 9, 0]}, "do not fit its classes"),
+        ({"values": dict.fromkeys(VALUES, [2] * BINS)}, "do not fit its classes"),
+    ],
+)
+def test_counts_that_no_service_can_have_made_are_rejected(tmp_path, change, message):
+    watch = Watch("a model", CLASSES)
+    for _ in range(2):
+        watch.count(0, unknown=False, at=[0] * len(VALUES))
+    facts = watch.facts()
+    for part in (facts, facts["blocks"][0]):
+        part.update({key: value for key, value in change.items() if key in part})
+    path = tmp_path / "watch.json"
+    path.write_text(json.dumps(facts))
+    with pytest.raises(DarkroomError, match=message):
+        read_watch(path)
