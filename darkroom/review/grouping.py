@@ -19,7 +19,7 @@ from darkroom.core.runtime import from_environment
 from darkroom.review.evidence import Components
 from darkroom.review.unlabelled import Cache
 
-FEWEST, MOST = 2, 20  # groups that are proposed; of n photos, the root of n at most
+FEWEST, MOST = 2, 20  # groups that are proposed; of n photos, the rounded root of n at most
 COMPONENTS = 64  # of the features, that photos are compared in
 COMPARED = 2000  # photos from which the number of groups is chosen
 NEARLY = 0.75  # of the best silhouette: the largest number of groups that keeps it is proposed
@@ -81,7 +81,8 @@ def main(arguments: list[str]) -> int:
     cache = Cache.before_a_run(root, source)
     cache.update(from_environment())
     if len(cache) < 2 * FEWEST:
-        raise DarkroomError(f"{source}: {len(cache)} photos can be read; expected {2 * FEWEST} or more to group")
+        raise DarkroomError(f"{source}: {len(cache)} different photos can be read; expected {2 * FEWEST} or more to "
+                            "group")  # fmt: skip
     if asked.groups and not FEWEST <= asked.groups <= len(cache):
         raise DarkroomError(f"--groups {asked.groups}: expected {FEWEST} to {len(cache):,}, the number of photos")
     params = read_yaml(root / "params.yaml")

@@ -30,6 +30,7 @@ CACHE = Path(".darkroom/next")
 PROPOSED = CACHE / "proposed.json"  # what `darkroom next` chose last
 BODY, FRAMING, RAW = Path("models/body/body.onnx"), Path("data/framing.json"), Path("data/raw")
 UNLABELLED = "unlabelled"
+PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ class Cache:
         prefix = "" if self.source.is_dir() else self.source.name + MEMBER
         names = [name for name in tree.files if name.lower().endswith(SUFFIXES)]
         if not names:
-            raise DarkroomError(f"{self.source} holds no image; expected files such as photo.jpg in it")
+            packed = sum(name.lower().endswith(PACKED) for name in tree.files)
+            hint = f"; of its {packed} archives, name one, or unpack them" if packed else ""
+            raise DarkroomError(f"{self.source} holds no image; expected files such as photo.jpg in it{hint}")
         found = [Sample(prefix + name, UNLABELLED) for name in names if is_text(name)]
         if len(found) < len(names):
             say(f"note: {len(names) - len(found)} photos have names that are not UTF-8 and are left out; rename them")

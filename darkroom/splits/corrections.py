@@ -14,7 +14,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,12 +112,16 @@ def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correc
     """Return the decision about each sha256 (or id, where a row has no sha256), without the replaced ones.
 
     Equal decisions of several people are fine. Raises SourceError where they contradict each other: a person has to
-    choose, not the order of lines.
+    choose, not the order of lines. A row that is there as replaced too, since a merge kept both, counts only alone.
     """
+    rows = list(corrections)
+    replaced = {tuple(replace(row, replaced=False).row()) for row in rows if row.replaced}
+    present = [row for row in rows if not row.replaced]
+    if replaced:
+        newer = {row.key for row in present if tuple(row.row()) not in replaced}
+        present = [row for row in present if row.key not in newer or tuple(row.row()) not in replaced]
     found: dict[str, Correction] = {}
-    for correction in corrections:
-        if correction.replaced:
-            continue
+    for correction in present:
         other = found.setdefault(correction.key, correction)
         _one_of([other, correction], path)
     return found

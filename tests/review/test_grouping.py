@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.runtime import from_environment
+from darkroom.images.framing import Framing
 from darkroom.review.grouping import grouped, main, number_of_groups
+from darkroom.review.unlabelled import Cache
 
 
 def rows(*sizes: int) -> np.ndarray:
@@ -39,3 +42,13 @@ def test_what_is_no_folder_is_rejected_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "photos.zip").write_bytes(b"")
     with pytest.raises(DarkroomError, match=r"photos\.zip is not a folder; expected one with photos in it, unpacked"):
         main(["photos.zip"])
+
+
+def test_a_folder_of_archives_is_named_as_such(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("one.tar", "two.tar.gz", "notes.txt"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    (tmp_path / "body.onnx").write_bytes(b"a body")
+    cache = Cache(tmp_path, tmp_path / "photos", tmp_path / "body.onnx", Framing(8, "crop", 8))
+    with pytest.raises(DarkroomError, match=r"holds no image; .*; of its 2 archives, name one, or unpack them"):
+        cache.update(from_environment())

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,15 @@ def test_two_peoples_lines_merge_when_they_agree_and_stop_the_run_when_they_do_n
     message = r"lines 2 and 3 decide differently about 000000000000: relabel to 'bee', and exclude; delete one"
     with pytest.raises(SourceError, match=message):
         applied(tmp_path, first, decided("a", "exclude"))
+
+
+def test_a_replaced_decision_has_no_effect_and_a_merge_that_kept_it_too_changes_nothing(tmp_path):
+    first, second = decided("a", "exclude"), decided("a", "relabel", "bee")
+    history = replace(first, replaced=True)
+    for rows in ((history, second), (history, second, first), (second, first, history)):
+        assert applied(tmp_path, *rows).changes["train"] == {SHA["a"]: "bee"}
+    assert applied(tmp_path, history).changes["train"] == {}
+    assert applied(tmp_path, history, replace(second, replaced=True), first).changes["train"] == {SHA["a"]: ""}
 
 
 def test_a_class_without_a_training_image_stops_the_run(tmp_path):
