@@ -355,6 +355,20 @@ def test_a_class_named_like_markup_is_shown_as_text(review, open_page, name):
         page.get_by_text("no control characters").wait_for()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_label_without_a_number_and_the_words_below_a_picture_have_room(review, open_page, width):
+    page = open_page(review.url, viewport={"width": width, "height": 600})
+    wait_for_errors(page)
+    page.locator("#answers .bar").first.wait_for()
+    names = page.locator("#answers button > span:not(.share)")
+    assert names.count() == 10
+    widths = [names.nth(place).bounding_box()["width"] for place in range(10)]
+    assert min(widths) == pytest.approx(max(widths), abs=1)
+    page.evaluate("for (let n = 0; n < 3; n++) grid.append(...[...grid.children].map((box) => box.cloneNode(true)))")
+    cut = "[...grid.children].filter((box) => box.scrollHeight > box.clientHeight + 1).length"
+    assert page.evaluate(cut) == 0
+
+
 def test_on_a_phone_every_decision_is_in_reach_and_nothing_is_wider_than_the_screen(review, open_page):
     page = open_page(review.url, viewport={"width": 390, "height": 844}, has_touch=True)
     wait_for_errors(page)
