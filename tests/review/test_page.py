@@ -291,7 +291,7 @@ def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, 
         page = open_page(review.url)
         wait_until_saved(page, 1)
         press(page, "z")  # what a person did before is not in the page, but in the file
-        page.get_by_text("is in Decided, the newest first; W withdraws it").wait_for()
+        page.get_by_text("is in Decided, the newest first: there Z undoes it").wait_for()
         page.locator("#queues").get_by_role("button", name="Decided").click()
         page.locator(".tile.exclude").wait_for()
         press(page, "w")
