@@ -51,27 +51,30 @@ def trust(test: Mapping[str, Any]) -> Finding:
         return Finding(question, BAD, "–", "No test image has been answered, so nothing is known.", *link)
     accuracy, low, high, n = test["accuracy"], test["accuracy_low"], test["accuracy_high"], test["n"]
     figure, span = share(accuracy), f"between {share(low)} and {share(high)}"
-    if n < FEW_TESTED:
-        few = f"Not yet: {counted(n, 'test image')} say little; the true share of right answers may be anywhere {span}."
-        return Finding(question, BAD, figure, few, "#summary-warnings", "What to beware of")
+    groups = test.get("groups", n)
+    grouped = f" in {counted(groups, 'group')}" if groups * 2 <= n else ""
+    tested = counted(n, "test image") + grouped
+    if groups < FEW_TESTED:
+        verb = "says" if n == 1 else "say"
+        few = f"Not yet: {tested} {verb} little; the true share of right answers may be anywhere {span}."
+        return Finding(question, BAD, figure, few, "#numbers", "All numbers")
     majority = test.get("baseline", {}).get("majority", {}).get("accuracy")
     if majority is not None and low <= majority:
-        same = (
-            f"No: always answering with the commonest class is right for {share(majority)}, within this one's interval."
-        )
+        than = "within this one's interval" if majority <= high else "which is more"
+        same = f"No: always answering with the commonest class is right for {share(majority)}, {than}."
         return Finding(question, BAD, figure, same, "#training", "What training bought")
     if accuracy < 0.5:
         mostly = f"No: more of its answers are wrong than right; the true share of right ones is {span}."
         return Finding(question, BAD, figure, mostly, *link)
-    if high - low > WIDE:
-        wide = f"With care: {n:,} test images leave the true share of right answers anywhere {span}."
+    if _wide(test):
+        wide = f"With care: {tested} leave the true share of right answers anywhere {span}."
         return Finding(question, CAREFUL, figure, wide, *link)
     error = test.get("ece")
     if error is not None and error > CALIBRATED:
         off = f"Its answers, yes: the true share is {span}. Its confidence is off by {share(error)} on average."
         return Finding(question, CAREFUL, figure, off, *link)
     sure = "" if error is None else f", and its confidence is off by only {share(error)} on average"
-    yes = f"Yes, on images like these {n:,}: the true share of right answers is {span} (95 % interval){sure}."
+    yes = f"Yes, on images like these {n:,}{grouped}: the true share of right answers is {span} (95 % interval){sure}."
     return Finding(question, GOOD, figure, yes, *link)
 
 
@@ -92,24 +95,57 @@ def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[s
     if unanswered * 2 >= wrong:
         none = f"{counted(unanswered, 'test image')} got no answer at all: the network's output is not a number."
         return Finding(question, BAD, figure, none, "#pictures", "These images")
-    first = pairs[0]
-    if first.count * 4 >= wrong and (first.count > 1 or wrong == 1):
-        which = "The only error calls" if wrong == 1 else f"{first.count:,} of {counted(wrong, 'error')} call"
-        most = f"{which} {classes[first.actual]} {classes[first.answer]}."
-        link = f"#pictures?actual={first.actual}&answer={first.answer}"
-        return Finding(question, level, figure, most, link, "These images")
-    weak = hardest(test)
-    if weak and weak[1] < 0.9:
-        name, recall, support = weak
-        says = f"Most of all on {name}: {share(recall)} of its {counted(support, 'test image')} are recognised."
-        return Finding(
-            question, level, figure, says, f"#pictures?actual={list(classes).index(name)}&show=wrong", "These images"
+    sentence, link = _where(test, pairs, classes, wrong)
+    return Finding(question, level, figure, sentence, f"#pictures?{link}", "These images")
+
+
+def _where(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[str], wrong: int) -> tuple[str, str]:
+    """Return what most of the `wrong` answers have in common, as a sentence, and the filter that shows them."""
+    errors, first, most_wrong = counted(wrong, "error"), pairs[0], wrong * 2 >= test["n"]
+    answer, count = _one_answer(pairs)
+    if count * 2 > wrong > 2:
+        return (
+            f"{count:,} of {errors} answer {classes[answer]}, whatever the image shows.",
+            f"answer={answer}&show=wrong",
         )
-    kinds = counted(len(pairs), "different pair")
-    spread = f"No confusion stands out: the {counted(wrong, 'error')} mix up {kinds} of classes."
-    if level == BAD:
-        spread = f"Throughout: {wrong:,} of {counted(n, 'answer')} are wrong, and mix up {kinds} of classes."
-    return Finding(question, level, figure, spread, "#pictures?show=wrong", "The wrong answers")
+    others = [pair for pair in pairs[1:] if (pair.actual, pair.answer) != (first.answer, first.actual)]
+    alone = not others or others[0].count < first.count
+    if first.count * 4 >= wrong and (first.count > 1 or wrong == 1) and alone:
+        back = wrong - first.count - sum(pair.count for pair in others)
+        which = "The only error calls" if wrong == 1 else f"{first.count:,} of {errors} call"
+        reverse = f", and {back:,} the other way round" if back * 2 >= first.count else ""
+        return (
+            f"{which} {classes[first.actual]} {classes[first.answer]}{reverse}.",
+            f"actual={first.actual}&answer={first.answer}",
+        )
+    weak = hardest(test)
+    if weak and weak[1] < 0.9 and not most_wrong:
+        name, recall, support = weak
+        return (
+            f"Most of all on {name}: {share(recall)} of its {counted(support, 'test image')} are recognised.",
+            f"actual={list(classes).index(name)}&show=wrong",
+        )
+    mixed = f"mix up {counted(len(pairs), 'different pair')} of classes."
+    if most_wrong:
+        return f"Throughout: {wrong:,} of {counted(test['n'], 'answer')} are wrong, and {mixed}", "show=wrong"
+    if test["n"] < FEW_TESTED:
+        return f"Too few test images to say: the {errors} {mixed}", "show=wrong"
+    return f"No confusion stands out: the {errors} {mixed}", "show=wrong"
+
+
+def _one_answer(pairs: Sequence[Pair]) -> tuple[int, int]:
+    """Return the answer that most errors of three classes or more give, and their number; (-1, 0) without one."""
+    counts: dict[int, list[int]] = {}
+    for pair in pairs:
+        counts.setdefault(pair.answer, []).append(pair.count)
+    found = [(sum(parts), answer) for answer, parts in counts.items() if len(parts) > 2]
+    count, answer = max(found, default=(0, -1))
+    return answer, count
+
+
+def _wide(test: Mapping[str, Any]) -> bool:
+    """Return whether the interval of the accuracy leaves much open."""
+    return bool(test["accuracy_high"] - test["accuracy_low"] > WIDE)
 
 
 def hardest(test: Mapping[str, Any]) -> tuple[str, float, int] | None:
@@ -127,8 +163,8 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
     question = "What do I do next?"
     found = []
     n, accuracy = test.get("n", 0), test.get("accuracy")
-    if accuracy is not None and n < FEW_TESTED:
-        need = images_for(0.05, accuracy)
+    if accuracy is not None and (n < FEW_TESTED or _wide(test)):
+        need = math.ceil(images_for(0.05, accuracy) * test.get("design_effect", 1))
         text = f"Collect test images: to know the accuracy within 5 points takes about {need:,} of them."
         found.append(Finding(question, STEP, f"{n:,} → {need:,}", text, "#data", "Images of each class"))
     suspects, labels = test.get("likely_label_errors", 0), []
@@ -161,11 +197,14 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
     return found
 
 
-def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> list[str]:
-    """Return warnings about the numbers, a sentence each. `data` is metrics/data.json."""
+def warnings(test: Mapping[str, Any], data: Mapping[str, Any] | None = None, after_trust: bool = False) -> list[str]:
+    """Return warnings about the numbers, a sentence each. `data` is metrics/data.json.
+
+    `after_trust`: leave out what `trust` has said.
+    """
     found = []
     n, accuracy = test.get("n", 0), test.get("accuracy")
-    if accuracy is not None and n < FEW_TESTED:
+    if accuracy is not None and n < FEW_TESTED and not after_trust:
         found.append(
             f"{share(accuracy)} on {counted(n, 'test image')} is not a result: the 95 % interval reaches from"
             f" {share(test['accuracy_low'])} to {share(test['accuracy_high'])}."

@@ -99,7 +99,10 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "trust": findings.trust(test),
         "failures": findings.failures(test, wrong_pairs, classes),
         "steps": findings.next_steps(test, train, list(COMMANDS)),
-        "warnings": [*findings.warnings(test, data), *filter(None, [warning_of_many(models_that_answered(root))])],
+        "warnings": [
+            *findings.warnings(test, data, after_trust=True),
+            *filter(None, [warning_of_many(models_that_answered(root))]),
+        ],
         "limits": limits(classes, config.get("image_size"), test, bool(config.get("quantized"))),
         "baselines": _baselines(test),
         "classes": classes,

@@ -34,6 +34,9 @@ FEW = scores(n=2, accuracy=1.0, accuracy_low=0.342, accuracy_high=1.0)
             "bad",
             "No: more of its answers are",
         ),
+        (scores(accuracy_low=0.1, accuracy_high=0.3), "bad", "No: always answering with the commonest class is right"),
+        (scores(groups=12, design_effect=8.0), "bad", "Not yet: 400 test images in 12 groups say little"),
+        (scores(groups=80, design_effect=2.0), "good", "Yes, on images like these 400 in 80 groups: the true"),
         (scores(accuracy=None), "bad", "No test image has been answered"),
     ],
 )
@@ -48,13 +51,41 @@ def test_the_commonest_confusion_is_named_and_linked():
     assert found.link == "#pictures?actual=0&answer=1"
 
 
+@pytest.mark.parametrize(
+    ("n", "pairs", "sentence"),
+    [
+        (37, [Pair(0, 1, 2, 19), Pair(1, 0, 2, 18)], "2 of 4 errors call ants bees, and 2 the other way round."),
+        (40, [Pair(0, 1, 2, 9), Pair(1, 2, 2, 9), Pair(2, 0, 2, 9)], "No confusion stands out: the 6 errors mix up"),
+        (
+            40,
+            [Pair(0, 2, 13, 15), Pair(1, 2, 12, 14), Pair(3, 2, 2, 3)],
+            "27 of 27 errors answer wasps, whatever the image",
+        ),
+        (
+            40,
+            [Pair(0, 1, 9, 15), Pair(1, 2, 9, 15), Pair(2, 0, 9, 10)],
+            "Throughout: 27 of 40 answers are wrong, and mix up",
+        ),
+        (
+            6,
+            [Pair(0, 1, 2, 2), Pair(1, 2, 2, 2)],
+            "Throughout: 4 of 6 answers are wrong, and mix up 2 different pairs of classes.",
+        ),
+        (8, [Pair(0, 1, 1, 3), Pair(1, 2, 1, 3)], "Too few test images to say: the 2 errors mix up"),
+    ],
+)
+def test_no_pair_is_called_the_commonest_where_others_are_as_common(n, pairs, sentence):
+    said = findings.failures(scores(n=n), pairs, [*CLASSES, "flies"]).sentence
+    assert said[: len(sentence)] == sentence
+
+
 def test_a_single_error_is_named():
     assert findings.failures(FEW, [Pair(0, 1, 1, 2)], CLASSES).sentence == "The only error calls ants bees."
 
 
 def test_without_a_main_confusion_the_hardest_class_is_named():
     test = scores(per_class={"wasps": {"recall": 0.5, "support": 40}, "ants": {"recall": 0.0, "support": 1}})
-    spread = [Pair(2, 0, 3, 40), Pair(2, 1, 3, 40), *(Pair(1, 0, 1, 9) for _ in range(14))]
+    spread = [Pair(2, 0, 3, 40), Pair(2, 1, 3, 40), *(Pair(number, number + 1, 1, 9) for number in range(3, 17))]
     assert findings.failures(test, spread, CLASSES).sentence.startswith("Most of all on wasps: 50.0")
 
 
@@ -81,6 +112,11 @@ def test_errors_of_no_pattern_are_not_called_few_where_most_answers_are_wrong():
     ("test", "train", "start"),
     [
         (FEW, {}, "Collect test images: to know the accuracy within 5 points takes about 139"),
+        (
+            scores(accuracy_low=0.7, design_effect=2.0),
+            {},
+            "Collect test images: to know the accuracy within 5 points takes",
+        ),
         (scores(likely_label_errors=6), {}, "6 labels look wrong: look at them"),
         (scores(likely_label_errors=6, accuracy=0.4, baseline={}), {"train": {"accuracy": 0.5}}, "Learn more"),
         (scores(accuracy=0.64, baseline={"nearest_class_mean": {"accuracy": 0.68}}), {}, "Train otherwise"),
@@ -116,6 +152,7 @@ def test_nothing_could_be_bought_where_the_network_knew_all():
 def test_all_right_on_two_images_is_a_warning():
     (said,) = findings.warnings(FEW, {})
     assert said.replace("\N{NO-BREAK SPACE}", " ").startswith("100.0 % on 2 test images is not a result")
+    assert findings.warnings(FEW, {}, after_trust=True) == []
 
 
 def test_a_temperature_that_made_calibration_worse_is_said():
