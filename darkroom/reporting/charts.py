@@ -13,17 +13,17 @@ import numpy as np
 from darkroom.core import files
 from darkroom.metrics.curves import class_curves
 from darkroom.metrics.predictions import Predictions
-from darkroom.reporting.figures import FAINT, GRID, INK, PALE, PALETTE, WRONG, drawn_names, new_figure
+from darkroom.reporting.figures import FAINT, GRID, INK, PALE, PALETTE, WRONG, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from darkroom.reporting.robustness import Row
 
-# Colours that the page's style sheet sets, for light and for dark.
+# Colours that the page's style sheet sets, for light and for dark; --c0 and so on are those of PALETTE.
 VARIABLES = {INK: "var(--ink)", PALE: "var(--pale)", GRID: "var(--line)", FAINT: "var(--faint)", WRONG: "var(--wrong)"}
+VARIABLES |= {colour: f"var(--c{number})" for number, colour in enumerate(PALETTE)}
 CLASS_CURVES = 30  # thin curves in a chart
 GRAIN = 200  # points of a curve that are closer than 1 / GRAIN are drawn as one
 
@@ -147,7 +147,7 @@ def line_chart(
     lines = [line for line in lines if len(line.x)]
     if not lines:
         return ""
-    figure = new_figure(5.4, 3.7)
+    figure = new_figure(4.4, 3.1)  # about the width of a phone, where its text is as large as drawn
     axes = figure.add_subplot()
     _style(axes, x_label, y_label)
     if diagonal:
@@ -186,39 +186,30 @@ def _style(axes: "Axes", x_label: str, y_label: str) -> None:
         side.set_visible(False)
 
 
-def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray, classes: Sequence[str]) -> str:
+def map_chart(points: np.ndarray, labels: np.ndarray, right: np.ndarray) -> str:
     """Return the map of points (n, 2) as an SVG, whose group `map-points` holds one <use> a point, in their order.
 
     Each class has a colour, unless there are more classes than colours: then all points are grey, and the page
     highlights the class under the pointer. Wrong answers are ringed.
     """
-    figure = new_figure(7.6, 5.6)
+    figure = new_figure(7.6, 5.2)
     axes = figure.add_subplot()
-    present = np.unique(labels)
-    coloured = len(present) <= len(PALETTE)
-    number = {label: order for order, label in enumerate(present)}
-    colours = [PALETTE[number[label]] if coloured else FAINT for label in labels]
-    # Passed to the legend explicitly: matplotlib would leave out labels that begin with "_".
-    handles: list[Artist] = []
-    names: list[str] = []
+    number = map_colours(labels)
+    colours = [PALETTE[number[label]] if number else FAINT for label in labels.tolist()]
     axes.scatter(points[:, 0], points[:, 1], s=34, c=colours, linewidths=0, gid="map-points")
     if (~right).any():
         x, y = points[~right].T
-        handles.append(axes.scatter(x, y, s=70, facecolors="none", edgecolors=WRONG, linewidths=1.6))
-        names.append("wrong answer")
-    drawn = drawn_names(classes, 26)
-    for label in present if coloured else ():
-        handles.append(axes.scatter([], [], s=34, color=PALETTE[number[label]], linewidths=0))
-        names.append(drawn[label])
+        axes.scatter(x, y, s=70, facecolors="none", edgecolors=WRONG, linewidths=1.6)
     axes.set(xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set_color(GRID)
-    if handles:
-        columns = min(4, len(handles))
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK
-        )
     return svg(figure, "Map of the test images: those that the model finds alike lie together")
+
+
+def map_colours(labels: np.ndarray) -> dict[int, int]:
+    """Return the number of each class's colour on the map; {} where there are more classes than colours."""
+    present = np.unique(labels).tolist()
+    return {label: number for number, label in enumerate(present)} if len(present) <= len(PALETTE) else {}
 
 
 def _some(

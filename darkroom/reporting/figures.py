@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.core import files, text
+from darkroom.core import files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,18 +33,13 @@ def save(path: Path, figure: "Figure") -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None}, dpi=DPI)
 
 
-def drawn_names(names: Sequence[str], most: int) -> list[str]:
-    """Return each name as a figure shows it: at most `most` characters, distinct, `$` no formula.
+def caption_names(names: Sequence[str]) -> list[str]:
+    """Return each name as a figure can write it.
 
     A name with a character that the figure's font lacks (Chinese, emoji) becomes its number among `names`, from 1 on as
     the lines of labels.txt, and its drawable characters. No other font is used: the bytes of a figure must not depend
     on the machine's fonts.
     """
-    return [name.replace("$", r"\$") for name in text.shortened(caption_names(names), most)]
-
-
-def caption_names(names: Sequence[str]) -> list[str]:
-    """Return each name in full as a contact sheet can write it; see `drawn_names`."""
     return [name if drawable(name) else _numbered(number, name) for number, name in enumerate(names, 1)]
 
 

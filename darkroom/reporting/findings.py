@@ -111,7 +111,7 @@ def _where(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[str
     others = [pair for pair in pairs[1:] if (pair.actual, pair.answer) != (first.answer, first.actual)]
     alone = not others or others[0].count < first.count
     if first.count * 4 >= wrong and (first.count > 1 or wrong == 1) and alone:
-        back = wrong - first.count - sum(pair.count for pair in others)
+        back = sum(pair.count for pair in pairs[1:]) - sum(pair.count for pair in others)
         which = "The only error calls" if wrong == 1 else f"{first.count:,} of {errors} call"
         reverse = f", and {back:,} the other way round" if back * 2 >= first.count else ""
         return (
@@ -179,10 +179,11 @@ def next_steps(test: Mapping[str, Any], train: Mapping[str, Any], commands: Sequ
         found.append(Finding(question, STEP, share(accuracy), text, "#training", "What training bought"))
     gap = overfitting(train)
     if gap:
-        text = f"Add images or a stronger `augment`: training images are answered {share(gap)} better than validation."
+        lead = f"{100 * gap:.0f} points better than new ones"
+        text = f"Add images or a stronger `augment`: training images are answered {lead}."
         found.append(Finding(question, STEP, share(gap), text, "#training", "Learning curves"))
     learned = train.get("train", {}).get("accuracy")
-    if learned is not None and learned < 0.9:
+    if learned is not None and learned < 0.9 and not gap:
         text = (
             f"Learn more: even training images are right for {share(learned)} only; thaw the backbone or train longer."
         )

@@ -85,6 +85,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
     config = read_json(root / "models/export/config.json")
     drawn = charts.of_run(root, predictions)
     drawn["map"], shown["map"] = _map(material) if material else ("", [])
+    on_map = charts.map_colours(np.array([label for label, *_ in shown["map"]], np.int64))
     pictured = _pictured(material, root, robust)
     drawn["robustness"] = charts.robustness(pictured["spoilt"])
     return pictured | {
@@ -114,6 +115,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "order": order.tolist(),
         "readable": len(classes) <= READABLE,
         "charts": drawn,
+        "map_colours": {classes[label]: number for label, number in on_map.items()},
         "metrics": registry.in_report(),
         "main": registry.at_top_of_report(),
         "shown": shown,
@@ -167,7 +169,9 @@ def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
     found["copies found"] = ", ".join(f"{count:,} {name}" for name, count in copies.items() if count) or "none"
     for side, row in sizes.items():
         if row.get("median") is not None:
-            found[side] = f"{row['min']:,} to {row['max']:,} pixels, median {row['median']:,.0f}"
+            alike = row["min"] == row["max"]
+            spread = f"{row['min']:,} to {row['max']:,} pixels, median {row['median']:,.0f}"
+            found[side] = f"{row['min']:,} pixels" if alike else spread
     return found | known if data else {}
 
 
@@ -241,4 +245,4 @@ def _map(material: Material) -> tuple[str, list[list[Any]]]:
         return "", []
     points = project(material.test.features[rows])
     facts = [[int(own.labels[row]), int(own.predicted[row]), material.test.locations[row]] for row in rows]
-    return charts.map_chart(points, own.labels[rows], own.scorer.correct[rows], own.classes), facts
+    return charts.map_chart(points, own.labels[rows], own.scorer.correct[rows]), facts

@@ -68,6 +68,31 @@ def test_no_table_of_the_report_is_cut_at_a_desk(browser, report_file):
     page.close()
 
 
+def test_a_printed_report_opens_what_is_closed_and_closes_it_again(browser, report_file):
+    page = browser.new_page(viewport=DESK)
+    page.goto(report_file.as_uri())
+    closed = page.locator("details:not([open])")
+    before = closed.count()
+    assert before > 1
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert closed.count() == 0
+    page.emulate_media(media="print")
+    tops = page.evaluate("[...document.querySelectorAll('.finding')].map(one => one.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1, "the three answers stand side by side"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert closed.count() == before
+    page.close()
+
+
+def test_every_colour_of_the_map_is_named_and_seen_on_dark_paper(browser, report_file):
+    page = browser.new_page(viewport=PHONE, color_scheme="dark")
+    page.goto(report_file.as_uri())
+    names = page.locator("#map .key .dot").all_text_contents()
+    assert len(names) in (0, 2, 10)  # too few images, or more classes than colours
+    assert "#0072b2" not in report_file.read_text(encoding="utf-8").split("</style>")[1], "a colour for white paper"
+    page.close()
+
+
 def test_a_click_on_a_picture_shows_it_large_with_its_probabilities(browser, report_file):
     page = browser.new_page(viewport=DESK)
     page.goto(report_file.as_uri())

@@ -1,7 +1,7 @@
 "use strict";
 const shown = JSON.parse(document.getElementById("shown").textContent);
 const { classes, shots } = shown;
-const AT_ONCE = 60;
+const AT_ONCE = innerWidth < 700 ? 24 : 60;
 const percent = (share) => (share === 1 ? "100\u00a0%" : share < 0.0005 ? "<0.1\u00a0%" : Math.min(100 * share, 99.9).toFixed(1) + "\u00a0%");
 const name = (label) => (label < 0 ? "no answer" : classes[label]);
 const confidence = (shot) => (shot.p.length ? shot.p[0][1] : 0);
@@ -14,6 +14,9 @@ function make(tag, properties = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+/** Text that may break after _ / - and . */
+const soft = (text) => text.split(/(?<=[_/.-])(?=.)/).flatMap((part, i) => (i ? [make("wbr"), part] : [part]));
 
 // The grid of pictures, and what is chosen from it.
 const form = document.querySelector(".filters");
@@ -67,10 +70,10 @@ function tile(shot, position) {
     "button",
     { type: "button", className: kind },
     make("img", { src: shot.src, alt: "", decoding: "async" }),
-    make("span", { className: "said" }, `${name(shot.a)} ${shot.p.length ? percent(confidence(shot)) : ""}`),
+    make("span", { className: "said" }, make("span", {}, ...soft(name(shot.a))), " ", make("span", {}, shot.p.length ? percent(confidence(shot)) : "")),
   );
-  if (!isRight(shot)) button.append(make("span", {}, `${shot.s ? "label" : "actual"}: ${name(shot.l)}`));
-  button.append(make("span", { className: "file" }, shot.f));
+  if (!isRight(shot)) button.append(make("span", {}, `${shot.s ? "label" : "actual"}: `, ...soft(name(shot.l))));
+  button.append(make("span", { className: "file", title: shot.f }, ...soft(shot.f.split("::").at(-1))));
   button.addEventListener("click", () => open(position));
   return button;
 }
@@ -244,4 +247,10 @@ for (const table of document.querySelectorAll(".sortable")) {
   });
 }
 
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+// On paper everything is open; afterwards, what was closed is closed again.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  closed.forEach((details) => (details.open = true));
+});
+addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)));
