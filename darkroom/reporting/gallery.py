@@ -95,7 +95,8 @@ def confused_pairs(photos: Photos) -> "Image":
         mine = ((own.labels == one) & (own.predicted == two)) | ((own.labels == two) & (own.predicted == one))
         rows = [row for row in worst_order(own) if mine[row]][: PAIR_EXAMPLES + 1]
         a, b = photos.names[one], photos.names[two]
-        heading = f"{a} called {b}: {counts[one, two]}×, {b} called {a}: {counts[two, one]}×"
+        ways = [(counts[one, two], f"{a} called {b}"), (counts[two, one], f"{b} called {a}")]
+        heading = ", ".join(f"{way}: {count}×" for count, way in ways if count)
         groups.append(Group([photos.tile(row) for row in rows], heading))
     return draw_sheet("Most confused pairs", groups, nothing="No class is taken for another.")
 

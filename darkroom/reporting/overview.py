@@ -85,7 +85,9 @@ def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, locations: Loc
     if pairs:
         more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
         title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"
-    sheet = draw_sheet(title, [Group(tiles)], 2 * PAIRS_A_ROW, "No two pictures show the same.", SMALL_SIDE)
+    sheet = draw_sheet(
+        title, [Group(tiles)], 2 * PAIRS_A_ROW, "data/split.csv marks no picture as a copy of another.", SMALL_SIDE
+    )
     save_png(path, sheet)
 
 

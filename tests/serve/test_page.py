@@ -216,6 +216,7 @@ def test_the_models_card_is_shown_as_tables_and_text(open_page, photos, tmp_path
         page.get_by_role("heading", name="Name <i>").wait_for()
         assert page.locator("#text td").all_inner_texts() == ["1", "x|y"]
         assert page.locator("#text li").all_inner_texts() == ["one", "two"]
+        assert page.get_by_role("region", name="Name <i>: table 1").get_attribute("tabindex") == "0"  # to be scrolled
         assert "license" not in page.locator("#text").inner_text()
 
 
