@@ -102,7 +102,7 @@ def test_a_click_on_a_picture_shows_it_large_with_its_probabilities(browser, rep
     page.close()
 
 
-def plots_page(folder: Path) -> Path:
+def plots_page(folder: Path, classes: int = 3) -> Path:
     """DVC's page of the plots of dvc.yaml, filled by DVC's own renderer, with two revisions."""
     from dvc_render.html import render_html  # type: ignore[import-untyped]
     from dvc_render.vega import VegaRenderer  # type: ignore[import-untyped]
@@ -114,9 +114,9 @@ def plots_page(folder: Path) -> Path:
         columns = next(iter(plot["y"].values()))
         for y in columns[:1] if isinstance(columns, list) else [columns]:
             names = plot["template"].startswith("confusion")
-            values = [{plot["x"]: str(rng.integers(3)), y: str(rng.integers(3))} for _ in range(30)] if names else [
-                {plot["x"]: f"{number / 9:.3f}", y: f"{rng.random():.3f}"} for number in range(10)
-            ]  # fmt: skip
+            pairs = [{axis: str(rng.integers(classes)) for axis in (plot["x"], y)} for _ in range(30 * classes)]
+            curve = [{plot["x"]: f"{number / 9:.3f}", y: f"{rng.random():.3f}"} for number in range(10)]
+            values = pairs if names else curve
             rows = [row | {"rev": revision} for revision in ("main", "workspace") for row in values]
             facts = {"x": plot["x"], "y": y, "title": title, "template": plot["template"],
                      "revs_with_datapoints": ["main", "workspace"]}  # fmt: skip
@@ -135,9 +135,18 @@ def test_the_page_of_dvcs_plots_is_drawn_without_a_network(browser, tmp_path, sc
     assert page.locator("main svg path").count() == 2 * 6  # two revisions of six curves
     assert page.locator("main table").count() == 2 * 2 + 1  # two matrices a revision, and the bars
     assert page.locator("main tr").filter(has_text="actual").count() == 4
-    for axis in ("false_positive_rate", "recall", "confidence"):  # from 0 to 1 on both, whatever the values are
+    for axis in ("false positive rate", "recall", "confidence"):  # from 0 to 1 on both, whatever the values are
         labels = page.locator("main svg").filter(has_text=axis).first.locator("text").all_text_contents()
         assert labels[:6] == labels[6:12] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
     assert [address for address in asked if not address.startswith("file:")] == failed == []
     assert faults(page) == []
+    page.close()
+
+
+def test_dvcs_page_shows_the_25_of_many_classes_with_most_wrong_answers(browser, tmp_path):
+    page = browser.new_page(viewport=PHONE)
+    page.goto(plots_page(tmp_path, 40).as_uri())
+    table = page.locator("main table").filter(has_text="actual").first
+    assert table.locator("tr").count() == 1 + 25
+    assert page.get_by_text("the 25 of 40 classes with most wrong answers").count() == 4
     page.close()

@@ -18,7 +18,7 @@ function inline(text) {
 
 function cells(line) {
   // An interval stays in one line: what is too wide is scrolled.
-  return line.replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|").replace(/ – /g, "\u00a0–\u00a0"));
+  return line.replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|").replace(/ – /g, "\u00a0–\u2060\u00a0"));
 }
 
 /** What may be wider than a phone, which the keyboard can scroll, too. */
