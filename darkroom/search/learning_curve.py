@@ -15,7 +15,7 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import progress
 from darkroom.images.shards import open_split
-from darkroom.reporting.figures import save
+from darkroom.reporting.figures import plain_log_axis, save
 from darkroom.search.forecast import Curve, Forecast, fit
 from darkroom.search.pool import Pool
 from darkroom.search.race import head_recipe
@@ -110,9 +110,9 @@ def figure(curve: Curve, forecast: Forecast, seed: int) -> "Figure":
     points = table(curve, seed)
     error = [points["accuracy"] - points["low"], points["high"] - points["accuracy"]]
     axes.errorbar(points["images"], points["accuracy"], yerr=np.maximum(error, 0), fmt="o", color="#d97706", capsize=2,
-                  label="measured")  # fmt: skip
-    axes.axvline(curve.sizes[-1], color="#a1a1aa", linewidth=0.8)
-    axes.set_xscale("log")
+                  label="measured, 95 % interval")  # fmt: skip
+    axes.axvline(curve.sizes[-1], color="#a1a1aa", linewidth=0.8, label=f"at hand: {curve.sizes[-1]:,} images")
+    plain_log_axis(axes)
     axes.set_ylim(max(0.0, points["low"].min() - 0.02), 1.005)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("images learnt from")

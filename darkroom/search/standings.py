@@ -10,6 +10,7 @@ import pandas as pd
 
 from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.significance import ALPHA, accuracy_interval, exact_test, holm
+from darkroom.reporting.figures import plain_log_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,7 +185,7 @@ def figure(frame: pd.DataFrame) -> "Figure":
         axes.annotate(str(number), (each["export/s"], each["accuracy"]), xytext=(6, 5), textcoords="offset points",
                       fontsize=9)  # fmt: skip
     drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
-    axes.set_xscale("log")
+    plain_log_axis(axes)
     axes.margins(x=0.25)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("images a second, one at a time, on this machine")
