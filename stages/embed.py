@@ -78,7 +78,9 @@ def main(shards: Path, features: Path, body: Path, samples: Path) -> str:
     note(arithmetic=arithmetic["kind"], **reason)
     note(engine=engine_name(runtime), images_per_second=round(done / seconds, 1))
     why = f" ({arithmetic['why']})" if reason else ""
-    return f"{name}: {resolved.facts['features']:,} {arithmetic['kind']} features{why} of each of {done:,} images"
+    images = sum(len(splits[split]) for split in SPLITS)
+    of = f"{images:,} images" + (f" and {done - images:,} augmented copies" if done > images else "")
+    return f"{name}: {resolved.facts['features']:,} {arithmetic['kind']} features{why} of each of {of}"
 
 
 def resolve(params: EmbedParams, train: Shards) -> weights.Resolved:
