@@ -26,11 +26,12 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def plain_log_axis(axes: "Axes") -> None:
-    """Make the x axis logarithmic, with numbers such as 50, 200 and 1,000 at its ticks instead of powers of ten."""
+    """Make the x axis of what is drawn logarithmic, with ticks such as 50, 200 and 1,000 instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.dataLim.intervalx
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

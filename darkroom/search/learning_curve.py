@@ -111,7 +111,7 @@ def figure(curve: Curve, forecast: Forecast, seed: int) -> "Figure":
     error = [points["accuracy"] - points["low"], points["high"] - points["accuracy"]]
     axes.errorbar(points["images"], points["accuracy"], yerr=np.maximum(error, 0), fmt="o", color="#d97706", capsize=2,
                   label="measured, 95 % interval")  # fmt: skip
-    axes.axvline(curve.sizes[-1], color="#a1a1aa", linewidth=0.8, label=f"at hand: {curve.sizes[-1]:,} images")
+    axes.axvline(curve.sizes[-1], color="#a1a1aa", linewidth=0.8, label=f"at hand: {curve.sizes[-1]:,.0f} images")
     plain_log_axis(axes)
     axes.set_ylim(max(0.0, points["low"].min() - 0.02), 1.005)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
