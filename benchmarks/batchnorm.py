@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
     stage(folder, "framing", "data/framing.json")
     stage(
         folder, "preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/framing.json", "data/shards",
-        "data/rejects.csv", "metrics/data.json", "duplicates.png",
+        "data/rejects.csv", "duplicates.png",
     )  # fmt: skip
 
 
@@ -65,10 +65,10 @@ def train(folder: Path, backbone: str, seed: int) -> dict[int, dict[str, float]]
     for count in PROCESSES:
         many = str(count)
         stage(
-            folder, "train", "data/shards", "data/features", "models/body", "classifier", "history.csv", "train.json",
+            folder, "train", "data/shards", "data/features", "models/body", "classifier", "history.csv",
             DARKROOM_PROCESSES=many, DARKROOM_THREADS=many,
         )  # fmt: skip
-        found[count] = json.loads((folder / "train.json").read_text())["val"]
+        found[count] = json.loads((folder / "classifier/train.json").read_text())["val"]
         print(f"{backbone}, seed {seed}, {count} processes: {found[count]}", file=sys.stderr, flush=True)
     return found
 

@@ -7,10 +7,12 @@ from typing import Any
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
+from darkroom.images.shards import DATA
 from darkroom.metrics.abstention import Wanted, calibrate, measure
 from darkroom.metrics.answers import VIEWS, Answerer
 from darkroom.metrics.predictions import write_predictions
 from darkroom.metrics.summary import headline, scores_block, summarise
+from darkroom.model.classifier import TRAINING
 from darkroom.reporting.evaluation import Material, draw_all
 from darkroom.reporting.findings import warnings
 
@@ -51,12 +53,17 @@ def main(
     body: Path,
     shards: Path,
     features: Path,
+    data: Path,
+    training: Path,
     metrics: Path,
     summary: Path,
     predictions: Path,
     figures: Path,
 ) -> str:
-    """Score the answers to the test images, write all of them, and draw the figures."""
+    """Score the answers to the test images, write all of them, and draw the figures.
+
+    DATA and TRAINING get copies, for Git, of what preprocess and train wrote into their folders.
+    """
     params = load(EvaluateParams)
     answerer = Answerer(classifier, body, shards, features, runtime.from_environment())
     note(engine=answerer.engine)
@@ -72,6 +79,8 @@ def main(
         del table["tta"]["per_class"]
     material = Material(answerer, test, val, table)
     table["likely_label_errors"] = len(material.suspects)
+    files.write_bytes(data, (shards / DATA).read_bytes())
+    files.write_bytes(training, (classifier / TRAINING).read_bytes())
     files.write_json(metrics, table)
     files.write_json(summary, headline(table))
     write_predictions(predictions, test.predictions)

@@ -1,4 +1,4 @@
-"""Decode every image once: source, index, split, framing -> data/shards, data/rejects.csv, metrics/data.json."""
+"""Decode every image once: source, index, split, framing -> data/shards, data/rejects.csv, plots/duplicates.png."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from darkroom.core.stage import run
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import check_rejects, decoded, rows_of_splits
+from darkroom.images.shards import DATA
 from darkroom.reporting.overview import blurred, draw_duplicates, summary
 from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import FACTS, Locations
@@ -25,9 +26,7 @@ class PreprocessParams:
     max_rejects: float = param("Share of the files that may be undecodable before the run stops", at_least=0, at_most=1)
 
 
-def main(
-    raw: Path, index: Path, split: Path, framing: Path, shards: Path, rejects: Path, metrics: Path, duplicates: Path
-) -> str:  # fmt: skip
+def main(raw: Path, index: Path, split: Path, framing: Path, shards: Path, rejects: Path, duplicates: Path) -> str:
     """Decode the images in INDEX, from the source or RAW, into SHARDS/train, /val and /test with FRAMING."""
     params, runtime = load(PreprocessParams), from_environment()
     facts, indexed, divided = files.read_json(raw / FACTS), list(files.read_csv(index)), list(files.read_csv(split))
@@ -44,7 +43,7 @@ def main(
     for note in blurred(described["sizes"], shape.size):
         say(f"preprocess: {note}")
         described["notes"].append(note)
-    files.write_json(metrics, described)
+    files.write_json(shards / DATA, described)
     draw_duplicates(indexed, divided, prepared, locations, duplicates)
     counts = {name: len(prepared.kept(name)) for name in prepared.rows}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""Train the classifier: shards or features of train and val, and a body -> models/classifier, history, metrics."""
+"""Train the classifier: shards or features of train and val, and a body -> models/classifier, history."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import open_split
 from darkroom.model import classifier as classifiers
 from darkroom.model import novelty
-from darkroom.model.classifier import SavedClassifier
+from darkroom.model.classifier import TRAINING, SavedClassifier
 from darkroom.training.checkpoint import discard
 from darkroom.training.history import HistoryFile
 from darkroom.training.launch import launch
@@ -23,7 +23,7 @@ class TrainParams(Recipe):
     """The params of train: all that shape training."""
 
 
-def main(shards: Path, features: Path, body: Path, classifier: Path, history: Path, metrics: Path) -> str:
+def main(shards: Path, features: Path, body: Path, classifier: Path, history: Path) -> str:
     """Train on SHARDS/{train,val} or FEATURES/{train,val}, from the BODY that embed wrote."""
     params = load(TrainParams)
     params.check()
@@ -32,8 +32,8 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     trained = launch(shards, features, body, params, runtime, curve.write)
     curve.close()
     classifiers.save(classifier, trained.facts, trained.head, trained.body)
+    files.write_json(classifier / TRAINING, trained.metrics)
     save_references(classifier, shards, features, runtime)
-    files.write_json(metrics, trained.metrics)
     discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]

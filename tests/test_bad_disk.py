@@ -59,7 +59,7 @@ def develop(photos, out):
         ("fetch", raw, index),
         ("split", index, split),
         ("framing", out / "framing.json"),
-        ("preprocess", raw, index, split, out / "framing.json", out / "shards", out / "rejects.csv", out / "data.json",
+        ("preprocess", raw, index, split, out / "framing.json", out / "shards", out / "rejects.csv",
          out / "duplicates.png"),
     ]  # fmt: skip
     for name, *arguments in runs:

@@ -158,6 +158,8 @@ def test_another_lr_runs_the_head_alone(restored, lr):
     done = experiment(restored, f"lr={lr}")
     assert stages_run(done.stdout) == ["train", "evaluate", "export"]
     assert json.loads((restored.folder / "models/classifier/model.json").read_text())["params"]["lr"] == float(lr)
+    done = experiment(restored, "lr=0.01")  # trained before
+    assert stages_run(done.stdout) == ["evaluate", "export"]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Project:
         out = self.folder / ".darkroom/alone"
         out.mkdir(parents=True, exist_ok=True)
         inputs = ("data/shards", "data/features", "models/body")
-        outputs = (str(out / name) for name in ("classifier", "history.csv", "train.json"))
+        outputs = (str(out / name) for name in ("classifier", "history.csv"))
         return timed(
             [sys.executable, "-m", "stages.train", *inputs, *outputs], self.folder, log, self.environment
         )  # fmt: skip

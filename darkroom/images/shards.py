@@ -8,6 +8,8 @@ A folder of shards holds
 - `index.json`: classes, count, the shards with their counts and sha256, and the facts that the writer adds.
 - `samples.csv`, beside images only: id, label, location, width, height of each row, and its `group` where the data set
   has groups.
+
+`data/shards` also holds `data.json`: what preprocess counted (darkroom.reporting.overview).
 """
 
 import functools
@@ -27,6 +29,7 @@ from numpy.lib.stride_tricks import as_strided
 from darkroom.core import files, runtime, tensorfile
 from darkroom.core.errors import DarkroomError
 
+DATA = "data.json"
 EXCLUDED = -1
 ID_WIDTH = 72  # a sha256 in hex and a suffix that tells exact duplicates apart
 SPLITS = ("train", "val", "test")  # the folders of `data/shards` and `data/features`

@@ -5,6 +5,7 @@
 - `head.safetensors`: the head's tensors. `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
   (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 - `body.safetensors`: the body's tensors, with the facts that let another run use the file as its `weights`.
+- `train.json`: how training went: parameters, best_epoch, epochs, temperature, {n, loss, accuracy} of train and val.
 - `references.safetensors`: features of training images, to find pictures unlike them (darkroom.model.novelty).
 """
 
@@ -33,6 +34,7 @@ from darkroom.core.exactmath import softmax
 
 BODY_FACTS = ("backbone", "image_size", "mean", "std")
 KINDS = ("linear", "mlp")
+TRAINING = "train.json"
 
 
 @dataclass(frozen=True)

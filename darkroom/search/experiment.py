@@ -22,6 +22,7 @@ from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
+TRAINING = "models/classifier/train.json"
 # Ray's own lines in the log of whatever uses it, even after its last line: "(raylet) …", in colour.
 FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
 # DVC's own lines. Indented lines continue another; DVC's errors give the reason only where no stage does.
@@ -109,6 +110,10 @@ class Experiment:
     def history(self, commit: str) -> list[dict[str, str]]:
         """Return the rows of the experiment's training curve, from DVC's cache."""
         return list(csv.DictReader(io.StringIO(Revision(commit, self.root).text(HISTORY))))
+
+    def training(self, commit: str) -> dict[str, Any]:
+        """Return what the experiment's training reached, from DVC's cache."""
+        return json.loads(Revision(commit, self.root).text(TRAINING))
 
     def reason(self) -> str:
         """Return the line of the log with the reason of the failure: the stage's own, else DVC's."""

@@ -110,7 +110,7 @@ Searched = Annotated[
 
 
 class Space(Strict):
-    """A sweep, as its file describes it. `name` is the file's; `metric` is a key of metrics/train.json."""
+    """A sweep, as its file describes it. `name` is the file's; `metric` is a key of train.json."""
 
     name: str
     method: Literal["grid", "random", "tpe"] = "random"

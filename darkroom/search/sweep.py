@@ -13,7 +13,7 @@ from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.reproduction import preflight
 from darkroom.search import project, results
-from darkroom.search.experiment import Experiment, read
+from darkroom.search.experiment import Experiment
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import Params, Space, SweepError, read_space
@@ -95,7 +95,7 @@ class Sweep:
         if commit is None:
             return ended(FAILED)
         curve[:] = curve_of(experiment.history(commit), self.space.metric)
-        metrics = read(self.root, commit, "metrics/train.json")
+        metrics = experiment.training(commit)
         value = value_of(metrics, self.space.metric)
         if value is None:  # of every trial, so none of the others is worth its time
             there = ", ".join(f"{part}.{key}" for part in ("train", "val") for key in metrics.get(part) or {})
@@ -134,7 +134,7 @@ def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
 
 
 def value_of(metrics: dict[str, Any], metric: str) -> float | None:
-    """Return the number at a dotted key of metrics/train.json; None where there is none."""
+    """Return the number at a dotted key of train.json; None where there is none."""
     found: Any = metrics
     for key in metric.split("."):
         found = found.get(key) if isinstance(found, dict) else None

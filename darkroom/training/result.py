@@ -12,7 +12,7 @@ from darkroom.training.data import Data
 from darkroom.training.history import Row
 from darkroom.training.recipe import Recipe
 
-DIGITS = 6  # of the numbers in metrics/train.json; further ones depend on the processor
+DIGITS = 6  # of the numbers in train.json; further ones depend on the processor
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Trained:
     parameters. `logits`: float32 (n, K) of the validation samples at `best_epoch` (from 0). `kept`: a row of the
     history for these weights, where they are not those of an epoch. `ran`: for metrics/run.json. `checkpoint`: the key
     of the checkpoint to discard when all is saved, "" without one. `train` adds `temperature`, `facts` (model.json) and
-    `metrics` (metrics/train.json).
+    `metrics` (train.json).
     """
 
     head: Tensors

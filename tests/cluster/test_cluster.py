@@ -60,7 +60,7 @@ def develop(out: Path) -> dict[str, str]:
     fetch.main(raw, index)
     split.main(index, parts)
     framing.main(out / "framing.json")
-    preprocess.main(raw, index, parts, out / "framing.json", out / "shards", out / "rejects.csv", out / "data.json",
+    preprocess.main(raw, index, parts, out / "framing.json", out / "shards", out / "rejects.csv",
                     out / "duplicates.png")  # fmt: skip
     embed.main(out / "shards", out / "features", out / "body", out / "samples.png")
     return digests(out)

@@ -103,7 +103,7 @@ def test_the_scale_goes_from_fetch_to_the_shards(tmp_path, monkeypatch):
             values = np.rint(grey(first + number) * factor * 1023).astype(np.uint16)
             (tmp_path / "pictures" / name / f"{number}.tif").write_bytes(saved(values, "TIFF"))
     pipeline.run_all(image_size=96)
-    described = files.read_json(tmp_path / "metrics/data.json")
+    described = files.read_json(tmp_path / "data/shards/data.json")
     assert described["levels"] == {"integers": [0.0, 1023.0]}
     assert described["notes"] == ["20 pictures of more than 8 bits: values from 0 to 1023 become 0 to 255"]
     shards = Shards(tmp_path / "data/shards/train")
@@ -117,7 +117,7 @@ def test_a_collection_of_8_bits_has_no_levels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     class_folders(tmp_path / "pictures")
     pipeline.run_all()
-    assert "levels" not in files.read_json(tmp_path / "metrics/data.json")
+    assert "levels" not in files.read_json(tmp_path / "data/shards/data.json")
     assert "integers" not in Shards(tmp_path / "data/shards/train").index["framing"]
 
 

@@ -31,7 +31,7 @@ def learn(freeze: str, backbone: str, weights: str, folder: Path, **changes: obj
     shutil.copyfile(ROOT / "params.schema.json", "params.schema.json")
     embed.main(Path("shards"), folder / "features", folder / "body", folder / "samples.png")
     train.main(*(Path("shards"), folder / "features", folder / "body", folder / "classifier"),
-               folder / "history.csv", folder / "train.json")  # fmt: skip
+               folder / "history.csv")  # fmt: skip
     return folder
 
 

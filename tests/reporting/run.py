@@ -22,6 +22,8 @@ PATHS = (
     "models/body",
     "data/shards",
     "data/features",
+    "metrics/data.json",
+    "metrics/train.json",
     "metrics/test.json",
     "metrics/summary.json",
     "plots/predictions.csv",
@@ -117,6 +119,8 @@ def make_run(
         "parameters": {"total": 1, "trainable": 1, "frozen": 0}, "flips": False, "weights": "none",
     }  # fmt: skip
     classifier.save(root / "models/classifier", facts, head, {"filters": np.zeros(1, np.float32)})
+    files.write_json(root / "models/classifier/train.json", {"best_epoch": 2})
+    files.write_json(root / "data/shards/data.json", {"images": sum(counts)})
     known = novelty.references(train, len(names))
     assert known is not None
     novelty.save(root / "models/classifier", known)

@@ -34,8 +34,7 @@ stages:
     cmd: {python} -m stages.train
     deps: [stages/train.py, features.txt]
     params: [lr, epochs, nap]
-    outs: [plots/history.csv]
-    metrics: [{{metrics/train.json: {{cache: false}}}}]
+    outs: [plots/history.csv, models/classifier]
   evaluate:
     cmd: {python} -m stages.evaluate
     deps: [stages/evaluate.py, plots/history.csv]
@@ -60,19 +59,20 @@ params = YAML(typ="safe", pure=True).load(open("params.yaml"))
 if params["lr"] == 0.5:
     raise SystemExit("train: the loss is not a number in epoch 1; use a smaller lr")
 goal = abs(math.log10(params["lr"]) + 2)
-for folder in ("plots", "metrics"):
-    pathlib.Path(folder).mkdir(exist_ok=True)
+for folder in ("plots", "models/classifier"):
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
 lines = ["epoch,val_loss"]
 for epoch in range(1, params["epochs"] + 1):
     loss = goal + 1 / epoch if params["lr"] < 0.3 else 9.0
     lines.append(f"{epoch},{loss}")
     pathlib.Path("plots/history.csv").write_text("\\n".join(lines) + "\\n")
     time.sleep(params["nap"] if params["lr"] > 0.2 else 0)
-json.dump({"val": {"loss": loss, "accuracy": 0.95, "n": 200}}, open("metrics/train.json", "w"))
+json.dump({"val": {"loss": loss, "accuracy": 0.95, "n": 200}}, open("models/classifier/train.json", "w"))
 """
 PARAMS = "lr: 0.1\nepochs: 4\nnap: 0.0\nsource: photos.csv\nbody: x\n"
 EVALUATE = """
-import json
+import json, pathlib
+pathlib.Path("metrics").mkdir(exist_ok=True)
 json.dump({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "n": 50}, open("metrics/test.json", "w"))
 """
 

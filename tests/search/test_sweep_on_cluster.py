@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.training.small import write_data
 write_data(Path(), train=200, val=101, test=10)
 """
-OUTPUTS = ("models/classifier", "plots/history.csv", "metrics/train.json")
+OUTPUTS = ("models/classifier", "plots/history.csv")
 TRAIN = f"-m stages.train data/shards data/features models/body {' '.join(OUTPUTS)}"
 # lr = 1e9 cannot be trained
 SPACE = "method: grid\nfixed: {freeze: none, epochs: 20, optimizer: sgd}\nparams: {lr: [0.01, 0.003, 1e+9]}\n"
@@ -41,7 +41,6 @@ def make_project(folder: Path) -> Path:
             "deps": ["data", "models/body"],
             "params": list(RECIPE),
             "outs": ["models/classifier", "plots/history.csv", {"metrics/run.json": {"cache": False}}],
-            "metrics": [{"metrics/train.json": {"cache": False}}],
         },
     }
     YAML().dump({"stages": stages}, folder / "dvc.yaml")

@@ -65,7 +65,7 @@ def run_preprocess(source: str | Path = "pictures", framed: bool = False, **chan
     write_params(preprocess, source=source, **changes)
     return preprocess.main(
         Path("data/raw"), Path("data/index.csv"), Path("data/split.csv"), Path("data/framing.json"),
-        Path("data/shards"), Path("data/rejects.csv"), Path("metrics/data.json"), Path("plots/duplicates.png"),
+        Path("data/shards"), Path("data/rejects.csv"), Path("plots/duplicates.png"),
     )  # fmt: skip
 
 

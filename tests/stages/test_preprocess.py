@@ -51,7 +51,8 @@ def test_photos_for_a_network_of_small_pictures_are_noted(side, size, noted, cap
             path.unlink()
     run_all(image_size=size)
     told = f"images of {side} x {side} px (median) are reduced to {size} px" in capsys.readouterr().err
-    assert told == noted == any("reduced to" in note for note in files.read_json(Path("metrics/data.json"))["notes"])
+    notes = files.read_json(Path("data/shards/data.json"))["notes"]
+    assert told == noted == any("reduced to" in note for note in notes)
 
 
 def test_the_facts_of_the_shards():
@@ -104,7 +105,7 @@ def test_what_cannot_be_decoded_is_set_aside_named_and_counted(pictures):
         "china/page.jpg": "an HTML or XML page, saved under this name",
         "china/text.jpg": "not an image of a known format",
     }
-    metrics = files.read_json(Path("metrics/data.json"))
+    metrics = files.read_json(Path("data/shards/data.json"))
     assert metrics["rejects"]["total"] == 4
     assert metrics["rejects"]["by_reason"]["truncated"] == 1
     assert metrics["train"] + metrics["val"] + metrics["test"] == 36
@@ -160,7 +161,7 @@ def test_copies_and_conflicts_are_counted_and_shown(pictures):
     (pictures / "china/small.jpg").write_bytes(ALTERED["half the size"](photos()[6]))
     (pictures / "flower/wrong.jpg").write_bytes(encoded(8))
     run_all()
-    metrics = files.read_json(Path("metrics/data.json"))
+    metrics = files.read_json(Path("data/shards/data.json"))
     assert metrics["duplicates"] == {"exact": 2, "near": 1}
     assert metrics["label_conflicts"]["total"] == 1
     assert sorted(metrics["label_conflicts"]["pairs"][0]) == ["china/8.jpg (china)", "flower/wrong.jpg (flower)"]
@@ -173,7 +174,7 @@ def test_copies_and_conflicts_are_counted_and_shown(pictures):
 def test_digits_fill_the_whole_pipeline(monkeypatch):
     root = Path(__file__).parents[2]
     run_all(root / "sources/digits.yaml", image_size="auto")
-    metrics = files.read_json(Path("metrics/data.json"))
+    metrics = files.read_json(Path("data/shards/data.json"))
     assert metrics["images"] == 1797
     assert metrics["label_conflicts"]["total"] == 0
     assert metrics["duplicates"]["exact"] + metrics["duplicates"]["near"] < 10

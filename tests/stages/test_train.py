@@ -14,7 +14,7 @@ from darkroom.model.classifier import SavedClassifier
 from stages.train import main
 from tests.training.small import write_data, write_params
 
-ARGUMENTS = ("shards", "features", "body", "classifier", "history.csv", "train.json")
+ARGUMENTS = ("shards", "features", "body", "classifier", "history.csv")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def run(data, tmp_path, monkeypatch):
 
     def train(body: Path = data / "models/body", **changes) -> Path:
         write_params(tmp_path, **changes)
-        outputs = (tmp_path / name for name in ("classifier", "history.csv", "train.json"))
+        outputs = (tmp_path / name for name in ("classifier", "history.csv"))
         main(data / "data/shards", data / "data/features", body, *outputs)
         return tmp_path
 
@@ -49,7 +49,7 @@ def test_a_frozen_run_learns_the_head_and_copies_the_body(run, data):
     assert files.sha256(folder / "classifier/head.safetensors") != files.sha256(data / "models/body/body.safetensors")
     features = Shards(data / "data/features/val")
     answers = saved.probabilities(features.rows(np.arange(len(features)))[:, 0]).argmax(1)
-    metrics = json.loads((folder / "train.json").read_text())
+    metrics = json.loads((folder / "classifier/train.json").read_text())
     assert metrics["val"]["accuracy"] == pytest.approx((answers == features.labels).mean())
     assert metrics["val"]["n"] == 100
     assert saved.temperature == metrics["temperature"]
@@ -72,7 +72,7 @@ def test_a_fine_tuned_body_is_the_networks_own(run, data):
     network = load_network(folder / "classifier")
     images = Shards(data / "data/shards/val")
     answers = network(pixels(images.rows(np.arange(len(images))))).argmax(1).numpy()
-    metrics = json.loads((folder / "train.json").read_text())
+    metrics = json.loads((folder / "classifier/train.json").read_text())
     assert metrics["val"]["accuracy"] == pytest.approx((answers == images.labels).mean(), abs=0.011)
     assert metrics["val"]["accuracy"] > 0.5
 
@@ -124,14 +124,14 @@ def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data)
 
     head = run(epochs=10)  # the body knows nothing: there is much to gain
     alone = SavedClassifier.load(head / "classifier")
-    before = json.loads((head / "train.json").read_text())["val"]
+    before = json.loads((head / "classifier/train.json").read_text())["val"]
     folder = run(epochs=10, recipe="finetune", thaw_lr_factor=0.5)
     saved = SavedClassifier.load(folder / "classifier")
     rows = list(files.read_csv(folder / "history.csv"))
     assert [row["epoch"] for row in rows] == [str(number) for number in range(1, 15)]
     assert float(rows[10]["lr"]) < 0.01  # it begins with a warm-up
     assert not saved.frozen
-    metrics = json.loads((folder / "train.json").read_text())
+    metrics = json.loads((folder / "classifier/train.json").read_text())
     assert metrics["val"]["loss"] < before["loss"] - 0.1
     images = Shards(data / "data/shards/val")
     network = load_network(folder / "classifier")
@@ -181,9 +181,9 @@ def test_a_run_from_a_classifier_keeps_what_its_head_knows(run, data, tmp_path):
     body = tmp_path / "body"
     shutil.copytree(data / "models/body", body)
     tensors.save(body / "head.safetensors", known, {"classes": [str(digit) for digit in range(10)]})
-    before = json.loads((folder / "train.json").read_text())["val"]["accuracy"]
+    before = json.loads((folder / "classifier/train.json").read_text())["val"]["accuracy"]
     again = run(body=body, lr=1e-6, epochs=1)
-    assert json.loads((again / "train.json").read_text())["val"]["accuracy"] == pytest.approx(before, abs=0.02)
+    assert json.loads((again / "classifier/train.json").read_text())["val"]["accuracy"] == pytest.approx(before, abs=0.02)
 
 
 def test_a_block_that_is_not_there_is_refused_with_the_nearest_name(run):

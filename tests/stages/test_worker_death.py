@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 KILLER = Path("pictures/china/3.jpg")
 FETCH = ("stages.fetch", "data/raw", "data/index.csv")
 PREPROCESS = ("stages.preprocess", "data/raw", "data/index.csv", "data/split.csv", "data/framing.json", "data/shards",
-              "data/rejects.csv", "metrics/data.json", "plots/duplicates.png")  # fmt: skip
+              "data/rejects.csv", "plots/duplicates.png")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

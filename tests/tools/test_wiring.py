@@ -62,6 +62,13 @@ def test_neither_train_nor_any_stage_before_it_that_it_reads_depends_on_the_test
         assert not [path for path in unseen if Path(dep) in (path, *path.parents)]
 
 
+def test_what_takes_long_can_come_from_the_run_cache():
+    """DVC keeps no stage there that has an output with `cache: false`, unless it is a metric or a plot."""
+    bodies = {name: body for name, folder, body in wiring.stages() if folder == wiring.ROOT}
+    in_git = [name for name, body in bodies.items() if not all(isinstance(out, str) for out in body["outs"])]
+    assert in_git == ["evaluate", "export"]
+
+
 def test_packages_that_shape_the_numbers_are_deps_where_they_compute():
     for stage in ("framing", "preprocess", "embed", "train", "evaluate", "export", "fold"):
         assert wiring.written_links(stage)["requirements.lock"] == "../../../requirements.lock"

@@ -39,7 +39,7 @@ def train(folder: Path, out: str, **environment: str) -> subprocess.Popen:
     inputs = ("data/shards", "data/features", "models/body")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", *inputs, f"{out}/classifier", f"{out}/history.csv", f"{out}/train.json"],
+        [sys.executable, "-m", "stages.train", *inputs, f"{out}/classifier", f"{out}/history.csv"],
         cwd=folder,
         env=kept | ON_CPUS | {"PYTHONPATH": str(ROOT), "DARKROOM_CHECKPOINTS": f"{out}/checkpoints"} | environment,
     )
@@ -64,7 +64,7 @@ def test_one_of_three_nodes_that_is_killed_costs_steps_and_no_bit(cluster, proje
     assert noted["processes"] == 3
     assert re.match(r"epoch \d, step \d+", noted["resumed"])
     assert written(project / "killed") == without_cluster(project, 3)
-    assert read_json(project / "killed/train.json")["val"]["n"] == 101
+    assert read_json(project / "killed/classifier/train.json")["val"]["n"] == 101
     assert not list((project / "killed/checkpoints").glob("*"))
 
 

@@ -118,7 +118,7 @@ def project(tmp_path_factory):
 
 def train(project: Path, out: str, *launcher: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the train stage, which writes into project/out."""
-    outputs = (f"{out}/classifier", f"{out}/history.csv", f"{out}/train.json")
+    outputs = (f"{out}/classifier", f"{out}/history.csv")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
     return subprocess.run(
         [*(launcher or [sys.executable]), "-m", "stages.train", *INPUTS, *outputs], cwd=project, capture_output=True,
@@ -128,7 +128,7 @@ def train(project: Path, out: str, *launcher: str, **environment: str) -> subpro
 
 
 def metrics(project: Path, out: str) -> dict:
-    return json.loads((project / out / "train.json").read_text())
+    return json.loads((project / out / "classifier/train.json").read_text())
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_two_and_three_processes_learn_what_one_learns_and_torchrun_gives_the_sa
     torchrun = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2")
     done = train(project, "torchrun", *torchrun, DARKROOM_THREADS="2")  # of all processes together, as above
     assert done.returncode == 0, done.stderr
-    written = ("classifier/head.safetensors", "classifier/body.safetensors", "history.csv", "train.json")
+    written = ("classifier/head.safetensors", "classifier/body.safetensors", "history.csv", "classifier/train.json")
     for name in written:
         assert files.sha256(project / "torchrun" / name) == files.sha256(project / "two" / name)
 
@@ -156,7 +156,7 @@ def test_processes_whose_stage_is_killed_end_too(project):
     """An orphan would go on writing the history, beside the next run."""
     write_params(project, freeze="none", epochs=1000, batch_size=29)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
-    outputs = ("orphans/classifier", "orphans/history.csv", "orphans/train.json")
+    outputs = ("orphans/classifier", "orphans/history.csv")
     stage = subprocess.Popen(
         [sys.executable, "-m", "stages.train", *INPUTS, *outputs], cwd=project, stderr=subprocess.DEVNULL,
         env=kept | ON_CPUS | {"PYTHONPATH": str(ROOT), "DARKROOM_PROCESSES": "2", "DARKROOM_CHECKPOINTS": "orphans"},

@@ -12,7 +12,7 @@ from darkroom.core import files
 from tests.training.small import write_data, write_params
 
 ARGUMENTS = (
-    "data/shards", "data/features", "models/body", "models/classifier", "plots/history.csv", "metrics/train.json",
+    "data/shards", "data/features", "models/body", "models/classifier", "plots/history.csv",
 )  # fmt: skip
 SCENARIOS = {
     "frozen": {"epochs": 20, "head": "mlp", "batch_size": 16},
@@ -71,7 +71,7 @@ def digests(folder: Path) -> dict[str, str]:
     outputs = [
         *sorted((folder / "models/classifier").iterdir()),
         folder / "plots/history.csv",
-        folder / "metrics/train.json",
+        folder / "models/classifier/train.json",
     ]
     return {path.name: files.sha256(path) for path in outputs}
 
