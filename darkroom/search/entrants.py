@@ -73,7 +73,7 @@ def read_race(path: Path | None, gpu: bool) -> RaceFile:
     try:
         found = RaceFile.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise SweepError(f"{path}: {reason(error, RaceFile)}") from error
+        raise SweepError(f"{path}: {reason(error, RaceFile, Entry)}") from error
     names = [each.name for each in found.backbones]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SweepError(f"{path}: {twice[0]} stands twice under `backbones`; remove one of them, or rename its file")

@@ -211,14 +211,18 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")
 
 
-def reason(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first fault of a file that `model` reads, in one line, with its key and value."""
+def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel] | None = None) -> str:
+    """Return the first fault of a file that `model` reads, in one line, with its key and value.
+
+    `item`: the model of the items of its lists, if these have keys of their own.
+    """
     faults = error.errors()
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     keys = [str(part) for part in fault["loc"] if part not in ("range", "choices")]
     key, value = ".".join(key for key in keys if not key.startswith("function-")), fault["input"]
     if fault["type"] == "extra_forbidden":
-        allowed = Range.model_fields if "range" in fault["loc"] else sorted(model.model_fields.keys() - {"name"})
+        part = Range if "range" in fault["loc"] else item if len(fault["loc"]) > 1 else None
+        allowed = part.model_fields if part else sorted(model.model_fields.keys() - {"name"})
         return f"there is no key `{key}`; the keys are {', '.join(allowed)}"
     if fault["type"] == "missing":
         return f"the key `{key}` is missing" + (f"; {SEARCHED}" if fault["loc"][0] == "params" else "")
