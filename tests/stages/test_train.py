@@ -183,7 +183,8 @@ def test_a_run_from_a_classifier_keeps_what_its_head_knows(run, data, tmp_path):
     tensors.save(body / "head.safetensors", known, {"classes": [str(digit) for digit in range(10)]})
     before = json.loads((folder / "classifier/train.json").read_text())["val"]["accuracy"]
     again = run(body=body, lr=1e-6, epochs=1)
-    assert json.loads((again / "classifier/train.json").read_text())["val"]["accuracy"] == pytest.approx(before, abs=0.02)
+    after = json.loads((again / "classifier/train.json").read_text())["val"]["accuracy"]
+    assert after == pytest.approx(before, abs=0.02)
 
 
 def test_a_block_that_is_not_there_is_refused_with_the_nearest_name(run):
