@@ -164,6 +164,7 @@ def tuned(tmp_path_factory) -> Run:
     head = classifier.initial(classifier.Head("linear", 0, 0.0), size, 10, seed=0)
     facts["head"] = {"kind": "linear", "hidden": 0, "dropout": 0.0}
     classifier.save(run.root / "models/classifier", facts, head, bodies[1].arrays())
+    files.write_json(run.root / "models/classifier" / classifier.TRAINING, {"best_epoch": 2})
     (run.root / "params.yaml").write_text(PARAMS.replace("tta: none", "tta: crops"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(run.root)

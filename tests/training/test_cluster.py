@@ -103,7 +103,7 @@ def test_what_a_user_caused_is_said_in_one_line(cluster, project, tmp_path):
         shutil.copytree(project / name, tmp_path / "project" / name)
     write_params(tmp_path / "project", freeze="none", epochs=2, lr=1e9, optimizer="sgd")
     process = subprocess.run(
-        [sys.executable, "-m", "stages.train", "data/shards", "data/features", "models/body", "c", "h.csv", "m.json"],
+        [sys.executable, "-m", "stages.train", "data/shards", "data/features", "models/body", "c", "h.csv"],
         cwd=tmp_path / "project", capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RAY": cluster.address, "DARKROOM_PROCESSES": "2"},
     )  # fmt: skip
