@@ -22,11 +22,16 @@ CHUNK = 1 << 20
 SMALL = 64_000_000  # bytes that an array takes of memory
 
 
+_unfinished: set[Path] = set()  # the folders that fresh_folder has open; it syncs their files itself
+
+
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`: on success it is synced and replaces `path`, otherwise it is removed.
 
-    So a reader sees the old file or the whole new one, even after a power cut.
+    So a reader sees the old file or the whole new one, even after a power cut. Which of the two is there after a power
+    cut does not matter for outputs of the pipeline, which DVC makes again; `durable` makes it the new one, for what
+    nobody can make again, such as people's decisions. Each sync may take as long as a write of megabytes.
     """
     handle, name = tempfile.mkstemp(**_beside(path))
     os.close(handle)
@@ -34,9 +39,11 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        _sync(temporary)
+        if _unfinished.isdisjoint(path.parents):
+            _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,10 +73,12 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is nested too deep") from error
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
-    """Write rows (sequences in the order of `columns`, or mappings) atomically; return how many there were."""
+def write_csv(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]], durable: bool = False
+) -> int:
+    """Write rows (sequences in the order of `columns`, or mappings) as `atomic` does; return how many there were."""
     count = 0
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic(path, durable) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow(columns)
         for row in rows:
@@ -121,18 +130,23 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise."""
+    """Yield an empty temporary folder beside `path`, which replaces `path` on success and is removed otherwise.
+
+    Its files are synced once, at the end: DVC moves them into its cache, and trusts what is there without reading it.
+    """
     temporary = Path(tempfile.mkdtemp(**_beside(path)))
+    _unfinished.add(temporary)
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        for file in sorted(temporary.rglob("*")):
-            _sync(file)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
-        _sync(path.parent)
     finally:
+        _unfinished.discard(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -104,8 +104,8 @@ def read_corrections(path: Path) -> list[Correction]:
 
 
 def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
-    """Write the decisions atomically, in the given order."""
-    files.write_csv(path, COLUMNS, (correction.row() for correction in corrections))
+    """Write the decisions atomically and durably, in the given order."""
+    files.write_csv(path, COLUMNS, (correction.row() for correction in corrections), durable=True)
 
 
 def decisions(corrections: Iterable[Correction], path: Path) -> dict[str, Correction]:

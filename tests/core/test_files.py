@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,34 @@ def test_a_killed_write_leaves_the_old_file_and_the_next_one_sweeps_up(tmp_path)
     assert len(os.listdir(tmp_path)) == 2
     files.write_text(path, "new")
     assert os.listdir(tmp_path) == ["a.txt"], "the next writer sweeps up after the killed one"
+
+
+def test_every_file_is_synced_once_before_it_has_its_name_and_the_folder_where_the_change_must_last(
+    tmp_path, monkeypatch
+):
+    synced, real = [], os.fsync
+
+    def fsync(handle):
+        at = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append("folder" if at.is_dir() else at.name)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_csv(tmp_path / "outputs.csv", ["a"], [["1"]])
+    assert [name.split(".")[1] for name in synced] == ["outputs"]
+    assert synced[0].endswith(".tmp")
+    synced.clear()
+    files.write_csv(tmp_path / "decisions.csv", ["a"], [["1"]], durable=True)
+    assert len(synced) == 2
+    assert synced[1] == "folder"
+    synced.clear()
+    with files.fresh_folder(tmp_path / "model") as folder:
+        files.write_text(folder / "a.txt", "a")
+        files.write_text(folder / "sheets/b.txt", "b")
+        (folder / "c.txt").write_text("c")
+    assert sorted(synced) == ["a.txt", "b.txt", "c.txt"]
+    files.write_text(tmp_path / "model/d.txt", "d")
+    assert len(synced) == 4, "a finished folder is like any other"
 
 
 def test_a_written_file_has_the_mode_that_the_umask_gives(tmp_path):
