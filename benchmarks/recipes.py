@@ -11,7 +11,6 @@ off goes on. Writes benchmarks/recipes.json and the table in benchmarks/README.m
 
 import argparse
 import dataclasses
-import gzip
 import itertools
 import os
 import shutil
@@ -28,6 +27,8 @@ from scipy.stats import fisher_exact
 
 from benchmarks.heads import by_scikit_learn, plain, some, uncertainty
 from benchmarks.side_by_side.darkroom import Project
+from benchmarks.side_by_side.photos import DRAWN
+from benchmarks.side_by_side.photos import mnist as mnist_images
 from benchmarks.side_by_side.settings import ROOT
 from benchmarks.side_by_side.store import Store
 from darkroom.core import files
@@ -58,10 +59,6 @@ FEW_SHOT = (1, 2, 4, 8, 16)  # images of a class
 FOLDS = 5
 HELD = 1 / (FOLDS - 1)  # images that judge for each that is learnt from
 OTHER_SEED = 100
-MNIST = {
-    "homepage": "http://yann.lecun.com/exdb/mnist/", "licence": "CC BY-SA 3.0", "flips": False,
-    "citation": "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998)",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,7 @@ def mnist(shared: Path, colours: int, each: int) -> Path:
     card = folder.with_suffix(".yaml")
     if card.exists():
         return card
-    pixels, labels = (np.frombuffer(gzip.decompress((shared / "data/mnist" / name).read_bytes()), np.uint8)
-                      for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"))  # fmt: skip
-    pixels, labels = pixels[16:].reshape(-1, 28, 28), labels[8:]
+    pixels, labels = mnist_images(shared)
     shades = np.random.default_rng(0).uniform(0.25, 1, (colours, 3)) if colours > 1 else np.ones((1, 3))
     for digit in range(10):
         rows = np.flatnonzero(labels == digit)[: colours * each]
@@ -129,7 +124,7 @@ def mnist(shared: Path, colours: int, each: int) -> Path:
             for row in part:
                 painted = (pixels[row][..., None] * shades[colour]).astype(np.uint8)
                 Image.fromarray(painted).save(folder / f"{digit}-{colour}" / f"image{row}.png")
-    files.write_json(card, MNIST | {"name": folder.name, "folder": folder.name})  # JSON is YAML
+    files.write_json(card, DRAWN["mnist"] | {"name": folder.name, "folder": folder.name})  # JSON is YAML
     return card
 
 
@@ -269,7 +264,10 @@ def peers() -> list[str]:
         for row in rows:
             right = round(test * row["accuracy"])
             p = "" if row.get("ours") else f"{fisher_exact([[right, test - right], [ours, test - ours]]).pvalue:.2f}"
-            lines.append(f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f} |")
+            beside = f" beside {next(iter(row['beside'].values()))['wall']:.1f}" if "beside" in row else ""
+            lines.append(
+                f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f}{beside} |"
+            )
     return lines
 
 

@@ -17,7 +17,19 @@ from fastai.vision.all import (
 )
 from torchvision.models import mobilenet_v2
 
-from benchmarks.peers.contract import MEAN, SIZE, STD, WORKERS, Asked, Clock, Outcome, export_onnx, main
+from benchmarks.peers.contract import (
+    LEAST_AREA,
+    MEAN,
+    MIRRORED,
+    SIZE,
+    STD,
+    WORKERS,
+    Asked,
+    Clock,
+    Outcome,
+    export_onnx,
+    main,
+)
 
 
 class Unvalidated(Callback):
@@ -33,8 +45,8 @@ def learner(asked: Asked) -> Learner:
     loaders = ImageDataLoaders.from_folder(
         asked.photos, train="train", valid="test", bs=asked.batch_size, num_workers=WORKERS, seed=asked.seed,
         # A crop and a mirror image: rotation, light and warp of its aug_transforms would cost time on a CPU.
-        item_tfms=RandomResizedCrop(SIZE, min_scale=0.35),
-        batch_tfms=[Flip(), Normalize.from_stats(MEAN, STD, cuda=False)],
+        item_tfms=RandomResizedCrop(SIZE, min_scale=LEAST_AREA or 0.35),
+        batch_tfms=[Flip(MIRRORED), Normalize.from_stats(MEAN, STD, cuda=False)],
     )  # fmt: skip
 
     def architecture(pretrained: bool) -> torch.nn.Module:

@@ -12,7 +12,10 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, accuracy, freeze, random_seed
 
 from benchmarks.peers.contract import (
+    LEAST_AREA,
     MEAN,
+    MIRRORED,
+    RESIZE,
     SIZE,
     STD,
     WORKERS,
@@ -34,8 +37,8 @@ def loader(asked: Asked, split: str) -> torch.utils.data.DataLoader:
     data = create_dataset("", root=str(asked.photos / split), split=split)
     return create_loader(
         data, (3, SIZE, SIZE), asked.batch_size, is_training=training, use_prefetcher=True, device=CPU,
-        num_workers=WORKERS, persistent_workers=True, mean=MEAN, std=STD, crop_pct=0.875, interpolation="bilinear",
-        color_jitter=0.0, pin_memory=False,
+        num_workers=WORKERS, persistent_workers=True, mean=MEAN, std=STD, crop_pct=SIZE / RESIZE,
+        interpolation="bilinear", color_jitter=0.0, pin_memory=False, hflip=MIRRORED, scale=(LEAST_AREA or 0.08, 1.0),
     )  # fmt: skip
 
 

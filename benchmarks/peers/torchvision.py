@@ -10,7 +10,9 @@ from torchvision.models import MobileNetV2
 from torchvision.transforms import v2
 
 from benchmarks.peers.contract import (
+    LEAST_AREA,
     MEAN,
+    MIRRORED,
     RESIZE,
     SIZE,
     STD,
@@ -25,7 +27,8 @@ from benchmarks.peers.contract import (
 )
 
 # The presets of the recipe: v2 transforms on uint8 tensors, antialiased, float only at the end.
-TRAIN = [v2.PILToTensor(), v2.RandomResizedCrop(SIZE, antialias=True), v2.RandomHorizontalFlip()]
+CROP = v2.RandomResizedCrop(SIZE, scale=(LEAST_AREA or 0.08, 1.0), antialias=True)
+TRAIN = [v2.PILToTensor(), CROP, v2.RandomHorizontalFlip(MIRRORED)]
 TEST = [v2.PILToTensor(), v2.Resize(RESIZE, antialias=True), v2.CenterCrop(SIZE)]
 END = [v2.ToDtype(torch.float, scale=True), v2.Normalize(MEAN, STD), v2.ToPureTensor()]
 

@@ -7,7 +7,9 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.peers.contract import (
+    LEAST_AREA,
     MEAN,
+    MIRRORED,
     RESIZE,
     SIZE,
     STD,
@@ -21,7 +23,7 @@ from benchmarks.peers.contract import (
 )
 
 # As the tutorial has them.
-TRAIN = [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip()]
+TRAIN = [transforms.RandomResizedCrop(SIZE, (LEAST_AREA or 0.08, 1.0)), transforms.RandomHorizontalFlip(MIRRORED)]
 TEST = [transforms.Resize(RESIZE), transforms.CenterCrop(SIZE)]
 
 

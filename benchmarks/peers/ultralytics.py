@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from benchmarks.peers.contract import WORKERS, Asked, Clock, Outcome, main
+from benchmarks.peers.contract import LEAST_AREA, MIRRORED, SIZE, WORKERS, Asked, Clock, Outcome, main
 
 PUBLISHED = "mobilenet_v2-7ebf99e0.pth"  # the name under which torch looks for the published weights in its cache
 MODEL = """
@@ -50,7 +50,7 @@ def run(asked: Asked, clock: Clock) -> Outcome:
     classifier.add_callback("on_train_epoch_end", lambda _: clock.add("train", time.perf_counter() - begun[-1]))
     with clock("around training"):
         classifier.train(
-            data=str(photos), epochs=asked.epochs, batch=asked.batch_size, imgsz=224, seed=asked.seed, device="cpu",
+            data=str(photos), epochs=asked.epochs, batch=asked.batch_size, imgsz=SIZE, seed=asked.seed, device="cpu",
             optimizer="AdamW", lr0=asked.lr, weight_decay=0.01, workers=WORKERS, project=str(Path.cwd()), name="run",
             exist_ok=True, pretrained=True,
             freeze=1 if asked.frozen else None,  # the TorchVision backbone is its layer 0
@@ -59,6 +59,7 @@ def run(asked: Asked, clock: Clock) -> Outcome:
             nbs=asked.batch_size,  # no gradients gathered over two batches, which it does for 64 at a time
             cache="ram",  # decoded once a run
             val=False, plots=False, verbose=False, deterministic=False,
+            fliplr=MIRRORED, scale=1 - (LEAST_AREA or 0.5),
             auto_augment=None, erasing=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0,  # crop and mirror, like the others
         )  # fmt: skip
     with clock("evaluate"):

@@ -14,13 +14,15 @@ from typing import Any
 
 from benchmarks.side_by_side import experiments, loading, report, startup
 from benchmarks.side_by_side.parts import PARTS
-from benchmarks.side_by_side.photos import prepare
+from benchmarks.side_by_side.photos import DRAWN, drawn, prepare
 from benchmarks.side_by_side.rivals import PEERS
 from benchmarks.side_by_side.settings import PYTHON, ROOT, WORK, Settings, machine
 from benchmarks.side_by_side.store import Store
 from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 
+SHARED = Path("../shared")
+SMALL = 32  # px
 RESULTS, README = ROOT / "benchmarks/results", ROOT / "benchmarks/README.md"
 
 
@@ -42,10 +44,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     names = [rival.module for rival in PEERS]
     parser.add_argument(
-        "--photos", type=Path, default=Path("../shared/data/hymenoptera"), help="folder of labelled photos"
+        "--photos",
+        type=Path,
+        default=SHARED / "data/hymenoptera",
+        help="folder of labelled photos, or one of these names: " + ", ".join(DRAWN),
     )
     parser.add_argument(
-        "--weights", type=Path, default=Path("../shared/weights/mobilenet_v2.pth"), help="torchvision's mobilenet_v2"
+        "--weights", type=Path, default=SHARED / "weights/mobilenet_v2.pth", help="torchvision's mobilenet_v2"
     )
     parser.add_argument(
         "--only", type=_among(PARTS), default=list(PARTS), help="parts, with commas: " + ", ".join(PARTS)
@@ -64,6 +69,9 @@ def run(asked: argparse.Namespace) -> None:
     if asked.report:
         report.write(RESULTS, README)
         return
+    small = str(asked.photos) in DRAWN
+    if small:
+        asked.photos = drawn(str(asked.photos), WORK / "drawn" / asked.photos, SHARED)
     for path, what in ((asked.weights, "WEIGHTS=file"), (asked.photos, "PHOTOS=folder"), (PYTHON, "bench-setup")):
         if not path.exists():
             raise DarkroomError(f"{path} is absent; run `make bench {what}`".replace("bench bench-", "bench-"))
@@ -72,13 +80,14 @@ def run(asked: argparse.Namespace) -> None:
     if asked.fresh:
         shutil.rmtree(WORK / name, ignore_errors=True)
     photos = prepare(asked.photos, WORK / name / name)
-    settings = Settings(photos, asked.weights.resolve(), asked.epochs, asked.tuning_epochs, seeds=asked.seeds)
+    settings = Settings(photos, asked.weights.resolve(), asked.epochs, asked.tuning_epochs, seeds=asked.seeds,
+                        size=SMALL if small else Settings.size)  # fmt: skip
     store = Store(WORK / name / "kept", settings.facts() | {"weights": files.sha256(settings.weights)})
     for part in asked.only:
         rows = measure(part, settings, store, asked.peers)
-        found = record(rows, settings, part, asked)
+        found, path = record(rows, settings, part, asked), RESULTS / f"{part}-{settings.name}.json"
         RESULTS.mkdir(exist_ok=True)
-        files.write_json(RESULTS / f"{part}-{settings.name}.json", found)
+        files.write_json(path, merged(files.read_json(path), found) if path.exists() else found)
         report.write(RESULTS, README)
 
 
@@ -110,6 +119,26 @@ def record(
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def merged(kept: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was kept with the peers of `found` put in; `found` alone where it has them all, or was set up otherwise.
+
+    A peer that is put in says when it was measured, and keeps Darkroom's figures of its own run, for the ratios.
+    """
+    names = {row["name"] for row in found["rows"] if "failed" not in row}
+    same = all(found["settings"].get(key) == value for key, value in kept["settings"].items() if key != "seeds")
+    if not same or all(row["name"] in names or "failed" in row for row in kept["rows"]):
+        return found
+    seeds = found["settings"]["seeds"]
+    measured = f"measured on {found['date']} with {seeds} seed{'s' if seeds > 1 else ''}"
+    ours = [row for row in found["rows"] if row.get("ours") and "failed" not in row]
+    beside = {row["name"]: {key: row[key] for key in ("wall", "images_per_second") if key in row} for row in ours}
+    rows = {row["name"]: row for row in kept["rows"]}
+    for row in found["rows"]:
+        if not row.get("ours") and ("failed" not in row or row["name"] not in rows):
+            rows[row["name"]] = row | {"measured": measured, "beside": beside}
+    return kept | {"rows": list(rows.values()), "versions": found["versions"] | kept["versions"]}
 
 
 def _among(names: Any) -> Any:

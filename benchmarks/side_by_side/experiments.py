@@ -1,6 +1,7 @@
 """The parts `first`, `second` and `finetune`: Darkroom and the peers take turns, each command a process of its own."""
 
 import json
+import os
 import shutil
 import statistics
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from benchmarks.side_by_side.darkroom import Project
+from benchmarks.side_by_side.photos import DRAWN
 from benchmarks.side_by_side.processes import timed
 from benchmarks.side_by_side.rivals import PEERS, Rival
 from benchmarks.side_by_side.settings import PYTHON, ROOT, Settings
 from benchmarks.side_by_side.store import Store
+from darkroom.core import files
 from darkroom.core.params import read_yaml
 
 # How peers learn where they are: the project's own modules, and no question to the net.
@@ -58,7 +61,8 @@ def peer(part: str, rival: Rival, settings: Settings) -> Row:
     command = [str(PYTHON), "-W", "ignore", "-m", f"benchmarks.peers.{rival.module}"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command += ["--export"] if part == "first" else []
-    wall = timed(command, folder, folder / f"{part}.log", ENVIRONMENT)
+    environment = ENVIRONMENT | {"BENCH_SIZE": str(settings.size)}
+    wall = timed(command, folder, folder / f"{part}.log", environment)
     return {"wall": wall} | json.loads(result.read_text())
 
 
@@ -68,8 +72,8 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
     What is not named here, the head's rate and steps among it, is as params.yaml has it.
     """
     shared = {
-        "source": str(settings.photos), "backbone": "mobilenet_v2", "weights": str(settings.weights), "image_size": 224,
-        "val_fraction": 0.0, "patience": 0, "seed": settings.seed,
+        "source": source(settings), "backbone": "mobilenet_v2", "weights": str(settings.weights),
+        "image_size": settings.size, "val_fraction": 0.0, "patience": 0, "seed": settings.seed,
     }  # fmt: skip
     if not tuning:
         return shared
@@ -79,6 +83,16 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
         "epochs": settings.epochs + settings.tuning_epochs, "lr": settings.second_lr, "thaw_lr_factor": 0.01,
         "batch_norm": "frozen", "augment": "light",
     }  # fmt: skip
+
+
+def source(settings: Settings) -> str:
+    """The photos as a source; small pictures get a card, which says that their mirror images are none of theirs."""
+    if settings.size == Settings.size:
+        return str(settings.photos)
+    os.environ["DARKROOM_DOWNLOADS"] = str(settings.photos.parent)  # where the card's folder lies
+    card = settings.photos.with_suffix(".yaml")
+    files.write_json(card, DRAWN[settings.name] | {"name": settings.name, "folder": settings.name})  # JSON is YAML
+    return str(card)
 
 
 def first(settings: Settings, turn: int) -> Row:

@@ -53,7 +53,8 @@ def times(value: str, index: int = 0, less: bool = True) -> Cell:
 
     def cell(row: Row, rows: list[Row]) -> str:
         try:
-            mine = ours(rows, index)[value]
+            mine = ours(rows, index)
+            mine = (row["beside"][mine["name"]] if "beside" in row else mine)[value]
         except (KeyError, IndexError):
             return ""
         return f"{row[value] / mine if less else mine / row[value]:.1f}"
@@ -124,7 +125,12 @@ def _startup_aim(rows: list[Row], _: int) -> str:
     return "\n".join(said)
 
 
-EXPERIMENT = {"set up as": text("setup")}
+def setup(row: Row, _: list[Row]) -> str:
+    """How it was set up, and when it was measured where that was not with the others."""
+    return str(row.get("setup", "")) + (f"; {row['measured']}" if "measured" in row else "")
+
+
+EXPERIMENT = {"set up as": setup}
 PARTS = {
     "second": Part(
         "Time to the second experiment",

@@ -1,17 +1,35 @@
 """The photos that all are measured on: what the user named, as train/CLASS/ and test/CLASS/, each file decodable."""
 
+import gzip
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TEST_SHARE = 0.15
+DRAWN: dict[str, dict[str, Any]] = {
+    "digits": {
+        "homepage": "https://archive.ics.uci.edu/dataset/80/",
+        "licence": "CC BY 4.0",
+        "flips": False,
+        "citation": "E. Alpaydin, C. Kaynak (1998)",
+    },
+    "mnist": {
+        "homepage": "http://yann.lecun.com/exdb/mnist/",
+        "licence": "CC BY-SA 3.0",
+        "flips": False,
+        "citation": "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998)",
+    },
+}  # the cards of the small pictures that `drawn` writes, without name and folder
 
 
 def prepare(source: Path, target: Path) -> Path:
@@ -67,6 +85,33 @@ def _drawn(found: dict[tuple[str, str], list[Path]]) -> dict[tuple[str, str], li
         splits["test", label] = [path for index, path in enumerate(paths) if index in held]
         splits["train", label] = [path for index, path in enumerate(paths) if index not in held]
     return splits
+
+
+def drawn(name: str, folder: Path, shared: Path) -> Path:
+    """Write one of DRAWN's sets as class folders of PNG: scikit-learn's digits, or MNIST's first 100 of each digit."""
+    if not folder.exists() and name == "digits":
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        _write((found.images / 16 * 255).astype(np.uint8), found.target, range(len(found.target)), folder)
+    elif not folder.exists():
+        pixels, labels = mnist(shared)
+        _write(pixels, labels, (row for digit in range(10) for row in np.flatnonzero(labels == digit)[:100]), folder)
+    return folder
+
+
+def mnist(shared: Path) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's training images uint8 (60000, 28, 28) and labels uint8 (60000,)."""
+    pixels, labels = (np.frombuffer(gzip.decompress((shared / "data/mnist" / name).read_bytes()), np.uint8)
+                      for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"))  # fmt: skip
+    return pixels[16:].reshape(-1, 28, 28), labels[8:]
+
+
+def _write(pixels: np.ndarray, labels: np.ndarray, rows: Iterable[int], folder: Path) -> None:
+    with files.fresh_folder(folder) as working:
+        for row in rows:
+            (working / str(labels[row])).mkdir(exist_ok=True)
+            Image.fromarray(pixels[row]).save(working / str(labels[row]) / f"image{row}.png")
 
 
 def repeated(photos: Path, target: Path, at_least: int) -> Path:

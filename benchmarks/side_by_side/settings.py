@@ -11,7 +11,6 @@ from darkroom.core import runtime
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".bench/bin/python"  # of the peers' environment
 WORK = ROOT / ".bench/work"
-SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Settings:
     second_lr: float = 2e-3
     tuning_lr: float = 1e-4
     batch_size: int = 32
+    size: int = 224  # px; smaller: pictures of which nothing is mirrored, and little cropped
     seed: int = 0
     seeds: int = 1  # runs of each, with this seed and those after it
     samples: int = 1000  # at least so many are loaded in an epoch of the loading part

@@ -75,6 +75,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParamsError(f"{path} does not exist; run from the project's root") from error
     except yaml12.YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from error
+    if values is None:
+        raise ParamsError(f"{path} is empty; expected `key: value` lines")
     if not isinstance(values, dict):
         raise ParamsError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
     return values

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from darkroom.core import files
-from darkroom.core.params import read_yaml
+from darkroom.core.params import ParamsError, read_yaml
 from darkroom.core.runtime import Runtime
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
@@ -72,6 +72,8 @@ def read_race(path: Path | None, gpu: bool) -> RaceFile:
         return RaceFile(backbones=[entry(name) for name in (GPU if gpu else CPU)])
     try:
         found = RaceFile.model_validate(read_yaml(path))
+    except ParamsError as error:
+        raise SweepError(f"{error}, among them backbones: [mobilenet_v2, resnet18]") from error
     except ValidationError as error:
         raise SweepError(f"{path}: {reason(error, RaceFile, Entry)}") from error
     names = [each.name for each in found.backbones]

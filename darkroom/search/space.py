@@ -32,6 +32,7 @@ GRID_POINTS = 5  # of a range in a grid, unless it says `points`
 MOST_IN_GRID = 10_000  # trials of a grid
 MOST_SHUFFLED = 10_000  # combinations that random trials visit in shuffled order; of more, few come twice
 DIGITS = 4  # of a drawn number, which people read and type
+METRICS = {"val.loss": "minimize", "val.accuracy": "maximize", "train.loss": "minimize", "train.accuracy": "maximize"}
 SEARCHED = "expected a list of choices, or {low: …, high: …} with log, integer, points"
 PLAIN = "a text, a finite number, true, false or null"
 Params = dict[str, Any]
@@ -110,7 +111,7 @@ Searched = Annotated[
 
 
 class Space(Strict):
-    """A sweep, as its file describes it. `name` is the file's; `metric` is a key of train.json."""
+    """A sweep, as its file describes it. `name` is the file's; `metric` is one of METRICS."""
 
     name: str
     method: Literal["grid", "random", "tpe"] = "random"
@@ -209,6 +210,13 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
         )
     if space.metric.split(".")[0] == "test":
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")
+    if space.metric not in METRICS:
+        raise SweepError(f"{path}: metric is {space.metric!r}, expected one of {', '.join(METRICS)}")
+    if space.goal != METRICS[space.metric]:
+        raise SweepError(
+            f"{path}: goal is {space.goal}, which would choose the worst {space.metric}; set"
+            f" goal: {METRICS[space.metric]}"
+        )
 
 
 def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel] | None = None) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,13 +11,14 @@ from PIL import Image
 from benchmarks.side_by_side import __main__ as bench
 from benchmarks.side_by_side import experiments, report
 from benchmarks.side_by_side.parts import PARTS
-from benchmarks.side_by_side.photos import divided, prepare, repeated
+from benchmarks.side_by_side.photos import divided, drawn, prepare, repeated
 from benchmarks.side_by_side.processes import Failed, timed
 from benchmarks.side_by_side.rivals import PEERS
 from benchmarks.side_by_side.settings import Settings
 from benchmarks.side_by_side.store import Store
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.sources.cards import load_card
 
 ROWS = [
     {"name": "Darkroom: all", "ours": True, "wall": 2.0, "accuracy": 0.95, "setup": "DVC"},
@@ -179,6 +181,38 @@ def test_several_seeds_give_medians_of_the_time_and_means_of_the_accuracy(tmp_pa
     assert "mean" not in report.section(PARTS["second"], FOUND, "figure.png")
     close = [row | {"accuracy": value} for row, value in zip(rows, (0.9586, 0.9608, 0.9), strict=True)]
     assert "146.7 right against 147 of 153 images, no difference" in PARTS["first"].aim(close, 153)
+
+
+def test_peers_that_are_measured_later_are_put_among_those_that_are_kept():
+    ours = [{"name": "Darkroom: all", "ours": True, "wall": 4.0, "accuracy": 0.95, "setup": "DVC"}]
+    settings = FOUND["settings"] | {"size": 224, "seeds": 1}
+    rows = [*ours, {"name": "late", "wall": 60.0, "accuracy": 0.97, "setup": "float32"},
+            {"name": "quick", "failed": "killed"}, {"name": "absent", "failed": "no wheel yet"}]  # fmt: skip
+    later = FOUND | {"rows": rows, "settings": settings, "versions": {"late": "1"}, "date": "2026-02-02"}
+    found = bench.merged(FOUND, later)
+    assert [row["name"] for row in found["rows"]] == [*(row["name"] for row in ROWS), "late"]
+    assert found["rows"][3] == ROWS[3], "a peer that fails now keeps what it had"
+    assert found["rows"][0] == ROWS[0]
+    assert found["versions"] == {"torch": "2.14.1", "late": "1"}
+    line = next(line for line in report.table(PARTS["second"], found["rows"]) if line.startswith("| late"))
+    assert line == ("| late | 60.0 | 15.0 |  |  | 0.970 | float32; measured on 2026-02-02 with 1 seed |"), (
+        "ratios are of Darkroom's seconds in the same run"
+    )
+    assert bench.merged(found, later) == found
+    assert bench.merged(FOUND, later | {"settings": settings | {"train": 10}})["rows"] == rows, "other photos"
+    every = FOUND | {"date": "2026-02-02"}
+    assert bench.merged(FOUND, every) == every, "nothing would be lost"
+
+
+def test_small_pictures_are_learnt_from_as_they_are_by_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("DARKROOM_DOWNLOADS", "")  # put back afterwards
+    folder = drawn("digits", tmp_path / "digits", tmp_path)
+    assert len(list(folder.glob("*/*.png"))) == 1797
+    settings = Settings(folder, tmp_path / "weights.pth", size=32)
+    found = experiments.params(settings)
+    assert found["image_size"] == 32
+    assert load_card(Path(found["source"])).flips is False
+    assert experiments.params(Settings(folder, tmp_path))["source"] == str(folder)
 
 
 def test_the_report_replaces_its_own_part_of_the_readme_alone(tmp_path):

@@ -92,7 +92,11 @@ def test_a_mistake_in_another_stages_key_stops_this_stage_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a\n", "expected `key: value` lines, found list"), ("a: [1\n", "is not valid YAML"), ("", "found NoneType")],
+    [
+        ("- a\n", "expected `key: value` lines, found list"),
+        ("a: [1\n", "is not valid YAML"),
+        ("", "is empty; expected `key: value` lines"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
     path = tmp_path / "params.yaml"

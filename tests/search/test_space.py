@@ -119,6 +119,8 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
         ("params: {train_seed: [0, 1]}", "the best of several seeds is chosen by chance; .*`darkroom repeats`"),
         ("method: grid\nparams: {lr: {low: 1, high: 2, points: 1000000000}}", "a grid of 1,000,000,000 combinations"),
         ("params: {lr: [1]}\nmetric: test.accuracy", "a search that sees the test set spoils it"),
+        ("params: {lr: [1]}\nmetric: val.los", "metric is 'val.los', expected one of val.loss, val.accuracy, "),
+        ("params: {lr: [1]}\nmetric: val.accuracy", "goal is minimize, .* the worst val.accuracy; set goal: maximize"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_rejected(tmp_path, text, message):

@@ -153,8 +153,8 @@ def test_a_grid_cannot_be_cut_short(project):
 
 
 def test_a_metric_that_no_training_measures_stops_the_sweep_after_one_trial(project):
-    space = write_space(project, "method: grid\nmetric: val.los\nparams: {lr: [0.1, 0.01]}\n")
-    with pytest.raises(SweepError, match=r"metric is val.los, which no training here measures; it has val.loss"):
+    space = write_space(project, "method: grid\nmetric: train.loss\nparams: {lr: [0.1, 0.01]}\n")
+    with pytest.raises(SweepError, match=r"metric is train.loss, which no training here measures; it has val.loss"):
         sweep.main([space])
 
 
