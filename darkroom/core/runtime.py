@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -174,10 +175,11 @@ def gpu() -> dict[str, str]:
     return {"gpu": f"{torch.cuda.get_device_name()}, {version}"}
 
 
+@cache
 def machine() -> dict[str, Any]:
     """Return the processor and the system, which can make results differ in their last bits."""
     flags: set[str] = set()
-    model = platform.processor() or platform.machine()
+    model = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -187,7 +189,7 @@ def machine() -> dict[str, Any]:
             elif name.strip() == "model name":
                 model = value.strip()
     return {
-        "cpu": model,
+        "cpu": model or platform.processor() or platform.machine(),  # the former starts a process
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -195,6 +197,7 @@ def machine() -> dict[str, Any]:
     }
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the installed versions of the packages that shape a result."""
     return {name: metadata.version(name) for name in PACKAGES}
