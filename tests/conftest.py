@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.two_nodes import two_nodes
-
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = "cluster"
 LONGEST = (
@@ -19,6 +17,10 @@ LONGEST = (
     "review/test_page.py", "benchmarks/test_peers.py", "stages/test_worker_death.py", "serve/test_page.py",
     "serve/test_hostile.py", "serve/test_server.py", "training/test_resume.py", "test_params_in_git.py",
 )  # fmt: skip
+# Arrays here are too small to share: threads of BLAS and OpenMP would only wait for each other, and busily. Set before
+# numpy is loaded; pytest-xdist's processes inherit it; tests of a whole project (tests/project.py) run without it.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+os.environ |= ONE_THREAD
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,6 +78,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def nodes():
     """A Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
+    from tests.cluster.two_nodes import two_nodes
+
     with two_nodes() as started:
         yield started
 

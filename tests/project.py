@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from darkroom.core import files, yaml12
+from tests.conftest import ONE_THREAD, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = tuple(yaml12.read(ROOT / "dvc.yaml")["stages"])
 OUTPUTS = ("data", "metrics", "models", "plots")
 NOT_REPRODUCED = {"metrics/run.json"}  # how long it took, and where: the one file that may differ
@@ -42,10 +42,14 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The environment of an activated .venv, with nothing of the tests' own folder in it."""
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
-        } | {"DVC_GLOBAL_CONFIG_DIR": os.environ["DVC_GLOBAL_CONFIG_DIR"]}
+            name: value for name, value in os.environ.items()
+            if name not in ONE_THREAD and not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
+        }  # fmt: skip
         kept.pop("PYTHONPATH", None)
-        return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return kept | {
+            "DVC_GLOBAL_CONFIG_DIR": os.environ["DVC_GLOBAL_CONFIG_DIR"],
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder; its output is text. Fails the test unless it succeeds."""

@@ -44,9 +44,8 @@ def project(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "was", "values", "fails"),
     [
-        ("lr", "0.01", ["0.02", "0.03", "0.04", "0.5", "1.0"], False),
-        ("seed", "0", ["1", "2", "3"], False),
-        ("source", "a.txt", ["b.txt", "c.txt", "d.txt", "e.txt"], True),
+        ("lr", "0.01", ["0.02", "0.03", "0.5"], False),
+        ("source", "a.txt", ["b.txt", "c.txt"], True),
     ],
 )
 def test_git_sees_what_an_experiment_wrote_and_takes_it_back(project, key, was, values, fails):
