@@ -1,4 +1,4 @@
-"""The subcommands of `darkroom`, for the command line and for what reports advise."""
+"""List the subcommands of `darkroom`: the module and the line of help of each."""
 
 # name: (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {

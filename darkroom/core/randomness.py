@@ -1,4 +1,4 @@
-"""Random numbers that depend only on what they are for: not on worker counts, on order, or on resuming a run."""
+"""Make random generators whose numbers depend on their purpose alone: not on workers, order, or resuming a run."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Read YAML with PyYAML's C parser and the scalars of YAML 1.2: `1e-05`, which DVC writes, is a text in YAML 1.1."""
+"""Read YAML with PyYAML's C parser and the scalars of YAML 1.2: `1e-05`, which DVC writes, is a string in YAML 1.1."""
 
 import re
 from collections.abc import Hashable

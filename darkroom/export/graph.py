@@ -1,4 +1,4 @@
-"""The exported graph: a body, the head, the temperature and the softmax joined into one ONNX file, without torch.
+"""Join a body, the head, the temperature and the softmax into one ONNX graph, without torch.
 
 A body's graph maps `images` uint8 (n, S, S, 3) to `features` float32 (n, D) and, where the network has one, `maps`
 float32 (n, C, h, w), its last feature map. The joined graph has the same input, and `probabilities` float32 (n, K) in

@@ -1,4 +1,4 @@
-"""Limits below which an answer is doubted: its confidence (uncertain), or its similarity to training images (unknown).
+"""Mark answers as doubtful: uncertain where confidence is low, unknown where no training image is similar.
 
 Both limits come from validation images; their effect is measured on test images.
 

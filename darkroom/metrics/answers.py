@@ -1,7 +1,7 @@
 """Answer a split with the trained classifier: from cached features where the body is frozen, otherwise from pixels.
 
-Also by test-time augmentation (the mean over several views of each image), and by two baselines: always the commonest
-class, and the nearest class mean before any training.
+Other answers to compare with: test-time augmentation (the mean over several views of each image), and two baselines,
+which are the commonest class for all images, and the nearest class mean before any training.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Sets of classes that hold the right one with a stated probability: split conformal prediction.
+"""Predict sets of classes that hold the right one with a stated probability: split conformal prediction.
 
 A class is in a picture's set when its calibrated probability reaches the class's threshold (M. Sadinle, J. Lei and
 L. Wasserman, JASA 114, 2019); of all sets with the same coverage these are the smallest. Thresholds are quantiles of

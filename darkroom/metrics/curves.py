@@ -1,4 +1,4 @@
-"""The data behind the plots that DVC draws: one CSV a plot, one row a point."""
+"""Compute the points of the plots that DVC draws: one CSV per plot, one row per point."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Intervals of scores of the confusion matrix, from how far each image moves them.
+"""Compute intervals of scores of the confusion matrix, from how far each image moves them.
 
 To first order such a score (macro F1, kappa, …) is its true value plus a sum of one number an image, the image's
 influence, so that its variance is that of the sum: the delta method, or infinitesimal jackknife (F. Hampel, JASA 69,

@@ -1,4 +1,4 @@
-"""95 % intervals of a proportion, a mean, a score of counts, an area and a calibration error.
+"""Compute 95 % intervals of a proportion, a mean, a score of counts, an area and a calibration error.
 
 Each is the one of several candidates that covered the truth most reliably in simulations of known classifiers
 (benchmarks/coverage.py). An interval that does not exist, or would not hold, is (None, None).

@@ -1,8 +1,8 @@
-"""Images whose label is likely wrong: confident learning, C. Northcutt et al., JAIR 70 (2021).
+"""Find images whose label is likely wrong: confident learning, C. Northcutt et al., JAIR 70 (2021).
 
-The same answer as cleanlab's `find_label_issues(filter_by="confident_learning")`, which the tests compare it with.
-Written here because it is ten lines, because importing cleanlab takes longer than the rest of evaluate, and because
-cleanlab's licence (AGPL-3.0) would bind whoever serves the project.
+Tests compare the answer with that of cleanlab's `find_label_issues(filter_by="confident_learning")`, which is the same.
+The method is written here because it is ten lines, because importing cleanlab takes longer than the rest of evaluate,
+and because cleanlab's licence (AGPL-3.0) would bind whoever serves the project.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""95 % intervals of the differences between two classifiers' scores on the same images."""
+"""Compute 95 % intervals of the differences between two classifiers' scores on the same images."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -1,4 +1,4 @@
-"""A run's answers on the test set, and the file that keeps them: `plots/predictions.csv`."""
+"""Hold a run's answers on the test set, and write and read the file that keeps them: `plots/predictions.csv`."""
 
 import csv
 from collections.abc import Sequence

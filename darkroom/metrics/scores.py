@@ -1,4 +1,4 @@
-"""Scores of a classifier's probabilities, in numpy, for one sample or a thousand resamples at once.
+"""Score a classifier's probabilities, in numpy, for one sample or a thousand resamples at once.
 
 Every score takes weights (b, n): how often each of n images counts in each of b resamples. The usual score is that of
 one row of ones. NaN means that a number does not exist (the recall of a class without an image, an area under a curve

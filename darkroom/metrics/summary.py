@@ -1,4 +1,4 @@
-"""The table of metrics with their intervals, as `metrics/test.json` holds it."""
+"""Compute the table of metrics with their intervals, as `metrics/test.json` holds it."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Numbers whose sums never round, so that every processor, library and number of threads gives the same bits.
+"""Choose units in which sums never round, so that every processor, library and number of threads gives the same bits.
 
 A float32 holds every whole number up to 2^24. Where each operand of a sum of products is a whole multiple of a power
 of two (its unit) and no partial sum reaches 2^24 products of units, no addition rounds: any order, any SIMD width and

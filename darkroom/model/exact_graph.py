@@ -1,4 +1,4 @@
-"""An exact graph under construction: its nodes, the range and unit of each value, and the values on pictures.
+"""Build an exact graph: its nodes, the range and unit of each value, and the values on calibration pictures.
 
 Every node runs on the pictures as it is added, so that ranges come from the exact values themselves, the same on every
 processor. onnxruntime would fold an Add into the convolution before it; the Clip after each sum prevents that.

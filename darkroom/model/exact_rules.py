@@ -1,7 +1,7 @@
-"""The rules by which ONNX operators become exact: what is summed is put on a grid, the rest stays as it is.
+"""Rewrite ONNX operators as exact ones: what is summed is rounded to a grid, the rest stays as it is.
 
-A rule writes the nodes of one float operator into an ExactGraph and returns the value that they make. An operator that
-is not in RULES has no exact form.
+A rule writes the nodes of one float operator into an ExactGraph and returns the value that they compute. An operator
+that is not in RULES has no exact form.
 """
 
 import math

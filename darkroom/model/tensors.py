@@ -1,4 +1,4 @@
-"""Named tensors in a .safetensors file, with the facts that belong to them in its one metadata key. No torch."""
+"""Read and write named tensors as .safetensors, with facts about them in its one metadata key. Imports no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path

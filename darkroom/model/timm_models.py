@@ -1,4 +1,4 @@
-"""The backbones of the optional `timm` package, as `timm/<name>`."""
+"""Offer the backbones of the optional `timm` package, as `timm/<name>`."""
 
 import difflib
 import math

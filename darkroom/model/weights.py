@@ -1,4 +1,4 @@
-"""The weights of a body: random, a published file, another file, or an earlier run; checked before use."""
+"""Load the weights of a body: random, from a published file, another file, or an earlier run; checked before use."""
 
 import re
 import struct

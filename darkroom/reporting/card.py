@@ -1,8 +1,8 @@
-"""The model card, README.md, in Hugging Face's format: a YAML head for machines, then text for people.
+"""Write the model card, README.md, in Hugging Face's format: a YAML head for machines, then text for people.
 
-https://huggingface.co/docs/hub/model-cards. Everything in it follows from the files that made the model, so that its
-bytes are the same in every clone: instead of a date or a commit it quotes the digest by which `dvc.lock` names the
-classifier, from which Git finds the commit. Its text is the template card.md.j2.
+https://huggingface.co/docs/hub/model-cards. It is written from files of the run alone, so that its bytes are the same
+in every clone: instead of a date or a commit it quotes the digest by which `dvc.lock` names the classifier, from which
+Git finds the commit. Its text is the template card.md.j2.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The report's charts, by matplotlib as SVG: their text can be selected, and their colours follow a dark page."""
+"""Draw the report's charts as SVG by matplotlib: text can be selected, and colours follow a dark page."""
 
 import io
 import re

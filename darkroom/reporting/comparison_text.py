@@ -1,4 +1,4 @@
-"""A comparison in words and tables: for a terminal, and as Markdown for a pull request."""
+"""Describe a comparison in words and tables: for a terminal, and as Markdown for a pull request."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The confusion matrix: which classes are taken for each other, in an order that puts similar classes side by side."""
+"""Draw the confusion matrix, in an order that puts classes side by side that are taken for each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Contact sheets of the test set: choose the images and write their captions; one function a sheet."""
+"""Draw the contact sheets of the test set: choose the images and write their captions; one function a sheet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

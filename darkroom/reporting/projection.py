@@ -1,4 +1,4 @@
-"""A map of a few hundred features in two dimensions: exact t-SNE, L. van der Maaten and G. Hinton, JMLR 9 (2008)."""
+"""Map a few hundred features to two dimensions: exact t-SNE, L. van der Maaten and G. Hinton, JMLR 9 (2008)."""
 
 import numpy as np
 

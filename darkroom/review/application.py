@@ -1,4 +1,4 @@
-"""The review as a web application: its page, its pictures and its decisions, for one person on this machine.
+"""Serve the review as a web application: its page, pictures and decisions, for one person on this machine.
 
 Every address begins with a random token, so that no other program or page of the browser can guess it; requests whose
 Host is not this machine (a name rebound to it) or whose Origin is another page are rejected. What is served is the

@@ -1,4 +1,4 @@
-"""The evidence about each image of a run: probabilities by heads that have not seen it, and the images like it.
+"""Collect the evidence about each image of a run: probabilities by heads that have not seen it, and similar images.
 
 A network that was trained whole has no cached features: then the evidence is the run's answers to the test set alone.
 """

@@ -1,4 +1,4 @@
-"""Proposed photos as the page shows them, and the labels they get: copies in `added/`, rows of its table."""
+"""Show proposed photos on the page, and store the labels they get: copies in `added/`, rows of its table."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath

@@ -1,4 +1,4 @@
-"""The queues of images to look at, each in the order in which to look, with the reason for each image."""
+"""Order the images to look at into queues, with the reason for each image."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

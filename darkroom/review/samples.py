@@ -1,4 +1,4 @@
-"""The images of a run in the review: every row of the index, with its split, pixels, label and decision."""
+"""Describe the images of a run for the review: every row of the index, with its split, pixels, label and decision."""
 
 import re
 import threading

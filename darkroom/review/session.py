@@ -1,4 +1,4 @@
-"""A review of a run: its queues, the facts of an image for the page, and the decisions made on the page."""
+"""Hold a review of a run: its queues, the facts of an image for the page, and the decisions made on the page."""
 
 import itertools
 import math

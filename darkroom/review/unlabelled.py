@@ -1,4 +1,4 @@
-"""Photos without labels, each decoded and embedded once into a cache.
+"""Decode and embed photos without labels, each once, into a cache.
 
 The cache `.darkroom/next/<key>/` belongs to one body and framing. New photos become a new part of it: `index.csv`, and
 shards of pixels and of features.

@@ -1,4 +1,4 @@
-"""The bodies of a race: their licences, and their features of a part of the images."""
+"""Prepare the bodies of a race: check their licences, and compute their features of a part of the images."""
 
 import shutil
 import time

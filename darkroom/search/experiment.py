@@ -1,4 +1,4 @@
-"""One trial as a DVC experiment in a folder of its own, so that the workspace stays as it is."""
+"""Run one trial as a DVC experiment in a folder of its own, so that the workspace stays as it is."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""The finished trials of a sweep on disk, a line each, so that a stop loses only the running ones."""
+"""Keep the finished trials of a sweep on disk, one line each, so that an interruption loses only the running ones."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""The images of train and val with their cached features: train heads on parts of them, test them on other folds.
+"""Train heads on parts of the cached features of train and val, and test them on other folds.
 
-The test set is not among them. Folds are those of data/split.csv: duplicates and groups lie in one fold.
+The test set is not used. Folds are those of data/split.csv: duplicates and groups lie in one fold.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The results of a sweep: a table, a figure, the command that repeats the best trial, and its test score."""
+"""Show the results of a sweep: a table, a figure, the command that repeats the best trial, and its test score."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The space that a sweep searches: a small YAML file, read strictly. docs/comparing.md shows one with every key.
+"""Read the space that a sweep searches: a small, strictly checked YAML file. docs/comparing.md has an example.
 
 A param is a list of choices or a range; params that are the same in every trial stand under `fixed`. A param that
 decides which images validate can only be fixed: the best of three seeds is the one with the easiest validation set.

@@ -1,4 +1,4 @@
-"""Micro-batching: requests within a few milliseconds share one run of the model, behind a bounded queue."""
+"""Batch requests: those within a few milliseconds share one run of the model, behind a bounded queue."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The connections of `darkroom serve`: limits on their number and time, and the answer to one too many."""
+"""Limit the number and time of connections to `darkroom serve`, and answer the one that is too many."""
 
 import asyncio
 import json

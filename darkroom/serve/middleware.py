@@ -1,4 +1,4 @@
-"""What surrounds every request: id, log line, counters, security headers, API key, limits on its body, rejections."""
+"""Wrap every request: id, log line, counters, security headers, API key, limits on its body, rejections."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Pictures as a Python program holds them, as the bytes of a file; and pictures with the answer written on them."""
+"""Turn pictures that a Python program holds into the bytes of a file, and write answers on pictures."""
 
 import io
 import os

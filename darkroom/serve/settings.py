@@ -1,4 +1,4 @@
-"""Limits of a service, with defaults for one small machine, and its API keys."""
+"""Define the limits of a service, with defaults for one small machine, and read its API keys."""
 
 import hashlib
 import hmac

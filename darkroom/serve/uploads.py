@@ -1,4 +1,4 @@
-"""The pictures in a request: a form with one or several files, or the raw bytes of one."""
+"""Read the pictures in a request: a form with one or several files, or the raw bytes of one."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Zip archives, read in place, and the checks that protect the reader of any archive."""
+"""Read zip archives in place, and check what any archive holds before it is read."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Extents: a file, a part of an archive, or bytes in memory, which a worker process can read by itself."""
+"""Describe where bytes are, so that a worker process can read them: a file, a part of an archive, or memory."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Labelled files of a tree, and what the ways of reading labels share."""
+"""Hold the labelled files of a tree, and what the ways of reading labels share."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Tables of labels beside the images: which files of a tree are such tables, and which of them belong together."""
+"""Find the tables of labels beside the images, and which of them belong together."""
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath

@@ -1,4 +1,4 @@
-"""Tar archives: a plain one is read in place, a compressed one from its start."""
+"""Read tar archives: a plain one in place, a compressed one from its start."""
 
 import bz2
 import gzip

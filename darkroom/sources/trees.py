@@ -1,4 +1,4 @@
-"""A data set as a tree: a folder, a zip or a tar, listed and read in place, never extracted, never written.
+"""Read a data set as a tree: a folder, a zip or a tar, listed and read in place, never extracted, never written.
 
 Every tree gives two things: the names in it, and where the bytes of a name are (an `Extent`), which a worker process
 reads by itself. A compressed tar is read from its start, in one pass, and its extents hold the bytes.

@@ -1,4 +1,4 @@
-"""Seeded, stratified, group-aware assignment to train, val and test, by the content of images and not by their names.
+"""Assign samples to train, val and test: seeded, stratified, group-aware, by the content of images, not their names.
 
 Samples form groups that must not be separated: copies of one picture, and images of one `group_by` value. Each group
 has a hash of its content and the seed, between 0 and 1. Within a class, the groups with the lowest hashes are the test

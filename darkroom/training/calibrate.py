@@ -1,4 +1,4 @@
-"""Temperature scaling: calibrate probabilities by dividing the logits by one number. Guo et al., ICML 2017."""
+"""Calibrate probabilities by temperature scaling: divide the logits by one number. Guo et al., ICML 2017."""
 
 import numpy as np
 

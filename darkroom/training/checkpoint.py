@@ -1,6 +1,6 @@
-"""Checkpoints: files outside DVC's outputs from which a training resumes, named by a digest of all that shapes it.
+"""Keep checkpoints outside DVC's outputs: files from which a training resumes, named by a digest of all that shapes it.
 
-A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced atomically, and never read where
+A file is `MAGIC`, the sha256 of the rest, then what torch.save writes. It is replaced atomically, and not used where
 its hash does not fit, so that a kill while writing costs only the time since the last checkpoint.
 """
 

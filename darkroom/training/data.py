@@ -1,4 +1,4 @@
-"""The training data: the samples of train and val, and the batches of features or images that a step reads."""
+"""Open the training data: the samples of train and val, and the batches of features or images that a step reads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Processes that train one network together: each takes its part of every batch, and all hold the same weights.
+"""Train one network in several processes: each takes its part of every batch, and all hold the same weights.
 
 The batches are those of one process, in the same order: of a step's samples, process r takes the r-th contiguous part.
 Gradients are added up by DistributedDataParallel. BatchNorm sees a process's part, as it sees a micro-batch, and its

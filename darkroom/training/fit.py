@@ -1,4 +1,4 @@
-"""The training loop in torch: phases of epochs of steps, the best epoch kept, exact resumption from a checkpoint.
+"""Run the training loop in torch: phases of epochs of steps, the best epoch kept, exact resumption from a checkpoint.
 
 Everything random in step s of epoch e is drawn from (seed, e, s) or (seed, e, sample), and a checkpoint holds all that
 steps change. So a run that was killed at any step and resumed computes the same as one that was not.

@@ -1,4 +1,4 @@
-"""K-fold cross-validation: the samples that a fold trains on and answers, and the summary of all folds."""
+"""Cross-validate in K folds: the samples that a fold trains on and answers, and the summary of all folds."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The training curve: one row an epoch, where it is written and sent, and which epoch is the best so far."""
+"""Record the training curve: one row an epoch, where it is written and sent, and which epoch is the best so far."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

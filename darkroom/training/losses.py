@@ -1,4 +1,4 @@
-"""Cross entropy with class weights and label smoothing, mixup and cutmix, and the check for a loss that runs away."""
+"""Compute cross entropy with class weights, label smoothing, mixup and cutmix; stop where the loss diverges."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,8 @@
-"""The optimizers of torch_optimizers in numpy, for a head that needs no torch: the same rules, in place.
+"""Update a head's weights in numpy, by the same rules as torch_optimizers: importing torch is not needed.
 
-Each is torch.optim's of that name with its defaults, but for the param `momentum`. A new one is an entry in RULES.
-They use +, -, *, / and sqrt in float64 alone, whose results IEEE 754 fixes: the same bits on every processor.
+Each follows torch.optim's of the same name, with its defaults; only `momentum` is a param. A new one
+is an entry in RULES. They use +, -, *, / and sqrt in float64 alone, whose results IEEE 754 fixes: the same bits on
+every processor.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""How a classifier is trained: the params that stages/train.py and the folds share, fitted to the features at hand.
+"""Define how a classifier is trained: the params that stages/train.py and the folds share, fitted to the features.
 
 Adam moves every weight by about the learning rate in each step, and so a logit by the rate times the sum of a sample's
 feature magnitudes. That sum is 65 for the 128 features of small_cnn on digits, and 600 for the 1,280 of mobilenet_v2 on

@@ -1,4 +1,4 @@
-"""The result of a training: its arrays and numbers, and the facts and metrics to save with them."""
+"""Hold the result of a training: its arrays and numbers, and the facts and metrics to save with them."""
 
 import dataclasses
 from dataclasses import dataclass, field

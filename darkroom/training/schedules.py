@@ -1,4 +1,4 @@
-"""Schedules: the factor of `lr` at each step, and the decay of the running mean of the weights."""
+"""Compute schedules: the factor of `lr` at each step, and the decay of the running mean of the weights."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One step of the training in torch: forward and backward in micro-batches, then the optimizer and the running mean."""
+"""Run one step of training in torch: forward and backward in micro-batches, then the optimizer and the running mean."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The optimizers in torch: their parameter groups, with learning rates and decay, and the mean of the weights."""
+"""Build optimizers in torch: parameter groups, with learning rates and decay, and the mean of the weights."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
