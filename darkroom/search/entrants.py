@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from darkroom.core import files
-from darkroom.core.params import ParamsError, read_yaml
+from darkroom.core.errors import ParamsError
+from darkroom.core.params import read_yaml
 from darkroom.core.runtime import Runtime
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
