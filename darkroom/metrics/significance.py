@@ -207,13 +207,16 @@ class OverSeeds:
     from_seeds: float | None
 
 
-def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: bool = False) -> OverSeeds:
+def over_seeds(
+    values: np.ndarray, group: np.ndarray | None = None, difference: bool = False, widen: float = 1.0
+) -> OverSeeds:
     """Summarise `values` (s, n): of each seed and image, 0 or 1 for right, or the `difference` of two recipes, -1 to 1.
 
-    Both recipes of a difference must have the same seeds. `group` int64 (n,): of images that belong together. All seeds
-    answer the same images, so the variance of the mean is that over images plus that over seeds; each counts with the
-    quantile of its own degrees of freedom, which holds even for two seeds (W. Cochran and G. Cox, Experimental Designs,
-    1957, chapter 4).
+    Both recipes of a difference must have the same seeds. `group` int64 (n,): of images that belong together. `widen`:
+    a factor of the interval over images, intervals.OUT_OF_FOLD for the answers of a cross-validation. All seeds answer
+    the same images, so the variance of the mean is that over images plus that over seeds; each counts with the quantile
+    of its own degrees of freedom, which holds even for two seeds (W. Cochran and G. Cox, Experimental Designs, 1957,
+    chapter 4).
     """
     seeds, n = values.shape
     by_seed, by_image = values.mean(axis=1), values.mean(axis=0)
@@ -224,12 +227,12 @@ def over_seeds(values: np.ndarray, group: np.ndarray | None = None, difference: 
     # Counts one more image that differs: where none does, the recipes may still differ (Agresti and Min, 2005).
     rest = by_image - mean
     squares = float((rest**2).sum()) if group is None else max(variances(rest, group))
-    of_images = (squares + difference) / n**2 * draws / (draws - 1)
+    of_images = (squares + difference) / n**2 * draws / (draws - 1) * widen**2
     of_seeds = float(by_seed.var(ddof=1)) / seeds
     both = of_images + of_seeds
     spread = float(by_seed.std(ddof=1))
     if not both:
-        low, high = share_interval(mean * n, n)
+        low, high = share_interval(mean * n / widen**2, n / widen**2)
         return OverSeeds(mean, low, high, by_seed, spread, None)
     half = sqrt(of_images * _quantile(draws - 1) ** 2 + of_seeds * _quantile(seeds - 1) ** 2)
     if difference:

@@ -20,6 +20,7 @@ from darkroom.core.params import load
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment
 from darkroom.images.shards import open_split
+from darkroom.metrics.intervals import OUT_OF_FOLD
 from darkroom.metrics.predictions import group_codes
 from darkroom.metrics.scores import most_probable
 from darkroom.metrics.significance import OverSeeds, over_seeds
@@ -47,15 +48,17 @@ def main(arguments: list[str]) -> int:
     other = recipe_of(asked.rev, root, recipe) if asked.rev else recipe
     new, groups = right(recipe, seeds, runtime)
     group = group_codes(groups)
-    found = {"seeds": list(seeds), "n": new.shape[1], "workspace": facts(over_seeds(new, group))}
-    print(in_words("this recipe", over_seeds(new, group), "accuracy"))
+    widen = OUT_OF_FOLD if asked.folds else 1.0
+    mine = over_seeds(new, group, widen=widen)
+    found = {"seeds": list(seeds), "n": new.shape[1], "workspace": facts(mine)}
+    print(in_words("this recipe", mine, "accuracy"))
     if asked.rev:
         old, _ = right(other, seeds, runtime)
         for name, values, what in ((asked.rev, old, "accuracy"), ("difference", new - old, "difference")):
-            summary = over_seeds(values, group, what == "difference")
+            summary = over_seeds(values, group, what == "difference", widen)
             found[name] = facts(summary)
             print(in_words(name if what == "accuracy" else f"since {asked.rev}", summary, what))
-        print(verdict(over_seeds(new - old, group, difference=True)))
+        print(verdict(over_seeds(new - old, group, True, widen)))
     files.write_json(OUT, found)
     used = (
         "the test set stayed unseen" if asked.folds else "the test set was answered, so choose by --folds, not by this"
@@ -78,7 +81,7 @@ def right_in_test(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.nd
 def right_in_folds(recipe: Recipe, seeds: range, runtime: Runtime) -> tuple[np.ndarray, list[str]]:
     """Return which images of train and val a classifier trained without their fold gets right: (seeds, n), and groups.
 
-    The answers of all folds are pooled, as S. Bates, T. Hastie and R. Tibshirani (JASA 119, 2024) find to hold.
+    The answers of all folds are pooled, and their interval is widened (intervals.OUT_OF_FOLD).
     """
     _require_features(recipe, seeds)
     folds = sorted({int(row["fold"]) for row in files.read_csv(SPLIT) if row["fold"]})

@@ -69,7 +69,7 @@ def test_every_printed_interval_covers_the_truth_as_often_as_it_says(classes, im
 
 def test_the_intervals_of_images_in_groups_cover_the_truth():
     """Taken for images that are alone, 150 of them in groups of 10 would give the accuracy 70 of 100."""
-    found = coverage(2, 150, 0.8, 1.0, trials=100, count=100, group=10, rho=0.5)
+    found = coverage(2, 150, 0.8, 1.0, trials=100, count=100, group=[10], rho=0.5)
     assert found["accuracy"] >= 0.88
     assert found["macro_f1"] >= 0.88
     assert found["log_loss"] >= 0.85
