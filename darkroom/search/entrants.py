@@ -74,7 +74,7 @@ def read_race(path: Path | None, gpu: bool) -> RaceFile:
     try:
         found = RaceFile.model_validate(read_yaml(path))
     except ParamsError as error:
-        raise SweepError(f"{error}, among them backbones: [mobilenet_v2, resnet18]") from error
+        raise SweepError(f"{error}; a race's file has a line such as backbones: [mobilenet_v2, resnet18]") from error
     except ValidationError as error:
         raise SweepError(f"{path}: {reason(error, RaceFile, Entry)}") from error
     names = [each.name for each in found.backbones]

@@ -235,6 +235,8 @@ def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel]
     if fault["type"] == "missing":
         return f"the key `{key}` is missing" + (f"; {SEARCHED}" if fault["loc"][0] == "params" else "")
     said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if fault["type"] == "model_type":
+        said = f"expected a name, or {', '.join(item.model_fields)} as `key: value` lines" if item else said
     said = said.replace("a valid dictionary", "`key: value` lines below it")
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED

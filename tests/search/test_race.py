@@ -269,7 +269,7 @@ def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, c
         ("bodies: [resnet18]", "there is no key `bodies`; the keys are accept_licences, backbones, limit"),
         ("backbones: [resnet18]\nlimit: 1", "limit is 1, expected greater than or equal to 10"),
         ("backbones: [resnet18, resnet18]", "resnet18 stands twice"),
-        ("", "race.yaml is empty; expected `key: value` lines, among them backbones: "),
+        ("", "race.yaml is empty; .*; a race's file has a line such as backbones: "),
         ("backbones: [{resnet18: a.pth}]", r"no key `backbones.0.resnet18`; the keys are backbone, weights$"),
         ("backbones: [{backbone: resnet18}]", "the key `backbones.0.weights` is missing"),
     ],
