@@ -1,5 +1,6 @@
 """A clone of the project in a folder of its own, for tests that run the whole pipeline as a user does."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -91,3 +92,9 @@ class Project:
 def stages_run(output: str) -> list[str]:
     """The stages that DVC says it ran, in order."""
     return re.findall(r"Running stage '(\w+)'", output)
+
+
+def obey_permissions() -> None:
+    """In a child process: root, who may read everything (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH), no longer may."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP

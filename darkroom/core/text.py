@@ -63,8 +63,15 @@ MEDIA: dict[str, Callable[[str], str]] = {
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with four digits after the point; a dash for None."""
-    return "–" if value is None else f"{value:.4f}"
+    """Return a number with four digits after the point; a dash for None. A share just below 1 is not rounded up."""
+    return "–" if value is None else f"{0.9999 if 0.9999 < value < 1 else value:.4f}"
+
+
+def percent(share: float) -> str:
+    """Return 0.987 as "98.7 %". Only what is exactly 1 or 0 is "100 %" or "0 %": rounding makes nothing certain."""
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    return "<0.1 %" if 0 < share < 0.0005 else ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
 
 
 def shortened(names: Sequence[str], most: int) -> list[str]:

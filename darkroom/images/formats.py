@@ -53,6 +53,7 @@ FRAMES = (b"IDAT", b"fdAT", b"fcTL")  # chunks of pixels
 PLAIN_PPM = (b"P1", b"P2", b"P3")
 PNM, COMMENT = re.compile(rb"P[1-6]\s"), re.compile(rb"#[^\r\n]*")
 MAX_HEADER = 1 << 16  # bytes of a PNM before its pixels
+MAX_PLAIN_BYTES = 12_000_000  # of pixels written as text, of which Pillow reads 6 MB a second
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {"inside": 0, "catcher": None}
@@ -130,6 +131,8 @@ def _check_header(data: bytes) -> None:
         raise TooManyParts(f"more than {MAX_HEADER:,} bytes before the pixels")
     if data[:2] in PLAIN_PPM and data.count(b"#") > MAX_COMMENTS:
         raise TooManyParts(f"more than {MAX_COMMENTS:,} comments")
+    if data[:2] in PLAIN_PPM and len(data) > MAX_PLAIN_BYTES:
+        raise TooManyParts(f"pixels as text of more than {MAX_PLAIN_BYTES:,} bytes; save it in another format")
 
 
 def _check_segments(file: BinaryIO) -> None:

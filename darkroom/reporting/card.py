@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from darkroom.core.text import decimal, escape, one_line
+from darkroom.core.text import decimal, escape, one_line, percent
 from darkroom.metrics import registry
 
 FEW = 30  # test pictures of a class below which its scores say little
@@ -83,7 +83,7 @@ def _unseen(classes: int, unknown: Mapping[str, Any]) -> list[str]:
         return [f"It answers with one of its {classes} classes, whatever the picture shows."]
     return [
         f"It answers with one of its {classes} classes. Pictures unlike the training images are marked as unknown, and "
-        f"so are {100 * unknown['flagged']:.1f} % of the test pictures, falsely.",
+        f"so are {percent(unknown['flagged'])} of the test pictures, falsely.",
         "What it cannot see: a new class that looks like a known one, a known thing among others, a picture made to "
         "mislead it; and whether a wrong answer to a familiar picture is wrong.",
     ]

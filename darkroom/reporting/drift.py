@@ -9,7 +9,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.core.text import escape
+from darkroom.core.text import escape, percent
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import drift
 from darkroom.metrics.drift import UNKNOWN, Finding, Test
@@ -72,15 +72,19 @@ def in_words(finding: Finding) -> str:
     test, since = finding.test, f"of the last {finding.images:,} photos"
     name = escape(test.what, "terminal")
     if test.side == UNKNOWN:
-        return (f"{finding.share:.0%} {since} are answered {name} though unlike the training images, "
-                f"{test.expected:.0%} of the validation images: look for a new class among them")  # fmt: skip
+        return (f"{percent(finding.share)} {since} are answered {name} though unlike the training images, "
+                f"{percent(test.expected)} of the validation images: look for a new class among them")  # fmt: skip
     if not test.side:
-        what = f"{finding.share:.0%} {since} are answered {name}, {test.expected:.0%} of the validation images"
+        what = (
+            f"{percent(finding.share)} {since} are answered {name}, {percent(test.expected)} of the validation images"
+        )
         if finding.share > test.expected:
             return f"{what}; label photos that are answered {name}, right or wrong"
         return f"{what}; look for photos of {name}: are they gone, or answered otherwise?"
     edge = (test.bin + (test.side == "above")) / BINS
-    what = f"{finding.share:.0%} {since} have a {test.what} {test.side} {edge:.2f}, {test.expected:.0%} of the "
+    what = (
+        f"{percent(finding.share)} {since} have a {test.what} {test.side} {edge:.2f}, {percent(test.expected)} of the "
+    )
     what += "validation images"
     return f"{what}: {ADVICE[test.what, test.side]}"
 

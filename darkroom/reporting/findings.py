@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from darkroom.core.text import percent
 from darkroom.reporting.confusion import Pair
 
 FEW_TESTED = 30  # test images below which an accuracy is hardly known
@@ -30,7 +31,7 @@ class Finding:
 
 def share(value: float | None) -> str:
     """Return 0.9876 as "98.8 %", unbroken at a line's end, and None as a dash."""
-    return "–" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    return "–" if value is None else percent(value).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def counted(count: int, what: str) -> str:

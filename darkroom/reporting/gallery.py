@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkroom.core.text import percent
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import confusion
 from darkroom.model.classifier import SavedClassifier
@@ -53,11 +54,6 @@ class Photos:
             known = f" ({percent(own.probabilities[row, label])})" if answer >= 0 else ""
             lines.append((f"truth: {self.names[label]}{known}", INK))
         return Tile([self.image(row), *more], [*lines, (caption_names([self.locations[row]])[0], PALE)])
-
-
-def percent(share: float) -> str:
-    """Return 0.987 as "98.7 %"; only 1 is "100 %"."""
-    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %" if share >= 0.0005 else "<0.1 %"
 
 
 def worst_order(predictions: Predictions) -> np.ndarray:

@@ -81,7 +81,7 @@ def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, locations: Loc
         names = caption_names([row["location"] for row in pair])
         lines = [(_relation(*pair), colour), *((name, PALE) for name in names)]
         tiles.append(Tile([thumbnails[row["location"]] for row in pair], lines))
-    title = "No copies found"
+    title = "No copies (with duplicates: ignore none are looked for)"
     if pairs:
         more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
         title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"

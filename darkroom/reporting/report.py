@@ -92,7 +92,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "title": f"{params.get('backbone', 'A classifier')} on {Path(str(params.get('source', ''))).stem}",
         "test": test,
         "data": data,
-        "data_facts": data_facts(data),
+        "data_facts": data_facts(data, params.get("duplicates") != "ignore"),
         "train": train,
         "export": export,
         "run": run,
@@ -150,10 +150,10 @@ def class_rows(test: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict[st
     return sorted(rows, key=lambda row: (row["f1"] is None, row["f1"] or 0.0, row["name"]))
 
 
-def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+def data_facts(data: Mapping[str, Any], looked: bool = True) -> dict[str, Any]:
     """Return metrics/data.json in words, without what the page shows elsewhere; {} without data.
 
-    Unknown keys are kept as they are.
+    `looked`: whether copies were looked for. Unknown keys are kept as they are.
     """
     known = dict(data)
     for name in ("per_class", "label_conflicts", "notes"):
@@ -166,7 +166,8 @@ def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:
     left_out = [("copies", known.pop("dropped", 0)), ("excluded", known.pop("excluded", 0))]
     left_out += [(reason, count) for reason, count in rejects.get("by_reason", {}).items()]
     found["left out"] = ", ".join(f"{count:,} {name}" for name, count in left_out if count) or "none"
-    found["copies found"] = ", ".join(f"{count:,} {name}" for name, count in copies.items() if count) or "none"
+    none = "none" if looked else "none were looked for (duplicates: ignore)"
+    found["copies found"] = ", ".join(f"{count:,} {name}" for name, count in copies.items() if count) or none
     for side, row in sizes.items():
         if row.get("median") is not None:
             alike = row["min"] == row["max"]

@@ -31,6 +31,8 @@ KINDS = {
     stat.S_ISCHR: "device",
     stat.S_ISBLK: "device",
 }
+TABLES = {"corrections": "corrections.csv", "added": "added/photos.csv"}  # of decisions; both are in Git from the start
+CLOSED = "without permission"
 CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)
 
 
@@ -41,7 +43,12 @@ def check(root: Path) -> None:
             f"{root} is not in a Git repository, which DVC needs; a copy without .git becomes one by "
             "`git init && git add -A && git commit -m 'Start'`"
         )
-    check_source(read_yaml(root / PARAMS).get("source"), root)
+    params = read_yaml(root / PARAMS)
+    for key, usual in TABLES.items():
+        name = params.get(key)
+        if isinstance(name, str) and not (root / name).is_file():  # DVC would say `Errno 2`
+            raise SourceError(f"{key} is {name}, which is not a file; expected a table of decisions, such as {usual}")
+    check_source(params.get("source"), root)
 
 
 def check_source(source: Any, root: Path = Path()) -> None:
@@ -54,21 +61,29 @@ def check_source(source: Any, root: Path = Path()) -> None:
             hint = f"; this copy of what Git knows is without it: give an absolute path, or add `-C {source}`"
         expected = "expected a folder, archive, table or card"
         raise SourceError(f"source is {source}, which does not exist; {expected}{hint}")
-    for path, kind in endless(root / source):
+    for path, kind in unreadable(root / source):
+        if kind == CLOSED:
+            raise SourceError(f"{path} may not be read, and DVC reads the whole source first: `chmod u+rX` or move it")
         raise SourceError(f"{path} is a {kind}, which DVC would read without an end; move it out of the source")
 
 
-def endless(source: Path) -> Iterator[tuple[Path, str]]:
-    """Yield (path, kind) of each pipe, socket or device at or below `source`, links followed."""
+def unreadable(source: Path) -> Iterator[tuple[Path, str]]:
+    """Yield (path, kind) of each pipe, socket, device and closed file or folder below `source`, links followed."""
     waiting: list[tuple[Path, os.stat_result]] = [(source, source.stat())]
     while waiting:
         path, facts = waiting.pop()
         for is_kind, kind in KINDS.items():
             if is_kind(facts.st_mode):
                 yield path, kind
-        if stat.S_ISDIR(facts.st_mode):
+        if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(facts.st_mode) else 0)):
+            yield path, CLOSED
+        elif stat.S_ISDIR(facts.st_mode):
             with os.scandir(path) as entries:
-                unusual = [entry for entry in entries if not entry.is_file(follow_symlinks=False)]
+                unusual = [
+                    entry
+                    for entry in entries
+                    if not (entry.is_file(follow_symlinks=False) and os.access(entry.path, os.R_OK))
+                ]
             for entry in unusual:
                 # A link to a folder is not followed: it may lead back to one above.
                 if not (entry.is_symlink() and entry.is_dir()):

@@ -18,6 +18,7 @@ from darkroom.core.params import read_yaml
 from darkroom.core.progress import say
 from darkroom.core.randomness import generator
 from darkroom.core.runtime import from_environment
+from darkroom.core.text import percent
 from darkroom.model.classifier import SavedClassifier
 from darkroom.review.evidence import Components
 from darkroom.review.unlabelled import PROPOSED, Cache, Photo
@@ -122,7 +123,7 @@ def in_words(proposals: list[Proposal], classes: list[str], total: int) -> str:
     lines = [f"{len(proposals):,} of {total:,} photos to label next, the most useful first:"]
     for proposal in proposals[:SHOWN]:
         best = int(proposal.probabilities.argmax())
-        lines.append(f"  {proposal.photo.location}: {classes[best]}? ({proposal.probabilities[best]:.0%})")
+        lines.append(f"  {proposal.photo.location}: {classes[best]}? ({percent(proposal.probabilities[best])})")
     if len(proposals) > SHOWN:
         lines.append(f"  … and {len(proposals) - SHOWN:,} more")
     return "\n".join([*lines, "`darkroom review` shows them under Label next"])

@@ -20,6 +20,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment, torch_device
+from darkroom.core.text import percent
 from darkroom.images.framing import Framing
 from darkroom.model.backbones import TIMM, is_file
 from darkroom.model.preprocessing import framing
@@ -112,14 +113,14 @@ class Race:
             self.seconds += time.monotonic() - started
             standings = [self._judge(entrant) for entrant in self.entrants]
             best = min(standings, key=lambda standing: standing.rank)
-            say(f"race: on {len(best.ids):,} images {best.name} leads with {best.accuracy:.1%}")
+            say(f"race: on {len(best.ids):,} images {best.name} leads with {percent(best.accuracy)}")
             if end == rounds[-1]:
                 if self.alone:
                     say(f"race: {self.alone:,} images are left out: no other fold has one of their class to learn from")
                 break
             losers = lost(standings)
             for loser in losers:
-                say(f"race: {loser.name} is out after {len(loser.ids):,} images, with {loser.accuracy:.1%}")
+                say(f"race: {loser.name} is out after {len(loser.ids):,} images, with {percent(loser.accuracy)}")
             self.out += losers
             names = {loser.name for loser in losers}
             self.entrants = [entrant for entrant in self.entrants if entrant.entry.name not in names]
@@ -190,7 +191,7 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     best, chosen = advised(standings)
     if alone := largest_class(best, race.labels):
         chosen = best
-        print(f"no body is better beyond noise than always answering {alone[0]}, which is right for {alone[1]:.1%}: "
+        print(f"no body is better beyond noise than always answering {alone[0]}, right for {percent(alone[1])}: "
               "so the best is advised, not the fastest; add images of the other classes")  # fmt: skip
     entries = {entrant.entry.name: entrant.entry for entrant in race.entrants}
     if chosen is not best:

@@ -146,24 +146,17 @@ def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
 def in_words(frame: pd.DataFrame) -> str:
     """Return `table` for a terminal: percentages with their intervals, differences in points."""
 
-    def row(each: pd.Series) -> dict[str, str]:
+    form = "  {:>6}  {:<19}  {:<21}  {:<10}  {:>9}".format  # within 80 columns, below a name of any length
+    lines = [form("images", "accuracy %", "points to the best", "verdict", "export/s").rstrip()]
+    for _, each in frame.iterrows():
         paired = "" if pd.isna(each["vs best"]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(
             *(100 * each[key] for key in ("vs best", "vs low", "vs high")))  # fmt: skip
-        return {
-            "backbone": each["backbone"],
-            "images": f"{each['images']:,}",
-            "accuracy %": f"{100 * each['accuracy']:.1f} ({100 * each['low']:.1f} to {100 * each['high']:.1f})",
-            "points to the best": paired,
-            "verdict": each["verdict"],
-            "log loss": f"{each['log loss']:.3f}",
-            "embed/s": f"{each['embed/s']:.0f}",
-            "export/s": f"{each['export/s']:.0f}",
-            "MB": f"{each['MB']:.1f}",
-            "Mparams": f"{each['Mparams']:.2f}",
-            "licence": each["licence"],
-        }
-
-    return pd.DataFrame([row(each) for _, each in frame.iterrows()]).to_string(index=False)
+        accuracy = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * each[key] for key in ("accuracy", "low", "high")))
+        lines += [
+            f"{each['backbone']}: {each['MB']:.1f} MB, {each['licence']}",
+            form(f"{each['images']:,}", accuracy, paired, each["verdict"], f"{each['export/s']:.0f}"),
+        ]
+    return "\n".join(lines)
 
 
 def figure(frame: pd.DataFrame) -> "Figure":

@@ -107,6 +107,8 @@ def _what_is_wrong(config: Any) -> str:
             return f"says digests: {_shown({name: digest})}, expected a file of this folder and its sha256"
     if type(config.get("format", 1)) is not int or not 1 <= config.get("format", 1) <= FORMAT:
         return f"says format: {_shown(config['format'])}, and this Darkroom reads up to {FORMAT}; update it"
+    if config.get("format") == FORMAT and "limits" not in config:
+        return f"has no limits, which format {FORMAT} has"
     if "limits" in config and not _are_limits(config["limits"], len(classes)):
         return f"says limits: {_shown(config['limits'])}, expected level, sets, confidence and similarity"
     missing = [name for name in DESCRIBED if name not in digests]
@@ -123,12 +125,13 @@ def _are_limits(value: Any, classes: int) -> bool:
         limits = Limits.of(value)
     except (KeyError, OverflowError, TypeError, ValueError):
         return False
-    numbers: list[object] = [limits.confidence, limits.similarity, limits.level]
+    numbers: list[Any] = [each for each in (limits.confidence, limits.similarity, limits.level) if each is not None]
     for thresholds in limits.sets.values():
         if isinstance(thresholds, list) and len(thresholds) != classes:
             return False
         numbers += thresholds if isinstance(thresholds, list) else [thresholds]
-    right = all(number is None or type(number) in (int, float) for number in numbers)
+    right = all(type(number) in (int, float) and -2 <= number <= 2 for number in numbers)  # not NaN
+    right = right and all(0 < level < 1 for level in limits.sets)
     return right and (limits.level is None or limits.level in limits.sets)
 
 

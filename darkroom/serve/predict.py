@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.core.progress import say
-from darkroom.core.text import escape
+from darkroom.core.text import escape, percent
 from darkroom.images.decode import check_format
 from darkroom.metrics.conformal import in_words
 from darkroom.serve.pictures import Pictures
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _caption(answer: Prediction) -> str:
     """Return what is written under a picture."""
-    told = f"{answer.label}  {100 * answer.probability:.1f} %"
+    told = f"{answer.label}  {percent(answer.probability)}"
     return f"{answer.doubt}: {told}" if answer.doubt else told
 
 
@@ -180,7 +180,7 @@ class _Lines:
 
     def _told(self, answer: Prediction) -> str:
         if self.level is None:
-            return ", ".join(f"{escape(label, 'terminal')} {100 * p:.1f} %" for label, p in answer.top(self.top))
+            return ", ".join(f"{escape(label, 'terminal')} {percent(p)}" for label, p in answer.top(self.top))
         names = [escape(label, "terminal") for label in answer.classes_at(self.level)]
         # What a set promises holds for pictures like those of the training.
         return in_words(names) if answer.unknown else f"{in_words(names)} ({100 * self.level:g} %)"

@@ -97,7 +97,7 @@ def answer_facts(answer: Prediction | BadImage, top: int, level: float | None = 
     """
     if isinstance(answer, BadImage):
         return {"error": str(answer)}
-    best = [{"class": label, "probability": round(probability, 6)} for label, probability in answer.top(top)]
+    best = [{"class": label, "probability": _rounded(probability)} for label, probability in answer.top(top)]
     facts: dict[str, Any] = best[0] | {"top": best}
     if answer.limits.similarity is not None:
         similarity = answer.similarity
@@ -108,6 +108,12 @@ def answer_facts(answer: Prediction | BadImage, top: int, level: float | None = 
     if level is not None:
         facts["set"] = {"level": level, "classes": answer.classes_at(level)}
     return facts
+
+
+def _rounded(probability: float) -> float:
+    """Return it with six digits, or all of them where it would become 0 or 1, which mean certainty."""
+    shown = round(probability, 6)
+    return probability if shown in (0, 1) else shown
 
 
 T = TypeVar("T")

@@ -17,12 +17,16 @@ DELIMITERS = ",;\t|"
 SPACES = r"\s+"
 LOOKED_AT = 20  # lines
 MOST_COLUMNS = 20_000  # more than Excel has; pixels in cells, a millisecond a column
+MOST_LETTERS = 1_000_000  # of the first cell: a disk that failed leaves NULs without an end
 
 
 def read_grid(name: str, text: str) -> tuple["pd.DataFrame", list[int]]:
     """Return all rows as text, header included, and the numbers of cells of the first ones. Raises SourceError."""
     import pandas as pd
 
+    if len(text) > MOST_LETTERS and not re.search(r"[,;\t|\s]", text[:MOST_LETTERS]):
+        what = f"its first {MOST_LETTERS:,} characters have no separator and no end of line"
+        raise SourceError(f"{name}: not a table, {what} ({text[:5]!r}…); copy or export it again")
     text, delimiter = without_preamble(text.replace("\r\n", "\n").replace("\r", "\n"))
     if not delimiter and _is_list_with_words(text):  # `1.jpg golden retriever`
         text, delimiter = re.sub(r"^(\S+) +", r"\1\t", text, flags=re.MULTILINE), "\t"

@@ -10,6 +10,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.text import percent
 from darkroom.images.batches import Table
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import registry
@@ -138,7 +139,7 @@ def figure(found: dict[str, Any]) -> "Figure":
     axes.axhline(mean, color="#2563eb", label=f"mean {mean:.2%} ± {found['accuracy_std']:.2%}")
     axes.plot(folds, values, "o", color="#d97706", markersize=8, label="a fold")
     for fold, value in zip(folds, values, strict=True):
-        axes.annotate(f"{value:.1%}", (fold, value), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
+        axes.annotate(percent(value), (fold, value), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
     room = max(0.01, (max(values) - min(values)) * 0.35)
     low, high = min(*values, found["accuracy_low"]), max(*values, found["accuracy_high"])
     axes.set_ylim(max(0.0, low - room), min(1.002, high + room))

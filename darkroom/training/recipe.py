@@ -40,8 +40,9 @@ class Recipe:
     head: str = param("The layers after the backbone", choices=("linear", "mlp"))
     hidden: int = param("Width of the mlp head's hidden layer", at_least=1, at_most=1_000_000)
     dropout: float = param("Share of the mlp head's hidden units that are dropped in training", at_least=0, below=1)
-    epochs: int = param("Times that every training sample is seen", at_least=1)
-    min_steps: int = param("Steps of a head on cached features, at least: a small set gets more epochs", at_least=0)
+    epochs: int = param("Times that every training sample is seen", at_least=1, at_most=1_000_000)
+    min_steps: int = param("Steps of a head on cached features, at least: a small set gets more epochs",
+                           at_least=0, at_most=10_000_000)  # fmt: skip
     batch_size: int = param("Samples a step, at most", at_least=1)
     optimizer: str = param("How weights follow gradients", choices=OPTIMIZERS)
     lr: float = param("Learning rate at its highest", above=0)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from darkroom.core.text import escape, one_line, shortened
+from darkroom.core.text import decimal, escape, one_line, percent, shortened
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>", "cat\n\n## Metrics\n\n| a | b |", "\x1b[2K\rphoto.jpg: cat 100.0 %", "a|b`c`*d*",
@@ -61,3 +61,15 @@ def test_short_names_are_not_cut():
     names = ["class number 7 of a very long species", "class number 8 of a very long species"]
     assert shortened(names, 16) == ["class number 7…", "class number 8…"]
     assert shortened(names, 10) == ["…number 7…", "…number 8…"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.99984, ">99.9 %"), (0.9994, "99.9 %"), (0.5, "50.0 %"), (0.0001, "<0.1 %"), (0, "0 %")],
+)
+def test_nearly_certain_is_not_called_certain(share, text):
+    assert percent(share) == text
+
+
+def test_a_figure_is_not_rounded_up_to_one():
+    assert [decimal(value) for value in (0.99997, 1.0, 1.00004, None)] == ["0.9999", "1.0000", "1.0000", "–"]

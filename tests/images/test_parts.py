@@ -61,6 +61,7 @@ BOMBS = {
     "blanks": (b"P4" + b" " * 20_000_000 + b"4 4\n" + bytes(4), "65,536 bytes before the pixels"),
     "empty chunks of pixels": (PNG[:HEADER] + chunk(b"IDAT") * LONG + PNG[HEADER:], "100,000 chunks"),
     "comments": (b"P2\n64 64\n255\n" + b"#\n" * 2_000_000 + b"1 " * 4096, "1,000 comments"),
+    "pixels as text": (b"P2\n4000 4000\n255\n" + b"1 " * 6_500_000, "12,000,000 bytes"),
     "strips": (strips(200_000), "100,000 strips or tiles"),
 }
 
@@ -71,7 +72,7 @@ def test_a_file_of_very_many_parts_is_a_reason_before_it_is_work(tmp_path, name)
     (tmp_path / "picture").write_bytes(data)
     started = time.process_time()
     for read in (lambda: decode(data, FRAMING), lambda: decode_grey(data, 9)):
-        with pytest.raises(BadImage, match=f"too many parts: more than {reason}"):
+        with pytest.raises(BadImage, match=f"too many parts: .*more than {reason}"):
             read()
     with (tmp_path / "picture").open("rb") as file, pytest.raises(BadImage, match=f"more than {reason}"):
         check_format(file)

@@ -151,7 +151,7 @@ def test_nothing_could_be_bought_where_the_network_knew_all():
 
 def test_all_right_on_two_images_is_a_warning():
     (said,) = findings.warnings(FEW, {})
-    assert said.replace("\N{NO-BREAK SPACE}", " ").startswith("100.0 % on 2 test images is not a result")
+    assert said.replace("\N{NO-BREAK SPACE}", " ").startswith("100 % on 2 test images is not a result")
     assert findings.warnings(FEW, {}, after_trust=True) == []
 
 

@@ -62,11 +62,6 @@ def test_right_answers_that_are_looked_at_are_of_as_many_classes_as_fit(classes,
     assert len({perfect.labels[place] for place in right}) == seen
 
 
-@pytest.mark.parametrize(("share", "text"), [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.0001, "<0.1 %")])
-def test_nearly_certain_is_not_called_certain(share, text):
-    assert gallery.percent(share) == text
-
-
 def test_pngs_depend_on_their_pixels_alone(tmp_path):
     for name in "ab":
         sheets.save_png(tmp_path / f"{name}.png", gallery.worst_errors(photos(50, 3)))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,6 +16,8 @@ from darkroom.core.params import read_yaml
 from darkroom.reproduction.new import BRANCH, FOR_PHOTOS, LEFT_OUT, PIN, make_project
 from darkroom.reproduction.upgrade import upgrade
 from tests.project import Project
+
+UNTAGGED = "474a17d8bcdd2c1cfa14af6a1136c304285f7320"  # of 2026-11-28; upgraded from until there is a tag
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +104,26 @@ def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template,
     assert json.loads((birds / PIN).read_text())["commit"] == after
     assert upgrade(birds, str(template)) == (after, after)
     assert git(birds, "log", "-1", "--format=%s", BRANCH, "--") == f"Darkroom at {after[:12]}"
+
+
+def test_an_upgrade_from_the_newest_tag_to_this_commit_keeps_changed_params(photos, tmp_path):
+    root = Path(__file__).parents[2]
+    told = subprocess.run(["git", "describe", "--tags", "--abbrev=0"], cwd=root, capture_output=True, text=True)
+    base = told.stdout.strip() or UNTAGGED
+    if subprocess.run(["git", "cat-file", "-e", base], cwd=root, capture_output=True).returncode:
+        pytest.skip(f"this clone holds no tag, and not the commit {base}")
+    earlier, birds = tmp_path / "darkroom", tmp_path / "birds"
+    subprocess.run(["git", "clone", "-q", "--no-checkout", root, earlier], check=True)
+    git(earlier, "checkout", "-q", "--detach", base)
+    make_project(birds, str(photos), earlier)
+    change(birds / "params.yaml", "\nlr: ", "\nlr: 0.5")
+    commit_all(birds, "Mine")
+    upgrade(birds, str(root))
+    git(earlier, "checkout", "-q", "--detach", git(root, "rev-parse", "HEAD"))
+    now = read_yaml(birds / "params.yaml")
+    assert now == read_yaml(earlier / "params.yaml") | {"source": str(photos), "lr": now["lr"]} | FOR_PHOTOS
+    assert str(now["lr"]).startswith("0.5")
+    assert git(birds, "diff", "--name-only", BRANCH, "main", "--").split() == ["README.md", "params.yaml"]
 
 
 def test_a_clone_of_the_project_upgrades_too(birds, template, tmp_path):

@@ -11,6 +11,7 @@ from dvc.repo import Repo
 
 from darkroom.core.errors import DarkroomError, SourceError
 from darkroom.reproduction import preflight
+from tests.project import obey_permissions
 from tests.reporting.project import make_project, run
 
 
@@ -140,12 +141,30 @@ def test_a_source_that_does_not_exist_is_said_before_dvc_starts(photos, source, 
         preflight.check(photos)
 
 
+def test_a_table_of_decisions_that_does_not_exist_is_said_before_dvc_starts(photos):
+    with (photos / "params.yaml").open("a") as file:
+        file.write("\ncorrections: correct.csv\n")
+    with pytest.raises(DarkroomError, match=r"^corrections is correct.csv, which is not a file; .* corrections.csv$"):
+        preflight.check(photos)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops capabilities, which Linux has")
+@pytest.mark.parametrize("name", ["photos/ants/1.jpg", "photos/ants"])
+def test_what_may_not_be_read_is_named_before_dvc_starts(photos, name):
+    (photos / name).chmod(0)
+    said = subprocess.run([sys.executable, "-m", "darkroom.reproduction.preflight"], cwd=photos, capture_output=True,
+                          text=True, preexec_fn=obey_permissions)  # fmt: skip
+    (photos / name).chmod(0o755)
+    assert said.stderr == (f"repro: {photos}/{name} may not be read, and DVC reads the whole source first: "
+                           "`chmod u+rX` or move it\n")  # fmt: skip
+
+
 def test_files_folders_and_links_that_lead_nowhere_or_back_pass(photos):
     (photos / "photos/back").symlink_to(photos / "photos")
     (photos / "photos/ants/2.jpg").symlink_to("1.jpg")
     (photos / "photos/ants/3.jpg").symlink_to("nowhere.jpg")
     preflight.check(photos)
-    assert list(preflight.endless(photos / "photos")) == []
+    assert list(preflight.unreadable(photos / "photos")) == []
 
 
 def test_a_copy_without_git_is_told_what_makes_it_a_project(photos):

@@ -80,6 +80,7 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     text = in_words(frame)
     assert "95.0 (90.9 to 97.4)" in text
     assert "-1.5 (-3.4 to +0.4)" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert len(figure(frame).axes[0].texts) == 3
 
 
@@ -218,7 +219,7 @@ def test_where_one_class_dominates_the_best_is_advised_and_not_a_fast_one_that_k
     standings = begun.run()
     assert race.conclude(begun, standings, test=False) == 0
     said = capsys.readouterr().out
-    assert "no body is better beyond noise than always answering 0, which is right for 9" in said
+    assert "no body is better beyond noise than always answering 0, right for 9" in said
     assert "advised: small_cnn (small_cnn-mnist.safetensors), the best:" in said
 
 

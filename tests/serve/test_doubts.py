@@ -134,6 +134,12 @@ def test_the_export_doubts_the_same_answers_without_darkroom(doubting, photos, t
         ({"limits": LIMITS.facts() | {"similarity": "high"}}, "expected level, sets"),
         ({"limits": LIMITS.facts() | {"sets": [{"level": 10**400, "threshold": 0.1}]}}, "expected level, sets"),
         ({"limits": LIMITS.facts() | {"level": 0.5}}, "expected level, sets"),
+        ({"limits": LIMITS.facts() | {"sets": [{"level": 0.95, "thresholds": None}]}}, "expected level, sets"),
+        (
+            {"limits": LIMITS.facts() | {"sets": [{"level": 1.5, "thresholds": 0.1}], "level": 1.5}},
+            "expected level, sets",
+        ),
+        ({"limits": LIMITS.facts() | {"confidence": 1e308}}, "expected level, sets"),
     ],
 )
 def test_a_config_that_is_newer_or_damaged_is_one_line(doubting, tmp_path, facts, reason):

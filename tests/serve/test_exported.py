@@ -56,6 +56,7 @@ def test_a_whole_folder_opens(folder):
         ({"classes": [1, 2, 3]}, "config.json names no classes, one of them twice, or some that are not text"),
         ({"classes": ["a", "b", "a"]}, "config.json names no classes, one of them twice, or some that are not text"),
         ({"version": "deadbeef0000"}, 'config.json says version: "deadbeef0000", expected how the digest of'),
+        ({"format": 2}, "config.json has no limits, which format 2 has"),
         ({"format": -1}, "config.json says format: -1, and this Darkroom reads up to 2"),
         ({"digests": {"a\0b": "0"}}, 'config.json says digests: {"a\\u0000b": "0"}, expected a file of'),
         ({"digests": {"a" * 5000: "0"}}, 'config.json says digests: {"aaaa'),

@@ -1,5 +1,4 @@
 import csv
-import ctypes
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from PIL import Image
 from darkroom.serve import predict
 from darkroom.serve.pictures import open_upright
 from tests.export import small
+from tests.project import obey_permissions
 from tests.serve.conftest import CLASSES, ROOT
 
 
@@ -136,12 +136,6 @@ def test_a_missing_model_is_one_line(photos, tmp_path):
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"darkroom predict: {tmp_path} holds no exported model")
     assert b"Traceback" not in done.stderr
-
-
-def obey_permissions() -> None:
-    """In a child process: root, who may read everything (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH), no longer may."""
-    for capability in (1, 2):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drops capabilities, which Linux has")

@@ -14,6 +14,7 @@ import pytest
 
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.sources.extents import Extent
+from darkroom.sources.frames import read_frame
 from darkroom.sources.trees import open_tree
 
 MEGABYTE = bytes(1 << 20)
@@ -139,3 +140,8 @@ def test_a_size_of_thousands_of_digits_is_one_short_line(tmp_path):
     with pytest.raises(SourceError, match="unpacks to 9,999") as error:
         open_tree(path).files  # noqa: B018
     assert len(str(error.value)) < 300 + len(str(path))
+
+
+def test_a_table_of_nothing_but_nuls_is_not_parsed():
+    with pytest.raises(SourceError, match=r"x.csv: not a table, its first 1,000,000 characters have no separator"):
+        read_frame("x.csv", MEGABYTE * 3)

@@ -2,7 +2,7 @@
 const shown = JSON.parse(document.getElementById("shown").textContent);
 const { classes, shots } = shown;
 const AT_ONCE = innerWidth < 700 ? 24 : 60;
-const percent = (share) => (share === 1 ? "100\u00a0%" : share < 0.0005 ? "<0.1\u00a0%" : Math.min(100 * share, 99.9).toFixed(1) + "\u00a0%");
+const percent = (share) => (share === 0 || share === 1 ? 100 * share : share < 0.0005 ? "<0.1" : share >= 0.9995 ? ">99.9" : (100 * share).toFixed(1)) + "\u00a0%";
 const name = (label) => (label < 0 ? "no answer" : classes[label]);
 const confidence = (shot) => (shot.p.length ? shot.p[0][1] : 0);
 const isRight = (shot) => shot.l === shot.a;

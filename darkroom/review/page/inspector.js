@@ -2,7 +2,10 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const percent = (share, digits = 1) => {
+  const shown = (100 * share).toFixed(digits);
+  return `${share < 1 && Number(shown) === 100 ? `>${(100 - 10 ** -digits).toFixed(digits)}` : shown} %`; // 100 is certainty
+};
 const make = (name, className = "", text = "") => {
   const element = document.createElement(name);
   if (className) element.className = className;

@@ -8,7 +8,7 @@ const TRIES = 5; // when the server is busy
 const PATIENCE = 30000; // milliseconds until a server counts as gone
 
 const $ = (id) => document.getElementById(id);
-const percent = (share) => `${(share === 1 ? 100 : Math.min(100 * share, 99.9)).toFixed(1)} %`; // 100 is certainty
+const percent = (share) => (share === 0 || share === 1 ? 100 * share : share < 0.0005 ? "<0.1" : share >= 0.9995 ? ">99.9" : (100 * share).toFixed(1)) + " %";
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 // Screen readers hear every status; what the answer below shows as well is not written a second time.
 const say = (text, shown = false) => { $("status").textContent = text; $("status").classList.toggle("heard", shown); };
@@ -181,7 +181,7 @@ class Result {
     bar.className = "bar";
     bar.setAttribute("aria-hidden", "true");
     bar.append(document.createElement("i"));
-    bar.firstChild.style.width = percent(entry.probability).replace(" ", "");
+    bar.firstChild.style.width = `${100 * entry.probability}%`;
     row.append(name, share, bar);
     return row;
   }
