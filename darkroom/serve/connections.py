@@ -79,7 +79,8 @@ class Protocol(H11Protocol):
 
     def eof_received(self) -> bool:  # type: ignore[override] # as asyncio's Protocol has it
         """Answer a request that has come whole before its sender closed its own side."""
-        answering = self.conn.their_state is h11.DONE and self.conn.our_state is h11.SEND_RESPONSE
+        whole = self.conn.their_state in (h11.DONE, h11.MUST_CLOSE)  # MUST_CLOSE: `Connection: close`, or HTTP/1.0
+        answering = whole and self.conn.our_state is h11.SEND_RESPONSE
         if answering and not self._ended:
             self.cycle.keep_alive = False
             return True  # keeps the side open that the answer takes

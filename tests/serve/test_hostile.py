@@ -192,6 +192,13 @@ def exchange(port: int, data: bytes, then_end: bool = False) -> bytes:
     return got
 
 
+@pytest.mark.parametrize("how", [b"HTTP/1.1\r\nConnection: close", b"HTTP/1.0"])
+def test_who_asks_for_one_answer_and_ends_his_side_gets_it(server, photos, how):
+    body = (photos / "china.jpg").read_bytes()
+    head = b"POST /predict %s\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (how, len(body))
+    assert statuses(exchange(server.port, head + body, then_end=True)) == [b"200"]
+
+
 def statuses(answers: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1.1 (\d+)", answers)
 

@@ -50,7 +50,7 @@ def test_chosen_pictures_get_bars_and_a_map_and_a_broken_one_its_reason(open_pag
     article.get_by_text("Where it looked for").wait_for()
     assert article.locator(".bars").first.locator("li").count() == len(CLASSES)
     assert article.locator(".map img").evaluate("image => image.naturalWidth") == 448
-    shares = [float(text.rstrip(" %")) for text in article.locator(".share").all_inner_texts()]
+    shares = [float(text.strip("<>\N{NO-BREAK SPACE}%")) for text in article.locator(".share").all_inner_texts()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.3)
     broken = page.locator("article", has_text="cut.jpg")

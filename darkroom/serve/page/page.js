@@ -5,10 +5,11 @@ const SHOWN = 5; // classes before "all of them"
 const KNOWN = 20; // classes named at the top
 const AT_ONCE = 2; // requests under way
 const TRIES = 5; // when the server is busy
+const BUSY = "The server is busy";
 const PATIENCE = 30000; // milliseconds until a server counts as gone
 
 const $ = (id) => document.getElementById(id);
-const percent = (share) => (share === 0 || share === 1 ? 100 * share : share < 0.0005 ? "<0.1" : share >= 0.9995 ? ">99.9" : (100 * share).toFixed(1)) + " %";
+const percent = (share) => (share === 0 || share === 1 ? 100 * share : share < 0.0005 ? "<0.1" : share >= 0.9995 ? ">99.9" : (100 * share).toFixed(1)) + "\u00a0%";
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 // Screen readers hear every status; what the answer below shows as well is not written a second time.
 const say = (text, shown = false) => { $("status").textContent = text; $("status").classList.toggle("heard", shown); };
@@ -34,10 +35,13 @@ async function ask(path, options = {}) {
     } catch {
       throw new Refused("The server does not answer. Is it still running?", true);
     }
-    if (response.ok) return response;
+    if (response.ok) {
+      if (attempt > 1 && $("status").textContent.startsWith(BUSY)) say("");
+      return response;
+    }
     if (response.status === 503 && attempt < TRIES) {
       const seconds = Number(response.headers.get("Retry-After")) || 1;
-      say(`The server is busy; trying again in ${seconds} s.`);
+      say(`${BUSY}; trying again in ${seconds} s.`);
       await wait(seconds);
       continue;
     }
@@ -98,7 +102,7 @@ function doubtsOf(answer) {
   if (answer.unknown) found.push("Unknown: unlike the training pictures. This answer may mean nothing.");
   if (answer.uncertain) found.push("Uncertain: less sure than an answer should be.");
   if (answer.set && !answer.unknown) { // what a set promises holds for pictures like those of the training
-    const level = `(${Number((100 * answer.set.level).toFixed(3))} %)`;
+    const level = `(${Number((100 * answer.set.level).toFixed(3))}\u00a0%)`;
     const names = answer.set.classes;
     found.push(names.length > 1 ? `It is ${listed(names)} ${level}.` : `No other class comes into question ${level}.`);
   }
