@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = "cluster"
 LONGEST = (
-    "test_processors.py", CLUSTER, "review/test_loop.py", "test_pipeline.py", "review/test_races.py",
-    "model/test_families.py", "model/test_exact.py", "search/test_sweep.py", "test_readme.py", "serve/test_service.py",
-    "training/test_launch.py", "benchmarks/test_loaders.py", "tools/test_pr_report.py", "search/test_race.py",
-    "review/test_page.py", "benchmarks/test_peers.py", "stages/test_worker_death.py", "serve/test_page.py",
-    "serve/test_hostile.py", "serve/test_server.py", "training/test_resume.py", "test_params_in_git.py",
+    CLUSTER, "test_processors.py", "review/test_loop.py", "test_readme.py", "test_pipeline.py",
+    "model/test_families.py", "search/test_sweep.py", "model/test_exact.py", "review/test_races.py",
+    "serve/test_service.py", "review/test_page.py", "training/test_launch.py", "search/test_race.py",
+    "benchmarks/test_loaders.py", "reporting/test_report.py", "reproduction/test_verify.py",
+    "stages/test_worker_death.py", "serve/test_hostile.py", "tools/test_pr_report.py", "training/test_resume.py",
+    "test_params_in_git.py",
 )  # fmt: skip
 # Arrays here are too small to share: threads of BLAS and OpenMP would only wait for each other, and busily. Set before
 # numpy is loaded; pytest-xdist's processes inherit it; tests of a whole project (tests/project.py) run without it.

@@ -1,5 +1,6 @@
 """Every line for the shell in the README and in the pages on data and on a project of one's own, in a fresh project."""
 
+import json
 import os
 import re
 import shlex
@@ -171,6 +172,11 @@ def test_every_line_works_when_copied(reader):
     while re.search("Running|Queued", queued := reader.says("dvc queue status")) and time.monotonic() < deadline:
         time.sleep(1)
     assert queued.count("Success") == 3, queued
+    # Each queued experiment has learnt with a value of its own, though two ran at a time.
+    shown = json.loads(reader.says("dvc exp show --json"))
+    rows = [row for commit in shown for one in commit.get("experiments") or [] for row in one["revs"]]
+    learnt = [row["data"]["params"]["params.yaml"]["data"]["lr"] for row in rows]
+    assert {0.01, 0.003, 0.001} <= set(map(float, learnt))
 
 
 def test_sources_of_every_kind_are_read_as_docs_own_data_says(reader):
