@@ -10,9 +10,10 @@ BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for data sets whose pictures are all alike
 SIGMAS = 7.0
 SAMPLED_PAIRS = 1 << 20
-# A picture that many others resemble, such as a product on a plain ground, has a lower threshold of its own, but never
-# one below ALIKE_LEAST bits: re-encoded and resized copies are nearer, and so are the frames of one video.
-ALIKE_LEAST, ALIKE_SIGMAS, SAMPLED = 40, 6.0, 2000
+# A picture that others resemble, such as a product on a plain ground, has a lower threshold of its own: a copy is
+# NEARER bits nearer than the third nearest of SAMPLED others. But it is never below ALIKE_LEAST bits: re-encoded and
+# resized copies are nearer, and so are the frames of one video.
+ALIKE_LEAST, NEARER, THIRD, SAMPLED = 40, 36, 2, 2000
 ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
 TURNED_ORDERS = 16  # turning a copy hardly adds to its distance, so fewer orders find it
 BLOCK = 1 << 14
@@ -48,7 +49,7 @@ def near_threshold(hashes: np.ndarray) -> int:
 def own_thresholds(hashes: np.ndarray, rows: np.ndarray, threshold: int) -> np.ndarray:
     """Return the largest distance in bits of copies of each picture of `rows` int64 (m,), at most `threshold`: (m,).
 
-    Estimated as in `near_threshold`, from the distances of this picture to SAMPLED others instead of random pairs.
+    It is NEARER bits below the third smallest of the distances of this picture to SAMPLED others that are no copies.
     """
     limits = np.full(len(rows), float(threshold))
     if threshold <= ALIKE_LEAST or len(hashes) < 100:
@@ -58,9 +59,8 @@ def own_thresholds(hashes: np.ndarray, rows: np.ndarray, threshold: int) -> np.n
     for index, row in enumerate(rows.tolist()):
         apart = _distances(words[row][:, None], others)
         apart = apart[apart > MOST]  # no copies
-        if len(apart):
-            low, median = np.quantile(apart, (0.01, 0.5))
-            limits[index] = np.clip(median - ALIKE_SIGMAS * (median - low) / 2.326, ALIKE_LEAST, threshold)
+        if len(apart) > THIRD:
+            limits[index] = np.clip(int(np.partition(apart, THIRD)[THIRD]) - NEARER, ALIKE_LEAST, threshold)
     return limits
 
 
@@ -88,12 +88,18 @@ def _within_own(hashes: np.ndarray, pairs: np.ndarray, apart: np.ndarray, thresh
 
 
 def turned_pairs(hashes: np.ndarray, threshold: int) -> np.ndarray:
-    """Return pairs i < j, (m, 2) int64, of rows of `hashes` that are near once one is turned, mirrored or inverted."""
+    """Return pairs i < j, (m, 2) int64, of rows of `hashes` that are near once one is turned, mirrored or inverted.
+
+    They are within the `own_thresholds` of both as well.
+    """
     count, found = len(hashes), [np.empty((0, 2), np.int64)]
     for others in turned(hashes):
-        pairs = near_pairs(np.concatenate([hashes, others]), threshold, TURNED_ORDERS)
+        both = np.concatenate([hashes, others])
+        pairs = near_pairs(both, threshold, TURNED_ORDERS)
         across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
-        found.append(np.sort(across - [0, count], axis=1))
+        words = both.view(np.uint64).T
+        apart = _distances(words[:, across[:, 0]], words[:, across[:, 1]])
+        found.append(np.sort(_within_own(hashes, across - [0, count], apart, threshold), axis=1))
     every = np.unique(np.concatenate(found), axis=0)
     return every[every[:, 0] != every[:, 1]]  # a symmetric picture is its own mirror image
 

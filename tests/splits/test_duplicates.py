@@ -145,6 +145,15 @@ def test_pictures_that_many_others_resemble_are_joined_only_when_nearer_than_tho
     assert len(np.unique(found)) == len(bits) - 2
 
 
+def test_turned_copies_of_pictures_that_many_resemble_are_joined_only_when_nearer_than_those():
+    rng = np.random.default_rng(1)
+    photos_bits, symbol = rng.random((1200, 256)) < 0.5, rng.random(256) < 0.5
+    alike = np.stack([flipped(symbol, 52, rng) for _ in range(40)])
+    pairs = [flipped(~photos_bits[0], 56, rng), flipped(~alike[0], 56, rng), flipped(~alike[1], 30, rng)]
+    bits = np.packbits(np.concatenate([photos_bits, alike, pairs]), axis=1)
+    assert turned_pairs(bits, MOST).tolist() == [[0, 1240], [1201, 1242]]
+
+
 def test_a_collection_full_of_copies_keeps_its_threshold():
     photo_bits = [perceptual_hash(encoded(number)) for number in range(36)]
     copies = [perceptual_hash(saved(photo, 60)) for photo in photos()]
