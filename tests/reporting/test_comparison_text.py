@@ -1,6 +1,7 @@
 import html
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -151,3 +152,36 @@ def test_so_few_images_or_groups_that_nothing_could_be_seen_say_so():
     one = compare(OLD, OLD, {}, groups=dict.fromkeys(OLD.predictions.ids, "one"))
     assert "exact sign flips of 1 group, p = 1" in as_text(one, 5)
     assert all(row.low is None for row in one.rows)
+
+
+def test_a_change_of_data_beside_the_training_seed_is_not_called_chance_alone():
+    seeds = [{"train_seed": 0}, {"train_seed": 1}]
+    alike, fewer = (answers(OLD.predictions.classes, LABELS[:n]) for n in (60, 55))
+    old, new = (Run(name, params, {}, alike) for name, params in zip(("old", "new"), seeds, strict=True))
+    assert "only the training seed differs" in compare(old, new, {}).question
+    assert "trained models" in compare(old, replace(new, predictions=fewer), {}).question
+
+
+@pytest.mark.parametrize("images", [1, 3, 10, 60])
+@pytest.mark.parametrize("per_group", [1, 5, 60])
+def test_odd_runs_get_sentences_and_intervals_that_agree(images, per_group):
+    """All right, all wrong, unanswered, classes in another order: no crash, and no interval beside its number."""
+    rng = np.random.default_rng(images)
+    groups = [f"group {row // per_group}" for row in range(images)]
+    for first, second, classes in product(["right", "wrong", "some", "none"], ["right", "wrong", "none"], [2, 7]):
+        labels, order = rng.integers(0, classes, images), rng.permutation(classes)
+        runs = []
+        for kind in (first, second):
+            wrong = {"right": 0, "wrong": images, "some": images // 3, "none": 0}[kind]
+            made = answers([f"{number}" for number in range(classes)], labels, wrong)
+            shares = np.where(kind == "none", np.nan, made.probabilities)
+            columns = order if kind == second else np.arange(classes)
+            names = [made.classes[number] for number in columns]
+            where = np.argsort(columns)[labels]
+            runs.append(Run(kind, {}, {}, Predictions.of(made.ids, names, where, shares[:, columns], groups)))
+        found = compare(runs[0], runs[1], {})
+        assert "nan" not in as_text(found, 5)
+        accuracy = found.accuracy
+        assert accuracy.low is None or (found.p > 0.05) == (accuracy.low <= 0 <= accuracy.high)
+        for row in found.rows:
+            assert row.low is None or row.low - 1e-6 <= row.difference <= row.high + 1e-6
