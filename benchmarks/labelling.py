@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darkroom.images.batches import Table
 from darkroom.images.shards import Shards
 from darkroom.review.evidence import Components
 from darkroom.review.next_photos import margins, most_useful
@@ -93,7 +94,7 @@ def main(arguments: list[str]) -> None:
         parts = [Shards(Path(folder) / "data/features" / split) for split in ("train", "val", "test")]
         values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts if len(part)])
         values = values / np.sqrt(np.mean(values.astype(np.float64) ** 2))
-        labels, near = np.concatenate([part.labels for part in parts]), Components.of(parts).all(parts)
+        labels, near = np.concatenate([part.labels for part in parts]), Components.of(Table(parts)).all(Table(parts))
         print(
             f"\n{folder}: {len(labels):,} images, {labels.max() + 1} classes, {FIRST} to {FIRST + MORE * (ROUNDS - 1)}"
         )

@@ -20,6 +20,7 @@ T = TypeVar("T")
 Part = tuple[np.ndarray, np.ndarray]  # samples, and their rows
 Ready = TypeVar("Ready", bound="tuple[Tensor, ...]")
 AHEAD = 2  # batches that are read in advance
+PLAIN_BYTES = 16 << 20  # that are read at once, for the one view of each row that is wanted
 
 
 def balanced_rows(labels: np.ndarray, classes: int, most: int) -> np.ndarray:
@@ -72,6 +73,14 @@ class Table:
             return rows[np.arange(len(rows)), view[mine] % rows.shape[1]] if rows.shape[1] > 1 else rows[:, 0]
 
         return self._gather(samples, read)
+
+    def plain(self, samples: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield `samples` int64 and their features (b, D) without augmentation, PLAIN_BYTES of all views at a time."""
+        views, size = self.row_shape or (1, 1)
+        step = max(1, PLAIN_BYTES // (4 * views * size))
+        for start in range(0, len(samples), step):
+            part = samples[start : start + step]
+            yield part, self.features(part, np.zeros(len(part), np.int64))
 
     def _gather(
         self, samples: np.ndarray, read: Callable[[Shards, np.ndarray, np.ndarray | slice], np.ndarray]

@@ -158,12 +158,12 @@ class Shards:
             yield self.rows(indices), self.labels[indices]
 
 
-def open_split(folder: Path, split: str, images: Path | None = None) -> Shards:
+def open_split(folder: Path, split: str, images: Path | None = None, mapped_bytes: int = MAPPED_BYTES) -> Shards:
     """Open a split of `data/shards`, or of `data/features` whose images are in `images`, with the corrections applied.
 
     The stage `labels` writes these beside the folder of the images, in `labels/<split>.json`.
     """
-    return Shards(folder / split, corrections=(images or folder).parent / f"labels/{split}.json")
+    return Shards(folder / split, mapped_bytes, corrections=(images or folder).parent / f"labels/{split}.json")
 
 
 class _MappedRows:

@@ -5,7 +5,9 @@ The method is written here because it is ten lines, because importing cleanlab t
 and because cleanlab's licence (AGPL-3.0) would bind whoever serves the project.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 from darkroom.core import exactmath
 from darkroom.core.errors import DarkroomError
 from darkroom.core.files import blocks
+from darkroom.images.batches import Table
 from darkroom.images.shards import SPLITS, open_split
 from darkroom.metrics.intervals import share_interval
 from darkroom.metrics.scores import most_probable
@@ -25,6 +28,8 @@ FOLDS = 5
 MOST_LEARNT = 20_000  # training images of a fold's classifier, which bounds its time
 STRENGTH = 0.1  # scikit-learn's C, for features whose mean square is 1; a factor of 3 either way changes little
 MOST_ITERATIONS = 100
+AT_ONCE = 2  # folds
+MAPPED_BYTES = 64_000_000  # of the features of a split: more of them are read from the files, and take no memory
 NOISE = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)  # shares of wrong labels that are tried
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
 GAIN = 2.0  # of the log-likelihood: chance alone reaches it in 2 of 100 data sets without wrong labels
@@ -131,14 +136,20 @@ class OutOfFold:
         return np.where(known, np.where(known[:, None], self.probabilities, 0.0).argmax(axis=1), self.labels)
 
 
-def out_of_fold(shards: Path, features: Path, groups: Mapping[str, str] | None = None) -> OutOfFold:
+def out_of_fold(
+    shards: Path,
+    features: Path,
+    groups: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> OutOfFold:
     """Answer the images of all splits by cross-validation of logistic regression on the cached features.
 
     `shards`: data/shards; `features`: data/features, of a frozen backbone. `groups`: the group of each image by id
     (splits.groups.groups_of); one without any stands alone. A group is in one fold, or a copy under the same wrong
-    label would confirm it. Folds keep the shares of the classes. Raises DarkroomError where there are no features.
+    label would confirm it. Folds keep the shares of the classes. `progress` is called with what is done next, in words.
+    Raises DarkroomError where there are no features.
     """
-    parts = [open_split(features, split, shards) for split in SPLITS]
+    parts = [open_split(features, split, shards, MAPPED_BYTES) for split in SPLITS]
     ids = [name for part in parts for name in part.ids()]
     if not ids or any(len(open_split(shards, split)) != len(part) for split, part in zip(SPLITS, parts, strict=True)):
         raise DarkroomError(
@@ -146,9 +157,8 @@ def out_of_fold(shards: Path, features: Path, groups: Mapping[str, str] | None =
             "that takes a frozen backbone: `dvc exp run -S freeze=backbone`"
         )
     labels = np.concatenate([part.labels for part in parts])
-    values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts if len(part)])
     group = np.unique([(groups or {}).get(name) or name for name in ids], return_inverse=True)[1]
-    logits = _held_out_logits(values, labels, group, len(parts[0].classes))
+    logits = _held_out_logits(Table(parts), labels, group, len(parts[0].classes), progress)
     known = np.isfinite(logits).all(axis=1)
     probabilities = np.full(logits.shape, np.nan)
     probabilities[known] = _calibrated(logits[known], labels[known])
@@ -178,8 +188,10 @@ def _calibrated(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return exactmath.softmax(logits, float(temperatures[best[row]]))
 
 
-def _held_out_logits(values: np.ndarray, labels: np.ndarray, group: np.ndarray, classes: int) -> np.ndarray:
-    """Return logits (n, K) of features (n, D), each by a classifier trained without its group (n,).
+def _held_out_logits(
+    features: Table, labels: np.ndarray, group: np.ndarray, classes: int, progress: Callable[[str], None] | None
+) -> np.ndarray:
+    """Return logits (n, K) of features (n, views, D), each by a classifier trained without its group (n,).
 
     NaN where the features are not finite or the classifier was not trained on the image's class; -30, a probability of
     nearly 0, for other classes that it was not trained on.
@@ -188,29 +200,52 @@ def _held_out_logits(values: np.ndarray, labels: np.ndarray, group: np.ndarray, 
 
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
     logits = np.full((len(labels), classes), np.nan)
-    usable = np.flatnonzero(np.isfinite(values).all(axis=1))
+    usable, size = _usable(features)
     groups = len(np.unique(group[usable]))
     folds = min(FOLDS, groups, int(np.bincount(labels[usable], minlength=1).max()))
     if folds < 2 or len(np.unique(labels[usable])) < 2:
         return logits
     divide = StratifiedKFold if groups == len(usable) else StratifiedGroupKFold  # the latter takes long for many
-    size = float(np.sqrt(np.mean(values[usable].astype(np.float64) ** 2))) or 1.0
-    with warnings.catch_warnings():
+    # Threads of BLAS wait for each other at such small products: 26 s instead of 6 on two busy cores.
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         # A class of fewer images than folds, and a minimum that is not reached to the last digit, do no harm here.
         warnings.simplefilter("ignore")
         parts = divide(folds, shuffle=True, random_state=0).split(usable, labels[usable], group[usable])
-        for learnt, held in parts:
-            rows, asked = usable[_thinned(learnt, labels[usable[learnt]])], usable[held]
-            if len(np.unique(labels[rows])) < 2:
-                continue
-            model = LogisticRegression(C=STRENGTH, max_iter=MOST_ITERATIONS).fit(values[rows] / size, labels[rows])
-            found = np.full((len(asked), classes), -30.0)
-            scores = model.decision_function(values[asked] / size)
-            found[:, model.classes_] = np.stack([-scores / 2, scores / 2], 1) if scores.ndim == 1 else scores
-            logits[asked] = np.where(np.isin(labels[asked], model.classes_)[:, None], found, np.nan)
+        done = itertools.count(1)
+
+        def ask(rows: tuple[np.ndarray, np.ndarray]) -> None:
+            learnt, held = usable[_thinned(rows[0], labels[usable[rows[0]]])], usable[rows[1]]
+            if len(np.unique(labels[learnt])) > 1:
+                known, end = np.empty((len(learnt), features.row_shape[-1]), np.float32), 0
+                for part, values in features.plain(learnt):
+                    known[end : end + len(part)] = values / size
+                    end += len(part)
+                model = LogisticRegression(C=STRENGTH, max_iter=MOST_ITERATIONS).fit(known, labels[learnt])
+                for asked, values in features.plain(held):
+                    found = np.full((len(asked), classes), -30.0)
+                    scores = model.decision_function(values / size)
+                    found[:, model.classes_] = np.stack([-scores / 2, scores / 2], 1) if scores.ndim == 1 else scores
+                    logits[asked] = np.where(np.isin(labels[asked], model.classes_)[:, None], found, np.nan)
+            if progress:
+                progress(f"asking the model: {next(done)} of {folds} parts are done")
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(ask, parts))
     return logits
+
+
+def _usable(features: Table) -> tuple[np.ndarray, float]:
+    """Return the rows whose features are finite, int64, and the root of these features' mean square; 1 for 0."""
+    usable, total, count = [], 0.0, 0
+    for rows, values in features.plain(np.arange(len(features))):
+        finite = np.isfinite(values).all(axis=1)
+        usable.append(rows[finite])
+        total += float(np.square(values[finite], dtype=np.float64).sum())
+        count += int(finite.sum()) * values.shape[1]
+    return np.concatenate(usable), (total / max(1, count)) ** 0.5 or 1.0
 
 
 def _thinned(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:

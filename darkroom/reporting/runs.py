@@ -166,8 +166,10 @@ class Revision:
         from dvc.exceptions import DvcException
         from dvc.scm import resolve_rev
 
+        # Git first: a killed `dvc exp run` leaves a mark behind by which DVC takes the commit before it for HEAD.
+        known = git_output(self.root, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{rev}^{{commit}}")
         try:
-            commit = resolve_rev(self.repo.scm, rev)
+            commit = known.decode().strip() if known else resolve_rev(self.repo.scm, rev)
             self.repo.scm.resolve_commit(commit)
         # AttributeError: scmrepo's, of a tree or a file (main^{tree}); NotImplementedError: of core.no_scm
         except (DvcException, AttributeError, NotImplementedError) as error:

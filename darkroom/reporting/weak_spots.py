@@ -163,13 +163,8 @@ def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
     """
     if not material.answerer.saved.frozen:
         return {"looked_at": 0, "count": 0, "split": "", "pictures": []}
-    from threadpoolctl import threadpool_limits
-
     shards = material.answerer.shards
-    with threadpool_limits(
-        1, "blas"
-    ):  # its threads wait for each other at such small products (26 s instead of 6 on two busy cores)
-        found = out_of_fold(shards, material.answerer.cached, groups(root))
+    found = out_of_fold(shards, material.answerer.cached, groups(root))
     if not better_than_chance(found.labels, found.probabilities):
         return {"looked_at": len(found.ids), "count": 0, "split": "", "pictures": [], "chance": True}
     parts = {split: open_split(shards, split) for split in SPLITS}

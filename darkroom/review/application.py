@@ -147,8 +147,7 @@ def _add_data(routes: APIRouter, review: Review) -> None:
 
     @routes.get("/version")
     def version() -> dict[str, Any]:
-        analysed = review.evidence is not None or bool(review.problem)
-        return {"version": review.version(), "analysed": analysed}
+        return {"version": review.version(), "progress": review.progress, "lists": len(review.queues)}
 
     @routes.get("/queue")
     def queue(

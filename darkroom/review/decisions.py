@@ -154,7 +154,7 @@ class DecisionLog:
             added = [change for change in changes.values() if change is not None]
             kept = self._rows
             try:
-                if any(before.values()):
+                if expected is not None or any(before.values()):
                     kept = self._remaining(changes, is_undo=expected is not None)
                     write_corrections(self.path, [*kept, *added])
                     stamp = _stamp(self.path)
@@ -176,19 +176,19 @@ class DecisionLog:
     def _remaining(self, changes: Mapping[str, Correction | None], is_undo: bool) -> list[Correction]:
         """Return the rows that stay below `changes`: other images' rows, and what this image's new row replaces.
 
-        Of a withdrawn decision nothing stays; of an undo the row that becomes the present one again does not.
+        A decision that is replaced or withdrawn stays, marked as such. One that is undone does not, nor does the marked
+        row of the one that becomes the present one again.
         """
         kept = []
         for row in self._rows:
-            new = changes.get(row.key)
             if row.key not in changes:
                 kept.append(row)
-            elif new is None:
                 continue
-            elif row.replaced:
-                if not (is_undo and row.row() == replace(new, replaced=True).row()):
+            new = changes[row.key]
+            if row.replaced:
+                if not (is_undo and new and row.row() == replace(new, replaced=True).row()):
                     kept.append(row)
-            elif not is_undo and row is self._by_key[row.key] and _is_other(row, new):
+            elif not is_undo and row is self._by_key[row.key] and (new is None or _is_other(row, new)):
                 kept.append(replace(row, replaced=True))
         return kept
 

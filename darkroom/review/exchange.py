@@ -199,7 +199,7 @@ def fiftyone(samples: Samples, out: Path) -> None:
 
 def cleanlab(samples: Samples, out: Path) -> None:
     """Write a table for cleanlab: labels, and out-of-fold probabilities in a column for each class."""
-    evidence = gather(samples)
+    evidence = [*gather(samples)][-1]
     rows = [[sample.sha256, sample.location, label, *(f"{share:.6f}" for share in evidence.probabilities[at])]
             for at, sample, label in _labelled(samples)]  # fmt: skip
     files.write_csv(out, ("sha256", "location", "label", *evidence.classes), rows)

@@ -86,8 +86,8 @@ def main(arguments: list[str]) -> int:
     if asked.groups and not FEWEST <= asked.groups <= len(cache):
         raise DarkroomError(f"--groups {asked.groups}: expected {FEWEST} to {len(cache):,}, the number of photos")
     params = read_yaml(root / "params.yaml")
-    parts = cache.features()
-    rows = Components.of(parts, COMPONENTS).all(parts)
+    features = cache.features()
+    rows = Components.of(features, COMPONENTS).all(features)
     groups = grouped(rows, asked.groups or number_of_groups(rows, params["seed"]), params["seed"])
     write_groups(cache, groups, out)
     sizes = np.bincount(groups)

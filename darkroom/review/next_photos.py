@@ -43,13 +43,13 @@ def propose(cache: Cache, known: set[str], count: int, seed: int) -> tuple[list[
     `known`: sha256 of images that the run has, or that somebody has decided about.
     """
     saved = SavedClassifier.load(cache.root / "models/classifier")
-    parts = cache.features()
+    features = cache.features()
     values = cache.values()
     rows = np.array([at for at, photo in enumerate(cache.photos) if photo.sha256 not in known], np.int64)
     if not len(rows):
         raise DarkroomError(f"every photo of {cache.source} has a label already, or was decided about")
     probabilities = saved.probabilities(values[rows])
-    chosen = most_useful(Components.of(parts).all(parts)[rows], probabilities, count, seed)
+    chosen = most_useful(Components.of(features).all(features)[rows], probabilities, count, seed)
     lead = margins(probabilities)
     found = [Proposal(int(rows[at]), cache.photos[rows[at]], probabilities[at], float(lead[at])) for at in chosen]
     return found, saved.classes

@@ -8,7 +8,7 @@ import numpy as np
 
 from darkroom.core.errors import DarkroomError
 from darkroom.reporting.findings import share
-from darkroom.review.evidence import AT_ONCE, Evidence, suspects
+from darkroom.review.evidence import PRODUCTS, Evidence, suspects
 from darkroom.review.samples import INDEX, Samples
 from darkroom.splits.columns import read_columns
 from darkroom.splits.corrections import Correction
@@ -94,15 +94,14 @@ def of_the_data(samples: Samples) -> list[Queue]:
     return [queue for queue in found if queue.count or queue.name == "conflicts"]
 
 
-def of_the_model(samples: Samples, evidence: Evidence) -> list[Queue]:
-    """Return the queues by the model's answers, and, where features are cached, those by features."""
+def of_answers(samples: Samples, evidence: Evidence) -> list[Queue]:
+    """Return the queues by the model's answers: the doubtful labels, and the least certain."""
     labels = in_classes(samples, evidence.classes)
     order, likely = suspects(evidence, labels)
     answered = np.isfinite(evidence.probabilities).all(axis=1) & (labels >= 0)
     ranked = np.sort(evidence.probabilities, axis=1)
     margin = np.where(answered, ranked[:, -1] - ranked[:, -2], np.inf)
-    listed = min(LISTED, max(FEW, samples.pictured // 10))
-    uncertain = np.argsort(margin, kind="stable")[: min(listed, int(answered.sum()))]
+    uncertain = np.argsort(margin, kind="stable")[: min(_listed(samples), int(answered.sum()))]
     found = [
         Queue(
             "errors", "Doubtful labels", _about_errors(likely, len(order)), order, len(order),
@@ -113,23 +112,31 @@ def of_the_model(samples: Samples, evidence: Evidence) -> list[Queue]:
             lambda index: f"{share(margin[index])} between the first and the second class",
         ),
     ]  # fmt: skip
-    if len(evidence.features):
-        strange = np.argsort(-evidence.unlikeness, kind="stable")[:listed]
-        rank = {int(index): rank for rank, index in enumerate(strange)}
-        found.append(
-            Queue(
-                "unlike", "Unlike the rest", "Hardly any other image resembles these: wrong photos, or rare ones.",
-                strange, len(strange), lambda index: f"number {rank[index] + 1:,} of the images least like any other",
-            )
-        )  # fmt: skip
-        near, partner, cosine = across_splits(samples, evidence.features)
-        found.append(
-            Queue(
-                "near", "Alike in two splits", "A training image and one to measure by show nearly the same.",
-                near, len(near), lambda index: f"{share(cosine[index])} alike", lambda index: partner[index],
-            )
-        )  # fmt: skip
     return [queue for queue in found if queue.count or queue.name == "errors"]
+
+
+def of_features(samples: Samples, evidence: Evidence) -> list[Queue]:
+    """Return the queues by what is alike, [] where no features are cached."""
+    if not len(evidence.features):
+        return []
+    strange = np.argsort(-evidence.unlikeness, kind="stable")[: _listed(samples)]
+    rank = {int(index): rank for rank, index in enumerate(strange)}
+    near, partner, cosine = across_splits(samples, evidence.features)
+    found = [
+        Queue(
+            "unlike", "Unlike the rest", "Hardly any other image resembles these: wrong photos, or rare ones.",
+            strange, len(strange), lambda index: f"number {rank[index] + 1:,} of the images least like any other",
+        ),
+        Queue(
+            "near", "Alike in two splits", "A training image and one to measure by show nearly the same.",
+            near, len(near), lambda index: f"{share(cosine[index])} alike", lambda index: partner[index],
+        ),
+    ]  # fmt: skip
+    return [queue for queue in found if queue.count]
+
+
+def _listed(samples: Samples) -> int:
+    return min(LISTED, max(FEW, samples.pictured // 10))
 
 
 def in_classes(samples: Samples, classes: list[str]) -> np.ndarray:
@@ -144,9 +151,11 @@ def across_splits(samples: Samples, features: np.ndarray) -> tuple[np.ndarray, d
     split = samples.split[: samples.pictured]
     learnt, judged = np.flatnonzero(split == 0), np.flatnonzero(split > 0)
     partner, cosine = np.full(len(judged), -1), np.zeros(len(judged), np.float32)
-    for start in range(0, len(judged) if len(learnt) else 0, AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        products = features[judged[part]] @ features[learnt].T
+    of_learnt = features[learnt].T
+    at_once = max(1, PRODUCTS // max(1, len(learnt)))
+    for start in range(0, len(judged) if len(learnt) else 0, at_once):
+        part = slice(start, start + at_once)
+        products = features[judged[part]] @ of_learnt
         best = products.argmax(axis=1)
         partner[part], cosine[part] = learnt[best], products[np.arange(len(best)), best]
     order = np.argsort(-cosine, kind="stable")

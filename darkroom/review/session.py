@@ -15,7 +15,7 @@ from darkroom.review.decisions import Change, DecisionLog, corrections
 from darkroom.review.evidence import Evidence, gather
 from darkroom.review.proposals import NAME as PROPOSED
 from darkroom.review.proposals import open_proposals
-from darkroom.review.queues import Queue, of_class, of_decisions, of_the_data, of_the_model
+from darkroom.review.queues import Queue, of_answers, of_class, of_decisions, of_features, of_the_data
 from darkroom.review.samples import Samples
 from darkroom.splits.corrections import Correction
 
@@ -32,7 +32,7 @@ class Review:
         self.log = DecisionLog(root / self.samples.params["corrections"])
         self.evidence: Evidence | None = None
         self.queues = {queue.name: queue for queue in of_the_data(self.samples)}
-        self.problem = ""
+        self.problem, self.progress = "", "asking the model"  # what `analyse` does at present; "": it is done
         self.proposals = open_proposals(root, self.samples)
         self._steps: dict[int, tuple[DecisionLog, Decided, Decided]] = {}  # before and after each, by its number
         self._numbers = itertools.count(1)
@@ -40,16 +40,22 @@ class Review:
         self._follow()
 
     def analyse(self) -> None:
-        """Compute the evidence about every image and add its queues; an error is kept as `problem`."""
+        """Compute the evidence about every image and add its queues as they come; an error is kept as `problem`."""
+        of_data = self.queues
+        found: list[Queue] = []
         try:
-            evidence = gather(self.samples)
-            queues = of_the_model(self.samples, evidence)
+            for evidence in gather(self.samples, self._say):
+                found += [] if found else of_answers(self.samples, evidence)
+                found += of_features(self.samples, evidence)
+                self.queues = {queue.name: queue for queue in found} | of_data
+                self.evidence = evidence
         except Exception as error:  # the page must not wait for ever, whatever the error
             self.problem = str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
             say(f"review: {self.problem}")
-            return
-        self.queues = {queue.name: queue for queue in [*queues, *self.queues.values()]}
-        self.evidence = evidence
+        self._say("")
+
+    def _say(self, progress: str) -> None:
+        self.progress = progress
 
     def state(self) -> dict[str, Any]:
         """Return queues, classes and counts of decisions: what the page shows beside the pictures."""
@@ -61,7 +67,8 @@ class Review:
             "version": version,
             "source": str(self.samples.params["source"]),
             "images": len(self.samples),
-            "analysed": self.evidence is not None or bool(self.problem),
+            "progress": self.progress,
+            "lists": len(self.queues),
             "problem": self.problem,
             "queues": [queue.facts(self.samples) for queue in self._all_queues()]
             + ([self.proposals.facts()] if self.proposals else []),

@@ -15,6 +15,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
+from darkroom.images.batches import Table
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import decoded, rows_of_splits
@@ -112,13 +113,13 @@ class Cache:
             raise DarkroomError(f"{self.source}: none of {len(names)} photos can be read; `darkroom predict "
                                 f"{self.source}` says of each why")  # fmt: skip
 
-    def features(self) -> list[Shards]:
-        """Return the features of all photos, part by part, in order."""
-        return [Shards(part / "features") for part in self.parts]
+    def features(self) -> Table:
+        """Return the features of all photos, in order."""
+        return Table([Shards(part / "features") for part in self.parts])
 
     def values(self) -> np.ndarray:
         """Return the features of all photos, in order: (n, D) float32."""
-        return np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in self.features()])
+        return self.features().rows(np.arange(len(self)))[:, 0]
 
     def pixels(self, at: int) -> np.ndarray:
         """Return the pixels (S, S, 3) uint8 of photo number `at`."""

@@ -5,8 +5,8 @@ Neither the source nor the split of an image changes. What differs from the sour
 per split, which `darkroom.images.shards.Shards` applies to its labels: `classes`, all that remain, sorted; `changes`,
 the new label by id, null for an excluded sample.
 
-A decision that another one has replaced stays in its line, marked as replaced (`replaced exclude`): it has no effect,
-and undoing the later one brings it back.
+A decision that another one has replaced, or that was withdrawn, stays in its line, marked as replaced (`replaced
+exclude`): it has no effect, and undoing the later one brings it back.
 """
 
 import csv

@@ -27,7 +27,7 @@ def write(root: Path, values: np.ndarray, labels: np.ndarray, classes: int) -> t
         for tensor, folder in (("images", "shards"), ("features", "features")):
             with write_shards(root / folder / split, tensor, [str(name) for name in range(classes)]) as writer:
                 for row in range(bounds[number], bounds[number + 1]):
-                    kept = values[row : row + 1] if tensor == "features" else np.zeros((2, 2, 3), np.uint8)
+                    kept = np.atleast_2d(values[row]) if tensor == "features" else np.zeros((2, 2, 3), np.uint8)
                     writer.add(kept, int(labels[row]), f"{row:064x}")
                 writer.close()
     return root / "shards", root / "features"
@@ -47,6 +47,15 @@ def test_nine_of_ten_wrong_labels_are_found_in_every_split_with_the_right_class_
     hits = np.intersect1d(found.suspects, wrong)
     assert (found.proposed[hits] == truth[hits]).mean() >= 0.9
     assert {found.split[row] for row in hits} == set(SPLITS)
+
+
+def test_augmented_views_of_an_image_are_not_learnt_from(tmp_path):
+    values, labels = digits()
+    values, labels = values[:300], labels[:300]
+    plain = out_of_fold(*write(tmp_path / "one", values, labels, 10))
+    views = np.stack([values, values[::-1], values * 0], axis=1)
+    np.testing.assert_array_equal(out_of_fold(*write(tmp_path / "three", views, labels, 10)).probabilities,
+                                  plain.probabilities)  # fmt: skip
 
 
 def test_copies_under_the_same_wrong_label_are_found_where_they_are_known_to_be_one_group(tmp_path):

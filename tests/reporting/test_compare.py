@@ -160,6 +160,9 @@ def test_answers_that_are_another_commits_are_not_taken_for_this_ones(own, capsy
     run(own, "dvc", "checkout", "-q")
     assert "not tested on the same images" in asked(capsys, "main")[2]
     assert "0 fixed, 0 broken" in asked(capsys, "other-images")[1]
+    # What a killed `dvc exp run` leaves behind: DVC then takes the commit before it for HEAD.
+    run(own, "git", "update-ref", "refs/exps/exec/EXEC_HEAD", "main")
+    assert "0 fixed, 0 broken" in asked(capsys, "HEAD")[1]
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,25 @@ def test_after_a_restart_undo_brings_back_the_decision_before_and_the_one_before
     assert kept(log) == [("2", "exclude", "")]
 
 
-def test_a_withdrawn_decision_takes_those_it_replaced_with_it(log):
-    for made in (correction(1), correction(1, "keep")):
+def test_a_withdrawn_decision_stays_as_a_line_without_effect(log, tmp_path):
+    key = correction(1).key
+    for made in (correction(1), correction(1, "keep"), correction(2)):
         record(log, made)
-    assert log.path.read_text().splitlines()[1].split(",")[2] == "replaced exclude"
-    log.record({correction(1).key: None})
+    whole = log.path.read_text()
+    withdrawn = log.record({key: None})
+    assert [row.split(",")[2] for row in log.path.read_text().splitlines()[1:]] == [
+        "replaced exclude", "replaced keep", "exclude"
+    ]  # fmt: skip
+    assert effective(open_log(tmp_path)) == [("2", "exclude", "")]
+    log.record(withdrawn, {key: None})  # undo: as if it had not been withdrawn
+    assert sorted(log.path.read_text().splitlines()) == sorted(whole.splitlines())
+    log.record({key: None})
     record(log, correction(1, "unsure"))
-    assert log.before(correction(1).key) is None
+    log.record({key: None}, {key: log.decided()[key]})  # undo leaves the lines of what was withdrawn before it
+    assert [row.row()[2] for row in read_corrections(log.path) if row.key == key] == [
+        "replaced exclude",
+        "replaced keep",
+    ]
 
 
 def test_undo_leaves_what_somebody_else_has_decided_since(log, tmp_path):

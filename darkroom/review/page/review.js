@@ -31,6 +31,7 @@ const inHand = () => items[hand] ?? null;
 const tiles = () => [...$("grid").children];
 const loading = () => arrived !== asked;
 const isWhole = (name) => name.startsWith("class:") || name === "decided" || name === "unsure"; // shown with the decided ones
+const isListed = (name) => name.startsWith("class:") || state.queues.some((one) => one.name === name);
 const look = () => refresh().catch((error) => warn(error.message));
 
 // --- lists
@@ -40,12 +41,16 @@ async function refresh() {
   if (state && fresh.version < state.version) return; // an answer that was overtaken by a newer one
   state = fresh;
   inspector.classes = state.classes.map((one) => one.name);
-  const { relabel, exclude, keep, unsure } = state.decisions;
-  $("summary").textContent = `${counted(state.images, "image")} of ${state.source} · ${counted(relabel + exclude + keep + unsure, "decision")} in ${state.corrections}`
-    + (relabel || exclude ? `: ${relabel} relabelled, ${exclude} excluded` : "") + (state.analysed ? "" : " · asking the model …");
+  drawSummary();
   if (state.problem) warn(`The model's answers are missing: ${state.problem}`);
   else warn(state.warnings.join(" · "), true);
   drawLists();
+}
+
+function drawSummary() {
+  const { relabel, exclude, keep, unsure } = state.decisions;
+  $("summary").textContent = `${counted(state.images, "image")} of ${state.source} · ${counted(relabel + exclude + keep + unsure, "decision")} in ${state.corrections}`
+    + (relabel || exclude ? `: ${relabel} relabelled, ${exclude} excluded` : "") + (state.progress ? ` · ${state.progress} …` : "");
 }
 
 function drawLists() {
@@ -127,7 +132,7 @@ function drawGrid() {
   $("grid").hidden = !items.length;
   $("grid").replaceChildren(...items.map(tile));
   $("nothing").hidden = items.length > 0;
-  $("nothing").textContent = !state?.analysed && !facts && !queue.startsWith("class:") ? "The model is being asked about every image …"
+  $("nothing").textContent = (!state || state.progress) && !facts && !queue.startsWith("class:") ? "The model is being asked about every image. This list comes when it has answered."
     : facts?.count ? "Everything in this list is decided." : "Nothing to look at here.";
   const end = start + items.length;
   $("range").textContent = total ? `${(start + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
@@ -434,11 +439,13 @@ async function neighbour(by) {
 
 async function watch() {
   try {
-    const { version, analysed } = await get("version");
-    const news = analysed !== state.analysed;
+    const { version, progress, lists } = await get("version");
+    const news = lists !== state.lists || !progress !== !state.progress;
+    state.progress = progress;
+    drawSummary();
     if (!unsaved && (version !== known || version !== state.version || news)) {
       await refresh();
-      if (news && !items.length) await load(); // pictures that somebody looks at stay where they are
+      if (news && !items.length) await (isListed(queue) ? load() : drawGrid()); // pictures that are shown stay where they are
       else if (items.length) {
         const [shown, before] = [items, decisions];
         const fresh = unsaved ? null : await get("items", { id: shown.map((item) => item.id) });
@@ -455,7 +462,7 @@ async function watch() {
   } catch (error) {
     warn(error.message);
   }
-  setTimeout(watch, state?.analysed ? EVERY : 500);
+  setTimeout(watch, state?.progress ? 500 : EVERY);
 }
 
 // The list and the start that the address names: whatever stands there.
@@ -480,10 +487,9 @@ async function begin() {
   }
   if (innerWidth > 1120) $("lists").open = true;
   const [name, at] = fromAddress();
-  const isListed = (one) => state.queues.some((list) => list.name === one);
-  queue = name || (isListed("errors") || !state.analysed ? "errors" : state.queues[0].name);
+  queue = name || (isListed("errors") || state.progress ? "errors" : state.queues[0].name);
   start = at;
-  if (state.analysed || isListed(queue) || queue.startsWith("class:")) await go(queue, start);
+  if (!state.progress || isListed(queue)) await go(queue, start);
   else drawGrid(); // a list of the model's: `watch` loads it when it is there
   focusTile();
   setTimeout(watch, 500);
