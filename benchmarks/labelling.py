@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from darkroom.images.batches import Table
-from darkroom.images.shards import Shards
+from darkroom.images.shards import open_split
 from darkroom.review.evidence import Components
 from darkroom.review.next_photos import margins, most_useful
 
@@ -91,7 +91,10 @@ def simulate(values: np.ndarray, near: np.ndarray, labels: np.ndarray, strategy:
 def main(arguments: list[str]) -> None:
     """Print a table for each run."""
     for folder in arguments:
-        parts = [Shards(Path(folder) / "data/features" / split) for split in ("train", "val", "test")]
+        parts = [
+            open_split(Path(folder) / "data/features", split, Path(folder) / "data/shards")
+            for split in ("train", "val", "test")
+        ]
         values = np.concatenate([part.rows(np.arange(len(part)))[:, 0] for part in parts if len(part)])
         values = values / np.sqrt(np.mean(values.astype(np.float64) ** 2))
         labels, near = np.concatenate([part.labels for part in parts]), Components.of(Table(parts)).all(Table(parts))
