@@ -3,9 +3,11 @@
 The default pipeline runs once here, on few images; then every stage runs again, from the same inputs, with other
 kernels (the libraries' own switches) and on emulated processors (qemu-user), and every output is compared by digest.
 An emulated processor reports its own features, so numpy, BLAS, onnxruntime, torch and the image libraries choose what
-they would choose on a real one. One process runs all stages: below an emulator most of the time goes into imports.
+they would choose on a real one. One process runs all stages, of both projects: below an emulator most of the time goes
+into imports, half of it into that of torch.
 """
 
+import functools
 import json
 import os
 import re
@@ -13,12 +15,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from darkroom.core import files, yaml12
+from tests.conftest import ONE_THREAD
 from tests.project import OUTPUTS, STAGES, Project
 
 pytestmark = pytest.mark.slow
@@ -42,13 +45,20 @@ KERNELS = {
         "ATEN_CPU_CAPABILITY": "avx2",
     },
 }
-PROCESSORS = ["Haswell", "Nehalem"]  # AVX2 without AVX512; SSE4.2 alone
+OLDEST = "Nehalem"
+PROCESSORS = {
+    # AVX2 without AVX512. No switch selects the kernels of onnxruntime and the image libraries; others run natively.
+    "Haswell": ("preprocess", "embed", "export"),
+    OLDEST: STAGES,  # SSE4.2 alone
+}
+DECODED_AND_LATER = STAGES[STAGES.index("preprocess") :]
 
 
 # Runs stages one after the other as `python -m` does; in the end the outputs are compared stage by stage.
 IN_TURN = """
-import json, runpy, sys
-for stage, arguments in json.loads(sys.argv[1]):
+import json, os, runpy, sys
+for folder, stage, arguments in json.loads(sys.argv[1]):
+    os.chdir(folder)
     sys.argv = [stage, *arguments]
     runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
 """
@@ -74,29 +84,23 @@ def run_each_alone(folder: Path) -> None:
         run_python(folder, "-m", f"stages.{stage}", *command(folder, stage))
 
 
-def run_in_turn(folder: Path, stages: Sequence[str], *emulator: str, **variables: str) -> None:
-    """Run stages in `folder` in one process, below an emulator if one is given."""
-    work = json.dumps([(stage, command(folder, stage)) for stage in stages])
-    run_python(folder, "-c", IN_TURN, work, emulator=emulator, **variables)
+def run_in_turn(stages: Mapping[Path, Sequence[str]], *emulator: str, **variables: str) -> None:
+    """Run the stages of each folder in one process, below an emulator if one is given."""
+    work = [(str(folder), stage, command(folder, stage)) for folder in stages for stage in stages[folder]]
+    run_python(next(iter(stages)), "-c", IN_TURN, json.dumps(work), emulator=emulator, **variables)
 
 
 def run_python(folder: Path, *arguments: str, emulator: Sequence[str] = (), **variables: str) -> None:
     """Run this Python in `folder`; fails unless it succeeds."""
+    kept = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
     done = subprocess.run(
         [*emulator, sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)} | variables,
+        env=kept | {"PYTHONPATH": str(folder)} | variables,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def run_emulated(folder: Path, stages: Sequence[str], processor: str) -> None:
-    """Run stages in `folder` on an emulated processor."""
-    variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|ATEN_", name)}
-    # qemu 7.2 gathers wrongly by AVX2: numpy's argsort does not sort there. Those kernels are run natively elsewhere.
-    run_in_turn(folder, stages, str(QEMU), "-cpu", processor, NPY_DISABLE_CPU_FEATURES=NO_AVX, **variables)
 
 
 def written(folder: Path, stage: str) -> dict[str, str]:
@@ -115,37 +119,63 @@ def assert_same_outputs(one: Path, other: Path, stages: Sequence[str] = STAGES) 
         assert written(one, stage) == written(other, stage), stage
 
 
-@pytest.fixture
-def again(reference, tmp_path):
-    """A copy of the reference, in which stages can be run again from the same inputs."""
-    return Path(shutil.copytree(reference, tmp_path / "darkroom", symlinks=True))
+def copy(folder: Path, parent: Path) -> Path:
+    """A copy of a project below `parent`, in which stages can be run again from the same inputs."""
+    return Path(shutil.copytree(folder, parent / folder.name, symlinks=True))
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
-def test_other_kernels_and_threads_write_the_same_bytes(reference, again, kernels):
-    run_in_turn(again, STAGES, **KERNELS[kernels])
-    assert_same_outputs(again, reference)
-
-
-@pytest.mark.skipif(QEMU is None, reason="needs qemu-user (Debian's package qemu-user)")
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_an_emulated_processor_writes_the_same_bytes(reference, again, processor):
-    run_emulated(again, STAGES, processor)
-    assert_same_outputs(again, reference)
-
-
-@pytest.mark.skipif(QEMU is None, reason="needs qemu-user (Debian's package qemu-user)")
-def test_photos_and_published_weights_give_the_same_bytes_on_an_emulated_processor(shared, tmp_path):
-    project = Project(tmp_path / "here")
+@pytest.fixture(scope="module")
+def photos(request, tmp_path_factory):
+    """Published weights on 5 photos a class, run as the reference is; None without the shared material."""
+    try:
+        shared = request.getfixturevalue("shared")
+    except pytest.skip.Exception:
+        return None
+    project = Project(tmp_path_factory.mktemp("photos") / "photos")
     project.set(
         source=shared / "data/hymenoptera", backbone="mobilenet_v2", weights=shared / "weights/mobilenet_v2.pth"
     )
     project.set(image_size=64, limit=5, views=1, epochs=5)
     run_each_alone(project.folder)
-    there = Path(shutil.copytree(project.folder, tmp_path / "there", symlinks=True))
-    decoded_and_later = STAGES[STAGES.index("preprocess") :]
-    run_emulated(there, decoded_and_later, "Nehalem")
-    assert_same_outputs(there, project.folder, decoded_and_later)
+    return project.folder
+
+
+@pytest.fixture(scope="module")
+def emulated(reference, photos, tmp_path_factory):
+    """A function from a processor's name to the copies that it, emulated, has run: of the default and the photos."""
+    if QEMU is None:
+        pytest.skip("needs qemu-user (Debian's package qemu-user)")
+
+    @functools.cache
+    def run(processor: str) -> dict[Path, Path]:
+        parent = tmp_path_factory.mktemp(processor)
+        copies = {reference: copy(reference, parent)}
+        stages = {copies[reference]: PROCESSORS[processor]}
+        if photos and processor == OLDEST:
+            copies[photos] = copy(photos, parent)
+            stages[copies[photos]] = DECODED_AND_LATER
+        variables = {name: "" for name in os.environ if re.match("OPENBLAS_|MKL_|ATEN_", name)}
+        # qemu 7.2 gathers wrongly by AVX2: numpy's argsort does not sort there. Those kernels are run natively above.
+        run_in_turn(stages, str(QEMU), "-cpu", processor, NPY_DISABLE_CPU_FEATURES=NO_AVX, **variables)
+        return copies
+
+    return run
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_other_kernels_and_threads_write_the_same_bytes(reference, tmp_path, kernels):
+    again = copy(reference, tmp_path)
+    run_in_turn({again: STAGES}, **KERNELS[kernels])
+    assert_same_outputs(again, reference)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_an_emulated_processor_writes_the_same_bytes(reference, emulated, processor):
+    assert_same_outputs(emulated(processor)[reference], reference, PROCESSORS[processor])
+
+
+def test_photos_and_published_weights_give_the_same_bytes_on_an_emulated_processor(shared, photos, emulated):
+    assert_same_outputs(emulated(OLDEST)[photos], photos, DECODED_AND_LATER)
 
 
 def test_the_outputs_of_all_stages_are_compared(reference):
