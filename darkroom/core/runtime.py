@@ -7,12 +7,12 @@ no stage depends on.
 import ctypes
 import os
 import platform
+import re
 import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +199,23 @@ def machine() -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the installed versions of the packages that shape a result."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Return the installed versions of the packages that shape a result.
+
+    They are read from the names of folders, such as `numpy-2.4.0.dist-info`: importlib.metadata also parses the texts
+    of each package, which takes a twelfth of evaluate's processor time.
+    """
+    found: dict[str, str] = {}
+    for folder in reversed(sys.path):  # the first folder wins, as for imports
+        for path in Path(folder).glob("*.dist-info"):
+            name, _, version = path.stem.partition("-")
+            found[re.sub(r"[-_.]+", "-", name).lower()] = version
+    return {name: found.get(name) or _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package)
 
 
 def _count(name: str, default: int) -> int:

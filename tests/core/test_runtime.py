@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import torch
@@ -79,3 +80,7 @@ def test_a_set_of_many_shards_may_keep_them_all_open():
         "runtime.open_files(); files = [open('/dev/null') for _ in range(100)]"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_the_versions_are_those_that_importlib_reads():
+    assert runtime.versions() == {name: metadata.version(name) for name in runtime.PACKAGES}

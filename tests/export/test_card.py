@@ -170,3 +170,10 @@ def test_the_cards_snippet_gives_the_answers_of_predict(root, monkeypatch):
     np.testing.assert_allclose(list(answers.values()), expected.probabilities, atol=1e-3)
     done = subprocess.run([sys.executable, "predict.py", "photo.jpg"], cwd=folder, capture_output=True, text=True)
     assert done.stdout.startswith(f"photo.jpg: {expected.label} "), done.stderr
+
+
+def test_the_compiled_template_is_kept_where_a_file_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert card._compiled(tmp_path / "file" / "cache") is None
+    assert card._compiled(tmp_path / "cache") is not None
+    assert (tmp_path / "cache").is_dir()
