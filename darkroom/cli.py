@@ -5,13 +5,14 @@ A subcommand is a module with `main(arguments: list[str]) -> int`: it parses its
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from darkroom.core.commands import COMMANDS
-from darkroom.core.errors import DarkroomError
+from darkroom.core.errors import REASONS, DarkroomError
 
 INTERRUPTED = 130
 
@@ -32,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, or a folder that may not be written to
-        if error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # a write that fails does not know the file's name
+        if error.filename is None and not full:
             raise
-        print(f"darkroom {parsed.command}: {error.filename}: {error.strerror}", file=sys.stderr)
+        reason = REASONS[error.errno or 0] if full else error.strerror
+        print(f"darkroom {parsed.command}: {error.filename or 'this disk'}: {reason}", file=sys.stderr)
         return 1
 
 

@@ -1,9 +1,23 @@
 """Errors that a user can cause: one message each, which names the thing, the value and the next step."""
 
+import errno
+
 from darkroom.core.text import escape
 
 MAX_MESSAGE = 4000  # characters
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+REASONS = {
+    errno.ENOSPC: "the disk is full; free some space, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
+    errno.EACCES: "no permission; check the owner and mode of this path",
+    errno.EPERM: "not permitted; check the owner and mode of this path",
+    errno.EROFS: "the file system is read-only; work in a folder that can be written",
+    errno.ENOENT: "no such file or folder; run `dvc repro`, which makes what is missing",
+    errno.EISDIR: "is a folder, expected a file",
+    errno.ENOTDIR: "is a file, expected a folder",
+    errno.EMFILE: "too many open files; raise `ulimit -n`",
+    errno.EIO: "the disk gave an input/output error; check it before going on",
+}  # of an OSError
 
 
 class DarkroomError(Exception):

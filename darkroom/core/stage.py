@@ -1,7 +1,6 @@
 """Run a stage script: arguments from dvc.yaml, errors as one line, one closing line, an entry in metrics/run.json."""
 
 import ctypes
-import errno
 import gc
 import inspect
 import os
@@ -13,21 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import runtime
-from darkroom.core.errors import DarkroomError, is_out_of_memory
+from darkroom.core.errors import REASONS, DarkroomError, is_out_of_memory
 
 INTERRUPTED = 130
-REASONS = {
-    errno.ENOSPC: "the disk is full; free some space, then run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
-    errno.EACCES: "no permission; check the owner and mode of this path",
-    errno.EPERM: "not permitted; check the owner and mode of this path",
-    errno.EROFS: "the file system is read-only; work in a folder that can be written",
-    errno.ENOENT: "no such file or folder; run `dvc repro`, which makes what is missing",
-    errno.EISDIR: "is a folder, expected a file",
-    errno.ENOTDIR: "is a file, expected a folder",
-    errno.EMFILE: "too many open files; raise `ulimit -n`",
-    errno.EIO: "the disk gave an input/output error; check it before going on",
-}
 CODE = Path("stages/code")
 PACKAGES = ("darkroom", "stages")
 _noted: dict[str, Any] = {}

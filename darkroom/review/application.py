@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from darkroom.core.errors import DarkroomError
-from darkroom.core.stage import REASONS
+from darkroom.core.errors import REASONS, DarkroomError
 from darkroom.review.decisions import Change
 from darkroom.review.originals import Originals, encode
 from darkroom.review.session import Review

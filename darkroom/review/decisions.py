@@ -17,8 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from darkroom.core.errors import DarkroomError
-from darkroom.core.stage import REASONS
+from darkroom.core.errors import REASONS, DarkroomError
 from darkroom.core.text import one_line
 from darkroom.review.samples import Samples
 from darkroom.splits.corrections import (

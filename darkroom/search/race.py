@@ -116,7 +116,8 @@ class Race:
             say(f"race: on {len(best.ids):,} images {best.name} leads with {percent(best.accuracy)}")
             if end == rounds[-1]:
                 if self.alone:
-                    say(f"race: {self.alone:,} images are left out: no other fold has one of their class to learn from")
+                    left = "1 image is" if self.alone == 1 else f"{self.alone:,} images are"
+                    say(f"race: {left} left out: no other fold has one of the same class to learn from")
                 break
             losers = lost(standings)
             for loser in losers:

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from darkroom.core import files
-from darkroom.core.errors import SourceError
-from darkroom.core.stage import REASONS
+from darkroom.core.errors import REASONS, SourceError
 from darkroom.core.text import one_line, without_controls
 
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")

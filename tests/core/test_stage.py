@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from darkroom import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -120,3 +122,17 @@ def test_an_interrupt_ends_at_once_with_status_130(tmp_path):
     assert process.returncode == 130
     assert err == "develop: interrupted; the same command goes on from here\n"
     assert time.monotonic() - began < 10
+
+
+def main(arguments):
+    """Write to a disk without room, as a command whose name `test_a_full_disk_…` takes."""
+    Path("/dev/full").write_text("rows")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_a_command_in_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(cli.COMMANDS, "race", (__name__, ""))
+    assert cli.main(["race"]) == 1
+    assert capsys.readouterr().err == (
+        "darkroom race: this disk: the disk is full; free some space, then run the same command again\n"
+    )

@@ -228,7 +228,7 @@ def test_an_image_whose_class_no_other_fold_has_is_left_out_and_reported(project
     standings = begun.run()
     classes = {begun.labels[name] for standing in standings for name in standing.ids}
     assert classes == {"0", "1"}
-    assert "race: 1 images are left out: no other fold has one of their class to learn from" in capsys.readouterr().err
+    assert "race: 1 image is left out: no other fold has one of the same class to learn from" in capsys.readouterr().err
 
 
 def test_classes_of_two_images_cannot_be_raced_on(project):
