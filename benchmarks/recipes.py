@@ -263,7 +263,8 @@ def peers() -> list[str]:
         ours = round(test * next(row["accuracy"] for row in rows if row.get("ours")))
         for row in rows:
             right = round(test * row["accuracy"])
-            p = "" if row.get("ours") else f"{fisher_exact([[right, test - right], [ours, test - ours]]).pvalue:.2f}"
+            chance = fisher_exact([[right, test - right], [ours, test - ours]]).pvalue
+            p = "" if row.get("ours") else "< 0.01" if chance < 0.01 else f"{chance:.2f}"
             beside = f" beside {next(iter(row['beside'].values()))['wall']:.1f}" if "beside" in row else ""
             lines.append(
                 f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f}{beside} |"

@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.side_by_side.charts import draw
 from benchmarks.side_by_side.parts import PARTS, Part, Row
+from benchmarks.side_by_side.settings import Settings
 from darkroom.core import files
 
 BEGINS, ENDS = "<!-- side by side, written by `make bench` -->", "<!-- end of side by side -->"
@@ -33,6 +34,8 @@ def section(part: Part, found: dict[str, Any], figure: str) -> str:
     counted = f"{facts['photos']}: {facts['train']:,} photos to learn from, {facts['test']:,} to test."
     if facts.get("seeds", 1) > 1:
         counted += f" {facts['seeds']} runs of each, one a seed: medians of the time, means of the accuracy."
+    if facts.get("size", Settings.size) < Settings.size:
+        counted += f" All at {facts['size']} px, without mirror images; crops of peers are 60 % of the area at least."
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = [f"### {part.title}: {facts['photos']}", "", f"{part.says.format(**facts)} {counted}", ""]
     lines += table(part, rows)
