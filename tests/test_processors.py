@@ -147,7 +147,7 @@ def emulated(reference, photos, tmp_path_factory):
         pytest.skip("needs qemu-user (Debian's package qemu-user)")
 
     @functools.cache
-    def run(processor: str) -> dict[Path, Path]:
+    def run(processor):
         parent = tmp_path_factory.mktemp(processor)
         copies = {reference: copy(reference, parent)}
         stages = {copies[reference]: PROCESSORS[processor]}
