@@ -85,6 +85,6 @@ def test_the_pooled_interval_of_two_recipes_in_folds_holds_their_difference(imag
 
 
 def test_the_pooled_interval_of_folds_holds_the_mean_score_of_their_models():
-    found = pooled_coverage(2, 60, 0.7, 1.0, trials=50, folds=3, features=8, truth=5_000)
+    found = pooled_coverage(2, 100, 0.7, 1.0, trials=80, folds=3, features=40, truth=3_000)
     assert len(found) == 3
     assert min(found.values()) >= 0.93
