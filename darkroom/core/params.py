@@ -127,7 +127,7 @@ def _fits(value: Any, spec: dict[str, Any]) -> bool:
         # Neither infinite nor NaN, nor a whole number that no float can hold.
         right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     else:
-        right = TYPE_NAMES.get(type(value)) == spec["type"]
+        right = TYPE_NAMES.get(type(value)) == spec["type"] and not (isinstance(value, int) and abs(value) >= 2**63)
     return (
         right
         and ("enum" not in spec or value in spec["enum"])

@@ -46,8 +46,10 @@ def check(root: Path) -> None:
     params = read_yaml(root / PARAMS)
     for key, usual in TABLES.items():
         name = params.get(key)
-        if isinstance(name, str) and not (root / name).is_file():  # DVC would say `Errno 2`
-            raise SourceError(f"{key} is {name}, which is not a file; expected a table of decisions, such as {usual}")
+        if isinstance(name, str) and not os.path.isfile(root / name):  # noqa: PTH113 - DVC would say `Errno 2`
+            raise SourceError(
+                f"{key} is {name[:200]}, which is not a file; expected a table of decisions, such as {usual}"
+            )
     check_source(params.get("source"), root)
 
 
@@ -55,12 +57,12 @@ def check_source(source: Any, root: Path = Path()) -> None:
     """Raise SourceError where DVC could not read the param `source`, relative to `root`, or would find no end of it."""
     if not isinstance(source, str) or "://" in source:
         return  # fetch reports what is wrong with it, or downloads it
-    if not (root / source).exists():
+    if not os.path.exists(root / source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         hint = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
         if COPIES in root.absolute().as_posix():
             hint = f"; this copy of what Git knows is without it: give an absolute path, or add `-C {source}`"
         expected = "expected a folder, archive, table or card"
-        raise SourceError(f"source is {source}, which does not exist; {expected}{hint}")
+        raise SourceError(f"source is {source[:200]}, which does not exist; {expected}{hint}")
     for path, kind in unreadable(root / source):
         if kind == CLOSED:
             raise SourceError(f"{path} may not be read, and DVC reads the whole source first: `chmod u+rX` or move it")

@@ -59,6 +59,7 @@ def test_a_whole_number_does_for_a_float(tmp_path):
         ({"lr": ".nan"}, r"lr is nan, expected a number above 0$"),
         ({"lr": ".inf"}, r"lr is inf, expected a number above 0$"),
         ({"epochs": "0"}, r"epochs is 0, expected a whole number at least 1$"),
+        ({"epochs": "9" * 30}, r"epochs is 9{30}, expected a whole number at least 1$"),
         ({"epochs": "2.5"}, r"epochs is 2.5, expected a whole number at least 1$"),
         ({"epochs": "true"}, r"epochs is True, expected a whole number at least 1$"),
         ({"backbone": "resnet19"}, r"expected one of resnet18, resnet50, vgg16; did you mean `resnet18`\?$"),
