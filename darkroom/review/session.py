@@ -41,14 +41,17 @@ class Review:
 
     def analyse(self) -> None:
         """Compute the evidence about every image and add its queues as they come; an error is kept as `problem`."""
+        answers: dict[str, Queue] = {}
         of_data = self.queues
-        found: list[Queue] = []
         try:
             for evidence in gather(self.samples, self._say):
-                found += [] if found else of_answers(self.samples, evidence)
-                found += of_features(self.samples, evidence)
-                self.queues = {queue.name: queue for queue in found} | of_data
                 self.evidence = evidence
+                answers = answers or {queue.name: queue for queue in of_answers(self.samples, evidence)}
+                self.queues = answers | of_data  # the first list is there before the rest is computed
+                if len(evidence.features):
+                    self._say("looking for images that are alike")
+                alike = {queue.name: queue for queue in of_features(self.samples, evidence)}
+                self.queues = answers | alike | of_data
         except Exception as error:  # the page must not wait for ever, whatever the error
             self.problem = str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
             say(f"review: {self.problem}")
