@@ -8,12 +8,11 @@ from statistics import median
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings, without_strays
+from darkroom.sources.class_names import FIRST_WORD, NO_CLASSES, are_things, doubts
 from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.folder_names import (
     SPLITS,
-    are_codes,
     are_images_and_masks,
-    are_instances,
     are_parts,
     may_be_unlabelled,
     split_in,
@@ -35,19 +34,7 @@ NO_PICTURES = (  # suffixes of files that come with data sets
     ".md", ".txt", ".xml", ".log", ".csv", ".tsv", ".py", ".ipynb", ".yaml", ".yml", ".pth", ".pt", ".ckpt", ".onnx",
     ".safetensors", ".pb", ".tflite",
 )  # fmt: skip
-NO_CLASSES = (
-    "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
-    "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
-    "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "incoming", "todo", "to_label",
-    "unsorted", "thumbs", "thumb", "thumbnails", "previews", "delete", "delete_me", "deleted", "rejected", "trash",
-    "lost", "new folder", "recycled",
-)  # fmt: skip
-LEFTOVERS = (
-    "misc", "miscellaneous", "other", "others", "various", "rest", "etc", "uncategorized", "unclassified", "unknown",
-    "junk", "noise", "review", "duplicates", "to sort", "to_sort", "neuer ordner", "nouveau dossier", "nueva carpeta",
-)  # fmt: skip
 MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share of file names that all of them hold
-INSTANCES = r"([^\W\d_]+)[ _-]?\d+/"  # as a `label_pattern`: the word of `cat12/1.jpg`
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 HEX = re.compile(r"[0-9a-f]{4,}", re.IGNORECASE)
 HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # name of a folder of files that are stored by their hash
@@ -80,19 +67,13 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     if any(map(DRIVE_PART.search, {part for folder in of_folder for part in folder.split("/")})):
         notes.append("the dates and numbers that Google Drive puts behind the names of folders are left out")
     labels = {label for label, _ in found.values()}
-    if are_codes(label for label in labels if label):
-        notes.append(f"the classes are numbered ({few_of(sorted(filter(None, labels)))}); if these are persons, places "
-                     "or samples, and no classes, label the images by a table or by their names")  # fmt: skip
     if all(map(split_in, filter(None, labels))):
         notes.append(f"the names of all classes name a split ({few_of(sorted(filter(None, labels)))}), which is not "
                      "taken for an official one")  # fmt: skip
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and not for a split, since its images are in no further folder; "
               "if it is not a class, `exclude` it" for label in called]  # fmt: skip
-    notes += [f"{label} is called like what comes with data, and is taken for a class; if it is not one, `exclude` it"
-              for label in sorted(labels) if label.lower() in NO_CLASSES]  # fmt: skip
-    notes += [f"{label} is taken for a class; if it holds what was not sorted, `exclude` it"
-              for label in sorted(labels) if label.lower() in LEFTOVERS]  # fmt: skip
+    notes += doubts(labels, folders=True) if options.class_level == "auto" else []
     return Labelled("folders", samples, notes)
 
 
@@ -126,10 +107,10 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
         raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like images and their annotations, "
                           f"and not like classes; set `source` to one of them, or `class_level: {reading.level}` in "
                           "params.yaml if they are classes")  # fmt: skip
-    if are_instances(classes):
+    if are_things(classes):
         raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like numbered things of a few "
                           f"classes; `class_level: {reading.level}` takes each folder for a class, and "
-                          f"`label_pattern: '{INSTANCES}'` the words before the numbers; choose one in "
+                          f"`label_pattern: '{FIRST_WORD}'` the words before the numbers; choose one in "
                           "params.yaml")  # fmt: skip
     if views := _same_names(images, reading):
         raise SourceError(f"{tree.path}: the folders {few_of(views)} hold files of the same names, as pictures and "

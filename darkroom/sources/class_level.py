@@ -11,6 +11,7 @@ from darkroom.sources.folder_names import (
     is_container,
     is_mask,
     is_unlabelled,
+    is_unnamed,
     may_be_unlabelled,
     names_no_class,
     split_names,
@@ -294,11 +295,13 @@ def _unlabelled(branches: Branches, names: set[str], splits: dict[str, str]) -> 
         return frozenset(
             name
             for name, count in counts.items()
-            if (count < len(branches) and is_unlabelled(name))  # `train/unsup` without a `test/unsup`
+            if (is_unlabelled(name) and (count < len(branches) or is_unnamed(name)))  # `train/unsup` alone
             or (count == 1 and name in alone and names_no_class(name))  # `test/unknown`
         )
     others = names - splits.keys()
     trains = {name for name in splits if name.lower() in SPLITS and splits[name] == "train"}
     unlabelled = {name for name in names if name in splits or is_unlabelled(name)}
+    if all(map(is_unnamed, names)):
+        return frozenset()
     is_class = len(trains) == 1 and len(others) > 1 and unlabelled == trains
     return frozenset(unlabelled - trains if is_class else unlabelled)

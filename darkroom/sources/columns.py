@@ -31,6 +31,7 @@ LABELS = (
     "classname", "class_id", "class_label", "category_name", "category_id", "label_id", "labelname", "tag", "choice",
     "choices", "displayname",
 )  # fmt: skip
+VAGUE = ("breed", "species", "y", "tag", "choice", "choices", "displayname")  # beside another column of few values
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage", "ml_use",
                  "aiplatform_googleapis_com_ml_use")  # fmt: skip
 # Columns with the folder of the file that the column of paths names.
@@ -45,6 +46,7 @@ FLAGS = {
 }  # fmt: skip
 TRUE, FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 TRIED = 50  # rows
+FEWEST = 4  # rows for each value, on average, of a column that may be labels
 QUIET = (".txt", ".lst", ".json")  # texts and settings, which are not reported where they name no image
 LIST_OF_ONE = re.compile(r"\[\s*(['\"])([^'\"\[\],]*)\1\s*,?\s*\]")
 ABSENT = ("", "nan", "na", "n/a", "none", "null")  # cells without a value
@@ -236,9 +238,21 @@ def _note_other_labels(table: Table, options: LayoutOptions) -> None:
         raise SourceError(f"{table.name} has two columns {table.label} that differ; set `label_column` to "
                           f"{table.label!r} or {again!r} in params.yaml")  # fmt: skip
     others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
+    if plain_name(table.label) in VAGUE:
+        others += [column for column in table.columns if column not in others and _may_be_labels(table, column)]
     if others and table.label:
         table.notes.append(f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
                            "`label_column` chooses another")  # fmt: skip
+
+
+def _may_be_labels(table: Table, column: str) -> bool:
+    """Return whether a column without a usual name holds a few different words that repeat, which are not splits."""
+    if column in (table.label, table.path) or plain_name(column) in (*FOLDERS, *SPLIT_COLUMNS, *FLAGS):
+        return False
+    cells = table.frame[column]
+    values = [cell for cell in cells.unique() if cell.lower() not in ABSENT]
+    words = all(re.search(r"[^\W\d_]", cell) for cell in values)
+    return words and 1 < len(values) <= len(cells) / FEWEST and not cells.map(_is_split).all()
 
 
 def _one_hot(table: Table) -> list[str]:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.encodings import few_of, printable
-from darkroom.sources.folder_names import are_codes, are_initials, is_container, split_names, strict_split
+from darkroom.sources.class_names import ORIGINS, doubts
+from darkroom.sources.encodings import printable
+from darkroom.sources.folder_names import is_container, split_names, strict_split, words_of
 from darkroom.sources.labels import (
     SHOWN,
     Labelled,
@@ -29,7 +30,9 @@ HASH = re.compile(r"(?=.*\d)[0-9a-f]{4,}", re.IGNORECASE)
 # What cameras, phones and programs write before the number of a picture.
 CAMERAS = frozenset((
     "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "gopr", "whatsapp", "screenshot", "image", "images", "photo",
-    "picture", "pic", "frame", "scan", "untitled", "download", "im", "vid",
+    "picture", "pic", "frame", "scan", "untitled", "download", "im", "vid", "screen", "telegram", "signal", "capture",
+    "foto", "fotos", "bild", "imagen", "imagem", "immagine", "afbeelding", "obraz", "фото", "снимок", "图片", "照片",
+    "写真", "画像", "사진", "屏幕截图", "截屏",
 ))  # fmt: skip
 FEWEST = 4  # images per class, on average, for words to be labels
 
@@ -55,10 +58,7 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
     if not any(sample.split == "train" for sample in samples):
         samples = [Sample(sample.location, sample.label) for sample in samples]  # `train/` alone is not a split
     notes = note_loose(loose, "have no label in their name")
-    found = sorted({sample.label for sample in samples})
-    if not options.label_pattern and found and (are_codes(found) or are_initials(found)):
-        notes.append(f"the labels in the names are short codes ({few_of(found)}); if these are persons, places or "
-                     "samples, and no classes, set `label_pattern` or label the images by a table")  # fmt: skip
+    notes += [] if options.label_pattern else doubts({sample.label for sample in samples}, folders=False)
     return Labelled("names", samples, notes)
 
 
@@ -103,12 +103,15 @@ def _readings(images: list[str]) -> dict[str, Counter[str]]:
 
 
 def _are_longer(words: Counter[str], labels: Counter[str]) -> bool:
-    """Return whether labels go on after the first words, each in its own way: `great` is `great_pyrenees`.
+    """Return whether labels go on after the first words: `great` is `great_pyrenees`, `red` and `green` are apples.
 
-    `cat_img` and `dog_img` only say once more what is in all names.
+    `cat_img` and `dog_img` only say once more that the files are pictures, and `cat-unsplash` where they are from.
     """
-    rests = {label[len(first_part(label)) :] for label in labels}
-    more = len(rests) > 1 and not re.search(r"\d", "".join(rests))  # `cat_2019` holds a year
+    rests = {label[len(first_part(label)) :].strip(" ._-") for label in labels}
+    more = not re.search(r"\d", "".join(rests))  # `cat_2019` holds a year
+    if len(rests) == 1:
+        rest = next(iter(rests))
+        more &= rest != "" and (CAMERAS | ORIGINS).isdisjoint(words_of(rest)) and not is_container(rest)
     return more and Counter({first_part(label): count for label, count in labels.items()}) == words
 
 

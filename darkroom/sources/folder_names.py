@@ -24,7 +24,7 @@ _IMAGES = frozenset((
     "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpg", "jpeg", "png",
     "rgb", "data", "dataset", "datasets", "raw", "original", "originals", "orig", "aug", "augment", "augmented",
     "augmentation", "processed", "preprocessed", "crop", "crops", "cropped", "resized", "color", "colour", "grey",
-    "gray", "greyscale", "grayscale", "segmented", "dcim",
+    "gray", "greyscale", "grayscale", "segmented", "dcim", "edited", "unedited", "retouched",
 ))  # fmt: skip
 _FILLERS = _IMAGES | {
     "set", "sets", "folder", "folders", "dir", "sample", "samples", "file", "files", "split", "subset", "part", "of",
@@ -32,16 +32,16 @@ _FILLERS = _IMAGES | {
     "labelled", "labeled", "annotated",
 }  # fmt: skip
 # Words that, followed by a number or a letter, name a part of a data set; or a person, a place or a time.
-_PARTS = frozenset((
+PARTS = frozenset((
     "part", "batch", "fold", "chunk", "shard", "folder", "dir", "disc", "disk", "volume", "vol", "cam", "camera",
     "split", "set", "subset", "cv",
 ))  # fmt: skip
-_GROUPS = _PARTS | {
+_GROUPS = PARTS | {
     "patient", "subject", "person", "participant", "case", "user", "session", "day", "week", "month", "year", "site",
     "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "vid",
     "clip", "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location",
     "phone", "v", "version", "zone", "area", "place", "region", "sector", "field", "farm", "house", "building",
-    "street", "quadrat", "transect",
+    "street", "quadrat", "transect", "exp", "experiment", "plate", "well", "specimen", "client", "domain",
 }  # fmt: skip
 _MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON
@@ -66,12 +66,21 @@ _SENSORS = frozenset((
     "rgb", "color", "colour", "depth", "thermal", "infrared", "ir", "nir", "swir", "lwir", "mwir", "fir", "tir", "flir",
     "vis", "visible", "optical", "sar", "lidar", "multispectral", "hyperspectral", "uv",
 ))  # fmt: skip
+# What file managers call a folder that nobody has named, without a number behind it.
+_UNNAMED = frozenset((
+    "new folder", "untitled folder", "untitled", "unnamed folder", "folder without a name", "new directory",
+    "neuer ordner", "neu ordner", "unbenannter ordner", "ordner ohne titel", "nouveau dossier",
+    "dossier sans titre", "nueva carpeta", "carpeta sin título", "nova pasta", "pasta sem título",
+    "nuova cartella", "cartella senza titolo", "nieuwe map", "naamloze map", "ny mapp", "ny mappe",
+    "ny mappe uden navn", "ny folder", "uusi kansio", "nowy folder", "folder bez nazwy", "nová složka",
+    "nový priečinok", "új mappa", "folder nou", "dosar nou", "yeni klasör", "новая папка", "папка без названия",
+    "нова папка", "νέος φάκελος", "תיקיה חדשה", "مجلد جديد", "folder baru", "thư mục mới", "โฟลเดอร์ใหม่",
+    "新建文件夹", "未命名文件夹", "新增資料夾", "未命名檔案夾", "新しいフォルダー", "新しいフォルダ",
+    "新規フォルダ", "名称未設定フォルダ", "새 폴더", "새폴더", "무제 폴더",
+))  # fmt: skip
+_COPY_NUMBER = re.compile(r"[ _-]*\(?\d*\)?$")
 _PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"source", "target"}, {"lr", "hr"})
 _HASH, FEWEST_HASHES = re.compile("[0-9a-f]{2}"), 6
-_CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
-_INSTANCE = re.compile(r"([^\W\d_]{2,})[ _-]?(\d{1,3})")
-# Words whose numbers are classes; of others (`tank1`, `tank2`), the numbers may be things or places.
-_GRADES = frozenset(("grade", "stage", "class", "type", "level", "category", "label", "digit", "score", "kl", "degree"))
 _TIMES = (
     {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"},
     {"mon", "tue", "wed", "thu", "fri", "sat", "sun"},
@@ -93,7 +102,7 @@ class _Marked:
 
 def strict_split(name: str) -> str:
     """Return the split that a folder's name means by itself (`train`, `Training_Set`, `01_val`, `test1`), else ""."""
-    words = [word for word in _words(name) if not (word.isdigit() or word in _FILLERS)]
+    words = [word for word in words_of(name) if not (word.isdigit() or word in _FILLERS)]
     if "".join(words) in SPLITS:  # `hold-out`, `train_val`
         return SPLITS["".join(words)]
     return _glued(words[0]) if len(words) == 1 else ""
@@ -135,7 +144,7 @@ def classes_with_splits(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def split_in(name: str) -> str:
     """Return the split that one of a name's words means (`trainLabels`, `my_test_list`), "" without one."""
-    return next((split for word in _words(name) if (split := _glued(word))), "")
+    return next((split for word in words_of(name) if (split := _glued(word))), "")
 
 
 def is_submission(name: str) -> bool:
@@ -145,11 +154,13 @@ def is_submission(name: str) -> bool:
 
 def is_container(name: str) -> bool:
     """Return whether a folder of this name may contain class folders: `images`, `40X`, `cam1`, `fold_2`."""
-    words = _words(name)
+    words = words_of(name)
     images = {word for word in words if not word.isdigit()}
     numbered = len(words) > 1 and words[0] in _GROUPS and all(word.isdigit() or len(word) == 1 for word in words[1:])
     whole = bool(images) and images <= _IMAGES
-    return whole or numbered or bool(_MAGNIFICATION.fullmatch(name) or _CAMERA_FOLDER.fullmatch(name))
+    return (
+        whole or numbered or is_unnamed(name) or bool(_MAGNIFICATION.fullmatch(name) or _CAMERA_FOLDER.fullmatch(name))
+    )
 
 
 def are_parts(names: Iterable[str]) -> bool:
@@ -167,8 +178,8 @@ def are_parts(names: Iterable[str]) -> bool:
         return True
     rests = set()
     for name in names:
-        words = _words(name)
-        known = _IMAGES.intersection(words) or (_PARTS.intersection(words) and len(words) > 1)
+        words = words_of(name)
+        known = _IMAGES.intersection(words) or (PARTS.intersection(words) and len(words) > 1)
         if not known and not _CAMERA_FOLDER.fullmatch(name):
             return False
         rests.add(() if not known else tuple(word for word in words if not _says_nothing(word)))
@@ -177,7 +188,7 @@ def are_parts(names: Iterable[str]) -> bool:
 
 def _are_numbered_groups(names: list[str]) -> bool:
     """Return whether all names are the same one of _GROUPS with a number or a letter: `video1`, `site_B`."""
-    words = [_words(name) for name in names]
+    words = [words_of(name) for name in names]
     numbered = all(len(some) == 2 and (some[1].isdigit() or len(some[1]) == 1) for some in words)
     return numbered and len({some[0] for some in words}) == 1 and words[0][0] in _GROUPS
 
@@ -202,41 +213,6 @@ def _are_hashes(names: list[str]) -> bool:
     return pairs and len({name[0].isdigit() for name in lowered}) == 2
 
 
-def are_codes(names: Iterable[str]) -> bool:
-    """Return whether names are the same one or two letters with numbers of the same width, or one word with numbers.
-
-    Persons, samples and places are often named so: `P001`, `S12`, `tank1`. Grades and the like are not codes.
-    """
-    names = list(names)
-    words = [_INSTANCE.fullmatch(name) for name in names]
-    one = {match and match[1].lower() for match in words}
-    if len(words) > 1 and len(one) == 1 and None not in one and not one & _GRADES:
-        return True
-    found = [_CODE.fullmatch(name) for name in names]
-    return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
-
-
-def are_instances(names: Iterable[str]) -> bool:
-    """Return whether names are words, each with several numbers from 0 or 1: `cat1`, `cat2`, `dog1`, `dog2`.
-
-    The words may be the classes, and the numbers their cats and dogs. `boeing737` is a class.
-    """
-    numbers: dict[str, set[int]] = {}
-    for name in names:
-        match = _INSTANCE.fullmatch(name)
-        if not match:
-            return False
-        numbers.setdefault(match[1].lower(), set()).add(int(match[2]))
-    counted = (min(some) <= 1 and len(some) > 1 and max(some) < 2 * len(some) for some in numbers.values())
-    return len(numbers) > 1 and all(counted)
-
-
-def are_initials(names: Iterable[str]) -> bool:
-    """Return whether all names are two or three letters, as the initials of persons are: `ab`, `JKL`."""
-    return all(len(name) in (2, 3) and name.isascii() and name.isalpha() and (len(name) == 2 or name.isupper())
-               for name in names)  # fmt: skip
-
-
 def is_mask(name: str) -> bool:
     """Return whether a folder holds masks or the like by its name."""
     return bool(_MASKS.fullmatch(name))
@@ -255,7 +231,12 @@ def may_be_unlabelled(name: str) -> bool:
 
 def is_unlabelled(name: str) -> bool:
     """Return whether the images of a folder have no label by its name."""
-    return bool(_NO_LABEL.match(name))
+    return bool(_NO_LABEL.match(name)) or is_unnamed(name)
+
+
+def is_unnamed(name: str) -> bool:
+    """Return whether a folder is called as file managers call new ones: `New folder`, `Neuer Ordner (2)`."""
+    return _COPY_NUMBER.sub("", name.lower()) in _UNNAMED
 
 
 def names_no_class(name: str) -> bool:
@@ -267,16 +248,17 @@ def are_images_and_masks(labels: Iterable[str]) -> bool:
     """Return whether the names are `images` and `masks` or the like, and so not classes."""
     masks = [label for label in labels if is_mask(label)]
     others = [label for label in labels if label not in masks]
-    pictures = all(is_container(label) or "input" in _words(label) for label in others)
+    pictures = all(is_container(label) or "input" in words_of(label) for label in others)
     return (bool(masks) and bool(others) and pictures) or {label.lower() for label in labels} in _PAIRS
 
 
 def _says_nothing(word: str) -> bool:
     """Return whether a word in the name of a part does not identify the data set: `7`, `b`, `images`, `part`."""
-    return word.isdigit() or len(word) == 1 or word in _FILLERS | _PARTS
+    return word.isdigit() or len(word) == 1 or word in _FILLERS | PARTS
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
+    """Return the words and numbers of a name in lower case: `seg_trainSet1` is seg, train, set and 1."""
     return [word.lower() for word in _WORD.findall(name)]
 
 

@@ -1,5 +1,6 @@
 """Layouts: labels from class folders, file names or a table. `read_layout` finds the layout, or reports why not."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -28,6 +29,8 @@ from darkroom.sources.sidecars import with_split_lists
 from darkroom.sources.survey import hint_of_suffixes, hints_of_unread, seen
 from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
+
+DECIMAL = re.compile(r"-?\d*\.\d*[1-9]0*")
 
 
 def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
@@ -106,6 +109,10 @@ def read_csv(tree: Tree, found: TableSet, images: list[str], options: LayoutOpti
                               "write train, val, test, or set `split_column: \"\"`")  # fmt: skip
         notes.append(f"{unknown.total()} rows name a split that is not known, and are divided like rows without one: "
                      f"{values}")  # fmt: skip
+    measures = {sample.label for sample in samples if DECIMAL.fullmatch(sample.label)}
+    if 2 * len(measures) > len({sample.label for sample in samples}):
+        notes.append(f"the labels are numbers with decimals ({few_of(sorted(measures))}), as what is measured is; each "
+                     "is taken for a class of its own")  # fmt: skip
     return Labelled("csv", samples, notes)
 
 

@@ -166,7 +166,8 @@ def _chosen(tables: list[Table], finders: Finders) -> list[Table]:
         parts = alike if len(alike) == len(tables) else []
     contents = [dict(zip(finders.within(table.folder).find_all(table.frame[table.path].tolist())[0], table.labels(),
                          strict=True)) for table in parts or tables]  # fmt: skip
-    if all(content == contents[0] for content in contents):
+    of_splits = {splits.get(table.name, "") for table in parts}
+    if all(content == contents[0] for content in contents) and ("" in of_splits or len(of_splits) < len(contents)):
         return (parts or tables)[:1]
     apart = sum(map(len, contents)) == len({image for content in contents for image in content})
     if not parts or not (apart or len({splits.get(table.name) for table in parts}) == len(parts)):

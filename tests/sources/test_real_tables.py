@@ -84,6 +84,14 @@ TABLES = {
                "Test.csv": "ClassId,Path\n0,Test/1.png\n1,Test/2.png\n0,Test/3.png\n1,Test/4.png\n",
                "Meta.csv": "Path,ClassId,Shape\nMeta/0.png,0,1\nMeta/1.png,1,1\n"},
               "0 4, 1 4 | test 4, train 4", "not read for labels: Meta.csv"),
+    "parts of equal content": (
+        "{train,test}/{1..4}.jpg", dict.fromkeys(["train.csv", "test.csv"], four("image,label\n", "{n}.jpg,{label}")),
+        "cat 4, dog 4 | test 4, train 4", ""),
+    "species and sex": ("images/{1..8}.jpg", {"t.csv": "path,sex,species,by,age\n" + "".join(
+        f"{n}.jpg,{'mf'[n % 2]},{'cat' if n < 5 else 'dog'},person {n},{n}\n" for n in range(1, 9))},
+        "cat 4, dog 4", "species is read as the label, and not sex; `label_column` chooses another"),
+    "measures": (FOUR, {"t.csv": "image,target\n1,0.25\n2,1.5\n3,0.25\n4,1.0\n"}, "0.25 2, 1.0 1, 1.5 1",
+        "the labels are numbers with decimals (0.25, 1.5)"),
     "two copies of a table": (
         FOUR, dict.fromkeys(["labels.csv", "labels_backup.csv"], four("id,label\n")),
         TWO_TWO, "not read for labels: labels_backup.csv"),

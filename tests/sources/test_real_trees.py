@@ -1,8 +1,10 @@
 """Folder trees and file names as people and collections have them: how many images of which class, or why not."""
 
+import re
+
 import pytest
 
-from tests.sources.planting import assert_read, plant
+from tests.sources.planting import assert_read, plant, read
 
 TWO_WAYS, CANNOT_TELL, NOT_CLASSES = (
     r"!can be read in \d ways",
@@ -104,6 +106,28 @@ TREES = {
     "cats and dogs with numbers in splits": ("{train,test}/{cat,dog}_{01..03}", "!`class_level: 2` takes each", ""),
     "types of aeroplanes": ("boeing{737,747} airbus{320,330}",
                             "airbus320 3, airbus330 3, boeing737 3, boeing747 3", ""),
+    "words with copies by number": ("{cat,dog}~({1,2})", "!numbered things", ""),
+    "words with numbered parts": ("{cats,dogs}_part{1,2}", "!numbered things", ""),
+    "words with letters": ("{oak,elm}_{a,b}", "!numbered things", ""),
+    "letters with numbers": ("{A,B}{1,2}", "A1 3, A2 3, B1 3, B2 3", "A1, A2, B1, B2 look like numbered parts"),
+    "numbered kinds of some classes": ("Apple~Red~{1,2} Banana", "Apple Red 1 3, Apple Red 2 3, Banana 3",
+        r"Apple Red 1, Apple Red 2 look like numbered parts of a class, and are taken for classes; `label_pattern: "
+        r"'([^/]+?)[ _.-]*\(?\d*\)?/[^/]*$'` joins them"),
+    "a class with a second part": ("cat cat2 dog", "cat 3, cat2 3, dog 3", "cat, cat2 look like numbered parts"),
+    "pairs of words": ("{oak,elm}_{berlin,paris}", "elm_berlin 3, elm_paris 3, oak_berlin 3, oak_paris 3",
+        "each class is a pair of elm, oak and berlin, paris; if one of the two is the class, `label_pattern: "),
+    "times of the day": ("{morning,evening}", "evening 3, morning 3", "are called like times, weather or light"),
+    "telephones": ("{iPhone~12,Samsung,pixel-6}", "Samsung 3, iPhone 12 3, pixel-6 3", "are called like devices"),
+    "views": ("{left,right}_eye", "left_eye 3, right_eye 3", "are called like places or views"),
+    "sources of pictures": ("{google,flickr}", "flickr 3, google 3", "are called like sources of pictures"),
+    "pictures as made and as edited": ("{raw,edited}", NOT_CLASSES, ""),
+    "what is bad": ("{cat,dog,bad}", "bad 3, cat 3, dog 3", "bad is taken for a class; if it holds"),
+    "good and bad": ("{good,bad}", "bad 3, good 3", ""),
+    "an album": ("{cat,dog} WhatsApp~Images", "WhatsApp Images 3, cat 3, dog 3", "WhatsApp Images is taken for"),
+    "folders without a name": ("{cat,dog} Neuer~Ordner~(2) 新建文件夹 untitled~folder", "cat 3, dog 3", LOOSE),
+    "classes in folders without a name": ("New~folder/{a,b} New~folder~(2)/{a,b}", "a 6, b 6", ""),
+    "class, split and split again": ("train/{real,fake}_train test/{real,fake}_test",
+                                     "fake 6, real 6 | test 6, train 6", ""),
     "what was not sorted": ("{cat,dog,misc}", "cat 3, dog 3, misc 3", "misc is taken for a class; if it holds"),
     "classes with a split's name": ("training_{real,fake}", "training_fake 3, training_real 3", "name a split"),
     "a bin of Windows 95": ("{a,b}*30 Recycled*2", "a 30, b 30", LOOSE),
@@ -234,6 +258,10 @@ NAMES = {
     "programs first": ("{Screenshot,Photo}~2020-{1..6}.png", CANNOT_TELL, ""),
     "an at sign": ("{cat,dog}@{1..6}.jpg", "cat 6, dog 6", ""),
     "a word behind the number": ("{cat,dog}_{1..4}_small.jpg", "cat 4, dog 4", ""),
+    "the same second word in all": ("{red,green}~apple~({1..4}).jpg", "green apple 4, red apple 4", ""),
+    "from a site of pictures": ("{cat,dog}-unsplash-{1..4}.jpg", "cat 4, dog 4", ""),
+    "pictures in two languages": ("{Bild,Foto}~({1..5}).jpg", CANNOT_TELL, ""),
+    "times in names": ("{morning,evening}_{1..4}.jpg", "evening 4, morning 4", "are called like times, weather"),
     "masks beside": ("{cat,dog}_{1..4}.jpg {cat,dog}_{1..4}_mask.png", "cat 4, dog 4",
         "8 images are called like masks"),
 }  # fmt: skip
@@ -243,3 +271,40 @@ NAMES = {
 def test_labels_in_names_are_read_or_the_reason_is_given(tmp_path, tree, expected, note):
     plant(tmp_path, tree)
     assert_read(tmp_path, expected, note, layout="names")
+
+
+# Names of classes in public sets, which must not be taken for anything else.
+PUBLIC = {
+    "GTSRB": "{00000..00042}", "MNIST": "{0..9}", "EMNIST": "{0..9} {A,B,C,D,E,a,b,d,e}",
+    "CIFAR-100": "aquarium_fish bed lawn_mower maple_tree oak_tree palm_tree pickup_truck pine_tree plain train",
+    "Stanford Cars": "Audi~S4~Sedan~{2007,2012} Audi~100~{Sedan,Wagon}~1994 BMW~{1,3}~Series~Coupe~2012",
+    "FGVC-Aircraft": "737-{200,300} A{310,318,319} ATR-{42,72} DC-{3,6,10} DHC-{1,6} MD-{11,80}",
+    "military aircraft": "A10 B{1,2,52} C{5,17,130} F{14,15,16}", "Caltech-256": "001.ak47 257.clutter",
+    "Caltech-101": "BACKGROUND_Google Faces Faces_easy camera", "flowers": "{1..102}", "grades": "{No_DR,Mild,Severe}",
+    "PlantVillage": "{Apple,Potato}___healthy Apple___Black_rot Potato___{Early,Late}_blight", "DR": "{0..4}",
+    "EuroSAT": "AnnualCrop Forest Highway River SeaLake", "RPS": "{paper,rock,scissors}", "ISIC": "{AK,BCC,NV,UNK}",
+    "fruits": "{fresh,rotten}{apples,banana,oranges}", "weather": "{cloudy,rain,shine,sunrise}",
+    "state farm": "c{0..9}",
+    "weathers": "{dew,fogsmog,frost,rain,snow}", "day and night": "{day,night}", "masks": "{with,without}_mask",
+    "KL": "KL{0..4}", "ASL": "{A,B,C,D,del,nothing,space}", "knees": "Grade~{1..3}", "DSB": "Type_{1..3}",
+    "CEFR": "{A,B,C}{1,2}", "NEU": "{Cr,In,Pa,PS,RS,Sc}", "PACS": "{art_painting,cartoon,photo,sketch}",
+    "LC25000": "{colon_aca,colon_n,lung_aca,lung_n,lung_scc}", "euros": "{5,10,20,50}", "fire": "{fire,nofire,smoke}",
+    "cards": "{ace,king}~of~{clubs,hearts}", "garbage": "{brown-glass,green-glass,metal,trash,white-glass}",
+    "casting": "{def,ok}_front", "characters": "character{01..03}", "roman": "{i,ii,iii,iv,v}", "Fruits-360":
+    "Apple~Golden~{1..3} Apple~Red~{1..3} Banana Tomato~{1..4}", "wells": "{healthy,well}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", PUBLIC.values(), ids=PUBLIC)
+def test_each_class_of_a_public_set_is_read_as_one(tmp_path, tree):
+    plant(tmp_path, " ".join(f"{label}*2" for label in tree.split()))
+    assert {sample.label for sample in read(tmp_path).samples} == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(("tree", "labels"), [("Apple~Red~{1,2} Banana", {"Apple Red", "Banana"}),
+    ("{train,test}/{A,B}{1,2}", {"A", "B"}), ("cat cat~(2) dog", {"cat", "dog"})])  # fmt: skip
+def test_the_pattern_of_the_note_joins_numbered_parts(tmp_path, tree, labels):
+    plant(tmp_path, tree)
+    pattern = re.search(r"`label_pattern: '(.*)'` joins", " ".join(read(tmp_path).notes))
+    assert pattern
+    assert {sample.label for sample in read(tmp_path, label_pattern=pattern[1]).samples} == labels
