@@ -84,7 +84,8 @@ def draw_duplicates(index: Rows, split: Rows, prepared: Prepared, locations: Loc
     title = "No copies (with duplicates: ignore none are looked for)"
     if pairs:
         more = f", {len(shown)} of them shown" if len(pairs) > len(shown) else ""
-        title = f"{len(pairs):,} copies of other images, {conflicts:,} with another label{more}"
+        what = "copy of another image" if len(pairs) == 1 else "copies of other images"
+        title = f"{len(pairs):,} {what}, {conflicts:,} with another label{more}"
     sheet = draw_sheet(
         title, [Group(tiles)], 2 * PAIRS_A_ROW, "data/split.csv marks no picture as a copy of another.", SMALL_SIDE
     )
