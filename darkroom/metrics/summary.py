@@ -108,7 +108,11 @@ class Spread:
                 return None, None
             # The few errors decide an area near 1: they are the draws that its spread is estimated from.
             z = intervals.student(min(self.errors, self.draws) - 1)
-            return intervals.area_interval(score, self._areas[metric.key], self.inflate, z)
+            drawn, inflate = self._areas[metric.key], self.inflate
+            if self.group is not None and len(drawn) > 1 and drawn.var():
+                # Few groups hardly show how their images vary together; the variance is at least that of answers.
+                inflate *= max(1.0, self.effect * float(self._areas_of_images[metric.key].var() / drawn.var()))
+            return intervals.area_interval(score, drawn, inflate, z)
         if metric.interval is Interval.MEAN:
             return intervals.mean_interval(
                 self.scorer.terms(metric.key), self.group, draws=self.draws, effect=self.effect
@@ -122,10 +126,18 @@ class Spread:
     @cached_property
     def _areas(self) -> dict[str, np.ndarray]:
         """Return the resampled values (b,) of each area; empty where they would cost too much."""
+        return self._areas_by(self.group)
+
+    @cached_property
+    def _areas_of_images(self) -> dict[str, np.ndarray]:
+        """Return them as if every image were a draw of its own."""
+        return self._areas_by(None)
+
+    def _areas_by(self, group: np.ndarray | None) -> dict[str, np.ndarray]:
         n, classes = self.scorer.probabilities.shape
         parts = [
             self.scorer.ranked(weights)
-            for weights in intervals.redrawn(n, self.group, ranked_resamples(n, classes, self.count), self.seed)
+            for weights in intervals.redrawn(n, group, ranked_resamples(n, classes, self.count), self.seed)
         ]
         names = [metric.key for metric in registry.METRICS if metric.interval is Interval.AREA]
         return {name: np.concatenate([part[name] for part in parts] or [np.empty(0)]) for name in names}
