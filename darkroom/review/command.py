@@ -50,7 +50,8 @@ def _report(review: Review) -> None:
     counts: dict[str, Any] = review.state()["decisions"]
     words = {"relabel": "relabelled", "exclude": "excluded", "keep": "kept", "unsure": "not sure"}
     parts = [f"{counts[kind]:,} {word}" for kind, word in words.items()]
-    say(f"darkroom review: {review.log.path.name} has {sum(counts.values()):,} decisions: {', '.join(parts)}")
+    total = sum(counts.values())
+    say(f"darkroom review: {review.log.path.name} has {total:,} decision{'s' * (total != 1)}: {', '.join(parts)}")
     for warning in review.warnings():
         say(f"note: {warning}")
     if counts["relabel"] + counts["exclude"]:
