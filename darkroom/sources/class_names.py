@@ -59,6 +59,7 @@ PAIRS = {
     re.compile(r"(.+?)[ _.\-]+(.+)"): r"([^/]+?)[ _.-]+[^/]*/[^/]*$",
     re.compile(r"(.+)[ _.\-]+(.+?)"): r"([^/]+)[ _.-]+[^/]*/[^/]*$",
 }
+MEASURE = re.compile(r"([^\W\d_]*)[ _.\-]?\d{1,4}(?:[.,]\d+)?[ _.\-]?([^\W\d_]*|%)")  # `20C`, `10 cm`, `f2.8`, `iso400`
 GRID = 0.75  # share of the pairs of two words that are classes
 # As a `label_pattern`, the first word of a class folder, and what precedes a number or a single letter.
 FIRST_WORD = r"([^\W\d_]+)[^/]*/[^/]*$"
@@ -104,6 +105,8 @@ def _doubt(names: list[str], folders: bool) -> str:
         (kind for kind, some in KINDS.items() if len(names) > 1 and all(map(some.intersection, words))), ""
     ):
         return f"the classes are called like {kind} ({shown}); if that is not what is to be learnt, {other}"
+    if _are_measures(names):
+        return f"the classes are called like measures ({shown}); if that is not what is to be learnt, {other}"
     if parts := _numbered_parts(names):
         pattern = BEFORE_NUMBER if any(part[-1] in "0123456789)" for part in parts) else BEFORE_LETTER
         how = f"`label_pattern: '{pattern}'`" if folders else "`label_pattern`"
@@ -113,6 +116,9 @@ def _doubt(names: list[str], folders: bool) -> str:
             how = f"`label_pattern: '{pattern}'` takes the first" if folders else "choose it by `label_pattern`"
             return (f"each class is a pair of {few_of(pair[0])} and {few_of(pair[1])}; if one of the two is the class, "
                     f"{how}")  # fmt: skip
+    if pair := _glued(names):
+        how = f"`label_pattern: '({'|'.join(pair[0])})[^/]*/[^/]*$'` takes the first" if folders else f"{other}"
+        return f"each class is {few_of(pair[0])} with {few_of(pair[1])}; if one of the two is the class, {how}"
     return ""
 
 
@@ -147,6 +153,28 @@ def _grid_of(names: list[str], separated: re.Pattern[str]) -> tuple[list[str], l
     one, other = sorted({pair[0] for pair in pairs}), sorted({pair[1] for pair in pairs})
     whole = len(pairs) == len(names) and min(len(one), len(other)) > 1
     return (one, other) if whole and len(pairs) >= GRID * len(one) * len(other) else None
+
+
+def _glued(names: list[str]) -> tuple[list[str], list[str]] | None:
+    """Return the beginnings and the ends of names that are all pairs of the two: `oakspring`, `oakfall`…"""
+    first = names[0] if len(names) > 3 else ""
+    for cut in range(len(first) - 2, 1, -1):  # the longest beginnings: fire and police, not fir and polic
+        ends = sorted(name[cut:] for name in names if name.startswith(first[:cut]))
+        starts = sorted(name[: -len(first[cut:])] for name in names if name.endswith(first[cut:]))
+        pairs = [start + end for start in starts for end in ends]
+        if min(len(starts), len(ends)) > 1 and sorted(pairs) == names and all(map(LETTERS.fullmatch, starts + ends)):
+            return starts, ends
+    return None
+
+
+def _are_measures(names: list[str]) -> bool:
+    """Return whether names are different numbers of one unit: `20C` and `30C`, `f4` and `f8`, but not `class1`."""
+    matches = [match for match in map(MEASURE.fullmatch, names) if match]
+    units = {match[1] + match[2] for match in matches}
+    if len(names) < 2 or len(matches) < len(names) or len(units) > 1:
+        return False
+    unit = units.pop()
+    return 0 < len(unit) < 4 and unit not in GRADES
 
 
 def _are_codes(names: list[str]) -> bool:

@@ -16,6 +16,11 @@ LOOSE = "lie in no class folder and are left out"
 # what it is: (the tree, "class images, … | split images, …" or "!reason", a part of a note)
 TREES = {
     "splits under a version": ("v1/{Train,Test}/{a,b}", "a 6, b 6 | test 6, train 6", ""),
+    "measures": ("{4C,20C,37C}", "20C 3, 37C 3, 4C 3", "called like measures"),
+    "stops of a lens": ("{f2.8,f4,f11}", "f11 3, f2.8 3, f4 3", "called like measures"),
+    "pairs without a separator": (
+        "{firetruck,fireman,policetruck,policeman}", "fireman 3, firetruck 3, policeman 3, policetruck 3",
+        "each class is fire, police with man, truck"),
     "splits in capitals": ("DATA/{TRAIN,TEST,VAL}/{a,b}", "a 9, b 9 | test 6, train 6, val 6", ""),
     "splits with spaces": ("{Train~Set,Test~Set}/{a,b}", "a 6, b 6 | test 6, train 6", ""),
     "splits with dashes": ("{train-set,val-set}/{a,b}", "a 6, b 6 | train 6, val 6", ""),
