@@ -14,23 +14,20 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkroom.core import exactmath
+from darkroom.core import exactmath, files
+from darkroom.core.errors import DarkroomError
+from darkroom.core.exactmath import softmax
 from darkroom.core.randomness import generator
 from darkroom.model import tensors
 from darkroom.model.tensors import Tensors
 
 if TYPE_CHECKING:
     from torch import nn
-
-from pathlib import Path
-
-from darkroom.core import files
-from darkroom.core.errors import DarkroomError
-from darkroom.core.exactmath import softmax
 
 BODY_FACTS = ("backbone", "image_size", "mean", "std")
 KINDS = ("linear", "mlp")

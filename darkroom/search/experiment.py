@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core.git import git
+from darkroom.model import classifier
 from darkroom.reporting.runs import Revision
 from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
 HISTORY = "plots/history.csv"
-TRAINING = "models/classifier/train.json"
+TRAINING = f"models/classifier/{classifier.TRAINING}"
 # Ray's own lines in the log of whatever uses it, even after its last line: "(raylet) …", in colour.
 FROM_RAY = re.compile(r"(\x1b\[\d+m)?\((raylet|autoscaler|\w+ pid=)")
 # DVC's own lines. Indented lines continue another; DVC's errors give the reason only where no stage does.

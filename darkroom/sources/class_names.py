@@ -117,7 +117,7 @@ def _doubt(names: list[str], folders: bool) -> str:
             return (f"each class is a pair of {few_of(pair[0])} and {few_of(pair[1])}; if one of the two is the class, "
                     f"{how}")  # fmt: skip
     if pair := _glued(names):
-        how = f"`label_pattern: '({'|'.join(pair[0])})[^/]*/[^/]*$'` takes the first" if folders else f"{other}"
+        how = f"`label_pattern: '({'|'.join(pair[0])})[^/]*/[^/]*$'` takes the first" if folders else other
         return f"each class is {few_of(pair[0])} with {few_of(pair[1])}; if one of the two is the class, {how}"
     return ""
 
