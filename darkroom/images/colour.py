@@ -91,7 +91,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if found is None:
         return image
     mode, transform = found
-    if {mode, image.mode} == {"L", "RGB"}:  # as of a grey JPEG that was decoded as RGB
+    if (mode, image.mode) == ("RGB", "L"):
         image = image.convert(mode)
     return transform.apply(image) if image.mode == mode else image
 

@@ -40,9 +40,9 @@ from darkroom.images.headers import (
     scanned_pixels,
     upright,
 )
-from darkroom.images.levels import INTEGERS, Levels, low_bytes
+from darkroom.images.levels import INTEGERS, WHITE, Levels, has_own_scale, low_bytes
 
-WHOLE = (65535.0,)  # the upper level of all 16 bits: the high bytes are the result
+WHOLE = (0.0, float(WHITE))  # the levels of all 16 bits: of colours, the high bytes are the result
 PLANAR, BITS, PHOTOMETRIC = 284, 258, 262  # tags of TIFF
 ODD_TIFF = "a TIFF of channels or bits that are not read: export it as grey or RGB of 8 or 16 bits"
 TOO_MANY_SCANS = "too many scans for {} x {} pixels: decoding it would take very long"
@@ -147,6 +147,7 @@ def _jpeg(data: bytes, framing: Framing, detail: int, grey: bool) -> _Opened | N
     if colours not in ("RGB", "YCbCr", "Gray"):
         return None
     across, down = (detail * side for side in framing.scaled(width, height))
+    grey = grey or colours == "Gray"
     try:
         pixels = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", min_height=down, min_width=across)
     except ValueError:
@@ -175,7 +176,8 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
         if _is_misread(image):
             raise BadImage(ODD_TIFF)
         try:
-            low = low_bytes(data, image) if levels.get(INTEGERS, ())[1:] != WHOLE else None
+            levels = {INTEGERS: WHOLE} if has_own_scale(image) else levels
+            low = low_bytes(data, image) if levels.get(INTEGERS) != WHOLE else None
             image.load()
             if low is not None:
                 image = deep_colours(image, low, levels)

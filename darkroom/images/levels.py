@@ -18,15 +18,17 @@ from PIL import Image
 from darkroom.images.formats import MAX_WIDE_PIXELS, PNG, open_picture, quiet
 
 INTEGERS, FLOATS = "integers", "floats"
+WHITE = 65535  # of 16 bits
 NO_DATA = (-9999.0, -32768.0, float(np.finfo(np.float32).min))  # what maps and scanners write where nothing was seen
 TAILS = 0.001  # share of a picture's values that is ignored at either end: dead and hot pixels, a stray 1.01
 OUTLIER = 16  # times the median range: such a file is damaged, or in another unit
 MAX_OUTLIERS, MIN_FILES = 0.01, 8  # share of files that may be outliers; files from which on there may be any
+DARK = 14  # times: between 12 and 16 bits lie 16
 USUAL_ENDS, SLACK = (1.0, 255.0, 65535.0), 1.02  # of floating-point pictures; interpolation overshoots a little
 DEEP = re.compile("(RGB[AXa]?);16([BLN])")  # Pillow's names of 16-bit colours
 GREY_ALPHA = "LA;16B"  # Pillow's name of PNG's 16-bit grey with transparency
 DEEP_PNG = (b"\x10\0", b"\x10\x02", b"\x10\x04", b"\x10\x06")  # 16 bits: grey, RGB, grey with alpha, RGBA
-MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P5", b"Pf")  # TIFF, PGM and PFM
+MAYBE_WIDE = (b"II*\0", b"MM\0*", b"P2", b"P5", b"P6", b"Pf")  # TIFF, PNM and PFM
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,15 @@ def kind_of(image: Image.Image) -> str | None:
     return INTEGERS if image.mode.startswith("I") else FLOATS if image.mode == "F" else None
 
 
+def has_own_scale(image: Image.Image) -> bool:
+    """Return whether an open PGM says which value is white, by which Pillow scales it to 65535.
+
+    A white of 65535 says nothing: most programs write it for any number of bits.
+    """
+    scaled = (tile for tile in getattr(image, "tile", ()) if tile.codec_name.startswith("ppm"))
+    return image.mode == "I" and any(tile.args[-1] != WHITE for tile in scaled)
+
+
 def range_of(values: np.ndarray, kind: str) -> Range:
     """Return the range of values (h, w) or (h, w, 3), without NO_DATA. Raises ValueError where some are not finite."""
     if kind == FLOATS and not np.isfinite(values).all():
@@ -62,10 +73,11 @@ def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
     """Return the low bytes of a 16-bit picture of which Pillow keeps only the high bytes; None for any other picture.
 
     Such pictures are in colour, or grey with transparency. `image` is the open picture in `data`, before its pixels are
-    read. They are decoded once more, with the order of the two bytes exchanged.
+    read; those of a PPM are then read as 16 bits. They are decoded once more, with the two bytes exchanged.
     """
     if [tile.args for tile in getattr(image, "tile", ())] == [GREY_ALPHA]:
         return _low_greys(data)
+    _keep_bits_of_ppm(image)
     exchanged = [_exchanged(tile) for tile in getattr(image, "tile", ())]
     tiles = [tile for tile in exchanged if tile is not None]
     if not tiles or len(tiles) < len(exchanged):
@@ -74,6 +86,17 @@ def low_bytes(data: bytes, image: Image.Image) -> Image.Image | None:
     other.tile = tiles  # type: ignore[attr-defined]
     other.load()
     return other
+
+
+def _keep_bits_of_ppm(image: Any) -> None:
+    """Let Pillow read a PPM of 16 bits as it reads other pictures of 16 bits, instead of rounding it to 8."""
+    if image.format == "PPM" and image.mode == "RGB":
+        image.tile = [
+            tile._replace(codec_name="raw", args="RGB;16B")
+            if tile.codec_name == "ppm" and tile.args[-1] == WHITE
+            else tile
+            for tile in image.tile
+        ]
 
 
 def _low_greys(data: bytes) -> Image.Image:
@@ -118,7 +141,7 @@ def file_range(data: bytes) -> Range | None:
             low = low_bytes(data, image)
             if low is not None:
                 return range_of(deep_values(image, low), INTEGERS)
-            kind = kind_of(image)
+            kind = None if has_own_scale(image) else kind_of(image)
             return None if kind is None else range_of(np.asarray(image), kind)
     except MemoryError:
         raise
@@ -146,16 +169,26 @@ def common_levels(ranges: Iterable[Range]) -> tuple[Levels, list[str]]:
         low, high = levels[kind]
         what = "of more than 8 bits" if kind == INTEGERS else "of floating-point numbers"
         notes.append(f"{len(found)} pictures {what}: values from {low:g} to {high:g} become 0 to 255")
+        notes += _dark(highs, high)
         if outlying.any():
             notes.append(f"{outlying.sum()} of them hold values of over {OUTLIER} times the usual: clipped")
     return levels, notes
+
+
+def _dark(highs: np.ndarray, white: float) -> list[str]:
+    """Return a note about pictures that stay far below `white`, such as those of 12 bits among others of 16."""
+    dark = highs[highs * DARK < white]
+    if not len(dark) or white <= 0:
+        return []
+    return [f"{len(dark)} of them have no value above {dark.max():g} and become nearly black beside the others; if they "
+            "were saved with fewer bits or in another unit, bring all pictures to one scale first"]  # fmt: skip
 
 
 def levels_of(values: Range) -> tuple[float, float]:
     """Return the values that become 0 and 255: zero, or the lowest value below it, and the end of the range.
 
     Integers end at all ones of the bits that they use. Floating-point numbers end at 1, 255 or 65535 where they use
-    half of that or more, otherwise at their highest value.
+    half of that or more, those on both sides of zero at -1 and 1, otherwise at their lowest and highest value.
     """
     low = min(values.low, 0.0)
     if values.kind == INTEGERS:
@@ -163,4 +196,6 @@ def levels_of(values: Range) -> tuple[float, float]:
     if low == 0:
         usual = (end for end in USUAL_ENDS if end / 2 <= values.high <= end * SLACK)
         return low, next(usual, values.high or 1.0)
+    if all(0.5 <= end <= SLACK for end in (-low, values.high)):
+        return -1.0, 1.0
     return low, values.high if values.high > low else low + 1.0

@@ -83,6 +83,40 @@ def test_a_broken_picture_does_not_turn_the_others_black():
     assert levels == {FLOATS: (0.0, 1.19)}
     assert "1 of them hold values of over 16 times the usual: clipped" in notes
     assert common_levels([*ranges, Range(FLOATS, -1.0, 0.5)])[0] == {FLOATS: (-1.0, 1.19)}
+    assert common_levels([Range(FLOATS, -0.95, 0.9)])[0] == {FLOATS: (-1.0, 1.0)}
+
+
+def pnm(values: np.ndarray, white: int) -> bytes:
+    """A PGM (h, w) or PPM (h, w, 3) of 16 bits whose header says that `white` is white."""
+    kind = b"P5" if values.ndim == 2 else b"P6"
+    return b"%s %d %d %d\n" % (kind, values.shape[1], values.shape[0], white) + values.astype(">u2").tobytes()
+
+
+def test_a_pgm_that_says_which_value_is_white_does_not_darken_the_others():
+    ten, twelve = (np.rint(grey() * (2**bits - 1)) for bits in (10, 12))
+    data = [pnm(ten, 1023), pnm(twelve, 4095), pnm(twelve, 65535), of_bits(12)]
+    levels, _ = common_levels(filter(None, map(file_range, data)))
+    assert levels == {INTEGERS: (0.0, 4095.0)}
+    for one in data:
+        pixels = decode(one, Framing(96, "crop", 96, **levels))[..., 0]
+        assert np.abs(pixels - grey() * 255).mean() < 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_a_ppm_of_16_bits_keeps_its_levels(bits):
+    photo = np.asarray(photos()[0], np.float64)
+    data = pnm(np.rint(photo / 255 * (2**bits - 1)), 65535)
+    levels, _ = common_levels([file_range(data)])
+    assert levels == {INTEGERS: (0.0, 2.0**bits - 1)}
+    assert np.abs(decode(data, Framing(96, "crop", 96, **levels)) - photo).mean() < 1
+
+
+@pytest.mark.parametrize("whites", [(1023, 4095, 65535), (1.0, 255.0, 65535.0)])
+def test_pictures_that_become_nearly_black_beside_the_others_are_said(whites):
+    kind = INTEGERS if isinstance(whites[0], int) else FLOATS
+    _, notes = common_levels([Range(kind, 0.0, float(white)) for white in whites])
+    assert notes[1].startswith(f"2 of them have no value above {whites[1]:g} and become nearly black")
+    assert len(common_levels([Range(kind, 0.0, white) for white in (whites[2] / 4, whites[2])])[1]) == 1
 
 
 def test_plain_pictures_are_not_opened_a_second_time():

@@ -102,6 +102,20 @@ def test_a_profile_of_another_mode_is_ignored():
     assert apart(decode(out.getvalue(), WHOLE), np.asarray(grey.convert("RGB"))) < 5
 
 
+def test_a_grey_profile_does_not_take_the_colours_of_a_jpeg():
+    icc = profile(ADOBE, 1.8).replace(b"mntrRGB ", b"mntrGRAY").replace(b"rTRC", b"kTRC")
+    assert np.array_equal(decode(encoded(20, icc_profile=icc), WHOLE), decode(encoded(20), WHOLE))
+    grey = photos()[20].convert("L")
+    as_jpeg, as_png = (decode(saved_grey(grey, kind, icc), WHOLE) for kind in ("JPEG", "PNG"))
+    assert apart(as_jpeg, as_png) < 2 < apart(as_png, np.asarray(grey.convert("RGB")))
+
+
+def saved_grey(grey: Image.Image, kind: str, icc: bytes) -> bytes:
+    out = io.BytesIO()
+    grey.save(out, kind, icc_profile=icc, **quality(kind))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_the_exif_orientation_of_heic_is_not_applied_beside_the_formats_own(orientation):
     exif = Image.Exif()
