@@ -84,7 +84,7 @@ def training(folder: Path, count: int, classes: int) -> Callable[[], object]:
         for epoch in range(EPOCHS):
             balanced_order(table.labels, 0, epoch)
             for samples in steps(order(len(table), 0, epoch), BATCH):
-                views(samples, 4, 0, epoch)
+                views(samples, 4, len(table), epoch)
                 table.rows(samples)
 
     return run

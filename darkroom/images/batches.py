@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from darkroom.core.errors import is_out_of_memory
-from darkroom.core.randomness import generator, uniforms
+from darkroom.core.randomness import generator
 from darkroom.images.shards import Shards
 
 if TYPE_CHECKING:
@@ -137,11 +137,14 @@ def steps(samples: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return np.array_split(samples, max(1, -(-len(samples) // batch_size)))
 
 
-def views(samples: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
-    """Choose which of `count` copies of each sample is used in this epoch, int64 (b,), independent of its batch."""
-    if count == 1:
-        return np.zeros(len(samples), np.int64)
-    return (uniforms(samples, 1, seed, "view", epoch)[:, 0] * count).astype(np.int64)
+def views(samples: np.ndarray, count: int, images: int, epoch: int) -> np.ndarray:
+    """Choose which of `count` copies of each sample is used in this epoch, int64 (b,), independent of its batch.
+
+    They come in turn, no seed draws them: which copies a draw leaves out would change the answers more than all else
+    that is random does (benchmarks/README.md). Of `images`; a larger number is a sample that comes again.
+    """
+    again, sample = np.divmod(samples, images)
+    return (sample + again + epoch) % count
 
 
 def read_ahead(items: Iterable[Item], read: Callable[[Item], T], ahead: int = AHEAD) -> Iterator[T]:

@@ -77,16 +77,16 @@ class Inputs(Protocol):
 
 
 class FeatureInputs:
-    """Rows of `data/features`: (b, D) float32. Of several views, (seed, epoch, sample) chooses one."""
+    """Rows of `data/features`: (b, D) float32. Of several views, epochs show one after the other."""
 
-    def __init__(self, table: Table, device: "torch.device", seed: int) -> None:
-        self.table, self.device, self.seed = table, device, seed
+    def __init__(self, table: Table, device: "torch.device") -> None:
+        self.table, self.device = table, device
         self._views = max((part.row_shape[0] for part in table.parts if len(part)), default=1)
 
     def training(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator["tuple[Tensor, Tensor]"]:
         """Yield (b, D) float32 and labels (b,) int64 of each part."""
         for samples in parts:
-            indices, shown = samples % len(self.table), views(samples, self._views, self.seed, epoch)
+            indices, shown = samples % len(self.table), views(samples, self._views, len(self.table), epoch)
             yield on_device(self.table.features(indices, shown), self.device), _labels(self, indices)
 
     def evaluation(self, batch_size: int, samples: np.ndarray) -> Iterator["Tensor"]:

@@ -128,7 +128,7 @@ class _Training:
         """Do a step on samples `part` (b,); return the batch's mean loss before it and the number of right answers."""
         recipe = self.recipe
         samples = part % len(self.train)
-        features = self.train.features(samples, views(part, self.views, recipe.training_seed, epoch))
+        features = self.train.features(samples, views(part, self.views, len(self.train), epoch))
         inputs = exactmath.units(features * features.dtype.type(self.finer))
         labels = self.train.labels[samples]
         targets = losses.targets(labels, self.classes, recipe.label_smoothing, self.weights)

@@ -110,9 +110,7 @@ def make_phases(
 def _head_phase(data: Data, recipe: Recipe, head: Any, device: Any, threads: int) -> Phase:
     """Return the phase of the head on cached features, which ends where the body thaws. Raises DarkroomError."""
     data.require_features()
-    train, val = (
-        FeatureInputs(table, device, recipe.training_seed) for table in (data.train_features, data.val_features)
-    )
+    train, val = (FeatureInputs(table, device) for table in (data.train_features, data.val_features))
     lr = recipe.lr * rate_factor(data.train_features, recipe.optimizer)
     products = sum(parameter.numel() for parameter in head.parameters()) * recipe.batch_size
     prepare = partial(torch.set_num_threads, 1 if products <= ONE_THREAD else threads)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,14 @@ PROCESSORS = {
     "no SIMD in numpy": {"NPY_DISABLE_CPU_FEATURES": "FEATURES"},
 }
 
+CORE = importlib.import_module("numpy._core._multiarray_umath")
+if platform.machine() == "x86_64" and not CORE.__cpu_features__.get("AVX512_SKX"):
+    del PROCESSORS["SkylakeX"]  # whose kernels end in an illegal instruction here
+
 
 def simd_features() -> str:
     """Name the SIMD levels of this processor that numpy can do without."""
-    core = importlib.import_module("numpy._core._multiarray_umath")
-    return " ".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name))
+    return " ".join(name for name in CORE.__cpu_dispatch__ if CORE.__cpu_features__.get(name))
 
 
 def hash_on(changes: dict[str, str], arguments: list[str]) -> str:

@@ -62,10 +62,15 @@ def test_steps_leave_no_runt(count, size):
 
 
 def test_a_sample_shows_the_same_view_in_any_batch():
-    shown = views(np.arange(1000), 4, seed=0, epoch=2)
-    assert views(np.array([17, 3, 999]), 4, 0, 2).tolist() == shown[[17, 3, 999]].tolist()
-    assert np.bincount(shown).min() > 200
-    assert shown.tolist() != views(np.arange(1000), 4, 0, 3).tolist()
+    shown = views(np.arange(1000), 4, 1000, epoch=2)
+    assert views(np.array([17, 3, 999]), 4, 1000, 2).tolist() == shown[[17, 3, 999]].tolist()
+    assert np.bincount(shown).tolist() == [250] * 4
+
+
+def test_views_come_in_turn_also_those_of_a_sample_that_comes_again():
+    of_one = [int(views(np.array([5]), 4, 8, epoch)[0]) for epoch in range(8)]
+    assert sorted(of_one[:4]) == sorted(of_one[4:]) == [0, 1, 2, 3]
+    assert sorted(views(np.array([5, 13, 21, 29]), 4, 8, 0).tolist()) == [0, 1, 2, 3]
 
 
 def test_a_table_reads_rows_of_several_folders_in_the_order_asked_for(shards):

@@ -205,7 +205,7 @@ def test_balance_lifts_a_rare_class(data):
     recalls = {}
     for balance in ("none", "loss", "sampler"):
         chosen = recipe(balance=balance, epochs=30, lr=0.3)
-        inputs = FeatureInputs(rare, CPU, 0), FeatureInputs(features["val"], CPU, 0)
+        inputs = FeatureInputs(rare, CPU), FeatureInputs(features["val"], CPU)
         torch.manual_seed(0)
         module = nn.Linear(features["train"].row_shape[1], 10)
         fitted = Fit([Phase(module, [list(module.parameters())], *inputs, 0, 30, chosen.lr)], chosen, CPU).run()
@@ -244,7 +244,7 @@ def test_rare_classes_may_weigh_a_lot_and_a_loss_that_runs_away_is_still_seen(da
     features = Table([Shards(data / "data/features/train")])
     one = np.flatnonzero(features.labels == 3)[:1]
     rare = Table(features.parts, [np.concatenate([one, *[np.flatnonzero(features.labels == 5)] * 90])])
-    inputs = FeatureInputs(rare, CPU, 0)
+    inputs = FeatureInputs(rare, CPU)
 
     def fitted(**changes):
         chosen = recipe(balance="loss", epochs=1, batch_size=1, **changes)
@@ -293,7 +293,7 @@ def test_a_head_learns_the_same_from_features_as_through_the_network(data, tmp_p
             for place, row in enumerate(values):
                 writer.add(row[None], int(table.labels[place]), f"{place:064x}")
             writer.close()
-        cached[split] = FeatureInputs(Table([Shards(tmp_path / split)]), CPU, 0)
+        cached[split] = FeatureInputs(Table([Shards(tmp_path / split)]), CPU)
     groups = [list(head.parameters())]
     quick = Fit([Phase(head, groups, cached["train"], cached["val"], 0, 5, chosen.lr)], chosen, CPU).run()
 

@@ -66,7 +66,7 @@ def in_numpy(folder: Path, chosen: Recipe, val: str = "val", **options: Any):
 def in_torch(folder: Path, chosen: Recipe):
     cpu = torch.device("cpu")
     head = classifier.build(chosen.head_facts, first(chosen))
-    train, val = (FeatureInputs(table(folder, split), cpu, chosen.seed) for split in ("train", "val"))
+    train, val = (FeatureInputs(table(folder, split), cpu) for split in ("train", "val"))
     phase = Phase(head, [list(head.parameters())], train, val, 0, chosen.epochs, chosen.lr)
     fitted = Fit([phase], chosen, cpu).run()
     return {name: value.numpy() for name, value in fitted.best.items()}, fitted
