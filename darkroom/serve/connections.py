@@ -52,6 +52,7 @@ class Protocol(H11Protocol):
         self._arriving = False
         self._surplus = False  # one connection too many: what it asks is answered with 503
         self._ended = False  # the last answer was sent: what still comes is read and dropped
+        self._half_closed = False  # the client sends no more, and reads the answers to what it has sent
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for the connection, or note that there is none."""
@@ -78,17 +79,15 @@ class Protocol(H11Protocol):
         self._watch()
 
     def eof_received(self) -> bool:  # type: ignore[override] # as asyncio's Protocol has it
-        """Answer a request that has come whole before its sender closed its own side."""
-        whole = self.conn.their_state in (h11.DONE, h11.MUST_CLOSE)  # MUST_CLOSE: `Connection: close`, or HTTP/1.0
-        answering = whole and self.conn.our_state is h11.SEND_RESPONSE
-        if answering and not self._ended:
-            self.cycle.keep_alive = False
-            return True  # keeps the side open that the answer takes
-        return False
+        """Answer the requests that have come whole before their sender closed its own side."""
+        self._half_closed = self._is_answering() and not self._ended
+        return self._half_closed  # keeps the side open that the answers take
 
     def on_response_complete(self) -> None:
         """Wait for the next request, which may be here already, whole or in part."""
         super().on_response_complete()
+        if self._half_closed and not self._is_answering():
+            self.transport.close()
         self._watch()
         self._is_idle(not self._arriving and self.conn.their_state is h11.IDLE)
 
@@ -125,6 +124,11 @@ class Protocol(H11Protocol):
         if self._unread:
             self._unread.cancel()
         super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        """Return whether a request has come whole and is not answered yet."""
+        whole = self.conn.their_state in (h11.DONE, h11.MUST_CLOSE)  # MUST_CLOSE: `Connection: close`, or HTTP/1.0
+        return whole and self.conn.our_state is h11.SEND_RESPONSE
 
     def _is_idle(self, idle: bool) -> None:
         if idle and not self.transport.is_closing():

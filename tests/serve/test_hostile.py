@@ -29,12 +29,13 @@ from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
+from PIL import Image
 
 from benchmarks.hostile import Attacker
 from benchmarks.overload import scans
 from darkroom.core.runtime import open_files
 from darkroom.serve.connections import IDLE_FOR, MOST
-from tests.serve.conftest import serve
+from tests.serve.conftest import jpeg, serve
 
 
 def send_and_wait(port: int, data: bytes, found: list[int]) -> None:
@@ -141,6 +142,12 @@ def test_who_closes_the_sending_side_after_a_whole_request_gets_the_answer(serve
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
     assert statuses(exchange(server.port, head + data, then_end=True)) == [b"200"]
     assert statuses(exchange(server.port, head + data[:100], then_end=True)) == []
+
+
+def test_who_sends_several_requests_and_then_closes_his_side_gets_an_answer_to_each(server):
+    data = jpeg(Image.new("RGB", (40, 40)))
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+    assert statuses(exchange(server.port, 3 * (head + data) + head[:20], then_end=True)) == 3 * [b"200"]
 
 
 @pytest.mark.parametrize("request_", [
