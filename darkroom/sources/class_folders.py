@@ -8,8 +8,10 @@ from statistics import median
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.class_level import Folders, Reading, at_level, possible_readings, without_strays
-from darkroom.sources.class_names import FIRST_WORD, NO_CLASSES, are_things, doubts
+from darkroom.sources.class_names import are_things, doubts, is_companion, joining
 from darkroom.sources.encodings import few_of, printable
+from darkroom.sources.file_evidence import doubts_of_files, other_classes
+from darkroom.sources.file_names import few_counts
 from darkroom.sources.folder_names import (
     SPLITS,
     are_images_and_masks,
@@ -38,7 +40,9 @@ MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 HEX = re.compile(r"[0-9a-f]{4,}", re.IGNORECASE)
 HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # name of a folder of files that are stored by their hash
-FEW = 10  # a folder named in NO_CLASSES is not a class where the median class has this many times its images
+FEW = (
+    10  # a folder named like what comes with data is not a class where the median class has this many times its images
+)
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
     ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
@@ -73,8 +77,21 @@ def read_folders(tree: Tree, images: list[str], options: LayoutOptions) -> Label
     called = sorted(label for label in labels if label.lower() in SPLITS or may_be_unlabelled(label))
     notes += [f"{label} is taken for a class and not for a split, since its images are in no further folder; "
               "if it is not a class, `exclude` it" for label in called]  # fmt: skip
-    notes += doubts(labels, folders=True) if options.class_level == "auto" else []
+    if options.class_level == "auto":
+        if options.layout == "auto" and (others := other_classes(samples)):
+            raise SourceError(_contradiction(tree, samples, others))
+        notes += doubts(labels, folders=True) + doubts_of_files(samples)
     return Labelled("folders", samples, notes)
+
+
+def _contradiction(tree: Tree, samples: list[Sample], others: dict[str, Counter[str]]) -> str:
+    """Return the message about folders and names of files that divide the images in two ways."""
+    folders = Counter(sample.label for sample in samples)
+    names = " or ".join(f"`label_pattern: '{pattern}'` takes {labels.total():,} images of {len(labels)} classes "
+                        f"({few_counts(labels)})" for pattern, labels in others.items())  # fmt: skip
+    return (f"{tree.path}: folders and names of files divide the images in different ways: `layout: folders` takes "
+            f"{len(samples):,} images of {len(folders)} classes ({few_counts(folders)}) or {names}; choose one in "
+            "params.yaml")  # fmt: skip
 
 
 def _note_beside_splits(images: list[str], found: dict[Folders, tuple[str, str]]) -> list[str]:
@@ -110,7 +127,7 @@ def class_reading(tree: Tree, images: list[str], options: LayoutOptions) -> Read
     if are_things(classes):
         raise SourceError(f"{tree.path}: the folders {few_of(classes)} are called like numbered things of a few "
                           f"classes; `class_level: {reading.level}` takes each folder for a class, and "
-                          f"`label_pattern: '{FIRST_WORD}'` the words before the numbers; choose one in "
+                          f"`label_pattern: '{joining(classes)}'` the words before the numbers; choose one in "
                           "params.yaml")  # fmt: skip
     if views := _same_names(images, reading):
         raise SourceError(f"{tree.path}: the folders {few_of(views)} hold files of the same names, as pictures and "
@@ -144,9 +161,9 @@ def _same_names(images: list[str], reading: Reading) -> list[str]:
 
 def _come_with_data(classes: Counter[str]) -> frozenset[str]:
     """Return the folders named like what comes with data sets that hold hardly any image: they are not classes."""
-    others = [count for label, count in classes.items() if label.lower() not in NO_CLASSES]
+    others = [count for label, count in classes.items() if not is_companion(label)]
     most = max(1, int(median(others)) // FEW) if len(others) > 1 else 0
-    return frozenset(label for label, count in classes.items() if label.lower() in NO_CLASSES and count <= most)
+    return frozenset(label for label, count in classes.items() if is_companion(label) and count <= most)
 
 
 def _note_missing(tree: Tree, images: list[str], reading: Reading, options: LayoutOptions) -> list[str]:
@@ -162,7 +179,7 @@ def _note_missing(tree: Tree, images: list[str], reading: Reading, options: Layo
             label, split = reading.label_and_split(path_parts(name)[:-1])
             suffix = PurePosixPath(name).suffix.lower() or "no suffix"
             untaught = split == "train" and (label, split) not in held and suffix not in NO_PICTURES
-            if label and (label not in labels or untaught) and label.lower() not in NO_CLASSES:
+            if label and (label not in labels or untaught) and not is_companion(label):
                 suffixes.setdefault(label, Counter())[suffix] += 1
     texts = {label: found for label, found in suffixes.items() if set(found) <= set(NO_PICTURES)}
     notes = [f"{printable(label)} holds no image and is not a class: {_kinds(found)}" for label, found in texts.items()]

@@ -2,56 +2,39 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.folder_names import PARTS, is_container, words_of
+from darkroom.sources.vocabulary import COMPANIONS, KINDS, NUMBERS, RANKS, RESTS, STATES, plain
 
-NO_CLASSES = (
-    "annotations", "annotation", "labels", "docs", "doc", "meta", "metadata", "scripts", "code", "src", "assets",
-    "figures", "screenshots", "demo", "demos", "notebooks", "plots", "logs", "results", "output", "outputs", "examples",
-    "checkpoints", "runs", "venv", "env", "tmp", "temp", "backup", "old", "inbox", "incoming", "todo", "to_label",
-    "unsorted", "thumbs", "thumb", "thumbnails", "previews", "delete", "delete_me", "deleted", "rejected", "trash",
-    "lost", "recycled",
-)  # fmt: skip
-LEFTOVERS = frozenset((
-    "misc", "miscellaneous", "other", "others", "various", "rest", "etc", "uncategorized", "unclassified", "unknown",
-    "junk", "noise", "review", "duplicates", "to sort", "to_sort", "bad", "blurry", "corrupt", "skip", "ignore",
-    "check", "unsure", "all", "alle", "everything", "selected", "favorites", "favourites", "best", "final", "camera",
-    "downloads", "divers", "sonstiges", "verschiedenes", "otros", "outros", "altro", "varie",
-))  # fmt: skip
 PROGRAMS = {"whatsapp", "telegram", "signal", "google", "icloud", "from", "album", "albums", "my", "new", "old"}
-# Where pictures are found: {word of a class name}.
-ORIGINS = frozenset((
-    "google", "bing", "baidu", "yandex", "flickr", "kaggle", "imagenet", "openimages", "coco", "unsplash", "pexels",
-    "pixabay", "shutterstock", "istock", "getty", "wikimedia", "wikipedia", "instagram", "facebook", "twitter",
-    "reddit", "youtube", "tiktok", "pinterest", "inaturalist", "gbif", "internet", "web", "scraped", "downloaded",
-    "synthetic",
-))  # fmt: skip
-KINDS = {
-    "times, weather or light": frozenset((
-        "morning", "noon", "midday", "afternoon", "evening", "night", "nighttime", "day", "daytime", "daylight", "dawn",
-        "dusk", "sunrise", "sunset", "spring", "summer", "autumn", "fall", "winter", "sunny", "cloudy", "rain", "rainy",
-        "fog", "foggy", "snow", "snowy", "overcast", "bright", "dark", "flash",
-    )),
-    "places or views": frozenset((
-        "indoor", "outdoor", "indoors", "outdoors", "inside", "outside", "front", "frontal", "back", "rear", "left",
-        "right", "top", "bottom", "side", "lateral", "north", "south", "east", "west", "near", "far",
-    )),
-    "devices": frozenset((
-        "iphone", "ipad", "android", "samsung", "galaxy", "pixel", "xiaomi", "huawei", "oppo", "vivo", "oneplus",
-        "nokia", "motorola", "htc", "lg", "canon", "nikon", "sony", "fuji", "fujifilm", "olympus", "panasonic", "leica",
-        "pentax", "kodak", "gopro", "dji", "drone", "webcam", "phone", "smartphone", "mobile", "dslr", "scanner",
-    )),
-    "sources of pictures": ORIGINS,
-    "sizes or versions": frozenset((
-        "small", "medium", "large", "big", "before", "after", "old", "new", "high", "low", "hq", "lq", "v",
-    )),
+# Names that are classes beside one of some others: {name, as in COMPANIONS, RESTS or STATES: its neighbours}.
+_GOOD = {"pass", "passed", "ok", "okay", "good", "success", "successful", "normal"}
+NEIGHBOURS = {
+    **dict.fromkeys(("bad", "fail", "failed", "failure", "reject", "rejected"), _GOOD),
+    "trash": {"paper", "glass", "plastic", "metal", "cardboard", "organic"}, "old": {"young", "middle", "new", "adult"},
+    "photo": {"cartoon", "sketch", "drawing", "painting", "art painting", "meme", "screenshot"},
 }  # fmt: skip
+ALBUMS = ("Camera", "Camera Roll", "Camera Uploads", "Downloads")  # of telephones; `camera` may be a class
+WEATHERS = frozenset(("cloudy", "rain", "rainy", "fog", "foggy", "snow", "snowy", "sunny", "overcast", "sunrise"))
+MANY = 4  # kinds of weather are classes
 # Words whose numbers are classes; of others (`tank1`, `tank2`), the numbers may be things or places.
-GRADES = frozenset(("grade", "stage", "class", "type", "level", "category", "label", "digit", "score", "kl", "degree"))
+GRADES = frozenset((
+    "grade", "stage", "class", "type", "level", "category", "label", "digit", "score", "kl", "degree", "phase", "rank",
+    "tier", "birads", "rads", "tirads", "pirads", "fitzpatrick", "bethesda", "gleason", "stufe", "grad", "klasse",
+    "classe", "clase", "tipo", "typ", "grado", "grau", "niveau", "nivel",
+))  # fmt: skip
 CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
-NUMBERED = re.compile(r"(.*?)[ _.\-]*\(?(?:(\d{1,3})|(?<=[ _.\-(])([A-Za-z]))\)?")
+# What stands before a number, and the number: as digits, a letter, a word or a Roman numeral, or a rank at either end.
+GAP = r"(?:[ _.\-(]+|(?<=[a-z])(?=[A-Z]))"
+ORDINALS: tuple[tuple[re.Pattern[str], Callable[[str], int]], ...] = (
+    (re.compile(r"(?P<stem>.*?)[ _.\-]*\(?(?P<number>\d{1,3})\)?"), int),
+    (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[A-Za-z])\)?"), lambda letter: ord(letter.lower()) - ord("a") + 1),
+    (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[^\W\d_]+)\)?"), lambda word: NUMBERS.get(plain(word), 0)),
+    (re.compile(r"(?P<number>[^\W_]+)(?:[ _.\-]+(?P<stem>.+))?"), lambda word: RANKS.get(plain(word), 0)),
+    (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[^\W_]+)"), lambda word: RANKS.get(plain(word), 0)),
+)
 PART = re.compile(rf"[ _.\-]+({'|'.join(sorted(PARTS))}|v)$", re.IGNORECASE)  # of `cat_part`
 WORD, LETTERS = re.compile(r"[^\W\d_]+"), re.compile(r"[^\W\d_]{2,}")
 # Names of two parts, split at the first and at the last separator; and each first part as a `label_pattern`.
@@ -63,19 +46,34 @@ MEASURE = re.compile(r"([^\W\d_]*)[ _.\-]?\d{1,4}(?:[.,]\d+)?[ _.\-]?([^\W\d_]*|
 GRID = 0.75  # share of the pairs of two words that are classes
 # As a `label_pattern`, the first word of a class folder, and what precedes a number or a single letter.
 FIRST_WORD = r"([^\W\d_]+)[^/]*/[^/]*$"
-BEFORE_NUMBER, BEFORE_LETTER = r"([^/]+?)[ _.-]*\(?\d*\)?/[^/]*$", r"([^/]+?)(?:[ _.-][A-Za-z])?/[^/]*$"
+BEFORE_NUMBER = r"([^/]+?)[ _.-]*\(?\d*\)?/[^/]*$"
+LONG = 300  # signs of a pattern that nobody would copy
 
 
 def are_things(names: Iterable[str]) -> bool:
-    """Return whether names are single words, each with several numbers from 0 or 1: `cat1`, `cat (2)`, `dog_part1`.
+    """Return whether names are single words, each with several numbers from 0 or 1: `cat1`, `cat (2)`, `dog_II`.
 
     The words may be the classes, and the numbers their cats and dogs. `boeing737` is a class.
     """
     names = list(names)
-    stems = _stems(names)
-    counted = all(LETTERS.fullmatch(stem) and stem not in GRADES and _are_counted(parts)
-                  for stem, parts in stems.items())  # fmt: skip
-    return counted and len(stems) > 1 and sum(map(len, stems.values())) == len(names)
+    counted = _counted(names)
+    words = all(LETTERS.fullmatch(stem) and stem not in GRADES for stem in counted)
+    return words and len(counted) > 1 and set().union(*counted.values()) == set(names)
+
+
+def joining(names: Iterable[str]) -> str:
+    """Return a `label_pattern` that takes what numbered folders have in common: cat of `catI` and `catII`."""
+    counted, stems = _counted(names := list(names)), set[str]()
+    if _any_digits(set().union(*counted.values())):
+        return FIRST_WORD
+    for stem, parts in counted.items():
+        stems |= {name[start : start + len(stem)] for name in parts if (start := name.lower().find(stem)) >= 0}
+    stems |= set(names) - set().union(*counted.values())
+    return rf"(?:^|/)[^/]*?({'|'.join(map(re.escape, sorted(stems, key=lambda stem: (-len(stem), stem))))})[^/]*/[^/]*$"
+
+
+def _any_digits(names: Iterable[str]) -> bool:
+    return any(name[-1] in "0123456789)" for name in names)
 
 
 def doubts(labels: Iterable[str], folders: bool) -> list[str]:
@@ -84,16 +82,21 @@ def doubts(labels: Iterable[str], folders: bool) -> list[str]:
     whole = _doubt(names, folders)
     notes = [whole] if whole else []
     if folders:
+        sure = {name for name in names if _is_class_beside(name, names)}
         notes += [f"{printable(name)} is called like what comes with data, and is taken for a class; if it is not one, "
-                  "`exclude` it" for name in names if name.lower() in NO_CLASSES]  # fmt: skip
-        notes += [f"{printable(name)} is taken for a class; if it holds what was not sorted, `exclude` it"
-                  for name in names if _is_rest(name, len(names))]  # fmt: skip
+                  "`exclude` it" for name in names if is_companion(name) and name not in sure]  # fmt: skip
+        notes += [
+            f"{printable(name)} is taken for a class; if it holds what was not sorted, `exclude` it"
+            for name in names
+            if not whole and not is_companion(name) and name not in sure and _is_rest(name)
+        ]
     return notes
 
 
 def _doubt(names: list[str], folders: bool) -> str:
     """Return what names may be instead of classes and how to choose otherwise, "" without a doubt."""
-    shown, words = few_of(names), [{*words_of(name), *WORD.findall(name.lower())} for name in names]
+    shown = few_of(names)
+    words = [{*words_of(name), *WORD.findall(plain(name)), _spoken(name)} for name in names]
     other = "label the images by a table or by their names"
     if _are_codes(names):
         return f"the classes are numbered ({shown}); if these are persons, places or samples, and not classes, {other}"
@@ -101,15 +104,13 @@ def _doubt(names: list[str], folders: bool) -> str:
         return (
             f"the classes are short codes ({shown}); if these are persons, places or samples, and not classes, {other}"
         )
-    if kind := next(
-        (kind for kind, some in KINDS.items() if len(names) > 1 and all(map(some.intersection, words))), ""
-    ):
+    if kind := next((kind for kind, some in KINDS.items() if _are_of_kind(words, some)), ""):
         return f"the classes are called like {kind} ({shown}); if that is not what is to be learnt, {other}"
     if _are_measures(names):
         return f"the classes are called like measures ({shown}); if that is not what is to be learnt, {other}"
     if parts := _numbered_parts(names):
-        pattern = BEFORE_NUMBER if any(part[-1] in "0123456789)" for part in parts) else BEFORE_LETTER
-        how = f"`label_pattern: '{pattern}'`" if folders else "`label_pattern`"
+        pattern = BEFORE_NUMBER if _any_digits(parts) else joining(names)
+        how = f"`label_pattern: '{pattern}'`" if folders and len(pattern) < LONG else "`label_pattern`"
         return f"{few_of(parts)} look like numbered parts of a class, and are taken for classes; {how} joins them"
     for separated, pattern in PAIRS.items():
         if pair := _grid_of(names, separated):
@@ -122,29 +123,35 @@ def _doubt(names: list[str], folders: bool) -> str:
     return ""
 
 
-def _stems(names: Iterable[str]) -> dict[str, set[str]]:
-    """Return the numbers or single letters behind each stem: `cat 1` and `cat_part2` are 1 and 2 of cat."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        if (match := NUMBERED.fullmatch(name)) and WORD.search(match[1]):
-            found[PART.sub("", match[1]).lower()].add((match[2] or match[3]).lower())
-    return found
+def _stems(names: Iterable[str]) -> Iterator[dict[str, dict[int, str]]]:
+    """Yield, for each way to write numbers, the names by what precedes the number and by the number, from 0."""
+    for pattern, value in ORDINALS:
+        found: dict[str, dict[int, str]] = defaultdict(dict)
+        for name in names:
+            match = pattern.fullmatch(name)
+            if match and ((number := value(match["number"])) or match["number"].isdigit()):
+                found[PART.sub("", match["stem"] or "").lower()][number] = name
+        yield found
 
 
-def _are_counted(parts: set[str]) -> bool:
-    """Return whether two or more parts are numbers from 0 or 1, or letters from a, hardly with a gap."""
-    if len(parts) < 2 or len({part.isdigit() for part in parts}) > 1:
-        return False
-    numbers = [int(part) if part.isdigit() else ord(part) - ord("a") for part in parts]
-    return min(numbers) <= 1 and max(numbers) < 2 * len(numbers)
+def _counted(names: Iterable[str]) -> dict[str, set[str]]:
+    """Return the names that differ by a number from 0 or 1 alone, hardly with a gap, by what they have in common."""
+    names = list(names)
+    whole = {name.lower(): name for name in names}
+    counted: dict[str, set[str]] = {}
+    for stems in _stems(names):
+        for stem, parts in stems.items():
+            if stem in whole and parts.keys().isdisjoint((0, 1)):  # `cat`, `cat2`
+                parts = parts | {1: whole[stem]}
+            if len(parts) > 1 and min(parts) <= 1 and max(parts) < 2 * len(parts) and WORD.search(stem):
+                counted[stem] = counted.get(stem, set()) | set(parts.values())
+    return counted
 
 
 def _numbered_parts(names: list[str]) -> list[str]:
     """Return the names that differ from another by a number alone: `Apple Red 1`, `Apple Red 2`; `cat`, `cat2`."""
-    whole = {name.lower() for name in names}
-    found = {stem: parts | ({"1"} if stem in whole else set()) for stem, parts in _stems(names).items()}
-    stems = {stem for stem, parts in found.items() if GRADES.isdisjoint(words_of(stem)) and _are_counted(parts)}
-    return [name for name in names if name.lower() in stems or stems.intersection(_stems([name]))]
+    counted = _counted(names)
+    return sorted(name for stem in counted if GRADES.isdisjoint(words_of(stem)) for name in counted[stem])
 
 
 def _grid_of(names: list[str], separated: re.Pattern[str]) -> tuple[list[str], list[str]] | None:
@@ -174,15 +181,16 @@ def _are_measures(names: list[str]) -> bool:
     if len(names) < 2 or len(matches) < len(names) or len(units) > 1:
         return False
     unit = units.pop()
-    return 0 < len(unit) < 4 and unit not in GRADES
+    return 0 < len(unit) < 4 and unit.lower() not in GRADES
 
 
 def _are_codes(names: list[str]) -> bool:
     """Return whether names are one or two letters with numbers of one width (`P001`), or one word with numbers."""
-    stems = _stems(names)
-    one = len(names) > 1 and len(stems) == 1 and all(name[-1].isdigit() or name.endswith(")") for name in names)
-    if one and sum(map(len, stems.values())) == len(names) and all(map(WORD.fullmatch, stems)):
-        return GRADES.isdisjoint(stems)
+    for stems in _stems(names):
+        (stem, parts), *others = stems.items() or [("", {})]
+        ranks = not stem and any(plain(name) in RANKS for name in names)
+        if not others and len(names) > 1 and len(parts) == len(names) and (WORD.fullmatch(stem) or ranks):
+            return GRADES.isdisjoint(words_of(stem))
     found = [CODE.fullmatch(name) for name in names]
     return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
 
@@ -193,8 +201,30 @@ def _are_initials(names: list[str]) -> bool:
                for name in names)  # fmt: skip
 
 
-def _is_rest(name: str, count: int) -> bool:
-    """Return whether one of `count` classes is called like what nobody has sorted, or like a folder of any pictures."""
+def _are_of_kind(words: list[set[str]], kind: frozenset[str]) -> bool:
+    """Return whether each name has one of the words of a kind, and not the same in all, as `ok_front`, `bad_front`."""
+    found = [kind.intersection(some) for some in words]
+    weathers = len(words) >= MANY and all(some <= WEATHERS for some in found)
+    return len(words) > 1 and all(found) and not weathers and not set.intersection(*map(set, found))
+
+
+def _is_rest(name: str) -> bool:
+    """Return whether a class is called like what nobody has sorted, or like a folder of any pictures."""
     words = [word for word in words_of(name.lower()) if not word.isdigit()]
     pictures = is_container(" ".join(word for word in words if word not in PROGRAMS))
-    return name.lower() in LEFTOVERS - ({"bad"} if count < 3 else set()) or pictures
+    return pictures or name in ALBUMS or _spoken(name) in RESTS | STATES
+
+
+def _is_class_beside(name: str, names: list[str]) -> bool:
+    """Return whether the neighbours of a name say that it is a class: `old` beside `young`, `trash` beside `glass`."""
+    return not NEIGHBOURS.get(_spoken(name), set()).isdisjoint(map(_spoken, names))
+
+
+def is_companion(name: str) -> bool:
+    """Return whether a folder is called like what comes with data sets, and not like a class: `docs`, `_old`."""
+    return _spoken(name) in COMPANIONS
+
+
+def _spoken(name: str) -> str:
+    """Return a name without accents, with single spaces between its words: `À_trier` is `a trier`."""
+    return " ".join(plain(name).replace("_", " ").replace("-", " ").split())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
-from darkroom.sources.class_names import ORIGINS, doubts
+from darkroom.sources.class_names import doubts
 from darkroom.sources.encodings import printable
 from darkroom.sources.folder_names import is_container, split_names, strict_split, words_of
 from darkroom.sources.labels import (
@@ -21,6 +21,7 @@ from darkroom.sources.labels import (
     shared_depth,
 )
 from darkroom.sources.trees import Tree
+from darkroom.sources.vocabulary import DEVICES, ORIGINS
 
 SEPARATOR = re.compile(r"[._\-\s]")
 FIRST_WORD, BEFORE_NUMBER = r"^([^._\-\s]+)", r"^(.*?)[._\-\s(@=#]*\d+\)?\.[^.]*$"  # as a `label_pattern`
@@ -64,20 +65,20 @@ def read_names(tree: Tree, images: list[str], options: LayoutOptions) -> Labelle
 
 def names_are_labels(images: list[str]) -> bool:
     """Return whether the files' names seem to hold labels."""
-    return bool(_readings(images)) and not _numbered_together(images)
+    return bool(name_readings(images)) and not _numbered_together(images)
 
 
 def _pattern(tree: Tree, images: list[str]) -> str:
     """Return the pattern of the labels in names. Raises SourceError where two patterns give different labels."""
-    readings = _readings(images) or _whole_words(images)
+    readings = name_readings(images) or _whole_words(images)
     if len(readings) > 1:
         shown = " or ".join(f"`label_pattern: '{pattern}'` takes {labels.total():,} images of {len(labels)} classes "
-                            f"({_few_counts(labels)})" for pattern, labels in readings.items())  # fmt: skip
+                            f"({few_counts(labels)})" for pattern, labels in readings.items())  # fmt: skip
         raise SourceError(f"{tree.path}: the names can be read in 2 ways: {shown}; choose one in params.yaml")
     return next(iter(readings), FIRST_WORD)
 
 
-def _readings(images: list[str]) -> dict[str, Counter[str]]:
+def name_readings(images: list[str]) -> dict[str, Counter[str]]:
     """Return the possible patterns of the labels, and the count of each label; one of patterns with as many labels."""
     found: dict[str, Counter[str]] = {}
     if images and all(FRAME.search(name) for name in images):
@@ -111,7 +112,7 @@ def _are_longer(words: Counter[str], labels: Counter[str]) -> bool:
     more = not re.search(r"\d", "".join(rests))  # `cat_2019` holds a year
     if len(rests) == 1:
         rest = next(iter(rests))
-        more &= rest != "" and (CAMERAS | ORIGINS).isdisjoint(words_of(rest)) and not is_container(rest)
+        more &= rest != "" and (CAMERAS | ORIGINS | DEVICES).isdisjoint(words_of(rest)) and not is_container(rest)
     return more and Counter({first_part(label): count for label, count in labels.items()}) == words
 
 
@@ -138,7 +139,8 @@ def first_part(name: str) -> str:
     return SEPARATOR.split(name, maxsplit=1)[0]
 
 
-def _few_counts(labels: Counter[str]) -> str:
+def few_counts(labels: Counter[str]) -> str:
+    """Return some labels and their counts as text."""
     shown = ", ".join(f"{printable(label)} {count:,}" for label, count in sorted(labels.items())[:SHOWN])
     return shown + (", …" if len(labels) > SHOWN else "")
 

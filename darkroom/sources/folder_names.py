@@ -77,17 +77,14 @@ _UNNAMED = frozenset((
     "нова папка", "νέος φάκελος", "תיקיה חדשה", "مجلد جديد", "folder baru", "thư mục mới", "โฟลเดอร์ใหม่",
     "新建文件夹", "未命名文件夹", "新增資料夾", "未命名檔案夾", "新しいフォルダー", "新しいフォルダ",
     "新規フォルダ", "名称未設定フォルダ", "새 폴더", "새폴더", "무제 폴더",
+    "ohne titel", "unbenannt", "sans titre", "sin título",
+    "sem título", "senza titolo", "senza nome", "naamloos", "zonder titel", "namnlös", "bez tytułu", "bez nazwy",
+    "без названия", "без имени", "adsız", "başlıksız", "isimsiz", "无标题", "未命名", "無標題", "無題", "名称未設定",
+    "제목 없음",
 ))  # fmt: skip
 _COPY_NUMBER = re.compile(r"[ _-]*\(?\d*\)?$")
 _PAIRS = ({"input", "target"}, {"inputs", "targets"}, {"input", "output"}, {"source", "target"}, {"lr", "hr"})
 _HASH, FEWEST_HASHES = re.compile("[0-9a-f]{2}"), 6
-_TIMES = (
-    {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"},
-    {"mon", "tue", "wed", "thu", "fri", "sat", "sun"},
-    {"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-     "december"},
-    {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"},
-)  # fmt: skip
 _SUBMISSION = re.compile(r"submission|sample[ _-]?sub\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -167,14 +164,13 @@ def are_parts(names: Iterable[str]) -> bool:
     """Return whether names differ as parts of a data set do, and not as classes.
 
     Such are `part1` and `part2`, `images` and `images_small`; persons, videos and days (`patient_01`, `2020-01-31`);
-    multiples of hundreds (`00000`, `01000`); months and days of the week; sensors (`rgb`, `thermal`); and hashes
-    (`3f`, `a1`).
+    multiples of hundreds (`00000`, `01000`); sensors (`rgb`, `thermal`); and hashes (`3f`, `a1`).
     """
     names = list(names)
     if all(map(_DATE.fullmatch, names)) or _count_by_hundreds(names) or _are_numbered_groups(names):
         return True
     lowered = {name.lower() for name in names}
-    if lowered <= _SENSORS or _are_hashes(names) or any(lowered <= times for times in _TIMES):
+    if lowered <= _SENSORS or _are_hashes(names):
         return True
     rests = set()
     for name in names:

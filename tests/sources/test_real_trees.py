@@ -105,7 +105,7 @@ TREES = {
     "ham10000": ("HAM10000_images_part_{1,2} HAM10000_metadata.csv", NOT_CLASSES, ""),
     "parts": ("part{1..3}", NOT_CLASSES, ""),
     "zones": ("zone{1..4}", NOT_CLASSES, ""),
-    "months": ("{jan,feb,mar}", NOT_CLASSES, ""),
+    "months": ("{jan,feb,mar}", "feb 3, jan 3, mar 3", "are called like times"),
     "tanks": ("tank{1..2}", "tank1 3, tank2 3", "the classes are numbered (tank1, tank2); if these are"),
     "cats and dogs with numbers": ("{cat,dog}{1..3}", "!numbered things.*`class_level: 1`.*pattern", ""),
     "cats and dogs with numbers in splits": ("{train,test}/{cat,dog}_{01..03}", "!`class_level: 2` takes each", ""),

@@ -1,0 +1,106 @@
+"""What says that folders are not classes, beyond a list of words: ordinals of any kind, and the names of the files."""
+
+import re
+
+import pytest
+
+from darkroom.core.errors import SourceError
+from tests.sources.planting import assert_read, plant, read, summary
+
+# what it is: (the tree, "class images, …" or "!reason", a part of a note)
+DOUBTED = {
+    "times in German": ("{morgens,abends}", "abends 3, morgens 3", "are called like times"),
+    "seasons without accents": ("{primavera,verano,otono}", "otono 3, primavera 3, verano 3", "are called like times"),
+    "sides in Chinese": ("{左,右}", "右 3, 左 3", "are called like places or views"),
+    "weekdays": ("{Monday,Friday}", "Friday 3, Monday 3", "are called like times"),
+    "devices": ("{Redmi~Note~9,iPhone_SE}", "Redmi Note 9 3, iPhone_SE 3", "are called like devices"),
+    "places": ("{lab,home}", "home 3, lab 3", "are called like places"),
+    "decisions": ("{keep,toss}", "keep 3, toss 3", "decisions about pictures"),
+    "persons": ("{maman,papa}", "maman 3, papa 3", "called like persons"),
+    "what failed": ("{cat,dog,failed}", "cat 3, dog 3, failed 3", "failed is taken for a class; if it holds"),
+    "what is to be sorted": ("{chat,chien,À_trier}", "chat 3, chien 3, À_trier 3", "À_trier is called like what comes"),
+    "a folder without a title": ("{cat,dog}*9 Ohne~Titel", "cat 9, dog 9", "lie in no class folder"),
+    "ranks": ("{first,second,third}", "first 3, second 3, third 3", "the classes are numbered"),
+    "ranks of one thing": ("{erste,zweite}_Reihe", "erste_Reihe 3, zweite_Reihe 3", "the classes are numbered"),
+    "numbers that go on": ("a/IMG_{0001..0009}.jpg b/IMG_{0015..0020}.jpg", "a 9, b 6",
+                           "go on from folder to folder (1 to 9 in a, 15 to 20 in b)"),
+    "numbers that go on without a camera": ("a/{1..9}.jpg b/{10..20}.jpg", "a 9, b 11", "go on from folder to folder"),
+    "days": ("a/2021-05-01_{1..9}.jpg b/2021-05-02_{1..9}.jpg", "a 9, b 9", "of days of their own"),
+    "days and times in one": ("a/IMG_20210501{101010..101014}.jpg b/IMG_20210502{101010..101014}.jpg", "a 5, b 5",
+                              "of days of their own"),
+    "cameras": ("a/IMG_{0101..0109}.jpg b/DSC_{0001..0009}.jpg", "a 9, b 9", "named as one camera does (IMG in a"),
+    "the last words": ("{a,b}/{001..004}_cat.jpg {a,b}/{011..014}_dog.jpg", "a 8, b 8", "if these are the classes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "expected", "note"), DOUBTED.values(), ids=DOUBTED)
+def test_folders_that_may_be_no_classes_are_said(tmp_path, tree, expected, note):
+    plant(tmp_path, tree)
+    assert_read(tmp_path, expected, note)
+
+
+QUIET = {
+    "numbers of all folders in one row": "a/IMG_{0001,0003,0005,0009}.jpg b/IMG_{0002,0004,0006}.jpg",
+    "each folder counted": "{a,b}/IMG_{0001..0009}.jpg",
+    "many classes in the order of their numbers": " ".join(
+        f"{'abcdefghijkl'[n]}/{{{n}01..{n}09}}.jpg" for n in range(1, 12)
+    ),
+    "one day": "{a,b}/2021-05-01_{1..9}.jpg",
+    "the class in the name": "cat/cat_{1..9}.jpg dog/dog_{1..9}.jpg",
+    "the class in the name, some in another's": "cat/cat_{1..9}.jpg cat/dog_{1..3}.jpg dog/dog_{1..9}.jpg",
+    "views in names": "{cat,dog}/{front,back}_{1..6}.jpg",
+    "splits in names": "{cat,dog}/{Training,PublicTest}_{1..6}.jpg",
+    "sites of pictures in names": "{cat,dog}/{google,bing}_{1..6}.jpg",
+    "augmented pictures": "{cat,dog}/{1..6}_{flipped,rotated}.jpg",
+    "turned pictures": "{cat,dog}/{r,r2}_{1..6}.jpg",
+    "weathers": "{cloudy,rainy,snowy,sunny}",
+    "one view of two classes": "{def,ok}_front",
+    "garbage": "{glass,paper,trash}",
+    "ages": "{YOUNG,MIDDLE,OLD}",
+    "what passed": "{passed,failed}",
+    "a camera": "{camera,laptop,watch}",
+    "stages": "Stage_{I,II,III}",
+    "numerals": "{i,ii,iii,iv}",
+    "words of numbers": "{one,two,three,four}",
+    "rooms": "{lab,kitchen,home}",
+    "categories": "{BI-RADS~1,BI-RADS~2}",
+}
+
+
+@pytest.mark.parametrize("tree", QUIET.values(), ids=QUIET)
+def test_classes_are_not_doubted(tmp_path, tree):
+    plant(tmp_path, tree)
+    assert read(tmp_path).notes == []
+
+
+THINGS = ("cat{I,II} dog{I,II,III}", "{cat,dog}_{i,ii}", "{cat,dog}{One,Two}", "{erster,zweiter}_{Hund,Fuchs}",
+          "{cat,dog}{A,B}")  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", THINGS)
+def test_things_with_any_numbers_stop_and_the_pattern_of_the_message_joins_them(tmp_path, tree):
+    plant(tmp_path, tree)
+    with pytest.raises(SourceError, match="called like numbered things") as caught:
+        read(tmp_path)
+    pattern = re.search(r"`label_pattern: '(.*?)'`", str(caught.value))
+    assert pattern
+    expected = {"Hund", "Fuchs"} if "Hund" in tree else {"cat", "dog"}
+    assert {sample.label for sample in read(tmp_path, label_pattern=pattern[1]).samples} == expected
+
+
+@pytest.mark.parametrize(
+    ("tree", "by_name"),
+    [("{lab,home}/{cat,dog}_{1..6}.jpg", "cat 12, dog 12"),
+     ("{mary,ann,tom}/{happy,sad}{01..04}.jpg", "happy 12, sad 12"),
+     ("{train,test}/{x,y}/{cat,dog}.{1..6}.jpg", "cat 24, dog 24 | test 24, train 24")],
+)  # fmt: skip
+def test_files_that_name_other_classes_than_their_folders_stop_and_both_can_be_chosen(tmp_path, tree, by_name):
+    plant(tmp_path, tree)
+    with pytest.raises(SourceError, match="folders and names of files divide the images in different ways") as caught:
+        read(tmp_path)
+    message = str(caught.value)
+    folders = summary(read(tmp_path, layout="folders"))
+    pattern = re.search(r"`label_pattern: '(.*?)'`", message)
+    assert pattern
+    assert f"({folders.partition(' |')[0]})" in message
+    assert summary(read(tmp_path, label_pattern=pattern[1])) == by_name
