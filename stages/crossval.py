@@ -7,6 +7,7 @@ from darkroom.core import files
 from darkroom.core.errors import ParamsError
 from darkroom.core.params import load, param
 from darkroom.core.stage import run
+from darkroom.core.text import percent
 from darkroom.metrics import registry
 from darkroom.metrics.predictions import read_predictions
 from darkroom.reporting import figures
@@ -41,12 +42,12 @@ def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
     columns = ("fold", "n", *(metric.key for metric in registry.headline()))
     files.write_csv(table, columns, [[result[name] for name in columns] for result in found])
     figures.save(figure, folds.figure(together))
-    low, high = together["accuracy_low"], together["accuracy_high"]
-    pooled = together["pooled"]
+    ends = [
+        percent(scores[end]) for scores in (together, together["pooled"]) for end in ("accuracy_low", "accuracy_high")
+    ]
     return (
-        f"accuracy {together['accuracy']:.2%} ± {together['accuracy_std']:.2%} over {len(found)} folds "
-        f"(95 % interval of the mean {low:.2%} to {high:.2%}, of all answers together "
-        f"{pooled['accuracy_low']:.2%} to {pooled['accuracy_high']:.2%})"
+        f"accuracy {percent(together['accuracy'])} ± {100 * together['accuracy_std']:.1f} points over {len(found)} "
+        f"folds (95 % interval of the mean {ends[0]} to {ends[1]}, of all answers together {ends[2]} to {ends[3]})"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from darkroom.core import files, runtime
 from darkroom.core.params import load, param
 from darkroom.core.stage import note, run
+from darkroom.core.text import percent
 from darkroom.images.shards import DATA
 from darkroom.metrics.abstention import Wanted, calibrate, measure
 from darkroom.metrics.answers import VIEWS, Answerer
@@ -95,7 +96,8 @@ def in_words(table: dict[str, Any]) -> str:
     """Return the accuracy and its interval, for the closing line."""
     if table.get("accuracy") is None:
         return "no accuracy"
-    return f"accuracy {table['accuracy']:.2%} ({table['accuracy_low']:.2%} to {table['accuracy_high']:.2%})"
+    accuracy, low, high = (percent(table[f"accuracy{end}"]) for end in ("", "_low", "_high"))
+    return f"accuracy {accuracy} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from darkroom.core.exactmath import softmax
 from darkroom.core.params import load
 from darkroom.core.runtime import Runtime, from_environment, torch_device
 from darkroom.core.stage import note, run
+from darkroom.core.text import percent
 from darkroom.metrics import registry
 from darkroom.metrics.predictions import Predictions, write_predictions
 from darkroom.model import classifier
-from darkroom.model import classifier as classifiers
 from darkroom.training.checkpoint import discard
 from darkroom.training.folds import Held, open_fold
 from darkroom.training.history import HistoryFile
@@ -51,7 +51,9 @@ def main(fold: Path, split: Path, shards: Path, features: Path, body: Path, out:
     discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     right = float(scores["accuracy"][0])
-    return f"fold {number}: {right:.2%} of {len(predictions):,} images right, learnt from {len(data.train_images):,},"
+    return (
+        f"fold {number}: {percent(right)} of {len(predictions):,} images right, learnt from {len(data.train_images):,},"
+    )
 
 
 def logits(trained: Trained, held: Held, runtime: Runtime) -> np.ndarray:
@@ -65,7 +67,7 @@ def logits(trained: Trained, held: Held, runtime: Runtime) -> np.ndarray:
 
     device = torch_device(runtime)
     with tempfile.TemporaryDirectory() as scratch:
-        classifiers.save(Path(scratch) / "classifier", trained.facts, trained.head, trained.body)
+        classifier.save(Path(scratch) / "classifier", trained.facts, trained.head, trained.body)
         network = load_network(Path(scratch) / "classifier").to(device)
     parts = [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
     with torch.inference_mode():

@@ -7,6 +7,7 @@ from darkroom.core import files
 from darkroom.core.params import load
 from darkroom.core.runtime import Runtime, from_environment
 from darkroom.core.stage import note, run
+from darkroom.core.text import percent
 from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import open_split
 from darkroom.model import classifier as classifiers
@@ -37,7 +38,7 @@ def main(shards: Path, features: Path, body: Path, classifier: Path, history: Pa
     discard(runtime.checkpoints, trained.checkpoint)
     note(**trained.ran)
     val, learnt = trained.metrics["val"], trained.metrics["parameters"]["trainable"]
-    reached = "" if val["accuracy"] is None else f", {val['accuracy']:.2%} of {val['n']:,} validation images right"
+    reached = "" if val["accuracy"] is None else f", {percent(val['accuracy'])} of {val['n']:,} validation images right"
     return f"{learnt:,} parameters from {trained.metrics['train']['n']:,} images{reached},"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.core.text import percent
 from tests.project import STAGES, Project, stages_run
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ def test_every_stage_ends_with_one_line_that_says_what_it_made(developed):
         "labels": "0 labels corrected, 0 images excluded, 10 classes",
         "embed": "features of each of",
         "train": "validation images right",
-        "evaluate": f"accuracy {metrics['accuracy']:.2%}",
+        "evaluate": f"accuracy {percent(metrics['accuracy'])}",
         "export": f"agrees on {metrics['n']:,} test images",
     }
     assert list(said) == list(STAGES)
