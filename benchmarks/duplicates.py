@@ -1,9 +1,12 @@
 """Near duplicates: how many altered copies are found, how many other pairs are taken for copies, and how fast.
 
     python -m benchmarks.duplicates [--photos FOLDER …] [--mnist ../shared/data/mnist] [--among 100000]
+    python -m benchmarks.duplicates --groups FOLDER [--samples 4]
 
 Every photo is altered in each way and looked for among random hashes that fill up to `--among`. Then all pairs of
-unrelated photos are compared, and MNIST, where all pictures are alike, is searched.
+unrelated photos are compared, and MNIST, where all pictures are alike, is searched. `--groups`: instead, the groups
+among 2,000 pictures of a folder, by hashes alone and once doubtful pairs are laid over each other, and the copies that
+are found of 100 of them.
 """
 
 import argparse
@@ -19,10 +22,11 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from darkroom.images import hashes
-from darkroom.images.fingerprints import fingerprints
+from darkroom.images.fingerprints import fingerprints, small_picture
 from darkroom.sources.arrays import png
 from darkroom.sources.catalog import ARRAYS
-from darkroom.splits.duplicates import MOST, as_bits, near_pairs, near_threshold
+from darkroom.splits.alike import STORED
+from darkroom.splits.duplicates import MOST, as_bits, clusters, doubtful, near_pairs, near_threshold
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -34,7 +38,12 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", default=[shared / "dogs-vs-cats", shared / "hymenoptera"])
     parser.add_argument("--mnist", type=Path, default=shared / "mnist")
     parser.add_argument("--among", type=int, default=100_000)
+    parser.add_argument("--groups", type=Path, help="a folder of pictures of which some are alike")
+    parser.add_argument("--samples", type=int, default=4, help="of 2,000 pictures each, with --groups")
     asked = parser.parse_args()
+    if asked.groups:
+        groups(asked.groups, asked.samples)
+        return
     paths = sorted(path for root in asked.photos for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     with ProcessPoolExecutor() as pool:
         hashed = [row for row in pool.map(hashes_of, paths, chunksize=16) if all(row[0])]
@@ -162,6 +171,39 @@ def alike(mnist: Path) -> None:
         print(f"MNIST, {len(bits):,} digits: {len(pairs):,} pairs within {limit} bits "
               f"({'the chosen threshold' if limit == threshold else 'what photos get'}), "
               f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+
+
+def groups(folder: Path, samples: int) -> None:
+    """Count the groups among 2,000 pictures of a folder, and the altered copies of 100 of them that are found."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    chosen = ("JPEG quality 10", "brightness 130%", "resized to 25%", "cropped to 95%", "cropped to 90%",
+              "90%, anywhere", "10% off an edge")  # fmt: skip
+    for sample in range(samples):
+        order = np.random.default_rng(sample).permutation(len(paths))[:2000]
+        datas = [paths[index].read_bytes() for index in np.sort(order)]
+        every = [len(datas) * part // 100 for part in range(100)]
+        for name in (None, *chosen) if sample == 0 else (None,):
+            altered = [WAYS[name](Image.open(io.BytesIO(datas[row])).convert("RGB")) for row in every] if name else []
+            by_hash, checked = (found_in([*datas, *altered], check) for check in (False, True))
+            if name:
+                hits = [np.mean(one[len(datas) :] == one[every]) for one in (by_hash, checked)]
+                print(f"{name:20} found by hashes {hits[0]:.0%}, once checked {hits[1]:.0%}", flush=True)
+                continue
+            counts = [int((np.bincount(one, minlength=len(datas)) > 1).sum()) for one in (by_hash, checked)]
+            print(f"sample {sample}: {counts[0]} groups by hashes, {counts[1]} once checked", flush=True)
+
+
+def found_in(datas: list[bytes], check: bool) -> np.ndarray:
+    """The cluster of each picture; `check` lays doubtful pairs over each other."""
+    rows = [fingerprints(data, min(Image.open(io.BytesIO(data)).size)) for data in datas]
+    hashed = np.array([bool(whole) for whole, _ in rows])
+    bits = as_bits([whole or "0" * 64 for whole, _ in rows])
+    windows = hashes.from_text([text for _, text in rows])
+    _, first = np.unique(bits, axis=0, return_index=True)
+    first = first[hashed[first]]
+    wanted = first[doubtful(np.ascontiguousarray(bits[first]), windows[first])] if check else []
+    pictures = {bits[row].tobytes(): small_picture(datas[row], STORED) for row in wanted}
+    return clusters(np.zeros(len(datas), "S1"), bits, hashed, windows, pictures)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ WINDOWS = (
     (CORE, CORE),
 )  # fmt: skip
 WINDOW_BITS = 128  # the lower half of the frequencies, with which a whole picture's hash begins
+PICTURE = "."  # before the small picture that the text of window hashes may end with
 MIN_SIDE = 64  # pixels: smaller pictures are hardly ever cropped
 MAX_DISTANCE = 22  # bits: the nearest of 14 million pairs of a photo's window and another photo are 31 apart
 ORDERS, NEIGHBOURS, KEY_BITS = 32, 2, 64
@@ -107,8 +108,19 @@ def from_text(texts: Sequence[str]) -> np.ndarray:
     """Return the window hashes in texts: (n, len(WINDOWS), WINDOW_BITS / 8) uint8; zeros where a text is empty."""
     size = len(WINDOWS) * WINDOW_BITS // 8
     blank = bytes(size)
-    data = b"".join(base64.b64decode(text) or blank for text in texts)
+    data = b"".join(base64.b64decode(text.partition(PICTURE)[0]) or blank for text in texts)
     return np.frombuffer(data, np.uint8).reshape(len(texts), len(WINDOWS), WINDOW_BITS // 8)
+
+
+def with_picture(windows: str, picture: bytes) -> str:
+    """Return the text of window hashes with a small picture added, by which doubtful copies are checked."""
+    return windows + PICTURE + base64.b64encode(picture).decode()
+
+
+def pictures(texts: Sequence[str], hexes: Sequence[str]) -> dict[bytes, bytes]:
+    """Return the small pictures that `texts` of window hashes hold, by the hash in `hexes` of the same row."""
+    both = zip(texts, hexes, strict=True)
+    return {bytes.fromhex(own): base64.b64decode(text.partition(PICTURE)[2]) for text, own in both if PICTURE in text}
 
 
 def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.ndarray:

@@ -186,7 +186,7 @@ def _clusters(samples: Samples) -> np.ndarray:
     """Return the cluster of copies that each sample is in, as the index of one of its members: int64 (n,)."""
     if samples.params.get("duplicates") == "ignore":  # then the split has not looked for them
         index = read_columns(samples.root / INDEX)
-        roots = clusters(index.digests, index.hashes, index.hashed, index.windows)
+        roots = clusters(index.digests, index.hashes, index.hashed, index.windows, index.pictures)
         of = {name.decode(): int(root) for name, root in zip(index.ids.tolist(), roots, strict=True)}
         return np.unique([of[sample.id] for sample in samples.all], return_inverse=True)[1]
     return np.array(

@@ -11,8 +11,9 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
-from darkroom.images.fingerprints import fingerprints
+from darkroom.images.fingerprints import fingerprints, small_picture
 from darkroom.images.formats import what_is_wrong
+from darkroom.images.hashes import from_text, with_picture
 from darkroom.images.headers import upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
@@ -20,6 +21,8 @@ from darkroom.sources.extents import Extent
 from darkroom.sources.labels import Sample
 from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
+from darkroom.splits.alike import STORED
+from darkroom.splits.duplicates import as_bits, doubtful
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, range of values beyond 8 bits, known mistake
@@ -50,6 +53,8 @@ def write_index(
             facts[task[0]] = fact
     for task, fact in run(partial(describe, decoding=False), fatal, runtime):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
+    if hashing:
+        _keep_pictures(locations, facts, runtime)
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
     if missing is not None:
         _check_classes(samples, facts, missing)
@@ -73,6 +78,25 @@ def describe(task: tuple[str, Extent], hashing: bool = True, decoding: bool = Tr
     mistake = "" if width else what_is_wrong(data)
     values = file_range(data) if width else None
     return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, values, mistake
+
+
+def _keep_pictures(locations: Locations, facts: dict[str, Facts], runtime: Runtime) -> None:
+    """Add small pictures to the facts of those that may be copies, by which split checks that they are."""
+    first = {facts[name][2]: name for name in sorted(facts, reverse=True) if facts[name][3]}  # of each hash
+    rows = doubtful(as_bits(list(first)), from_text([facts[name][3] for name in first.values()]))
+    names = list(first.values())
+    tasks = locations.extents([names[row] for row in rows.tolist()])
+    for task, picture in run(partial(_small_picture, side=STORED), tasks, runtime):
+        fact = facts[task[0]]
+        if picture and not isinstance(picture, Died):
+            facts[task[0]] = (*fact[:3], with_picture(fact[3], picture), *fact[4:])
+
+
+def _small_picture(task: tuple[str, Extent], side: int) -> bytes:
+    try:
+        return small_picture(task[1].read(), side)
+    except (BadImage, OSError):
+        return b""
 
 
 def _check_mistakes(samples: list[Sample], mistakes: Counter[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.images.hashes import from_text
+from darkroom.images.hashes import from_text, pictures
 from darkroom.splits.duplicates import BITS, as_bits, order_of_texts
 
 READ = ("id", "label", "split", "group", "location", "sha256", "phash", "windows", "width", "height")
@@ -36,7 +36,8 @@ class Columns:
 
     `ids` S (n,); `digests` S (n,), of each file's bytes, empty where it could not be read; `hashes` uint8 (n, BITS /
     8), perceptual hashes of the rows that are `hashed` bool (n,); `windows` from `hashes.from_text`, (0, …) where no
-    picture has any; `pixels` int64 (n,), width times height; `locations`, [] where they were not asked for.
+    picture has any; `pixels` int64 (n,), width times height; `locations`, [] where they were not asked for; `pictures`,
+    small ones of some hashes, see duplicates.clusters.
     """
 
     ids: np.ndarray
@@ -49,6 +50,7 @@ class Columns:
     windows: np.ndarray
     pixels: np.ndarray
     locations: list[str]
+    pictures: dict[bytes, bytes]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,14 +71,16 @@ def columns(rows: Iterable[Sequence[str]], locations: bool = True) -> Columns:
     arrays = (*FEW, "id", "sha256", "phash", "hashed", "windows", "pixels")
     blocks: dict[str, list[np.ndarray]] = {name: [] for name in arrays}
     found: list[str] = []
+    small: dict[bytes, bytes] = {}
     source = iter(rows)
     while texts := list(itertools.islice(source, AT_ONCE)):
         cells = dict(zip(READ, zip(*texts, strict=True), strict=True))
         for name, array in _arrays(cells, seen).items():
             blocks[name].append(array)
+        small |= pictures(cells["windows"], cells["phash"])
         if locations:
             found += cells["location"]
-    return _sorted(blocks, seen, found) if blocks["id"] else _empty()
+    return _sorted(blocks, seen, found, small) if blocks["id"] else _empty()
 
 
 def _arrays(cells: Mapping[str, Sequence[str]], seen: Mapping[str, dict[str, int]]) -> dict[str, np.ndarray]:
@@ -96,7 +100,10 @@ def _arrays(cells: Mapping[str, Sequence[str]], seen: Mapping[str, dict[str, int
     }
 
 
-def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str, int]], found: list[str]) -> Columns:
+def _sorted(
+    blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str, int]], found: list[str],
+    small: dict[bytes, bytes],
+) -> Columns:  # fmt: skip
     ids = np.concatenate(blocks.pop("id"))
     order = order_of_texts(ids)
 
@@ -127,6 +134,7 @@ def _sorted(blocks: dict[str, list[np.ndarray]], seen: Mapping[str, Mapping[str,
         windows,
         ordered("pixels"),
         [found[position] for position in order.tolist()] if found else [],
+        small,
     )
 
 
@@ -134,4 +142,4 @@ def _empty() -> Columns:
     none: Any = Names([], np.empty(0, np.int32))
     texts, numbers = np.empty(0, "S1"), np.empty(0, np.int64)
     return Columns(texts, none, none, none, texts, np.empty((0, BITS // 8), np.uint8), numbers == 0,
-                   from_text([]), numbers, [])  # fmt: skip
+                   from_text([]), numbers, [], {})  # fmt: skip

@@ -127,7 +127,7 @@ def _add(index: Columns, added: np.ndarray, division: Division, options: SplitOp
         return
     rows = np.flatnonzero((split < DROPPED) | np.isin(np.arange(len(index)), added))
     windows = index.windows[rows] if len(index.windows) else index.windows
-    cluster = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
+    cluster = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows, index.pictures)
     is_added = np.isin(rows, added)
     for member in np.flatnonzero(is_added):
         others = rows[(cluster == cluster[member]) & (~is_added | (rows < rows[member]))]
@@ -171,7 +171,7 @@ def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.nda
     if duplicates == "ignore":
         return rows
     windows = index.windows[rows] if len(index.windows) else index.windows
-    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows)
+    found = clusters(index.digests[rows], index.hashes[rows], index.hashed[rows], windows, index.pictures)
     official = officials[index.officials.codes[rows]]
     order = np.where(official == TEST, 0, np.where(official == VAL, 1, 2)) if duplicates == "drop" else 0 * official
     best = np.lexsort((-index.pixels[rows], order, found))  # stable: equals stay in order of id

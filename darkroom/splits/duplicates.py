@@ -1,10 +1,15 @@
-"""Find copies of one picture: exact ones by the digest of their bytes, near ones by the distance of their hashes."""
+"""Find copies of one picture: exact ones by the digest of their bytes, near ones by the distance of their hashes.
 
-from collections.abc import Sequence
+Pictures whose hashes are near are laid over each other (darkroom/splits/alike.py) where the index holds them small.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from darkroom.images.hashes import MAX_DISTANCE, WINDOW_BITS, crop_pairs, turned
+from darkroom.splits.alike import Doubt, confirmed
 
 BITS = 256  # of a perceptual hash, low frequencies first
 MOST, LEAST = 64, 8  # bits: the threshold for photos, and for data sets whose pictures are all alike
@@ -13,10 +18,12 @@ SAMPLED_PAIRS = 1 << 20
 # A picture that others resemble, such as a product on a plain ground, has a lower threshold of its own: a copy is
 # NEARER bits nearer than the third nearest of SAMPLED others. But it is never below ALIKE_LEAST bits: re-encoded and
 # resized copies are nearer, and so are the frames of one video.
-ALIKE_LEAST, NEARER, THIRD, SAMPLED = 40, 36, 2, 2000
+ALIKE_LEAST, NEARER, THIRD, SAMPLED = 40, 28, 2, 2000
+SURE = 24  # bits within which a picture that no others resemble is a copy without a look at it
 ORDERS, NEIGHBOURS, KEY_BITS, ROBUST_BITS = 64, 8, 64, 128
 TURNED_ORDERS = 16  # turning a copy hardly adds to its distance, so fewer orders find it
 BLOCK = 1 << 14
+MOST_CHECKED = 20_000  # pictures that are kept small, and pairs that are laid over each other: about two minutes
 
 
 def near_threshold(hashes: np.ndarray) -> int:
@@ -156,12 +163,15 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return bits.sum(axis=0, dtype=np.uint16)
 
 
-def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def clusters(
+    digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, windows: np.ndarray,
+    pictures: Mapping[bytes, bytes] | None = None,
+) -> np.ndarray:  # fmt: skip
     """Return the cluster of each sample, int64 (n,): the index of its first member, its own without copies.
 
     `digests` S (n,) of the bytes, empty where there is none; `hashes` (n, BITS / 8) uint8, of samples that are
-    `hashed`;
-    `windows` from `hashes.from_text`, by which crops are found, or empty.
+    `hashed`; `windows` from `hashes.from_text`, by which crops are found, or empty. `pictures`: the small picture
+    of a hash, by which doubtful pairs are checked; without one a pair counts by its hashes alone.
     """
     read = np.flatnonzero(digests != b"")
     order = read[order_of_texts(digests[read])]
@@ -173,13 +183,58 @@ def clusters(digests: np.ndarray, hashes: np.ndarray, hashed: np.ndarray, window
     order = seen[order]
     pairs.append(_pairs_of_neighbours(order, again))
     distinct = order[~again]  # in ascending order
-    if len(distinct) > 1:
-        bits = np.ascontiguousarray(hashes[distinct])
-        threshold = near_threshold(bits)
-        pairs += [distinct[whole_pairs(bits, threshold)], distinct[turned_pairs(bits, threshold)]]
-        if len(windows):
-            pairs.append(distinct[window_pairs(bits, windows[distinct], threshold)])
+    if len(distinct) < 2:
+        return joined(len(digests), np.concatenate(pairs))
+    bits = np.ascontiguousarray(hashes[distinct])
+    known = np.array([pictures is not None and each.tobytes() in pictures for each in bits], bool)
+    doubts: list[Doubt] = []
+    for near in near_copies(bits, windows[distinct] if len(windows) else windows):
+        checked = near.doubtful & known[near.pairs].all(axis=1)
+        pairs.append(distinct[near.pairs[~checked]])
+        doubts += [
+            Doubt((int(one), int(other)), near.turned, bool(many))
+            for (one, other), many in zip(distinct[near.pairs[checked]], near.many[checked], strict=True)
+        ]
+    pairs.append(np.array([doubt.pair for doubt in doubts[MOST_CHECKED:]], np.int64).reshape(-1, 2))
+    root = joined(len(digests), np.concatenate(pairs))
+    pairs.append(confirmed(doubts[:MOST_CHECKED], root, hashes, pictures or {}))
     return joined(len(digests), np.concatenate(pairs))
+
+
+@dataclass(frozen=True)
+class Near:
+    """Pairs i < j of hashes (m, 2) int64 that are near, once one is `turned` or as they are; the nearest first.
+
+    `many` bool (m,): others resemble one of the two. `doubtful` bool (m,): hashes alone do not show that it is a copy.
+    """
+
+    pairs: np.ndarray
+    turned: bool
+    many: np.ndarray
+    doubtful: np.ndarray
+
+
+def near_copies(hashes: np.ndarray, windows: np.ndarray) -> Iterator[Near]:
+    """Yield the pairs of different `hashes` that may be copies; `windows` of the same rows, or empty."""
+    threshold = near_threshold(hashes)
+    words = hashes.view(np.uint64).T
+    found = [(whole_pairs(hashes, threshold), False), (turned_pairs(hashes, threshold), True)]
+    if len(windows):
+        found.append((window_pairs(hashes, windows, threshold), False))
+    for number, (pairs, is_turned) in enumerate(found):
+        apart = _distances(words[:, pairs[:, 0]], words[:, pairs[:, 1]])
+        pairs = pairs[np.argsort(apart, kind="stable")]
+        rows, index = np.unique(pairs, return_inverse=True)
+        limits = own_thresholds(hashes, rows, threshold)[index.reshape(pairs.shape)]
+        many = limits.min(axis=1, initial=MOST) < MOST
+        yield Near(pairs, is_turned, many, many | (number > 0) | (np.sort(apart) > SURE))
+
+
+def doubtful(hashes: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Return the rows int64 (m,) of the different `hashes` that belong to doubtful pairs; [] beyond MOST_CHECKED."""
+    pairs = [near.pairs[near.doubtful].ravel() for near in near_copies(hashes, windows)] if len(hashes) > 1 else []
+    rows = np.unique(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
+    return rows if len(rows) <= MOST_CHECKED else rows[:0]
 
 
 def as_bits(hashes: Sequence[str]) -> np.ndarray:

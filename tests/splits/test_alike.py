@@ -1,0 +1,113 @@
+"""Pictures whose hashes are near are laid over each other: copies agree in their details everywhere, others do not."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from darkroom.core.runtime import from_environment
+from darkroom.images.fingerprints import small_picture
+from darkroom.sources.index import write_index
+from darkroom.sources.labels import Sample
+from darkroom.sources.trees import open_tree
+from darkroom.splits import duplicates
+from darkroom.splits.alike import STORED, alike, fit
+from darkroom.splits.columns import read_columns
+from tests.images.pictures import photos
+
+
+def saved(image: Image.Image, quality: int = 90) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def small(data: bytes) -> np.ndarray:
+    return np.frombuffer(small_picture(data, STORED), np.uint8).reshape(STORED, STORED)
+
+
+def product(number: int) -> Image.Image:
+    """A bottle on a white ground, with a label of its own: 240 x 240."""
+    image = Image.new("RGB", (240, 240), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((80, 60, 160, 225), 20, fill=(60, 90, 60))
+    draw.rectangle((105, 15, 135, 70), fill=(60, 90, 60))
+    cells = np.random.default_rng(number).integers(0, 2, (8, 6))
+    for row, column in np.argwhere(cells):
+        draw.rectangle((86 + 12 * column, 105 + 12 * row, 97 + 12 * column, 116 + 12 * row), fill=(230, 220, 160))
+    return image
+
+
+COPIES = {
+    "quality 20": lambda image: saved(image, 20),
+    "half the size": lambda image: saved(image.resize((image.width // 2, image.height // 2))),
+    "brighter, whites lost": lambda image: saved(ImageEnhance.Brightness(image).enhance(1.4)),
+    "darker": lambda image: saved(ImageEnhance.Brightness(image).enhance(0.6)),
+    "a part": lambda image: saved(
+        image.crop((image.width // 12, 0, image.width - image.width // 20, round(image.height * 0.88)))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", COPIES.values(), ids=COPIES.keys())
+def test_an_altered_copy_agrees_and_another_picture_with_the_same_outline_does_not(change):
+    for number in range(6):
+        one, copy = small(saved(product(number))), small(change(product(number)))
+        assert alike(one, copy, turned=False, many=True), fit(one, copy)
+        assert not alike(copy, small(saved(product(number + 10))), turned=False, many=False)
+
+
+def test_a_turned_copy_agrees_once_it_is_turned_back():
+    turns = [ImageOps.mirror, ImageOps.flip, ImageOps.invert, lambda image: image.rotate(90, expand=True)]
+    for number, turn in enumerate(turns):
+        one, copy = small(saved(photos()[number * 5])), small(saved(turn(photos()[number * 5])))
+        assert alike(one, copy, turned=True, many=True)
+        assert not alike(one, copy, turned=False, many=False)
+
+
+def test_flat_pictures_and_strange_photos_do_not_agree():
+    flat = np.full((STORED, STORED), 90, np.uint8)
+    assert fit(flat, flat) == (0.0, 0.0)
+    pictures = [small(saved(photo)) for photo in photos()[:12]]
+    assert not any(alike(one, other, True, False) for one in pictures[:6] for other in pictures[6:])
+
+
+@pytest.fixture
+def near():
+    """Digests, hashes, which are hashed and no windows of 100 pictures, of which the last two are 40 bits apart."""
+    bits = np.random.default_rng(0).random((100, 256)) < 0.5
+    bits[-1] = bits[-2]
+    bits[-1, :40] ^= True
+    hashes = np.packbits(bits, axis=1)
+    return np.array(range(100), "S"), hashes, np.ones(100, bool), np.empty((0, 14, 16), np.uint8)
+
+
+@pytest.mark.parametrize(("other", "same"), [(saved(product(0), 20), True), (saved(product(1)), False)])
+def test_pictures_with_near_hashes_are_joined_when_they_show_the_same(near, other, same):
+    hashes = near[1]
+    known = {hashes[-2].tobytes(): small_picture(saved(product(0)), STORED),
+             hashes[-1].tobytes(): small_picture(other, STORED)}  # fmt: skip
+    assert duplicates.doubtful(hashes, near[3]).tolist() == [98, 99]
+    assert duplicates.clusters(*near, known)[-1] == (98 if same else 99)
+    assert duplicates.clusters(*near)[-1] == 98  # an index without small pictures
+
+
+def test_no_more_pictures_are_kept_and_pairs_laid_over_each_other_than_there_is_time_for(near, monkeypatch):
+    monkeypatch.setattr(duplicates, "MOST_CHECKED", 0)
+    known = {row.tobytes(): small_picture(saved(product(n)), STORED) for n, row in enumerate(near[1][-2:])}
+    assert len(duplicates.doubtful(near[1], near[3])) == 0
+    assert duplicates.clusters(*near, known)[-1] == 98
+
+
+def test_fetch_keeps_the_small_pictures_of_doubtful_copies_in_the_index(tmp_path):
+    datas = [saved(photo) for photo in photos()[:20]] + [saved(ImageOps.mirror(photos()[6]))]
+    for number, data in enumerate(datas):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[number % 2] / f"{number:02}.jpg").write_bytes(data)
+    samples = [Sample(f"{'ab'[number % 2]}/{number:02}.jpg", "ab"[number % 2]) for number in range(len(datas))]
+    write_index(samples, open_tree(tmp_path), tmp_path / "index.csv", from_environment())
+    index = read_columns(tmp_path / "index.csv", locations=True)
+    both = [index.hashes[index.locations.index(name)].tobytes() for name in ("a/06.jpg", "a/20.jpg")]
+    assert index.pictures == {key: small_picture(datas[n], STORED) for key, n in zip(both, (6, 20), strict=True)}
+    assert len(index.windows) == 21
