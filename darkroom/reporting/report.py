@@ -1,6 +1,7 @@
 """`darkroom report`: all results of a run as one HTML file, which opens without a network."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from darkroom.core import files, runtime
 from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
-from darkroom.core.text import decimal
+from darkroom.core.text import decimal, escape, percent
 from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
@@ -31,6 +32,8 @@ from darkroom.reporting.runs import models_that_answered, warning_of_many
 READABLE = 25  # classes up to which the confusion matrix is a table
 PAIRS = 60  # in the table of classes taken for each other
 FEWEST_ON_MAP = 10  # images: fewer have no neighbourhood
+# What of a README is replaced: projects that `darkroom new` has made have these marks.
+NUMBERS = re.compile(r"(<!-- numbers\b.*?-->\n).*?(\n<!-- end of numbers -->)", re.DOTALL)
 FOLDERS = ("models/classifier", "models/body", "data/shards", "data/features")
 
 
@@ -50,8 +53,30 @@ def main(arguments: list[str]) -> int:
         raise DarkroomError(f"--out {parsed.out} is a folder; name a file, such as {parsed.out / 'report.html'}")
     files.write_text(parsed.out, page(Path(), parsed.robustness))
     size = parsed.out.stat().st_size / 1e6
-    print(f"report: {parsed.out} ({size:.1f} MB), one file that opens without a network", file=sys.stderr)
+    written = (
+        "; its main numbers are in README.md" if write_numbers(Path("README.md"), Path("metrics/test.json")) else ""
+    )
+    print(f"report: {parsed.out} ({size:.1f} MB), one file that opens without a network{written}", file=sys.stderr)
     return 0
+
+
+def write_numbers(readme: Path, metrics: Path) -> bool:
+    """Write the main numbers of `metrics` between the marks of a README; return whether it has such marks."""
+    text = readme.read_text(encoding="utf-8", errors="surrogateescape") if readme.is_file() else ""
+    test = read_json(metrics)
+    if not NUMBERS.search(text) or test.get("accuracy") is None:
+        return False
+    accuracy, low, high = (percent(test[f"accuracy{end}"]) for end in ("", "_low", "_high"))
+    lines = [f"{accuracy} of {test['n']:,} test images are answered right (95 % interval {low} to {high}); "
+             f"log loss {decimal(test['log_loss'])}, macro F1 {decimal(test['macro_f1'])}."]  # fmt: skip
+    if rows := [row for row in class_rows(test, {}) if row["f1"] is not None and row["f1"] < 1]:
+        worst = ", ".join(f"{escape(row['name'], 'markdown')} ({decimal(row['f1'])})" for row in rows[:3])
+        lines.append(f"The classes of the lowest F1: {worst}.")
+    numbers = " ".join(lines)
+    changed = NUMBERS.sub(lambda found: found[1] + numbers + found[2], text, count=1)
+    if changed != text:
+        files.write_bytes(readme, changed.encode("utf-8", "surrogateescape"))
+    return True
 
 
 def page(root: Path, robust: bool = False) -> str:

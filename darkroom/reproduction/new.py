@@ -37,10 +37,15 @@ An image classifier, developed with Darkroom (commit {commit}, in `{pin}`) from 
 make setup                                  # once: .venv
 {photos}source .venv/bin/activate
 dvc repro                                   # fetch, split, preprocess, embed, train, evaluate, export
+make report                                 # report.html, and the numbers below
 git add -A && git commit -m "First run"     # the lock, the metrics and the answers; the photos stay where they are
 ```
 
-How good it is: [metrics/summary.json](metrics/summary.json), with 95 % intervals; `make report` shows all of it.
+<!-- numbers: `make report` writes them -->
+How good it is: not known before the first run.
+<!-- end of numbers -->
+
+All of them are in [metrics/test.json](metrics/test.json), and in the report.
 
 A change becomes a pull request with a verdict:
 

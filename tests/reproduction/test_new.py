@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.params import read_yaml
+from darkroom.reporting.report import write_numbers
 from darkroom.reproduction.new import BRANCH, FOR_PHOTOS, LEFT_OUT, PIN, make_project
 from darkroom.reproduction.upgrade import upgrade
 from tests.project import Project
@@ -75,6 +77,25 @@ def test_a_new_project_has_its_own_history_params_readme_and_workflows(birds, te
     assert not [name for name in LEFT_OUT if name != "README.md" and (birds / name).exists()]
     # The two branches differ by what makes it this project, and by nothing else.
     assert git(birds, "diff", "--name-only", BRANCH, "main", "--").split() == ["README.md", "params.yaml"]
+
+
+def test_the_numbers_of_the_last_report_stand_in_the_readme(birds, template):
+    before = (birds / "README.md").read_text()
+    assert "not known before the first run" in before
+    metrics = json.loads((template / "metrics/test.json").read_text())
+    for changed in ({"accuracy": None}, {}, {"accuracy": 0.75}):
+        files.write_json(birds / "metrics/test.json", metrics | changed)
+        known = write_numbers(birds / "README.md", birds / "metrics/test.json")
+        assert known is ("accuracy" not in changed or changed["accuracy"] is not None)
+        assert ("not known" in (birds / "README.md").read_text()) is not known
+    after = (birds / "README.md").read_text()
+    assert f"75.0 % of {metrics['n']} test images are answered right (95 % interval " in after
+    assert "98.1 %" not in after
+    assert [line for line in before.splitlines() if line not in after] == [
+        "How good it is: not known before the first run."
+    ]
+    assert not write_numbers(template / "docs/ci.md", birds / "metrics/test.json")
+    assert not write_numbers(birds / "no.md", birds / "metrics/test.json")
 
 
 def test_an_upgrade_brings_what_is_new_and_keeps_changed_params(birds, template, tmp_path):
