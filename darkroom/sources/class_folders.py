@@ -40,9 +40,8 @@ MAX_VIEWS, ALIKE = 4, 0.9  # folders that may be views of the same things; share
 LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 HEX = re.compile(r"[0-9a-f]{4,}", re.IGNORECASE)
 HASHED = re.compile(r"[0-9a-f]{1,3}", re.IGNORECASE)  # name of a folder of files that are stored by their hash
-FEW = (
-    10  # a folder named like what comes with data is not a class where the median class has this many times its images
-)
+# A folder named like what comes with data is not a class where the median class has this many times its images.
+FEW = 10
 LOOK_ALIKES = {
     ".pdf": "PDF, a document", ".mp4": "MP4, a video", ".mov": "a video", ".avi": "a video",
     ".dcm": "DICOM, a medical image", ".dicom": "DICOM, a medical image", ".html": "HTML, a page",
