@@ -180,8 +180,8 @@ def _dark(highs: np.ndarray, white: float) -> list[str]:
     dark = highs[highs * DARK < white]
     if not len(dark) or white <= 0:
         return []
-    return [f"{len(dark)} of them have no value above {dark.max():g} and become nearly black beside the others; if they "
-            "were saved with fewer bits or in another unit, bring all pictures to one scale first"]  # fmt: skip
+    return [f"{len(dark)} of them have no value above {dark.max():g} and become nearly black beside the others; if "
+            "they were saved with fewer bits or in another unit, bring all pictures to one scale first"]  # fmt: skip
 
 
 def levels_of(values: Range) -> tuple[float, float]:
