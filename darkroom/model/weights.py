@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from darkroom.core import files
 from darkroom.core.errors import WeightsError
 from darkroom.model import backbones, builders, published, tensors, timm_models
+from darkroom.model.checkpoints import state_of
 from darkroom.model.classifier import SavedClassifier
 from darkroom.model.network import Body
 
@@ -30,8 +31,6 @@ DAMAGED = (
 PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
 # Classifiers of other label sets, and auxiliary ones for training from scratch: never part of a body.
 NOT_BODY = re.compile(r"^(fc|classifier|head|heads|head\.fc|heads\.head|aux1|aux2|AuxLogits)\.")
-# Prefixes that DataParallel, Lightning and torch.compile put before the names of the model that they wrap.
-WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+")
 DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
@@ -74,13 +73,14 @@ def resolve(
     return Resolved(Body(net, mean, std), facts, earlier)
 
 
-def read(path: Path) -> "OrderedDict[str, Tensor]":
-    """Return the tensors of a .safetensors file or of a pickled state_dict, by name. Raises WeightsError.
+def read(path: Path, wanted: Iterable[str] = ()) -> "OrderedDict[str, Tensor]":
+    """Return the tensors of a .safetensors file or of a pickled state_dict, by name: those that fit the names `wanted`.
 
+    Raises WeightsError.
     Pickles are read with `weights_only`, which never runs code from the file.
     """
     if path.suffix == ".safetensors":
-        return _safetensors(path)
+        return state_of(_safetensors(path), frozenset(wanted), path)
     if path.suffix not in PICKLED:
         raise WeightsError(f"weights: {path} is not a file of weights; expected .safetensors or {', '.join(PICKLED)}")
     try:
@@ -95,7 +95,7 @@ def read(path: Path) -> "OrderedDict[str, Tensor]":
         ) from error
     except DAMAGED as error:
         raise WeightsError(f"weights: {path} is damaged or cut short; fetch it again") from error
-    return _state_dict(state, path)
+    return state_of(state, frozenset(wanted), path)
 
 
 def _safetensors(path: Path) -> "OrderedDict[str, Tensor]":
@@ -122,22 +122,9 @@ def _reject_torchscript(path: Path) -> None:
             )
 
 
-def _state_dict(state: Any, path: Path) -> "OrderedDict[str, Tensor]":
-    """Return the state_dict itself, unwrapped from what training scripts put around it."""
-    for wrapping in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
-            state = state[wrapping]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"weights: {path} holds no state_dict (names and tensors); save `model.state_dict()`")
-    plain = OrderedDict((WRAPPERS.sub("", str(name)), value) for name, value in state.items())
-    if hasattr(state, "_metadata"):
-        plain._metadata = state._metadata  # type: ignore[attr-defined]
-    return plain
-
-
 def _load(net: nn.Module, path: Path, backbone: str, image_size: int) -> None:
-    state = read(path)
     wanted = net.state_dict()
+    state = read(path, wanted)
     if not hasattr(state, "_metadata") and (tensors_are_own(path) or backbone.startswith("mnasnet")):
         state._metadata = wanted._metadata  # type: ignore[attr-defined]
     state = published.renamed(backbone, state)
