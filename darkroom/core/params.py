@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from darkroom.core.errors import ParamsError
 from darkroom.core.files import read_json
-from darkroom.core.text import one_line
+from darkroom.core.text import one_line, quoted
 
 T = TypeVar("T")
 TYPE_NAMES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", types.NoneType: "null"}
@@ -97,7 +97,7 @@ def check(name: str, value: Any, spec: dict[str, Any]) -> None:
     texts = [text for option in spec.get("anyOf", [spec]) for text in option.get("enum", [])]
     near = difflib.get_close_matches(str(value), [str(text) for text in texts], n=1, cutoff=0.5)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise ParamsError(f"{name} is {repr(value)[:100]}, expected {allowed}{hint}")
+    raise ParamsError(f"{name} is {quoted(value)}, expected {allowed}{hint}")
 
 
 def _field_schema(hint: Any, metadata: typing.Mapping[str, Any]) -> dict[str, Any]:

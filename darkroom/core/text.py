@@ -13,6 +13,7 @@ ENTITIES = {"\\": "&#92;", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 JOINERS = "\u200c\u200d"  # part of emoji and of scripts whose letters join
 CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and line ends
+SHOWN = 100  # characters of a value in a message
 BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder what follows them
 
 
@@ -28,6 +29,12 @@ def escape(text: str, medium: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` with spaces for line ends, and other control characters written out."""
     return _visible(" ".join(text.splitlines()))
+
+
+def quoted(value: object) -> str:
+    """Return a value from a file as Python writes it, in at most SHOWN characters, for a message."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def without_controls(text: str) -> str:

@@ -11,6 +11,7 @@ from darkroom.core.files import check_regular
 
 MAX_DEPTH = 50  # the composer recurses once a level
 MAX_REPEATED = 1_000_000  # characters that aliases stand for: nine lines of nine aliases can stand for gigabytes
+MAX_DIGITS = 1000  # of a whole number
 INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 
@@ -41,6 +42,8 @@ class Loader(Base):
 
 
 def _integer(loader: Any, node: Any) -> int:
+    if len(node.value) > MAX_DIGITS:  # Python reads hexadecimal ones of any length, and cannot write them
+        raise YAMLError(f"line {node.start_mark.line + 1}: a whole number of more than {MAX_DIGITS} digits")
     return int(loader.construct_scalar(node), 0 if re.match("0[ox]", node.value) else 10)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from darkroom.core import files, tensorfile
 from darkroom.core.errors import DarkroomError, SourceError
+from darkroom.core.text import quoted
 from darkroom.images.framing import Framing
 from darkroom.images.preprocess import Prepared
 from darkroom.images.shard_writer import SAMPLE_COLUMNS, ShardWriter, encode_ids, file_name, write_shards
@@ -36,12 +37,13 @@ def write_splits(
     classes = prepared.classes()
     if len(classes) < 2:
         total = sum(map(len, prepared.rows.values()))
-        what = f"only those of the class {classes[0]!r}" if classes else "none"
+        what = f"only those of the class {quoted(classes[0])}" if classes else "none"
         raise SourceError(f"of {total} images {what} can be decoded, and a classifier needs two classes; "
                           "data/rejects.csv says what is wrong with the others")  # fmt: skip
     untaught = sorted(set(classes) - {row["label"] for row in prepared.kept("train")})
     if untaught:
-        raise SourceError(f"the class {untaught[0]!r} has no image in train; add images of it, or `exclude` the class")
+        name = quoted(untaught[0])
+        raise SourceError(f"the class {name} has no image in train; add images of it, or `exclude` the class")
     colours = _mean_and_std(prepared.colours, len(prepared.kept("train")) * framing.size**2)
     number = {label: index for index, label in enumerate(classes)}
     start = 0

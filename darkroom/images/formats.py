@@ -50,6 +50,7 @@ MAX_SCANNED_PIXELS, SCAN_PIXELS = 1_500_000_000, 1 << 16
 # Pillow reads some parts of a file one by one in Python, and copies all earlier ones with each of some others. Encoders
 # write some hundreds of segments before a JPEG's pixels at most, and into a PNG a few chunks beside those of pixels.
 MAX_SEGMENTS, MAX_CHUNKS, MAX_OTHER_CHUNKS, MAX_TILES, MAX_COMMENTS = 2_000, 100_000, 5_000, 100_000, 1_000
+MAX_PROFILES = 10  # chunks with a profile in a PNG, which has one: Pillow unpacks each, up to MAX_PROFILE_BYTES
 FRAMES = (b"IDAT", b"fdAT", b"fcTL")  # chunks of pixels
 PLAIN_PPM = (b"P1", b"P2", b"P3")
 PNM, COMMENT = re.compile(rb"P[1-6]\s"), re.compile(rb"#[^\r\n]*")
@@ -154,7 +155,7 @@ def _check_segments(file: BinaryIO) -> None:
 
 
 def _check_chunks(file: BinaryIO) -> None:
-    position, others = 8, 0
+    position, others, profiles = 8, 0, 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         part = file.read(8)
@@ -163,6 +164,9 @@ def _check_chunks(file: BinaryIO) -> None:
         others += part[4:] not in FRAMES
         if others > MAX_OTHER_CHUNKS:
             raise TooManyParts(f"more than {MAX_OTHER_CHUNKS:,} chunks besides pixels")
+        profiles += part[4:] == b"iCCP"
+        if profiles > MAX_PROFILES:
+            raise TooManyParts(f"more than {MAX_PROFILES} profiles")
         position += 12 + int.from_bytes(part[:4], "big")
     raise TooManyParts(f"more than {MAX_CHUNKS:,} chunks")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from darkroom.core import files
 from darkroom.core.errors import WeightsError
+from darkroom.core.text import quoted
 from darkroom.model import tensors, timm_models
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -225,7 +226,7 @@ def published(backbone: str, weights: str) -> Published:
         near = difflib.get_close_matches(weights, [*NAMED, *names], n=1, cutoff=0.5)
         hint = f"; did you mean `{near[0]}`?" if near else ""
         raise WeightsError(
-            f"weights is {weights!r}, expected none, imagenet, {', '.join(names)}, or an existing file{hint}"
+            f"weights is {quoted(weights)}, expected none, imagenet, {', '.join(names)}, or an existing file{hint}"
         )
     return entries[names.index(weights)]
 
@@ -259,7 +260,8 @@ def _require_known(backbone: str) -> None:
         return
     near = difflib.get_close_matches(backbone, BACKBONES, n=1, cutoff=0.5)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise WeightsError(f"backbone is {backbone!r}, expected {', '.join(list(BACKBONES)[:4])}, … or timm/NAME{hint}")
+    names = ", ".join(list(BACKBONES)[:4])
+    raise WeightsError(f"backbone is {quoted(backbone)}, expected {names}, … or timm/NAME{hint}")
 
 
 def facts_of(path: Path) -> dict[str, Any] | None:

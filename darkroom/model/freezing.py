@@ -9,6 +9,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import DarkroomError
+from darkroom.core.text import quoted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,8 @@ def check(body: "nn.Module", freeze: str) -> None:
         return
     near = difflib.get_close_matches(freeze, names, n=1, cutoff=0.4)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise DarkroomError(f"freeze is {freeze!r}, expected backbone, none, or a block: {', '.join(blocks(body))}{hint}")
+    known = ", ".join(blocks(body))
+    raise DarkroomError(f"freeze is {quoted(freeze)}, expected backbone, none, or a block: {known}{hint}")
 
 
 def freeze_body(body: "nn.Module", freeze: str) -> "list[nn.Module]":

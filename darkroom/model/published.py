@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from darkroom.core import files, runtime
 from darkroom.core.errors import SourceError, WeightsError
+from darkroom.core.text import quoted
 from darkroom.model import backbones, timm_models
 from darkroom.sources.download import Remote, obtain
 
@@ -92,7 +93,8 @@ def fetch_published(backbone: str, weights: str) -> Path:
     """
     if backbone.startswith(backbones.TIMM):
         if weights != "imagenet":
-            raise WeightsError(f"weights is {weights!r}; a timm backbone takes none, imagenet, or an existing file")
+            expected = "a timm backbone takes none, imagenet, or an existing file"
+            raise WeightsError(f"weights is {quoted(weights)}; {expected}")
         return Path(timm_models.published_file(backbone.removeprefix(backbones.TIMM)))
     entry = backbones.published(backbone, weights)
     prefix = Path(entry.file).stem.rpartition("-")[2]

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import DarkroomError, WeightsError
+from darkroom.core.text import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -113,5 +114,5 @@ def _timm(name: str) -> Any:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.4)
         hint = f"; did you mean `timm/{near[0]}`?" if near else ""
-        raise DarkroomError(f"backbone: timm has no model {name!r}{hint}")
+        raise DarkroomError(f"backbone: timm has no model {quoted(name)}{hint}")
     return timm

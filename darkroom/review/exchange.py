@@ -17,7 +17,7 @@ from urllib.parse import quote
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
-from darkroom.core.text import one_line
+from darkroom.core.text import one_line, quoted
 from darkroom.review.decisions import Change, DecisionLog, decided
 from darkroom.review.evidence import gather
 from darkroom.review.samples import Finder, Sample, Samples
@@ -90,7 +90,8 @@ def _of_fiftyone(path: Path, labels: dict[str, Any], classes: Any) -> Iterator[S
         label = target.get("label") if isinstance(target, dict) else target
         if isinstance(label, int) and not isinstance(label, bool):
             if not isinstance(classes, list) or not 0 <= label < len(classes):
-                raise DarkroomError(f"{path}, label of {image!r}: {label} is not the number of one of its `classes`")
+                wrong = f"{path}, label of {quoted(image)}: {quoted(label)}"
+                raise DarkroomError(f"{wrong} is not the number of one of its `classes`")
             label = classes[label]
         if label:
             yield Statement(image, str(label), looked_at=False)
@@ -147,7 +148,7 @@ def take(statements: list[Statement], samples: Samples, log: DecisionLog, by: st
         try:
             row = decided(change, samples, index, by)
         except DarkroomError as error:
-            named = f"{statement.image[:100]}: {statement.label[:100]!r}"
+            named = f"{statement.image[:100]}: {quoted(statement.label)}"
             raise DarkroomError(f"{named} is not a label: {error}") from error
         assert row  # nothing is withdrawn
         if wanted.setdefault(row.key, row).outcome != row.outcome:

@@ -27,6 +27,7 @@ from pydantic import (
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
+from darkroom.core.text import quoted
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
 MOST_IN_GRID = 10_000  # trials of a grid
@@ -196,7 +197,7 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
         )
     for key, kind in space.params.items():
         if isinstance(kind, list) and (twice := [one for at, one in enumerate(kind) if one in kind[:at]]):
-            raise SweepError(f"{path}: {key} lists {twice[0]!r} twice; remove one of them")
+            raise SweepError(f"{path}: {key} lists {quoted(twice[0])} twice; remove one of them")
     if "train_seed" in space.params:
         raise SweepError(
             f"{path}: train_seed is the luck of a training, and the best of several seeds is chosen by chance; move it"
@@ -211,7 +212,7 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
     if space.metric.split(".")[0] == "test":
         raise SweepError(f"{path}: metric is {space.metric}; a search that sees the test set spoils it: use val.…")
     if space.metric not in METRICS:
-        raise SweepError(f"{path}: metric is {space.metric!r}, expected one of {', '.join(METRICS)}")
+        raise SweepError(f"{path}: metric is {quoted(space.metric)}, expected one of {', '.join(METRICS)}")
     if space.goal != METRICS[space.metric]:
         raise SweepError(
             f"{path}: goal is {space.goal}, which would choose the worst {space.metric}; set"
@@ -240,7 +241,7 @@ def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel]
     said = said.replace("a valid dictionary", "`key: value` lines below it")
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED
-    return f"{key} is {repr(value)[:100]}, {said}"
+    return f"{key} is {quoted(value)}, {said}"
 
 
 def _here(folder: Path) -> str:

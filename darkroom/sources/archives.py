@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.images.formats import what_is_wrong
 from darkroom.sources.encodings import guess
 from darkroom.sources.extents import MAX_BYTES, Extent
@@ -63,7 +64,7 @@ def check_name(path: Path, name: str, mode: int) -> None:
     if len(name) > MAX_NAME:  # listing all folders above it would take the square of its length
         raise SourceError(f"{path}: a member's name has {len(name):,} characters; at most {MAX_NAME:,} are read")
     if name.startswith(("/", "\\")) or ".." in parts or DRIVE.match(name):
-        what = f"the member {name[:100]!r} points outside the archive"
+        what = f"the member {quoted(name)} points outside the archive"
         raise SourceError(f"{path}: {what}; this archive is not to be trusted")
     kind = mode & 0o170000
     if kind not in (0, 0o100000, 0o040000):

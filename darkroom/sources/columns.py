@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.images.formats import SUFFIXES
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import strict_split
@@ -236,7 +237,7 @@ def _note_other_labels(table: Table, options: LayoutOptions) -> None:
     again = f"{table.label} 2"
     if again in table.columns and (table.frame[table.label] != table.frame[again]).any():
         raise SourceError(f"{table.name} has two columns {table.label} that differ; set `label_column` to "
-                          f"{table.label!r} or {again!r} in params.yaml")  # fmt: skip
+                          f"{quoted(table.label)} or {quoted(again)} in params.yaml")  # fmt: skip
     others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
     if plain_name(table.label) in VAGUE:
         others += [column for column in table.columns if column not in others and _may_be_labels(table, column)]

@@ -20,6 +20,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.progress import progress_bytes, say
+from darkroom.core.text import quoted
 from darkroom.images.formats import describe_file
 
 CHUNK = 1 << 20
@@ -132,7 +133,7 @@ def _fetch(url: str, part: Path, validators: Path, name: str, first_wait: float)
     """
     scheme, host = urllib.parse.urlsplit(url)[:2]
     if scheme not in TRANSFERS:
-        raise _Never(f"the scheme {scheme!r} is unknown; use http, https, file or s3")
+        raise _Never(f"the scheme {quoted(scheme)} is unknown; use http, https, file or s3")
     failed, wait = 0, first_wait
     while True:
         before = part.stat().st_size if part.exists() else 0

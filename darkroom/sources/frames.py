@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.sources.columns import is_header
 from darkroom.sources.delimited import read_grid
 from darkroom.sources.encodings import decode
@@ -77,7 +78,7 @@ def _delimited(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
         beyond = frame[frame[column] != ""]
         if len(beyond):
             row, cell = beyond.index[0] + header + 2, beyond[column].iloc[0][:100]
-            what = f"row {row} has more cells than the header's {width}, such as {cell!r}"
+            what = f"row {row} has more cells than the header's {width}, such as {quoted(cell)}"
             raise SourceError(f"{name}: {what}; put cells with the separator in quotes")
     return frame.iloc[:, :width], notes
 

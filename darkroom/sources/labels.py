@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from darkroom.core.errors import SourceError
-from darkroom.core.text import without_controls
+from darkroom.core.text import quoted, without_controls
 from darkroom.sources.class_level import Folders
 from darkroom.sources.encodings import few_of
 
@@ -86,9 +86,10 @@ def compiled(pattern: str, key: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise SourceError(f"{key}: {pattern!r} is not a regular expression ({error}); correct it") from error
+        raise SourceError(f"{key}: {quoted(pattern)} is not a regular expression ({error}); correct it") from error
     if not expression.groups:
-        raise SourceError(f"{key}: {pattern!r} has no group; put the part that counts in brackets, as in '^([a-z]+)'")
+        what = "has no group; put the part that counts in brackets, as in '^([a-z]+)'"
+        raise SourceError(f"{key}: {quoted(pattern)} {what}")
     return expression
 
 
@@ -107,7 +108,7 @@ def with_clean_labels(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
     changed = {label: new for label, new in clean.items() if new != label}
     if not changed:
         return samples, []
-    shown = ", ".join(f"{old!r} is {new!r}" for old, new in sorted(changed.items())[:SHOWN])
+    shown = ", ".join(f"{quoted(old)} is {quoted(new)}" for old, new in sorted(changed.items())[:SHOWN])
     merged = " (and joins a class of that name)" if len(set(clean.values())) < len(labels) else ""
     renamed = [replace(sample, label=clean[sample.label]) for sample in samples]
     note = f"{len(changed)} labels have line ends or control characters, which become spaces: {shown}{merged}"
@@ -133,7 +134,7 @@ def check_official_splits(path: Path, found: Labelled) -> None:
     learnable = sum(sample.split == "train" for sample in found.samples)
     if len(learnt) == 1 and learnable > 1 and others and "" not in classes:
         raise SourceError(
-            f"{path}: train holds one class only, {repr(learnt.pop())[:100]}, and a classifier learns from two; "
+            f"{path}: train holds one class only, {quoted(learnt.pop())}, and a classifier learns from two; "
             f"{few_of(others)} lies in other splits alone: move images of it to train, or set `source` to a folder "
             "with both"
         )

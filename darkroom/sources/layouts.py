@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.images.formats import is_image_name
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
 from darkroom.sources.columns import UNASSIGNED
@@ -67,7 +68,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     check_official_splits(tree.path, found)
     labels = {sample.label for sample in found.samples}
     if len(labels) < 2:
-        raise SourceError(f"{tree.path}: layout {name} finds one class only, {repr(labels.pop())[:100]}, and a "
+        raise SourceError(f"{tree.path}: layout {name} finds one class only, {quoted(labels.pop())}, and a "
                           f"classifier needs two; {seen(tree, images)}")  # fmt: skip
     return found
 
@@ -199,7 +200,7 @@ def _with_groups(samples: list[Sample], group_by: str) -> list[Sample]:
         group = next((part for part in match.groups() if part), "") if match else ""
         grouped.append(replace(sample, group=group))
     if not any(sample.group for sample in grouped):
-        what = f"group_by: {group_by!r} matches none of {len(samples)} paths, such as {samples[0].location}"
+        what = f"group_by: {quoted(group_by)} matches none of {len(samples)} paths, such as {samples[0].location}"
         raise SourceError(f'{what}; correct it in params.yaml, or set it to ""')
     return grouped
 

@@ -8,6 +8,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.runtime import Runtime
+from darkroom.core.text import quoted
 from darkroom.images.levels import Levels
 from darkroom.sources.arrays import digits, write_pictures
 from darkroom.sources.cards import Card, archive_remote, load_card
@@ -144,7 +145,7 @@ Found = tuple[list[Sample], str, list[str]]
 
 def _bundled(card: Card, raw: Path, options: LayoutOptions, _runtime: Runtime, locations: Locations) -> Found:
     if card.origin != "digits":
-        raise SourceError(f"{card.name}: bundled is {card.origin!r}; the one embedded data set is digits")
+        raise SourceError(f"{card.name}: bundled is {quoted(card.origin)}; the one embedded data set is digits")
     write_pictures(raw / "digits.zip", digits())
     return _archive_in(raw / "digits.zip", raw, options, locations)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.images.formats import is_image_name
 from darkroom.sources.columns import is_header
 from darkroom.sources.encodings import decode
@@ -75,7 +76,7 @@ def _lines(name: str, text: str) -> Iterator[Record]:
                     f"{name}: line {number} is not JSON ({str(error)[:100]}); mend or delete it"
                 ) from error
             if not isinstance(record, dict):
-                raise SourceError(f"{name}: line {number} is {line[:100]!r}, expected an object such as "
+                raise SourceError(f"{name}: line {number} is {quoted(line)}, expected an object such as "
                                   '{"file_name": "1.jpg", "label": "cat"}')  # fmt: skip
             yield record
 

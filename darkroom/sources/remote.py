@@ -15,6 +15,7 @@ from typing import Any
 from darkroom.core import files
 from darkroom.core.errors import SourceError
 from darkroom.core.progress import progress, say
+from darkroom.core.text import quoted
 from darkroom.sources.archives import is_junk
 from darkroom.sources.trees import STORES
 
@@ -76,7 +77,7 @@ def _listed(address: str) -> tuple[Any, str, dict[str, tuple[str, Mapping[str, A
         relative = path.removeprefix(root).strip("/") or path.rpartition("/")[2]
         parts = relative.split("/")
         if ".." in parts or "\\" in relative or "\0" in relative:
-            raise SourceError(f"the name {relative!r} points outside the folder")
+            raise SourceError(f"the name {quoted(relative)} points outside the folder")
         if not any(map(is_junk, parts)) and facts.get("type") != "directory" and not path.endswith("/"):
             found[relative] = (path, facts)
     return store, root, found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 from darkroom.sources.columns import FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import split_in, strict_split
@@ -63,7 +64,7 @@ def _read_one_table(tree: Tree, table: Table, images: list[str], options: Layout
     group = options.group_by if options.group_by in table.columns else ""
     if options.group_by and not group and "(" not in options.group_by:
         shown = ", ".join(table.columns)
-        raise SourceError(f"{table.name} has no column {options.group_by!r} to group by; it has {shown}")
+        raise SourceError(f"{table.name} has no column {quoted(options.group_by)} to group by; it has {shown}")
     groups = table.frame[group].tolist() if group else [""] * len(table.frame)
     texts, labels = table.frame[table.path].tolist(), table.labels()
     locations, notes = _located(table, texts, images)

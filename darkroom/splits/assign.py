@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darkroom.core.errors import SourceError
+from darkroom.core.text import quoted
 
 SPLITS = ("train", "val", "test", "dropped", "excluded")
 TRAIN, VAL, TEST, DROPPED, EXCLUDED = range(len(SPLITS))
@@ -136,7 +137,7 @@ def _cut(sizes: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
 
 def _too_small(totals: Mapping[str, int]) -> str:
     """Return the message about the classes that cannot be divided, with their number of images."""
-    shown = ", ".join(f"{label!r} has {total} image(s)" for label, total in list(totals.items())[:SHOWN])
+    shown = ", ".join(f"{quoted(label)} has {total} image(s)" for label, total in list(totals.items())[:SHOWN])
     more = f", and {len(totals) - SHOWN} classes more" if len(totals) > SHOWN else ""
     held = " in one group, which `group_by` or copies hold together" if max(totals.values()) > 1 else ""
     needs = "the class needs" if len(totals) == 1 else f"each of these {len(totals)} classes needs"

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from darkroom.core import files
 from darkroom.core.errors import REASONS, SourceError
-from darkroom.core.text import one_line, without_controls
+from darkroom.core.text import one_line, quoted, without_controls
 
 COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
@@ -96,7 +96,10 @@ def read_corrections(path: Path) -> list[Correction]:
     except OSError as error:
         raise SourceError(f"{path}: {REASONS.get(error.errno or 0, error.strerror)}") from error
     rows = csv.reader(io.StringIO(text, newline=""))
-    header = next(rows, [])
+    try:
+        header = next(rows, [])
+    except csv.Error as error:
+        raise SourceError(f"{path}, line 1: {error}; expected the columns {', '.join(COLUMNS)}") from error
     if tuple(header) != COLUMNS:
         _reject_header(path, header)
     return list(_corrections(path, rows))
@@ -230,20 +233,20 @@ def _correction(path: Path, line: int, row: list[str]) -> Correction:
     cells["decision"] = cells["decision"].removeprefix(REPLACED)
     if cells["decision"] not in DECISIONS:
         raise SourceError(
-            f"{where}, column decision: {cells['decision'][:100]!r}, expected one of {', '.join(DECISIONS)}"
+            f"{where}, column decision: {quoted(cells['decision'])}, expected one of {', '.join(DECISIONS)}"
         )
     if not (cells["sha256"] or cells["id"]):
         raise SourceError(f"{where}: neither sha256 nor id says which image is meant; give one of them")
     if cells["sha256"] and not SHA256.fullmatch(cells["sha256"]):
-        wrong = cells["sha256"][:100]
-        raise SourceError(f"{where}, column sha256: {wrong!r}, expected 64 hexadecimal digits, a to f in small letters")
+        wrong = quoted(cells["sha256"])
+        raise SourceError(f"{where}, column sha256: {wrong}, expected 64 hexadecimal digits, a to f in small letters")
     if (cells["decision"] == "relabel") != bool(cells["becomes"]):
         expected = "the new label" if cells["decision"] == "relabel" else f"nothing, for {cells['decision']}"
-        raise SourceError(f"{where}, column becomes: {cells['becomes'][:100]!r}, expected {expected}")
+        raise SourceError(f"{where}, column becomes: {quoted(cells['becomes'])}, expected {expected}")
     becomes = cells["becomes"]
     if becomes and not is_label(becomes):
         raise SourceError(
-            f"{where}, column becomes: {becomes[:100]!r} has a control character or a space at an end; remove it"
+            f"{where}, column becomes: {quoted(becomes)} has a control character or a space at an end; remove it"
         )
     return Correction(**cells, line=line, replaced=replaced)
 
@@ -267,10 +270,10 @@ def _note(applied: Applied, path: Path, unused: list[Correction], stale: list[Co
         one = stale[0]
         applied.notes.append(
             f"{len(stale)} images have another label in the source than when they were corrected (line {one.line} of "
-            f"{path}: was {one.was!r}); the correction holds"
+            f"{path}: was {quoted(one.was)}); the correction holds"
         )
 
 
 def _in_words(correction: Correction) -> str:
     kind, becomes = correction.outcome
-    return f"{kind} to {becomes!r}" if kind == "relabel" else kind
+    return f"{kind} to {quoted(becomes)}" if kind == "relabel" else kind

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darkroom.core.errors import ParamsError, SourceError
+from darkroom.core.text import quoted
 from darkroom.splits.assign import (
     ANY,
     DROPPED,
@@ -148,7 +149,7 @@ def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
         found |= index.ids == pattern.encode()
         if not found.any():
             near = difflib.get_close_matches(pattern, index.locations[:10000], n=1, cutoff=0)
-            raise ParamsError(f"params.yaml: exclude: {pattern!r} is neither an id nor matches a path"
+            raise ParamsError(f"params.yaml: exclude: {quoted(pattern)} is neither an id nor matches a path"
                               + (f", such as {near[0]}" if near else ""))  # fmt: skip
         excluded |= found
     return excluded
@@ -157,9 +158,9 @@ def _excluded(index: Columns, patterns: Sequence[str]) -> np.ndarray:
 def _check_classes(index: Columns, rows: np.ndarray, patterns: Sequence[str]) -> None:
     left = np.unique(index.labels.codes[rows])
     if len(index) and len(left) < 2:
-        what = f"only the class {index.labels.names[left[0]]!r}" if len(left) else "no image"
+        what = f"only the class {quoted(index.labels.names[left[0]])}" if len(left) else "no image"
         raise SourceError(f"of {len(index.labels.names)} classes {what} is left, and a classifier needs two"
-                          + (f"; exclude is {list(patterns)!r} in params.yaml" if patterns else ""))  # fmt: skip
+                          + (f"; exclude is {quoted(list(patterns))} in params.yaml" if patterns else ""))  # fmt: skip
 
 
 def _copies(index: Columns, rows: np.ndarray, duplicates: str, officials: np.ndarray) -> np.ndarray:

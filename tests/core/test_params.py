@@ -68,7 +68,7 @@ def test_a_whole_number_does_for_a_float(tmp_path):
         ({"ema": "1.0"}, r"ema is 1.0, expected a number above 0 and below 1 or null$"),
         ({"nesterov": "maybe"}, r"nesterov is 'maybe', expected true or false$"),
         ({"exclude": "[1]"}, r"exclude is \[1\], expected a list, each item a text$"),
-        ({"lr": "1" + "0" * 400}, r"lr is 10{99}, expected a number above 0$"),
+        ({"lr": "1" + "0" * 400}, r"lr is 10{99}…, expected a number above 0$"),
         ({"epochs": None, "epoch": "3"}, r"there is no key `epoch`; did you mean `epochs`\?$"),
         ({"5": "3"}, r"there is no key `5`; the keys are "),
         ({"epochs": None}, r"the key `epochs` is missing \(passes over the training set\); add `epochs: …`$"),
@@ -124,11 +124,21 @@ BOMB = "[&a0 [x, x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" fo
         ("[&long " + "x" * 400_000 + ", *long, *long, *long]", "aliases repeat more than 1,000,000 characters"),
         ("&a [*a]", r"`\*a` names nothing that ends before it"),
         ("[" * 20_000, "collections are nested more than 50 deep"),
-        ("9" * 10_000, "a value cannot be read"),
+        ("9" * 10_000, "line 1: a whole number of more than 1000 digits"),
+        ("0x" + "f" * 10_000, "line 1: a whole number of more than 1000 digits"),
         ("x" * 1_000_000, "lr is 'xxx"),
         ("[" + "1, " * 100_000 + "1]", r"lr is \[1, 1"),
     ],
-    ids=["aliases of aliases", "aliases of a long text", "an alias in itself", "nesting", "digits", "text", "list"],
+    ids=[
+        "aliases of aliases",
+        "aliases of a long text",
+        "an alias in itself",
+        "nesting",
+        "digits",
+        "hex",
+        "text",
+        "list",
+    ],
 )
 def test_a_value_made_to_fill_the_memory_is_one_short_line(tmp_path, lr, message):
     path = tmp_path / "params.yaml"

@@ -60,6 +60,10 @@ BOMBS = {
     "a comment of 20 MB": (b"P6 #" + b"x" * 20_000_000 + b"\n4 4 255\n" + bytes(48), "65,536 bytes before the pixels"),
     "blanks": (b"P4" + b" " * 20_000_000 + b"4 4\n" + bytes(4), "65,536 bytes before the pixels"),
     "empty chunks of pixels": (PNG[:HEADER] + chunk(b"IDAT") * LONG + PNG[HEADER:], "100,000 chunks"),
+    "profiles": (
+        PNG[:HEADER] + chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(3 << 20))) * 4000 + PNG[HEADER:],
+        "10 profiles",
+    ),
     "comments": (b"P2\n64 64\n255\n" + b"#\n" * 2_000_000 + b"1 " * 4096, "1,000 comments"),
     "pixels as text": (b"P2\n4000 4000\n255\n" + b"1 " * 6_500_000, "12,000,000 bytes"),
     "strips": (strips(200_000), "100,000 strips or tiles"),

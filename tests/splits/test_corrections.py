@@ -167,6 +167,7 @@ def test_a_row_by_sha256_and_one_by_id_are_about_the_same_image(tmp_path):
         (b"image,label\n", "line 1: the columns are image, label, expected sha256, id"),
         (b"\xff\xfe\x00", r"line 1 is not UTF-8 \(byte 0\)"),
         (",".join(COLUMNS).encode() + b"\n,b\xe9e,keep,,,,,\n", r"line 2 is not UTF-8 \(byte 46\)"),
+        (bytes(200_000), r"line 1: field larger than field limit \(131072\); expected the columns sha256, id"),
         (b"", "line 1: the columns are missing, expected sha256, id"),
         (
             ";".join(COLUMNS).encode() + b"\r\n",

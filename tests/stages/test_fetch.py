@@ -175,7 +175,7 @@ def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
     ("keys", "message"),
     [
         ({}, "a card has one of bundled, torchvision, archive, folder, remote, this one has none"),
-        ({"bundled": "digits", "colour": "red"}, "there is no card key `colour`"),
+        ({"bundled": "digits", "colour": "red"}, "there is no card key 'colour'"),
         ({"bundled": "digits", "licence": '""'}, "the key `licence` is missing or not a text"),
         ({"bundled": "digits", "flips": "maybe"}, "flips is 'maybe', expected true or false"),
         ({"bundled": "iris"}, "the one embedded data set is digits"),
@@ -184,7 +184,10 @@ def test_a_folder_card_reads_the_owners_copy_in_place(project, monkeypatch):
         ({"archive": "{sha256: abc}"}, "archive has the keys url, sha256"),
         ({"folder": "../.."}, r"folder is '\.\./\.\.', expected a folder below DARKROOM_DOWNLOADS"),
         ({"folder": "/etc"}, "folder is '/etc', expected a folder below DARKROOM_DOWNLOADS"),
-        ({"bundled": "digits", "read": "{layuot: csv}"}, "there is no `read: layuot`"),
+        ({"bundled": "digits", "flips": "y" * 5000}, "flips is '[y]{99}…, expected true or false"),
+        ({"bundled": "digits", "class_names": "[" + "1, " * 5000 + "]"}, r"class_names is \[1, .{96}…, expected lines"),
+        ({"bundled": "digits", '"a\\nb"': 1}, r"there is no card key 'a\\nb'; the keys"),
+        ({"bundled": "digits", "read": "{layuot: csv}"}, "there is no key 'layuot' below read"),
     ],
 )
 def test_a_wrong_card_names_its_key(keys, message):
