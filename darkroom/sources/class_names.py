@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from darkroom.sources.encodings import few_of, printable
 from darkroom.sources.folder_names import PARTS, is_container, words_of
-from darkroom.sources.vocabulary import COMPANIONS, KINDS, NUMBERS, RANKS, RESTS, STATES, plain
+from darkroom.sources.vocabulary import COMPANIONS, FILLERS, KINDS, NUMBERS, RESTS, STATES, plain, rank
 
 PROGRAMS = {"whatsapp", "telegram", "signal", "google", "icloud", "from", "album", "albums", "my", "new", "old"}
 # Names that are classes beside one of some others: {name, as in COMPANIONS, RESTS or STATES: its neighbours}.
@@ -32,8 +32,8 @@ ORDINALS: tuple[tuple[re.Pattern[str], Callable[[str], int]], ...] = (
     (re.compile(r"(?P<stem>.*?)[ _.\-]*\(?(?P<number>\d{1,3})\)?"), int),
     (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[A-Za-z])\)?"), lambda letter: ord(letter.lower()) - ord("a") + 1),
     (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[^\W\d_]+)\)?"), lambda word: NUMBERS.get(plain(word), 0)),
-    (re.compile(r"(?P<number>[^\W_]+)(?:[ _.\-]+(?P<stem>.+))?"), lambda word: RANKS.get(plain(word), 0)),
-    (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[^\W_]+)"), lambda word: RANKS.get(plain(word), 0)),
+    (re.compile(r"(?P<number>[^\W_]+)(?:[ _.\-]+(?P<stem>.+))?"), rank),
+    (re.compile(rf"(?P<stem>.*?){GAP}(?P<number>[^\W_]+)"), rank),
 )
 PART = re.compile(rf"[ _.\-]+({'|'.join(sorted(PARTS))}|v)$", re.IGNORECASE)  # of `cat_part`
 WORD, LETTERS = re.compile(r"[^\W\d_]+"), re.compile(r"[^\W\d_]{2,}")
@@ -115,7 +115,8 @@ def _doubt(names: list[str], folders: bool) -> str:
     for separated, pattern in PAIRS.items():
         if pair := _grid_of(names, separated):
             how = f"`label_pattern: '{pattern}'` takes the first" if folders else "choose it by `label_pattern`"
-            return (f"each class is a pair of {few_of(pair[0])} and {few_of(pair[1])}; if one of the two is the class, "
+            others = [word or "nothing" for word in pair[1]]
+            return (f"each class is a pair of {few_of(pair[0])} and {few_of(others)}; if one of the two is the class, "
                     f"{how}")  # fmt: skip
     if pair := _glued(names):
         how = f"`label_pattern: '({'|'.join(pair[0])})[^/]*/[^/]*$'` takes the first" if folders else other
@@ -155,8 +156,12 @@ def _numbered_parts(names: list[str]) -> list[str]:
 
 
 def _grid_of(names: list[str], separated: re.Pattern[str]) -> tuple[list[str], list[str]] | None:
-    """Return the words of names that are nearly all pairs of two or more words and two or more others, else None."""
-    pairs = {match.groups() for name in names if (match := separated.fullmatch(name))}
+    """Return the words of names that are nearly all pairs of two or more words and two or more others, else None.
+
+    One of the others may be missing: `leaf`, `leaf_new`, `bark`, `bark_new`.
+    """
+    pairs = {(match[1], match[2]) for name in names if (match := separated.fullmatch(name))}
+    pairs |= {(first, "") for first in {first for first, _ in pairs} & set(names)}
     one, other = sorted({pair[0] for pair in pairs}), sorted({pair[1] for pair in pairs})
     whole = len(pairs) == len(names) and min(len(one), len(other)) > 1
     return (one, other) if whole and len(pairs) >= GRID * len(one) * len(other) else None
@@ -188,7 +193,7 @@ def _are_codes(names: list[str]) -> bool:
     """Return whether names are one or two letters with numbers of one width (`P001`), or one word with numbers."""
     for stems in _stems(names):
         (stem, parts), *others = stems.items() or [("", {})]
-        ranks = not stem and any(plain(name) in RANKS for name in names)
+        ranks = not stem and all(map(rank, names))
         if not others and len(names) > 1 and len(parts) == len(names) and (WORD.fullmatch(stem) or ranks):
             return GRADES.isdisjoint(words_of(stem))
     found = [CODE.fullmatch(name) for name in names]
@@ -212,7 +217,8 @@ def _is_rest(name: str) -> bool:
     """Return whether a class is called like what nobody has sorted, or like a folder of any pictures."""
     words = [word for word in words_of(name.lower()) if not word.isdigit()]
     pictures = is_container(" ".join(word for word in words if word not in PROGRAMS))
-    return pictures or name in ALBUMS or _spoken(name) in RESTS | STATES
+    unsorted = set(_spoken(name).split()) - FILLERS
+    return pictures or name in ALBUMS or _spoken(name) in RESTS | STATES or (bool(unsorted) and unsorted <= STATES)
 
 
 def _is_class_beside(name: str, names: list[str]) -> bool:

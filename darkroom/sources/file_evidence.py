@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from itertools import pairwise
 
 from darkroom.sources.encodings import few_of, printable
@@ -11,7 +10,9 @@ from darkroom.sources.folder_names import is_container, split_in, words_of
 from darkroom.sources.labels import Sample
 from darkroom.sources.vocabulary import KINDS, plain
 
-LAST_WORD = r"(?:^|[^A-Za-z])([^\W\d_]{3,})\.[^.]*$"  # as a `label_pattern`: cat of `001_cat.jpg`
+# As a `label_pattern`, the second word of a name, the third and the last: cat of `IMG_cat_1.jpg`, of `001_cat.jpg`.
+WORDS = (r"^[^._\-\s]+[._\-\s]+([^\W\d_]{2,})", r"^(?:[^._\-\s]+[._\-\s]+){2}([^\W\d_]{2,})",
+         r"(?:^|[^A-Za-z])([^\W\d_]{2,})\.[^.]*$")  # fmt: skip
 NUMBER = re.compile(r"(.*?)(\d+)\D*")  # the first number in a name, and what precedes it
 CAMERA = re.compile(r"(_?IMG|_MG|DSC[NF]?|PXL|MVIMG|GOPR|DJI|SAM|CIMG|PANA|HPIM|P)[_-]?(?=\d{4})")
 DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d(?!\d{5}(?!\d)))")
@@ -20,20 +21,21 @@ CHANGED = frozenset((
     "crop", "cropped", "mirror", "mirrored", "orig", "original", "zoom", "zoomed", "shear", "shift", "shifted",
     "scaled", "resized", "contrast", "brightness", "gray", "grey", "color", "colour", "copy", "mask",
 ))  # fmt: skip
-FEWEST, MOST, NEARLY, LOOKED_AT = 3, 10, 0.95, 200
+FEWEST, MOST, NEARLY, LOOKED_AT = 3, 10, 0.95, 300
+SHARED = 0.7  # share of the images whose word occurs in other folders, too
 Table = dict[str, Counter[str]]  # how often each folder has each word, day or camera
 
 
 def other_classes(samples: list[Sample]) -> dict[str, Counter[str]]:
     """Return the ways to read classes from names that divide all folders alike: `lab/cat_1.jpg`, `home/cat_2.jpg`."""
-    looked_at = samples[:: max(len(samples) // LOOKED_AT, 1)]
-    if sum(_name(sample)[:3].isalpha() for sample in looked_at) < NEARLY * len(looked_at):
+    few = _some(samples)
+    if sum(_name(sample)[:3].isalpha() for sample in few) < NEARLY * len(few):
         return {}
     readings = name_readings([sample.location for sample in samples])
     return {
         pattern: labels
         for pattern, labels in readings.items()
-        if labels.total() >= NEARLY * len(samples) and _crosses(samples, pattern)
+        if all(label[:3].isalpha() for label in labels) and _cross(samples, pattern)
     }
 
 
@@ -41,47 +43,50 @@ def doubts_of_files(samples: list[Sample]) -> list[str]:
     """Return notes about what the files' names say against the folders as classes."""
     if len({sample.label for sample in samples}) < 2:
         return []
-    notes = []
-    if _crosses(samples, LAST_WORD):
-        ends = Counter(match[1] for sample in samples if (match := re.search(LAST_WORD, _name(sample))))
-        notes.append(f"the names of files end in the same words in all folders ({few_counts(ends)}); if these are the "
-                     f"classes, `label_pattern: '{LAST_WORD}'` takes them")  # fmt: skip
-    return notes + [note for note in (_days(samples) or _cameras(samples) or _numbers(samples),) if note]
+    notes = [note for note in (_days(samples) or _cameras(samples) or _numbers(samples),) if note]
+    for pattern in WORDS:
+        if words := _cross(_some(samples), pattern) and _cross(samples, pattern):
+            return [f"the names of files hold the same words in different folders ({few_counts(words)}); if these are "
+                    f"the classes, `label_pattern: '{pattern}'` takes them", *notes]  # fmt: skip
+    return notes
+
+
+def _some(samples: list[Sample]) -> list[Sample]:
+    return samples[:: max(len(samples) // LOOKED_AT, 1)]
 
 
 def _name(sample: Sample) -> str:
     return sample.location.rpartition("/")[2]
 
 
-def _crosses(samples: Iterable[Sample], pattern: str) -> bool:
-    """Return whether the words that `pattern` takes are no folder's own, and none is known to be no class."""
+def _cross(samples: list[Sample], pattern: str) -> Counter[str]:
+    """Count the words that `pattern` takes from names; none where they are a folder's own, or known to be no classes.
+
+    Each folder holds several of them, and most are in several folders.
+    """
     table: Table = defaultdict(Counter)
-    words = Counter[str]()
-    expression, missed, count = re.compile(pattern), 0, 0
+    expression = re.compile(pattern)
     for sample in samples:
-        count += 1
-        match = expression.search(_name(sample))
-        if not match or not match[1][:3].isalpha():
-            missed += 1
-            if missed > LOOKED_AT and missed * NEARLY > count * (1 - NEARLY) * 2:
-                return False
-            continue
-        table[sample.label][match[1]] += 1
+        if match := expression.search(_name(sample)):
+            table[sample.label][match[1]] += 1
+    words, folders = Counter[str](), Counter[str]()
     for found in table.values():
-        words.update(found.keys())
-    own = [found.most_common(1)[0][0] for found in table.values()]
-    sure = len(set(own)) == len(own) and all(
-        2 * found[word] > found.total() for found, word in zip(table.values(), own, strict=True)
+        words.update(found)
+        folders.update(found.keys())
+    shared = sum(count for word, count in words.items() if folders[word] > 1)
+    own = [found.most_common(1)[0] for found in table.values()]
+    sure = len({word for word, _ in own}) == len(own) and all(
+        2 * most > found.total() for found, (_, most) in zip(table.values(), own, strict=True)
     )
-    return (
-        len(table) > 1
-        and missed <= (1 - NEARLY) * count
-        and 1 < len(words) <= count // FEWEST
-        and min(words.values()) > 1
-        and all(len(found) > 1 for found in table.values())
+    crossing = (
+        words.total() >= NEARLY * len(samples)
+        and min(map(len, table.values())) > 1
+        and FEWEST * len(words) <= len(samples)
+        and shared >= SHARED * words.total()
         and not sure
-        and not any(_is_no_class(word) for word in words)
+        and not any(map(_is_no_class, words))
     )
+    return words if len(table) > 1 and crossing else Counter()
 
 
 def _is_no_class(word: str) -> bool:

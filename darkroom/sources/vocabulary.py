@@ -4,6 +4,7 @@ The order of languages: English, German, French, Spanish, Portuguese, Italian, D
 Chinese (both scripts), Japanese, Korean. Words of several parts are joined by `_`; accents may be missing in names.
 """
 
+import re
 import unicodedata
 
 
@@ -19,18 +20,36 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(plain(word).replace("_", " ") for word in text.split())
 
 
-# Where pictures are found: {word of a class name}.
+# Of further languages, the words that part pictures most: Danish and Norwegian, Finnish, Czech, Hungarian, Romanian,
+# Greek, Ukrainian, Indonesian, Vietnamese, Arabic, Hebrew, Hindi, Thai, Persian.
+_FURTHER_TIMES = """
+    morgen aften kveld nat dag forår vår efterår høst vinter aamu ilta päivä yö kevät kesä syksy talvi
+    ráno dopoledne odpoledne večer noc den jaro léto podzim zima reggel délután este éjszaka nappal tavasz nyár ősz tél
+    dimineață seară noapte zi primăvară vară toamnă iarnă πρωί απόγευμα βράδυ νύχτα μέρα άνοιξη καλοκαίρι φθινόπωρο
+    χειμώνας ранок вечір ніч весна літо осінь зима pagi siang sore malam sáng trưa chiều tối đêm ngày xuân hạ thu đông
+    صباح مساء ليل نهار ربيع صيف خريف شتاء صبح عصر شب روز بهار تابستان پاییز زمستان בוקר ערב לילה יום אביב קיץ סתיו
+    חורף सुबह दोपहर शाम रात दिन वसंत गर्मी शरद सर्दी เช้า บ่าย เย็น กลางคืน กลางวัน
+"""
+_FURTHER_PLACES = """
+    venstre højre høyre inde ude inne ute hjemme arbejde vasen oikea sisällä ulkona koti työ vlevo vpravo levá pravá
+    uvnitř venku doma práce bal jobb bent kint otthon munka stânga dreapta înăuntru afară acasă αριστερά δεξιά μέσα έξω
+    σπίτι ліворуч праворуч всередині зовні вдома kiri kanan dalam luar rumah kantor trái phải trong ngoài nhà
+    يسار يمين داخل خارج بيت منزل چپ راست خانه שמאל ימין בפנים בחוץ בית बाएं दाएं अंदर बाहर घर ซ้าย ขวา ใน นอก บ้าน
+"""
+# Where pictures are found.
 ORIGINS = _words("""
     google bing baidu yandex flickr kaggle imagenet openimages coco unsplash pexels pixabay shutterstock istock getty
     wikimedia wikipedia instagram facebook twitter reddit youtube tiktok pinterest inaturalist gbif internet web
     scraped
     downloaded synthetic duckduckgo naver weibo vk
 """)
-TIMES = _words("""
+TIMES = _words(
+    """
     morning mornings noon midday afternoon evening evenings night nights nighttime day daytime daylight dawn dusk
     sunrise sunset midnight twilight am pm early late spring summer autumn fall winter sunny cloudy rain rainy fog
     foggy
-    snow snowy overcast bright dark flash weekend weekday yesterday today monday tuesday wednesday thursday friday
+    snow snowy overcast bright dark flash noflash weekend weekday yesterday today monday tuesday wednesday thursday
+    friday
     saturday sunday january february march april may june july august september october november december jan feb
     mar apr jun jul aug sep sept oct nov dec
     mon tue wed thu fri sat sun
@@ -69,8 +88,11 @@ TIMES = _words("""
     月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日 昨日 今日
     아침 오전 정오 낮 오후 저녁 밤 새벽 봄 여름 가을 겨울 맑음 흐림 비 안개 눈 밝음 어두움 월요일 화요일 수요일
     목요일 금요일 토요일 일요일 어제 오늘
-""")
-PLACES = _words("""
+"""
+    + _FURTHER_TIMES
+)
+PLACES = _words(
+    """
     indoor outdoor indoors outdoors inside outside front frontal back rear left right top bottom side lateral north
     south east west near far lab laboratory home house office field greenhouse studio workshop garage garden yard barn
     factory warehouse school campus clinic work onsite offsite upstairs downstairs
@@ -100,13 +122,16 @@ PLACES = _words("""
     屋内 屋外 内 外 表 裏 左側 右側 実験室 研究室 自宅 職場 畑 庭 工場
     실내 실외 야외 안 밖 앞 뒤 왼쪽 오른쪽 위 아래 옆 앞면 뒷면 동쪽 서쪽 남쪽 북쪽 실험실 집 사무실 회사 온실 정원
     학교
-""")
+"""
+    + _FURTHER_PLACES
+)
 DEVICES = _words("""
     iphone ipad android samsung galaxy pixel xiaomi redmi poco realme huawei honor oppo vivo oneplus nokia lumia
     motorola
     moto htc lg asus zenfone tecno infinix blackberry meizu zte lenovo iqoo nubia fairphone canon eos powershot ixus
     nikon coolpix sony xperia fuji fujifilm finepix olympus panasonic lumix leica pentax kodak ricoh casio hasselblad
-    polaroid gopro insta360 osmo dji mavic drone uav webcam logitech kinect realsense phone phones smartphone cellphone
+    polaroid gopro insta360 osmo dji mavic drone uav webcam logitech kinect realsense sigma tamron zeiss garmin cam
+    camera cameras phone phones smartphone cellphone
     mobile tablet laptop dslr scanner microscope endoscope camcorder raspberry raspi picam
     handy kamera drohne téléphone portable appareil teléfono móvil celular cámara telefone câmera telefono cellulare
     fotocamera telefoon mobiel mobil telefon kamera komórka aparat телефон смартфон камера фотоаппарат cep_telefonu
@@ -114,8 +139,10 @@ DEVICES = _words("""
     아이폰
 """)
 SIZES = _words("""
-    small medium large big before after old new high low hq lq v
-    klein mittel groß vorher nachher alt neu hoch niedrig petit moyen grand avant après ancien nouveau
+    small medium large big before after old new high low hq lq v lowres hires highres closeup macro zoom zoomed wide
+    tripod handheld exposed unexposed underexposed overexposed
+    klein mittel groß vorher nachher zuerst danach belichtet unbelichtet überbelichtet unterbelichtet alt neu hoch
+    niedrig petit moyen grand avant après ancien nouveau
     pequeño mediano grande antes después viejo nuevo pequeno médio depois velho novo piccolo medio prima dopo vecchio
     nuovo klein groot voor na oud nieuw liten stor före efter gammal ny mały średni duży przed po stary nowy
     маленький средний большой до после старый новый küçük orta büyük önce sonra eski yeni
@@ -129,9 +156,10 @@ STATES = _words("""
     usable unusable useful useless checked unchecked verified unverified reviewed unreviewed reviewing confirmed
     unconfirmed sorted unsorted labeled labelled selected unselected picked favourites favorites best sharp blurred
     blurry
-    unsharp maybe unclear doubtful uncertain questionable redo retake final
+    unsharp maybe unclear doubtful uncertain questionable redo retake recheck final wrong mislabeled mislabelled dup
+    dups doubles xxx zzz asdf
     behalten verworfen gelöscht löschen abgelehnt angenommen fehlgeschlagen fertig offen erledigt brauchbar unbrauchbar
-    geprüft ungeprüft ausgewählt unscharf vielleicht unklar unsicher aussortiert unsortiert
+    geprüft ungeprüft ausgewählt unscharf falsch doppelt vielleicht unklar unsicher aussortiert unsortiert
     garder garde jeter supprimer rejeté accepté échoué échec terminé utilisable inutilisable vérifié choisi net flou
     peut-être incertain à_trier trier raté ratés
     guardar descartar descartado descartados borrar rechazado aceptado fallido fallidas listo pendiente útil inútil
@@ -166,6 +194,7 @@ PEOPLE = _words("""
     ben anne baba kardeş arkadaş arkadaşlar aile öğrenci öğretmen 我 妈妈 媽媽 爸爸 哥哥 姐姐 朋友 同事 家人 学生 學生
     老师 老師 私 母 父 兄 姉 友達 同僚 家族 先生 나 엄마 아빠 형 누나 친구 동료 가족 학생 선생님
 """)
+FILLERS = _words("to the a not no for need needs be label labels labelled labeled is are of images pictures photos")
 # What nobody has sorted, and folders of any pictures.
 RESTS = _words("""
     misc miscellaneous other others various rest etc uncategorized unclassified unknown junk noise review duplicates
@@ -215,7 +244,6 @@ _NUMBERS = """
 """
 _RANKS = """
     first second third fourth fifth
-    1st 2nd 3rd 4th 5th
     erste zweite dritte vierte fünfte
     erster zweiter dritter vierter fünfter
     erstes zweites drittes viertes fünftes
@@ -244,3 +272,11 @@ def _counted(text: str) -> dict[str, int]:
 
 
 NUMBERS, RANKS = _counted(_NUMBERS), _counted(_RANKS)
+RANK = re.compile(r"(\d{1,2})(st|nd|rd|th|er|ere|re|eme|e|o|a|de|ste|te|й|я|е)")  # `2nd`, `1er`, `2º`
+
+
+def rank(word: str) -> int:
+    """Return the number that a word means as a rank, `first`, `zweite`, `3rd`; 0 for another word."""
+    word = plain(word)
+    match = RANK.fullmatch(word)
+    return int(match[1]) if match else RANKS.get(word, 0)

@@ -29,6 +29,13 @@ DOUBTED = {
     "days and times in one": ("a/IMG_20210501{101010..101014}.jpg b/IMG_20210502{101010..101014}.jpg", "a 5, b 5",
                               "of days of their own"),
     "cameras": ("a/IMG_{0101..0109}.jpg b/DSC_{0001..0009}.jpg", "a 9, b 9", "named as one camera does (IMG in a"),
+    "seasons in Finnish": ("{kevät,kesä}", "kesä 3, kevät 3", "are called like times"),
+    "ranks with digits": ("{1er,2e,3e}", "1er 3, 2e 3, 3e 3", "the classes are numbered"),
+    "additions to all": ("{leaf,bark}*3 {leaf,bark}_bak",
+                         "bark 3, bark_bak 3, leaf 3, leaf_bak 3", "bark, leaf and nothing, bak"),
+    "what is labelled wrongly": ("{cat,dog,wrong_label}", "cat 3, dog 3, wrong_label 3",
+                                 "if it holds what was not sorted"),
+    "words in the middle": ("{a,b}/IMG_{fox,owl}_{1..8}.jpg", "a 16, b 16", "if these are the classes"),
     "the last words": ("{a,b}/{001..004}_cat.jpg {a,b}/{011..014}_dog.jpg", "a 8, b 8", "if these are the classes"),
 }  # fmt: skip
 
@@ -92,6 +99,7 @@ def test_things_with_any_numbers_stop_and_the_pattern_of_the_message_joins_them(
     ("tree", "by_name"),
     [("{lab,home}/{cat,dog}_{1..6}.jpg", "cat 12, dog 12"),
      ("{mary,ann,tom}/{happy,sad}{01..04}.jpg", "happy 12, sad 12"),
+     ("{roof,yard,barn}/owl_{1..5}.jpg {roof,yard}/bat_{1..5}.jpg barn/rat_{1..5}.jpg", "bat 10, owl 15, rat 5"),
      ("{train,test}/{x,y}/{cat,dog}.{1..6}.jpg", "cat 24, dog 24 | test 24, train 24")],
 )  # fmt: skip
 def test_files_that_name_other_classes_than_their_folders_stop_and_both_can_be_chosen(tmp_path, tree, by_name):
