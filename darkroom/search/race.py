@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core import files
-from darkroom.core.errors import DarkroomError
+from darkroom.core.errors import DarkroomError, is_out_of_memory
 from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment, torch_device
@@ -144,8 +144,11 @@ class Race:
             for entrant in entrants:
                 try:
                     entrant.embed(None if entrant.has(rung) else shards, rung, self.recipe.seed, self.runtime)
-                except DarkroomError as error:
-                    say(f"race: {entrant.entry.name} is left out: {error}")
+                except (DarkroomError, MemoryError, RuntimeError) as error:
+                    full = is_out_of_memory(error)
+                    if not full and not isinstance(error, DarkroomError):
+                        raise
+                    say(f"race: {entrant.entry.name} is left out: {'too little memory here' if full else error}")
                     self.entrants = [other for other in self.entrants if other is not entrant]
             discard(scratch)
         if len(self.entrants) < 2:

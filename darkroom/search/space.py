@@ -238,7 +238,9 @@ def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel]
     said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if fault["type"] == "model_type":
         said = f"expected a name, or {', '.join(item.model_fields)} as `key: value` lines" if item else said
-    said = said.replace("a valid dictionary", "`key: value` lines below it")
+    said = said.replace("a valid dictionary", "`key: value` lines below it").replace("a valid list", "a list")
+    if fault["type"] == "too_short":
+        said = "expected at least one"
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED
     return f"{key} is {quoted(value)}, {said}"

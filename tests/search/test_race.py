@@ -11,11 +11,8 @@ from sklearn.datasets import load_digits
 from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
-from darkroom.images.shard_writer import write_shards
-from darkroom.images.shards import Shards
 from darkroom.search import race
-from darkroom.search.entrants import Entry, RaceFile, licence, read_race
-from darkroom.search.pool import Pool, ranks
+from darkroom.search.entrants import Entrant, Entry, RaceFile, licence, read_race
 from darkroom.search.space import SweepError
 from darkroom.search.standings import Standing, advised, against, figure, in_words, largest_class, lost, table
 from darkroom.training.recipe import Recipe
@@ -84,49 +81,6 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert len(figure(frame).axes[0].texts) == 3
 
 
-def test_ranks_make_nested_parts_of_every_class_and_keep_one_to_learn_from():
-    labels = ["a"] * 40 + ["b"] * 5 + ["c"]
-    chooses = np.array([number % 5 == 0 for number in range(46)])
-    chooses[45] = False
-    found = ranks(labels, chooses, seed=3)
-    small, large = found < 0.25, found < 0.5
-    assert (small <= large).all()
-    assert {labels[at] for at in np.flatnonzero(small & ~chooses)} == {"a", "b", "c"}
-    assert np.bincount(np.unique(np.array(labels)[large], return_inverse=True)[1])[0] == 20
-    assert (found != ranks(labels, chooses, seed=4)).any()
-
-
-@pytest.fixture
-def pool(tmp_path) -> Pool:
-    """Features that say nothing of the label, but which of 60 samples it is."""
-    random = np.random.default_rng(0)
-    ids = [f"{number:064x}" for number in range(60)]
-    with write_shards(tmp_path / "features", "features", ["a"]) as writer:
-        for name in ids:
-            writer.add(random.normal(0, 1, (1, 80)).astype(np.float32), 0, name)
-        writer.close()
-    labels = {name: "ab"[int(random.integers(2))] for name in ids[:-1]}  # the last one is excluded by a correction
-    folds = {name: number % 5 for number, name in enumerate(ids)}
-    return Pool([Shards(tmp_path / "features")], labels, folds, frozenset(ids[:10]))
-
-
-def test_a_head_is_judged_on_the_fold_that_it_has_not_seen(pool):
-    recipe = race.head_recipe(ROOT)
-    found = pool.out_of_fold(recipe)
-    assert found.shape == (59, 2)
-    assert found.sum(axis=1) == pytest.approx(np.ones(59))
-    right = (found.argmax(axis=1) == pool.labels).mean()
-    assert 0.3 < right < 0.7  # a head that had seen them knows all 80 features of 59 samples by heart
-
-
-def test_samples_that_may_not_be_learnt_from_change_nothing(pool):
-    recipe = race.head_recipe(ROOT)
-    allowed = pool.subset(0.5, 0)
-    before = pool.out_of_fold(recipe, allowed)
-    pool.labels = np.where(allowed, pool.labels, 1 - pool.labels)
-    assert (pool.out_of_fold(recipe, allowed) == before).all()
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """600 digits as pictures, indexed and split, with the project's params."""
@@ -185,6 +139,18 @@ def test_a_race_of_one_is_no_race_and_who_is_left_out_is_reported(project, capsy
     with pytest.raises(DarkroomError, match=r"a race needs two bodies, \d can run here"):
         race.Race(project, file, project, runtime.from_environment())
     assert "race: resnet18 (absent.pth) is left out: weights: absent.pth does not exist" in capsys.readouterr().err
+
+
+def test_a_body_that_memory_is_too_small_for_is_left_out(project, monkeypatch, capsys):
+    def full(entrant, *_):
+        raise RuntimeError(f"DefaultCPUAllocator: can't allocate memory for {entrant.entry.name}")
+
+    monkeypatch.setattr(Entrant, "embed", full)
+    names = [Entry(backbone=name, weights="none") for name in ("lenet", "simple_cnn")]
+    begun = race.Race(project, RaceFile(backbones=names), project, runtime.from_environment())
+    with pytest.raises(DarkroomError, match="a race needs two bodies, 0 can run here"):
+        begun.embed(0, 0.05)
+    assert "lenet (none) is left out: too little memory here" in capsys.readouterr().err
 
 
 def test_a_name_that_no_backbone_has_is_left_out_with_the_nearest_one(project, capsys):
@@ -266,7 +232,8 @@ def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, c
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("backbones: []", r"backbones is \[\]"),
+        ("backbones: []", r"backbones is \[\], expected at least one$"),
+        ("backbones: [a, b]\naccept_licences: MIT", "accept_licences is 'MIT', expected a list$"),
         ("bodies: [resnet18]", "there is no key `bodies`; the keys are accept_licences, backbones, limit"),
         ("backbones: [resnet18]\nlimit: 1", "limit is 1, expected greater than or equal to 10"),
         ("backbones: [resnet18, resnet18]", "resnet18 stands twice"),
