@@ -231,7 +231,12 @@ def write(rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: (*_group(row), row["each"], ROWS.index(row["recipe"])))
     defaults = {(*_group(row), row["each"]): row["folds"] for row in rows if row["recipe"] == DEFAULT}
     lines += [line(row, defaults[*_group(row), row["each"]]) for row in rows]
-    lines += ["", "| set | project | right | p beside Darkroom | seconds |", "|---|---|---|---|---|", *peers()]
+    lines += [
+        "",
+        "| set | project | right | p beside Darkroom | seconds | of processors |",
+        "|---|---|---|---|---|---|",
+        *peers(),
+    ]
     before, _, rest = README.read_text().partition(BEGINS)
     files.write_text(README, f"{before}{BEGINS}\n" + "\n".join(lines) + f"\n{ENDS}{rest.partition(ENDS)[2]}")
 
@@ -274,9 +279,9 @@ def peers() -> list[str]:
             right = round(test * row["accuracy"])
             chance = fisher_exact([[right, test - right], [ours, test - ours]]).pvalue
             p = "" if row.get("ours") else "< 0.01" if chance < 0.01 else f"{chance:.2f}"
-            beside = f" beside {next(iter(row['beside'].values()))['wall']:.1f}" if "beside" in row else ""
+            processors = f" ({row['processor']:.1f} of processors)" if "processor" in row else ""
             lines.append(
-                f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f}{beside} |"
+                f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f}{processors} |"
             )
     return lines
 

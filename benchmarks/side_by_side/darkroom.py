@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side.processes import timed
+from benchmarks.side_by_side.processes import Seconds, timed
 from darkroom.core import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,12 +64,12 @@ class Project:
         _git(self.folder, "add", "-A")
         _git(self.folder, "commit", "-q", "--allow-empty", "-m", "State")
 
-    def dvc(self, log: Path, *arguments: str) -> float:
-        """Wall seconds of `dvc …`."""
+    def dvc(self, log: Path, *arguments: str) -> Seconds:
+        """Return the seconds of `dvc …`."""
         return timed([*DVC, *arguments], self.folder, log, self.environment)
 
-    def train_alone(self, log: Path) -> float:
-        """Wall seconds of the train stage's own process, writing elsewhere than the pipeline does."""
+    def train_alone(self, log: Path) -> Seconds:
+        """Return the seconds of the train stage's own process, writing elsewhere than the pipeline does."""
         out = self.folder / ".darkroom/alone"
         out.mkdir(parents=True, exist_ok=True)
         inputs = ("data/shards", "data/features", "models/body")

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.side_by_side.darkroom import Project
 from benchmarks.side_by_side.photos import DRAWN
-from benchmarks.side_by_side.processes import timed
+from benchmarks.side_by_side.processes import Seconds, timed
 from benchmarks.side_by_side.rivals import PEERS, Rival
 from benchmarks.side_by_side.settings import PYTHON, ROOT, Settings
 from benchmarks.side_by_side.store import Store
@@ -63,7 +63,7 @@ def peer(part: str, rival: Rival, settings: Settings) -> Row:
     command += ["--export"] if part == "first" else []
     environment = ENVIRONMENT | {"BENCH_SIZE": str(settings.size)}
     wall = timed(command, folder, folder / f"{part}.log", environment)
-    return {"wall": wall} | json.loads(result.read_text())
+    return {"wall": wall, "processor": wall.processor} | json.loads(result.read_text())
 
 
 def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def first(settings: Settings, turn: int) -> Row:
     project = Project(folder, params(settings))
     try:
         wall = project.dvc(settings.work / "darkroom/first.log", "repro")
-        return {"wall": wall, "accuracy": project.scores["accuracy"], "stages": _seconds(project)}
+        return _taken(wall=wall) | {"accuracy": project.scores["accuracy"], "stages": _seconds(project)}
     finally:
         project.remove()
 
@@ -115,11 +115,10 @@ def second(settings: Settings, turn: int) -> Row:
     project.commit()
     # As little beside the default as makes DVC train again: the accuracy is to be that of the defaults.
     lr = read_yaml(project.folder / "params.yaml")["lr"] * (1 + (turn + 1) / 1000)
-    found: Row = {"wall": project.dvc(log, "exp", "run", "-S", f"lr={lr:.7f}")}
+    found = _taken(wall=project.dvc(log, "exp", "run", "-S", f"lr={lr:.7f}"))
     found |= {"accuracy": project.scores["accuracy"], "stages": _seconds(project)}
-    found["to_accuracy"] = project.dvc(log, "exp", "run", "-S", f"lr={lr + 5e-7:.7f}", "evaluate")
-    found["train_alone"] = project.train_alone(log)
-    return found
+    to_accuracy = project.dvc(log, "exp", "run", "-S", f"lr={lr + 5e-7:.7f}", "evaluate")
+    return found | _taken(to_accuracy=to_accuracy, train_alone=project.train_alone(log))
 
 
 def finetune(settings: Settings, turn: int) -> Row:
@@ -138,6 +137,10 @@ def finetune(settings: Settings, turn: int) -> Row:
     }  # fmt: skip
 
 
+def _taken(**seconds: Seconds) -> Row:
+    return dict(seconds) | {f"{key}_processor": took.processor for key, took in seconds.items()}
+
+
 def _seconds(project: Project) -> dict[str, float]:
     return {name: stage["seconds"] for name, stage in project.stages.items()}
 
@@ -151,7 +154,7 @@ def _over_seeds(runs: list[Row]) -> Row:
     done = [run for run in runs if "failed" not in run]
     if len(done) < 2:
         return (done or runs)[0]
-    row = done[0] | {"wall": _median(done, "wall"), "images_per_second": _median(done, "images_per_second")}
+    row = done[0] | {key: _median(done, key) for key in ("wall", "processor", "images_per_second") if key in done[0]}
     return row | {"accuracy": statistics.fmean(run["accuracy"] for run in done), "turns": done}
 
 
@@ -162,6 +165,8 @@ def _row(name: str, turns: list[Row], key: str, setup: str, **more: Any) -> Row:
         return {"name": name, "ours": True, "failed": turns[0]["failed"] if turns else "not measured"}
     accuracy = statistics.fmean(turn["accuracy"] for turn in done)
     row = {"name": name, "ours": True, "wall": _median(done, key), "accuracy": accuracy}
+    if f"{key}_processor" in done[0]:
+        row["processor"] = _median(done, f"{key}_processor")
     for extra, of in more.items():
         row[extra] = _median(done, of)
     return row | {"setup": f"{setup}; median of {len(done)}", "turns": done}

@@ -46,15 +46,17 @@ def section(part: Part, found: dict[str, Any], figure: str) -> str:
 
 
 def table(part: Part, rows: list[Row]) -> list[str]:
-    """A Markdown table, the best first; who could not take part stands last, with the reason."""
-    header = ["", *part.columns]
+    """A Markdown table, the best first; who could not take part stands last, with the reason. No column is empty."""
+    able = [row for row in rows if "failed" not in row]
+    columns = {name: cell for name, cell in part.columns.items() if not able or any(cell(row, rows) for row in able)}
+    header = ["", *columns]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for row in ordered(part, rows):
         name = f"**{row['name']}**" if row.get("ours") else row["name"]
         if "failed" in row:
-            cells = [f"not measured: {row['failed']}", *[""] * (len(part.columns) - 1)]
+            cells = [f"not measured: {row['failed']}", *[""] * (len(columns) - 1)]
         else:
-            cells = [cell(row, rows) for cell in part.columns.values()]
+            cells = [cell(row, rows) for cell in columns.values()]
         lines.append("| " + " | ".join([name, *(cell.replace("|", "\\|") for cell in cells)]) + " |")
     return lines
 

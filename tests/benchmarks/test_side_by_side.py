@@ -131,6 +131,14 @@ def test_a_table_has_ratios_the_best_first_and_failures_last():
     assert lines[-1].startswith("| absent | not measured: no wheel |")
 
 
+def test_processor_seconds_are_counted_and_shown_where_they_were(tmp_path):
+    took = timed([sys.executable, "-c", "sum(range(3_000_000))"], tmp_path, tmp_path / "log")
+    assert took.processor > 0
+    lines = report.table(PARTS["second"], [ROWS[0] | {"processor": 3.21}, *ROWS[1:]])
+    assert lines[0].startswith("|  | seconds | of processors | ×")
+    assert any("| 3.2 |" in line for line in lines)
+
+
 def test_what_was_not_reached_is_said():
     said = PARTS["second"].aim(ROWS, 100)
     assert "Darkroom: all is 10.0 times as fast as the fastest peer (quick); 20 was" in said
