@@ -13,10 +13,10 @@ CLUSTER = "cluster"
 LONGEST = (
     CLUSTER, "test_processors.py", "review/test_loop.py", "test_readme.py", "test_pipeline.py",
     "model/test_families.py", "search/test_sweep.py", "model/test_exact.py", "review/test_races.py",
-    "serve/test_service.py", "review/test_page.py", "training/test_launch.py", "search/test_race.py",
-    "benchmarks/test_loaders.py", "reporting/test_report.py", "reproduction/test_verify.py",
-    "stages/test_worker_death.py", "serve/test_hostile.py", "tools/test_pr_report.py", "training/test_resume.py",
-    "test_params_in_git.py",
+    "serve/test_limits.py", "serve/test_service.py", "review/test_deciding.py", "review/test_page.py",
+    "training/test_launch.py", "search/test_race.py", "benchmarks/test_loaders.py", "reporting/test_report.py",
+    "reproduction/test_verify.py", "stages/test_worker_death.py", "serve/test_hostile.py", "tools/test_pr_report.py",
+    "training/test_resume.py", "test_params_in_git.py",
 )  # fmt: skip
 # Arrays here are too small to share: threads of BLAS and OpenMP would only wait for each other, and busily. Set before
 # numpy is loaded; pytest-xdist's processes inherit it; tests of a whole project (tests/project.py) run without it.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.review.test_page import press, wait_for_errors
+from tests.review.pages import press, wait_for_errors
 
 # The least contrast (WCAG 2, 1.4.3) of text with its background, and the names of controls without a text.
 FAULTS = """() => {

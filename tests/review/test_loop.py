@@ -16,8 +16,7 @@ import pytest
 
 from darkroom.core import files
 from tests.project import ROOT, Project
-from tests.review.run import decisions, reviewing, write_digits
-from tests.review.test_page import (
+from tests.review.pages import (
     another_comes,
     correct_by_keyboard,
     in_hand,
@@ -25,6 +24,7 @@ from tests.review.test_page import (
     wait_for_errors,
     wait_until_saved,
 )
+from tests.review.run import decisions, reviewing, write_digits
 
 SHOWN = 0.15  # share of all images that a person looks at
 WRONG = 30

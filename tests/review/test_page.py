@@ -1,216 +1,11 @@
 """The page in a real Chromium, against a real `darkroom review`, on real digits."""
 
 import re
-import time
 
-import numpy as np
 import pytest
 
-from darkroom.core import files
-from darkroom.review.evidence import KEPT, gather
-from darkroom.review.samples import Samples
+from tests.review.pages import another_comes, in_hand, press, tile_names, wait_for_errors, wait_until_saved
 from tests.review.run import decisions, reviewing
-
-
-def tile(page, location: str):
-    """The tile of an image."""
-    return page.locator(f'.tile[aria-label^="{location},"]')
-
-
-def tile_names(page) -> list[str]:
-    """The locations of all pictures shown, as their tiles say."""
-    labels = page.locator(".tile").evaluate_all("tiles => tiles.map((tile) => tile.getAttribute('aria-label'))")
-    return [label.partition(",")[0] for label in labels]
-
-
-def in_hand(page) -> str:
-    """The location of the picture in hand, as the inspector shows it."""
-    return page.locator("#location").inner_text().rpartition(" (")[0]
-
-
-def wait_for_errors(page) -> None:
-    """Wait until the model has been asked and the first list is there."""
-    page.locator(".tile").first.wait_for(timeout=180000)
-    page.locator("#answers .bar").first.wait_for()
-
-
-def wait_until_saved(page, count: int) -> None:
-    """Wait until the page says so many decisions are in the file."""
-    page.locator("#summary", has_text=re.compile(rf"\b{count} decisions? in")).wait_for()
-
-
-def correct_by_keyboard(page, truth: dict[str, str], most: int) -> tuple[int, int]:
-    """Go through the first list with the keys alone, as who knows the true labels; return pictures shown and keys.
-
-    An image that is not among `truth` is kept.
-    """
-    left, shown, keys = dict(truth), 0, 0
-    while shown < most and left:
-        here = in_hand(page)
-        wanted = left.pop(here, None)
-        page.locator("#answers .bar").first.wait_for()
-        names = page.locator("#answers button > span:not(.share)").all_inner_texts()
-        if wanted is None:
-            keys += press(page, "k")
-        elif wanted in names[:9]:
-            keys += press(page, str(names.index(wanted) + 1))
-        else:
-            keys += press(page, "r", *wanted, "Enter")
-        shown += 1
-        if shown < most and left and not another_comes(page, here):
-            break
-    return shown, keys
-
-
-def another_comes(page, here: str) -> bool:
-    """Wait for another picture in hand than `here`; False when the list is at its end."""
-    for _ in range(1000):
-        if page.locator("#nothing").is_visible():
-            return False
-        if in_hand(page) != here:
-            return True
-        page.wait_for_timeout(20)
-    raise AssertionError(f"{here} stays in hand")
-
-
-def press(page, *keys: str) -> int:
-    """Press keys one after the other; return how many."""
-    for key in keys:
-        page.keyboard.press(key)
-    return len(keys)
-
-
-def test_the_answers_come_first_and_are_kept_until_what_they_are_computed_from_changes(run):
-    samples, done = Samples(run), []
-    answers, whole = gather(samples, done.append)
-    assert (len(answers.features), len(whole.features)) == (0, samples.pictured)
-    assert done[-2:] == ["asking the model: 5 of 5 parts are done", "looking for images that are alike"]
-    done.clear()
-    (again,) = gather(samples, done.append)
-    assert done == []
-    for name in ("probabilities", "features", "unlikeness"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
-    kept = (run / KEPT).read_bytes()
-    (run / KEPT).write_bytes(kept[: len(kept) // 2])  # the disk was full, or somebody else writes it
-    assert len(list(gather(samples))) == 2
-    assert (run / KEPT).read_bytes() == kept
-    index = samples.shards[0].index
-    changed = {samples.all[0].id: next(name for name in index["classes"] if name != samples.all[0].label)}
-    files.write_json(run / "data/labels/train.json", {"classes": index["classes"], "changes": changed})
-    assert len(list(gather(samples))) == 2  # a label that the run has learnt since asks the model again
-
-
-def test_planted_errors_are_found_first_and_corrected_by_keyboard(review, digits, open_page):
-    planted = digits[1]
-    page = open_page(review.url)
-    wait_for_errors(page)
-    started = time.monotonic()
-    shown, keys = correct_by_keyboard(page, planted, most=60)  # 15 % of 400
-    minutes = (time.monotonic() - started) / 60
-    wait_until_saved(page, shown)
-    made = decisions(review.folder)
-    right = [name for name, label in planted.items() if made.get(name) == ("relabel", label)]
-    assert len(right) >= 0.8 * len(planted)
-    assert not [name for name, (decision, _) in made.items() if decision != "keep" and name not in planted]
-    assert keys <= 2 * shown
-    print(f"{len(right)} of {len(planted)} in the first {shown} pictures, {keys} keys, {shown / minutes:.0f} a minute")
-
-
-def test_every_decision_by_its_key_and_by_its_button(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    chosen = []
-    for key in ("k", "e", "u"):
-        chosen.append(in_hand(page))
-        press(page, key)
-        page.wait_for_timeout(50)
-    for name in ("Keep", "Exclude", "Not sure"):
-        chosen.append(in_hand(page))
-        page.locator(".actions").get_by_role("button", name=name).click()
-        page.wait_for_timeout(50)
-    wait_until_saved(page, 6)
-    made = decisions(review.folder)
-    assert [made[name][0] for name in chosen] == ["keep", "exclude", "unsure"] * 2
-
-
-def test_what_is_typed_finds_a_class_or_makes_a_new_one(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    first = in_hand(page)
-    other = "7" if not first.startswith("7/") else "3"
-    press(page, "r", other, "Enter")
-    page.wait_for_timeout(100)
-    second = in_hand(page)
-    press(page, "r")
-    page.keyboard.type("smudge of ink")
-    page.get_by_role("option", name="New class “smudge of ink”").wait_for()
-    press(page, "Enter")
-    wait_until_saved(page, 2)
-    third = in_hand(page)
-    press(page, "r")
-    page.keyboard.type("SMUDGE OF INK")  # a class that differs in case alone is not made
-    assert page.locator("#matches li").all_inner_texts() == ["smudge of ink"]
-    press(page, "Escape", "k")
-    wait_until_saved(page, 3)
-    assert decisions(review.folder) == {
-        first: ("relabel", other), second: ("relabel", "smudge of ink"), third: ("keep", "")
-    }  # fmt: skip
-
-
-def test_several_at_once_and_undo(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    press(page, "Space", "Shift+ArrowRight", "Shift+ArrowRight")
-    assert page.locator('.tile[aria-selected="true"]').count() == 3
-    press(page, "e")
-    wait_until_saved(page, 3)
-    assert {decision for decision, _ in decisions(review.folder).values()} == {"exclude"}
-    press(page, "u")
-    wait_until_saved(page, 4)
-    press(page, "z")
-    wait_until_saved(page, 3)
-    press(page, "z")
-    wait_until_saved(page, 0)
-    assert decisions(review.folder) == {}
-    assert page.locator(".mark", has_text="excluded").count() == 0
-
-
-def test_undo_brings_back_the_decision_before(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    here = in_hand(page)
-    press(page, "e")
-    wait_until_saved(page, 1)
-    press(page, "ArrowLeft", "u")
-    wait_until_saved(page, 1)
-    page.locator("#queues").get_by_text("Not sure").wait_for()
-    page.wait_for_timeout(300)
-    assert decisions(review.folder)[here] == ("unsure", "")
-    press(page, "z")
-    tile(page, here).get_by_text("excluded", exact=True).wait_for()
-    assert decisions(review.folder)[here] == ("exclude", "")
-    press(page, "w")
-    wait_until_saved(page, 0)
-
-
-def test_what_was_decided_before_the_page_was_opened_is_undone_in_its_list(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    here = in_hand(page)
-    press(page, "e")
-    wait_until_saved(page, 1)
-    press(page, "ArrowLeft", "k")
-    tile(page, here).get_by_text("kept", exact=True).wait_for()
-    page = open_page(review.url, "#decided/0")
-    tile(page, here).get_by_text("kept", exact=True).wait_for()
-    press(page, "z")
-    tile(page, here).get_by_text("excluded", exact=True).wait_for()
-    assert decisions(review.folder) == {here: ("exclude", "")}
-    press(page, "z")
-    wait_until_saved(page, 0)
-    press(page, "z")
-    page.get_by_text("There is nothing to undo.").wait_for()
-    assert decisions(review.folder) == {}
 
 
 def test_the_picture_in_hand_shows_why_and_the_original(review, open_page):
@@ -245,20 +40,6 @@ def test_a_file_that_vanished_or_changed_under_the_page_is_told_in_one_line(run,
         wait_until_saved(page, 1)
 
 
-def test_two_pages_lose_no_row_and_see_each_other(review, open_page):
-    with reviewing(review.folder) as other:
-        pages = [open_page(review.url), open_page(other.url)]
-        for page in pages:
-            wait_for_errors(page)
-        here = in_hand(pages[0])
-        press(pages[0], "e")
-        press(pages[1], "ArrowRight", "ArrowRight", *["k"] * 3)
-        for page in pages:
-            wait_until_saved(page, 4)
-        tile(pages[1], here).get_by_text("excluded", exact=True).wait_for()
-    assert len(decisions(review.folder)) == 4
-
-
 def test_a_late_answer_about_the_screenful_before_changes_no_tile(review, open_page):
     with reviewing(review.folder) as other:
         page, colleague = open_page(review.url), open_page(other.url)
@@ -282,46 +63,6 @@ def test_a_late_answer_about_the_screenful_before_changes_no_tile(review, open_p
         assert len(set(shown)) == len(shown)
 
 
-def test_a_mistake_made_by_hand_meanwhile_is_named_and_nothing_is_lost(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    press(page, "e")
-    wait_until_saved(page, 1)
-    path = review.folder / "corrections.csv"
-    right = path.read_text()
-    path.write_text(right + "abc,,exclude,1,,me,now,\n")
-    page.get_by_text("corrections.csv, line 3, column sha256: 'abc', expected 64 hexadecimal digits").wait_for()
-    press(page, "k")
-    page.get_by_text("Not saved.").wait_for()
-    assert path.read_text() == right + "abc,,exclude,1,,me,now,\n"
-    path.write_text(right)
-    press(page, "k")
-    wait_until_saved(page, 2)
-
-
-def test_a_killed_server_loses_nothing_that_was_saved_and_the_page_says_so(run, open_page):
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_for_errors(page)
-        press(page, "e")
-        wait_until_saved(page, 1)
-        review.stop(9)
-        press(page, "k")
-        page.get_by_text("The review does not answer.").wait_for()
-        assert page.locator(".tile.keep").count() == 0
-    assert len(decisions(run)) == 1
-    with reviewing(run) as review:
-        page = open_page(review.url)
-        wait_until_saved(page, 1)
-        press(page, "z")  # what a person did before is not in the page, but in the file
-        page.get_by_text("is in Decided, the newest first: there Z undoes it").wait_for()
-        page.locator("#queues").get_by_role("button", name="Decided").click()
-        page.locator(".tile.exclude").wait_for()
-        press(page, "w")
-        wait_until_saved(page, 0)
-        assert "corrections.csv has 0 decisions: 0 relabelled, 0 excluded, 0 kept, 0 not sure" in review.stop()
-
-
 def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(review, open_page):
     page = open_page(review.url)
     wait_for_errors(page)
@@ -335,32 +76,6 @@ def test_a_class_shows_all_its_images_and_a_reload_comes_back_to_the_place(revie
     page.reload()
     page.locator(".tile").first.wait_for()
     assert page.locator("#range").inner_text() == where
-
-
-def test_a_class_is_renamed_joined_with_another_and_both_are_undone(review, open_page):
-    threes = {f"3/{path.name}" for path in (review.folder / "pictures/3").iterdir()}
-    page = open_page(review.url, "#class:3/0")
-    page.locator("#rename").wait_for()
-    press(page, "m")
-    page.keyboard.type("three")
-    press(page, "Enter")
-    page.get_by_text(f"3 is three now: {len(threes)} pictures. Z undoes.").wait_for()
-    page.locator("#title", has_text="three").wait_for()
-    page.locator("#range", has_text=f"of {len(threes)}").wait_for()
-    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "three"))
-    page.locator("#rename").click()
-    page.keyboard.type("thr")
-    assert page.locator("#matches [aria-selected=true]").inner_text() == "New class “thr”"
-    page.locator("#new-label").fill("5")
-    page.get_by_text("Join with 5").wait_for()
-    press(page, "Enter")
-    page.locator("#title", has_text=re.compile("^5$")).wait_for()
-    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "5"))
-    press(page, "z")
-    page.get_by_text(f"Undone: {len(threes)} decisions.").wait_for()
-    assert decisions(review.folder) == dict.fromkeys(threes, ("relabel", "three"))
-    press(page, "z")
-    wait_until_saved(page, 0)
 
 
 @pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "a\u202eb", "=cmd", "quote\"'"])
@@ -409,22 +124,6 @@ def test_on_a_phone_every_decision_is_in_reach_and_nothing_is_wider_than_the_scr
     page.locator("#matches li").nth(3).wait_for()
     option, actions = (page.locator(one).bounding_box() for one in ("#match-3", ".actions"))
     assert 0 < option["y"] < option["y"] + option["height"] <= actions["y"]  # neither above the screen nor covered
-
-
-def test_corrections_have_all_their_columns(review, open_page):
-    page = open_page(review.url)
-    wait_for_errors(page)
-    here = in_hand(page)
-    press(page, "n")
-    page.keyboard.type('cut, "by hand"')
-    press(page, "Enter", "e")
-    wait_until_saved(page, 1)
-    (row,) = files.read_csv(review.folder / "corrections.csv")
-    (indexed,) = [row for row in files.read_csv(review.folder / "data/index.csv") if row["location"] == here]
-    assert (row["sha256"], row["id"]) == (indexed["sha256"], indexed["id"])
-    assert (row["decision"], row["was"], row["becomes"]) == ("exclude", here.partition("/")[0], "")
-    assert (row["by"], row["note"]) == ("review: errors", 'cut, "by hand"')
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["when"])
 
 
 def test_a_lists_number_is_how_many_pictures_it_shows(review, open_page):

@@ -6,89 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from dvc.utils.hydra import to_hydra_overrides
 from ruamel.yaml import YAML
 
 from darkroom.core.params import read_yaml
 from darkroom.search import project as projects
-from darkroom.search import results, sweep
+from darkroom.search import sweep
 from darkroom.search.experiment import setting
-from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial, best
-from darkroom.search.space import Range, Space, SweepError, read_space
-from tests.reporting.project import begin, run
+from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial
+from darkroom.search.space import Space, SweepError, read_space
+from tests.reporting.project import run
+from tests.search.small_project import PARAMS, make_project
 
 # DVC's own, when it works out its graph in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
-
-PIPELINE = """
-stages:
-  embed:
-    cmd: {python} -m stages.embed
-    deps: [stages/embed.py, "${{source}}"]
-    params: [source, body]
-    outs: [features.txt]
-  train:
-    cmd: {python} -m stages.train
-    deps: [stages/train.py, features.txt]
-    params: [lr, epochs, nap]
-    outs: [plots/history.csv, models/classifier]
-  evaluate:
-    cmd: {python} -m stages.evaluate
-    deps: [stages/evaluate.py, plots/history.csv]
-    metrics: [{{metrics/test.json: {{cache: false}}}}]
-"""
-EMBED = """
-import os, pathlib, time
-from ruamel.yaml import YAML
-params = YAML(typ="safe", pure=True).load(open("params.yaml"))
-if params["body"] == "none":
-    raise SystemExit("embed: weights: none.pth does not exist; expected a file")
-with open(os.environ["EMBED_COUNTER"], "a") as counter:
-    counter.write(params["body"])
-time.sleep(0.5)
-pathlib.Path("features.txt").write_text("features of " + params["source"])
-"""
-# The loss has its minimum at lr = 0.01; lr = 0.5 cannot be trained; lr of 0.3 or more never learns.
-TRAIN = """
-import json, math, pathlib, time
-from ruamel.yaml import YAML
-params = YAML(typ="safe", pure=True).load(open("params.yaml"))
-if params["lr"] == 0.5:
-    raise SystemExit("train: the loss is not a number in epoch 1; use a smaller lr")
-goal = abs(math.log10(params["lr"]) + 2)
-for folder in ("plots", "models/classifier"):
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-lines = ["epoch,val_loss"]
-for epoch in range(1, params["epochs"] + 1):
-    loss = goal + 1 / epoch if params["lr"] < 0.3 else 9.0
-    lines.append(f"{epoch},{loss}")
-    pathlib.Path("plots/history.csv").write_text("\\n".join(lines) + "\\n")
-    time.sleep(params["nap"] if params["lr"] > 0.2 else 0)
-json.dump({"val": {"loss": loss, "accuracy": 0.95, "n": 200}}, open("models/classifier/train.json", "w"))
-"""
-PARAMS = "lr: 0.1\nepochs: 4\nnap: 0.0\nsource: photos.csv\nbody: x\n"
-EVALUATE = """
-import json, pathlib
-pathlib.Path("metrics").mkdir(exist_ok=True)
-json.dump({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "n": 50}, open("metrics/test.json", "w"))
-"""
-
-
-def make_project(folder: Path) -> Path:
-    """A pipeline of three quick stages, committed."""
-    (folder / "stages").mkdir(parents=True)
-    for name, text in (("embed", EMBED), ("train", TRAIN), ("evaluate", EVALUATE), ("__init__", "")):
-        (folder / f"stages/{name}.py").write_text(text)
-    (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
-    (folder / "params.yaml").write_text(PARAMS)
-    (folder / "photos.csv").write_text("1.jpg")
-    (folder / ".gitignore").write_text("__pycache__\n.darkroom\n")
-    (folder / ".dvcignore").write_text("__pycache__\n")
-    begin(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -198,22 +131,6 @@ def test_a_source_that_no_trial_could_find_stops_the_sweep_before_its_first_tria
     space = write_space(project, "method: grid\nfixed: {source: ../photos}\nparams: {lr: [0.1]}\n")
     with pytest.raises(SweepError, match=rf"^\.\./photos cannot be found .* absolute path, {project.parent}/photos$"):
         sweep.main([space])
-
-
-def test_the_luck_of_the_winner_grows_with_the_trials_and_shrinks_with_the_images():
-    few, many = results.optimism(5, {"n": 100, "accuracy": 0.9}), results.optimism(50, {"n": 100, "accuracy": 0.9})
-    assert "the best of 5 trials may look up to 4.1 points better than it is" in few
-    assert "the best of 50 trials may look up to 8.8 points better" in many
-    assert "up to 0.7 points" in results.optimism(50, {"n": 10_000, "accuracy": 0.9})
-    assert results.optimism(1, {"n": 100, "accuracy": 0.9}) == results.optimism(9, {}) == ""
-
-
-@pytest.mark.parametrize(("images", "accuracy", "count"), [(50, 0.9, 5), (150, 0.95, 20), (400, 0.8, 50)])
-def test_the_luck_of_the_winner_is_not_less_than_that_of_simulated_winners(images, accuracy, count):
-    """Estimated with the error of the best accuracy itself it was 0.3 to 0.9 points less."""
-    won = np.random.default_rng(0).binomial(images, accuracy, (2000, count)).max(axis=1) / images
-    said = [float(results.optimism(count, {"n": images, "accuracy": one}).split("up to ")[1].split()[0]) for one in won]
-    assert 0 <= np.mean(said) - 100 * (won.mean() - accuracy) <= 0.7
 
 
 def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
@@ -337,52 +254,6 @@ def test_the_state_of_a_sweep_is_what_its_trials_use(project):
     (project / "photos/1.jpg").write_text("two")
     after = projects.state(project, space, params, "train")
     assert {name for name in before if before[name] != after[name]} == {"source photos"}
-
-
-def test_another_space_under_the_same_name_is_refused(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text("params: {lr: [1, 2]}")
-    Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {}).add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
-    path.write_text("params: {lr: [1, 3]}")
-    with pytest.raises(SweepError, match="holds a sweep over another space; give this one another name"):
-        Journal(tmp_path / "folder", read_space(path, {"lr": 1}), {})
-
-
-def test_a_line_that_a_crash_cut_short_is_run_again(tmp_path):
-    space = Space(name="a", params={"lr": [1, 2]})
-    journal = Journal(tmp_path, space, {})
-    journal.add(Trial(0, {"lr": 1}, COMPLETE, 0.5))
-    with journal.path.open("a") as file:
-        file.write('{"number": 1, "par')
-    again = Journal(tmp_path, space, {})
-    assert list(again.trials) == [0]
-    again.add(Trial(1, {"lr": 2}, COMPLETE, 0.4))
-    assert list(Journal(tmp_path, space, {}).trials) == [0, 1]
-    assert best(again.ordered(), space) == again.trials[1]
-
-
-def test_importance_gives_nothing_to_the_order_of_equal_trials():
-    """In a grid the number of a trial tells its first param."""
-    space = Space(name="a", metric="val.accuracy", goal="maximize", params={"lr": [1, 2, 3, 4], "head": ["a", "b"]})
-    grid = [{"lr": lr, "head": head} for lr in (1, 2, 3, 4) for head in "ab" for _ in range(2)]
-    equal = [Trial(number, params, COMPLETE, 0.9 if number else 0.8) for number, params in enumerate(grid)]
-    assert max(results.importance(space, equal).values()) < 0.1
-    by_head = [Trial(number, params, COMPLETE, float(params["head"] == "a")) for number, params in enumerate(grid)]
-    assert results.importance(space, by_head) == {"lr": 0.0, "head": 1.0}
-
-
-def test_importance_finds_the_param_that_matters():
-    space = Space(name="a", params={"lr": Range(low=0, high=1), "head": ["a", "b"]})
-    done = [
-        Trial(number, params, COMPLETE, params["lr"] ** 2)
-        for number, params in ((number, space.draw(number)) for number in range(60))
-    ]
-    shares = results.importance(space, done)
-    assert shares["lr"] > 0.8
-    assert shares["head"] < 0.15
-    assert results.importance(space, done[:5]) == {}
-    assert results.figure(space, done).axes[1].get_title().startswith("Share of the variance")
-    assert "60 complete" in results.in_words(space, results.table(space, done))
 
 
 @pytest.mark.parametrize(

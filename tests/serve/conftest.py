@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -98,10 +100,6 @@ def serve(model: Path, log: Path, *options: str) -> Iterator[Running]:
 
 
 def _wait_until_ready(running: Running) -> None:
-    import time
-
-    import httpx
-
     for _ in range(600):
         try:
             if httpx.get(f"{running.url}/readyz").status_code == 200:
@@ -118,3 +116,15 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A service with the default settings."""
     with serve(exported, tmp_path_factory.mktemp("log") / "log") as running:
         yield running
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    """A client of that service."""
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        yield client
+
+
+def raw(client: httpx.Client, data: bytes, kind: str = "image/jpeg", path: str = "/predict") -> httpx.Response:
+    """Send one file as the whole body."""
+    return client.post(path, content=data, headers={"content-type": kind})

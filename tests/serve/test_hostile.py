@@ -14,7 +14,7 @@ Where each kind of hostile input is tested, and the limit it is held to:
 | a full, read-only or failing disk | test_bad_disk, stages/test_preprocess | one line; earlier outputs stay |
 | a half-written lock or rwlock | reproduction/test_preflight | mended; the broken file is kept |
 | nesting, aliases, long values | core/test_params, core/test_tensorfile | one line; values cut to 100 characters |
-| redirects to files, cards that lead out | sources/test_download, stages/test_fetch | the reason; rejected |
+| redirects to files, cards that lead out | sources/test_download, stages/test_fetch_cards | the reason; rejected |
 | a copy without .git | reproduction/test_preflight | one line with the command |
 | whatever else | fuzz | a result or a rejection, never another exception |
 """

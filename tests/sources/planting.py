@@ -1,5 +1,6 @@
 """Plant trees of empty images from a line of text, and sum up in one line how they are read."""
 
+import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
 
 FILE = re.compile(r".*\.[A-Za-z0-9_]{2,9}")
+CANNOT_TELL = "!cannot tell where the labels are"
+FOUR, TWO_TWO = "images/{1..4}.jpg", "cat 2, dog 2"  # four images, and what is read where two are of each class
 
 
 def expanded(text: str) -> list[str]:
@@ -79,3 +82,38 @@ def assert_read(root: Path, expected: str, note: str, layout: str = "") -> None:
     assert summary(found) == expected
     assert note in " ".join(found.notes)
     assert layout in ("", found.layout)
+
+
+def tree_of(root, *names, **texts):
+    """Make a folder of empty files of these names and of texts, and open it."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    for name, text in texts.items():
+        (root / name.replace("__", ".")).write_text(text)
+    return open_tree(root)
+
+
+def found(root, *names, options=None, **texts):
+    """Read the labels of such a folder."""
+    return read_layout(tree_of(root, *names, **texts), options or LayoutOptions())
+
+
+def labels_of(root, *names, options=None, **texts):
+    """Return the label of each location in such a folder."""
+    return {sample.location: sample.label for sample in found(root, *names, options=options, **texts).samples}
+
+
+def four(header, row="{n},{label}"):
+    """Return a table of a header and four rows: two cats and two dogs."""
+    labels = enumerate(("cat", "cat", "dog", "dog"), 1)
+    return header + "".join(row.format(n=n, label=label) + "\n" for n, label in labels)
+
+
+def write_tables(root: Path, tables: dict[str, str | bytes]) -> None:
+    """Write tables of the given content below `root`; one whose name ends in `.gz` is compressed."""
+    for name, text in tables.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = text.encode() if isinstance(text, str) else text
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)

@@ -7,7 +7,7 @@ from darkroom.sources.folder_names import split_names
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import read_layout
 from darkroom.sources.trees import open_tree
-from tests.sources.test_trees import packed
+from tests.sources.archives import packed
 
 
 def read(root, folders, class_level="auto", **options):

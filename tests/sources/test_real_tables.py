@@ -1,22 +1,10 @@
 """Tables beside images as people, tools and competitions write them: which image has which label, or why none has."""
 
-import gzip
-import io
-
-import openpyxl  # type: ignore[import-untyped]
 import pytest
 
-from tests.sources.planting import assert_read, plant, read, summary
+from tests.sources.planting import CANNOT_TELL, FOUR, TWO_TWO, assert_read, four, plant, read, summary, write_tables
 
-FOUR = "images/{1..4}.jpg"
-TWO_TWO = "cat 2, dog 2"
 UNKNOWN = "!has the columns .* name the right ones in params.yaml: path_column"
-
-
-def four(header, row="{n},{label}"):
-    """Return a table of a header and four rows: two cats and two dogs."""
-    labels = enumerate(("cat", "cat", "dog", "dog"), 1)
-    return header + "".join(row.format(n=n, label=label) + "\n" for n, label in labels)
 
 
 # what it is: (the tree, the tables by name, "class images, …" or "!reason", a part of a note)
@@ -78,7 +66,7 @@ TABLES = {
                         {"sample_submission.csv": "file,species\n" + "".join(f"{n:02},beet\n" for n in range(1, 21))},
                         "beet 3, maize 3 | train 6", "20 images lie in no class folder"),
     "a submission alone": (FOUR, {"sample_submission.csv": four("id,label\n")},
-                           "!cannot tell where the labels are", ""),
+                           CANNOT_TELL, ""),
     "gtsrb": ("Train/{0,1}/{a,b}.png Test/{1..4}.png Meta/{0,1}.png",
               {"Train.csv": "ClassId,Path\n0,Train/0/a.png\n0,Train/0/b.png\n1,Train/1/a.png\n1,Train/1/b.png\n",
                "Test.csv": "ClassId,Path\n0,Test/1.png\n1,Test/2.png\n0,Test/3.png\n1,Test/4.png\n",
@@ -122,35 +110,9 @@ TABLES = {
     "labels as numbers of two spellings": (FOUR, {"t.csv": "id,label\n1,0\n2,0.0\n3,1\n4,1\n"}, "0 1, 0.0 1, 1 2",
         "spellings"),
     "carriage returns alone": (FOUR, {"t.csv": "id,label\r1,cat\r2,cat\r3,dog\r4,dog\r"}, TWO_TWO, ""),
-    "a dictionary in json": (
-        FOUR, {"labels.json": '{"1.jpg": "cat", "2.jpg": "cat", "3.jpg": "dog", "4.jpg": "dog"}'}, TWO_TWO, ""),
-    "records in json": (
-        FOUR, {"labels.json": '[{"image": "1.jpg", "label": "cat"}, {"image": "2.jpg", "label": "cat"},'
-                              ' {"image": "3.jpg", "label": "dog"}, {"image": "4.jpg", "label": "dog"}]'}, TWO_TWO, ""),
-    "boxes of coco": (FOUR, {"annotations.json": '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name":'
-        ' "2.jpg"}], "annotations": [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}, {"image_id": 2,'
-        ' "category_id": 8, "bbox": [1, 2, 3, 4]}], "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}]'
-        '}'},
-        "cat 1, dog 1", "bbox are of boxes or outlines"),
-    "boxes of createml": (FOUR, {"a.json": "[" + ",".join(
-        f'{{"image": "{n}.jpg", "annotations": [{{"label": "{label}", "coordinates": {{"x": 1, "y": 2, "width": 3,'
-        f' "height": 4}}}}]}}' for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)) + "]"},
-        TWO_TWO, "x, y, width, height are of boxes"),
-    "columns as pandas writes them": (FOUR, {"t.json": '{"image": {"0": "1.jpg", "1": "2.jpg", "2": "3.jpg"},'
-        ' "label": {"0": "cat", "1": "dog", "2": "dog"}}'}, "cat 1, dog 2", ""),
     "text as Excel keeps it": (FOUR, {"t.csv": four("image,label\n", '="{n}.jpg",="{label}"')}, TWO_TWO, ""),
     "labels joined by a plus": (FOUR, {"t.csv": "image,label\n1,cat\n2,dog\n3,cat+dog\n4,cat & dog\n"},
         "cat 1, cat & dog 1, cat+dog 1, dog 1", "2 labels look like several in one cell"),
-    "coco": (FOUR, {"annotations.json": '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"},'
-                    '{"id": 3, "file_name": "3.jpg"}, {"id": 4, "file_name": "4.jpg"}],'
-                    '"annotations": [{"image_id": 1, "category_id": 7}, {"image_id": 2, "category_id": 7},'
-                    '{"image_id": 3, "category_id": 8}, {"image_id": 4, "category_id": 8}],'
-                    '"categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}]}'}, TWO_TWO, ""),
-    "a json of settings": ("{a,b}/{1..2}.jpg", {"config.json": '{"lr": 0.1}', "classes.json": '{"0": "a"}'},
-        "a 2, b 2", ""),
-    "lists of one label": (
-        FOUR, {"metadata.jsonl": "".join(f'{{"file_name": "images/{n}.jpg", "labels": ["{label}"]}}\n'
-                                         for n, label in enumerate(["cat", "cat", "dog", "dog"], 1))}, TWO_TWO, ""),
     "captions alone": ("{a,b}/{1..2}.jpg", {"metadata.csv": "file_name,text\na/1.jpg,x\na/2.jpg,y\n"}, "a 2, b 2",
                        "not read for labels: metadata.csv has the columns file_name, text"),
     "unknown columns": (FOUR, {"t.csv": four("foto,sorte\n", "{n}.jpg,{label}")}, UNKNOWN, ""),
@@ -158,8 +120,8 @@ TABLES = {
         FOUR,
         {"Data_Entry.csv": "Image Index,Finding Labels,Age\n1.jpg,Mass,3\n2.jpg,Mass|Nodule,4\n3.jpg,No Finding,5\n"},
         UNKNOWN, ""),
-    "a header alone": (FOUR, {"t.csv": "id,label\n"}, "!cannot tell where the labels are", ""),
-    "an empty table": (FOUR, {"t.csv": ""}, "!cannot tell where the labels are", ""),
+    "a header alone": (FOUR, {"t.csv": "id,label\n"}, CANNOT_TELL, ""),
+    "an empty table": (FOUR, {"t.csv": ""}, CANNOT_TELL, ""),
     "boxes of two classes in one image": (
         FOUR,
         {"_annotations.csv": "filename,class,xmin\n1.jpg,cat,1\n1.jpg,dog,5\n2.jpg,cat,1\n3.jpg,dog,1\n4.jpg,dog,1\n"},
@@ -206,29 +168,6 @@ TABLES = {
                  "кошка 2, собака 2", "is read as cp1251"),
     "traditional chinese": (FOUR, {"t.csv": four("id,label\n").replace("cat", "貓咪").replace("dog", "狗隻")
                                    .encode("big5")}, "狗隻 2, 貓咪 2", "is read as big5"),
-    "records in records": (
-        FOUR, {"t.jsonl": four("", '{{"image": {{"path": "{n}.jpg", "width": 9}}, "kind": {{"label": "{label}"}}}}')},
-        TWO_TWO, ""),
-    "two labels in records": (
-        FOUR, {"t.jsonl": four("", '{{"image": "{n}.jpg", "one": {{"label": "{label}"}}, "two": {{"label": "x"}}}}')},
-        "!columns image, one.label, two.label", ""),
-    "vertex": (FOUR, {"t.jsonl": four("", '{{"imageGcsUri": "gs://set/images/{n}.jpg", "classificationAnnotation":'
-                      ' {{"displayName": "{label}"}}, "dataItemResourceLabels":'
-                      ' {{"aiplatform.googleapis.com/ml_use": "training"}}}}')}, TWO_TWO + " | train 4", ""),
-    "sagemaker": (FOUR, {"t.manifest": four("", '{{"source-ref": "s3://set/images/{n}.jpg", "job": 0, "job-metadata":'
-                         ' {{"class-name": "{label}", "confidence": 1}}}}')}, TWO_TWO, ""),
-    "label studio": (FOUR, {"t.json": "[" + ",".join(
-        f'{{"id": {n + 2}, "data": {{"image": "/data/upload/1/0a1b2c3d-{n}.jpg"}}, "annotations": [{{"id": 7, "result":'
-        f' [{{"value": {{"choices": ["{label}"]}}}}]}}]}}'
-        for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)) + "]"}, TWO_TWO, ""),
-    "files by label": (FOUR, {"t.json": '{"cat": ["1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg"]}'}, TWO_TWO, ""),
-    "files by split": (FOUR, {"t.json": '{"train": ["1.jpg", "2.jpg"], "val": ["3.jpg", "4.jpg"]}'},
-        "!cannot tell where the labels are", ""),
-    "pairs": (FOUR, {"t.json": '{"labels": [["images/1.jpg", 0], ["images/2.jpg", 0], ["images/3.jpg", 1],'
-        ' ["images/4.jpg", 1]]}'}, "0 2, 1 2", ""),
-    "a list among other facts": (FOUR, {"t.json": '{"version": 1, "data": [{"image": "1.jpg", "label": "cat"},'
-        ' {"image": "2.jpg", "label": "cat"}, {"image": "3.jpg", "label": "dog"},'
-        ' {"image": "4.jpg", "label": "dog"}]}'}, TWO_TWO, ""),
     "lists joined by numbers": (
         FOUR, {"images.txt": four("", "{n}0 {n}.jpg"), "image_class_labels.txt": "10 1\n20 1\n30 2\n40 2\n",
                "train_test_split.txt": "10 1\n20 0\n30 1\n40 0\n", "classes.txt": "1 cat\n2 dog\n",
@@ -244,7 +183,7 @@ TABLES = {
         FOUR + " images/1.txt", {f"images/{n}.txt": label for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)},
         TWO_TWO, ""),
     "a caption beside each image": (FOUR, {f"images/{n}.txt": f"a photo, number {n}" for n in range(1, 5)},
-                                    "!cannot tell where the labels are", ""),
+                                    CANNOT_TELL, ""),
     "boxes beside each image": (FOUR, {f"images/{n}.txt": f"{n % 2} 0.5 0.5 0.2 0.2\n" for n in range(1, 5)},
                                 "!images/1.txt is not read: it looks like boxes of YOLO, and a classifier", ""),
     "boxes of voc": ("JPEGImages/{1..4}.jpg", {f"Annotations/{n}.xml": "<annotation/>" for n in range(1, 5)},
@@ -252,9 +191,6 @@ TABLES = {
     "boxes of one class an image": (
         FOUR, {"t.csv": "filename,class,xmin\n1.jpg,cat,1\n1.jpg,cat,5\n2.jpg,cat,1\n3.jpg,dog,1\n4.jpg,dog,1\n"},
         TWO_TWO, "xmin are of boxes or outlines"),
-    "outlines of labelme": (
-        FOUR, {f"images/{n}.json": f'{{"shapes": [{{"label": "{label}", "points": [[0, 0], [1, 1]]}}]}}'
-               for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)}, TWO_TWO, "boxes or outlines"),
     "unknown columns beside a list of ids": (
         "train/{1..4}.png test/{5,6}.png", {"test.csv": "id_code\n5\n6\n", "train.csv": four("id_code,grade\n")},
         "!train.csv has the columns id_code, grade; name the right ones", ""),
@@ -273,14 +209,6 @@ TABLES = {
                "labels.csv": "id,label\n4,cat\n3,dog\n2,dog\n1,cat\n"}, TWO_TWO,
         "labels.csv: paths are filename of files.csv, by id"),
     "doubled slashes": (FOUR, {"t.csv": four("path,label\n", "set//images//{n}.jpg,{label}")}, TWO_TWO, ""),
-    "records by split": (
-        FOUR, {"t.json": '{"train": [{"image": "1.jpg", "label": "cat"}, {"image": "3.jpg", "label": "dog"}],'
-                         ' "test": [{"image": "2.jpg", "label": "cat"}, {"image": "4.jpg", "label": "dog"}]}'},
-        TWO_TWO + " | test 2, train 2", ""),
-    "files by label by split": (
-        FOUR, {"t.json": '{"train": {"cat": ["1.jpg"], "dog": ["3.jpg"]},'
-                         ' "test": {"cat": ["2.jpg"], "dog": ["4.jpg"]}}'},
-        TWO_TWO + " | test 2, train 2", ""),
     "an old excel file": (FOUR, {"t.xls": "x"}, "!t.xls", ""),
 }  # fmt: skip
 
@@ -288,11 +216,7 @@ TABLES = {
 @pytest.mark.parametrize(("tree", "tables", "expected", "note"), TABLES.values(), ids=TABLES)
 def test_a_table_is_read_as_it_was_meant_or_the_reason_is_given(tmp_path, tree, tables, expected, note):
     plant(tmp_path, tree)
-    for name, text in tables.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = text.encode() if isinstance(text, str) else text
-        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    write_tables(tmp_path, tables)
     assert_read(tmp_path, expected, note)
 
 
@@ -302,64 +226,6 @@ def test_a_table_is_found_among_a_hundred_texts(tmp_path):
         (tmp_path / f"boxes_{number}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     (tmp_path / "labels.csv").write_text(four("id,label\n"))
     assert summary(read(tmp_path)) == TWO_TWO
-
-
-def workbook(root, rows, merged=(), before=(), sheets=()):
-    """Save an Excel file: `before` rows of a title, `merged` ranges, and further `sheets` in front."""
-    book = openpyxl.Workbook()
-    sheet = book.active
-    for row in (*before, *rows):
-        sheet.append(row)
-    for cells in merged:
-        sheet.merge_cells(cells)
-    for title in sheets:
-        book.create_sheet(title, 0).append(["about", "this set"])
-    data = io.BytesIO()
-    book.save(data)
-    (root / "labels.xlsx").write_bytes(data.getvalue())
-
-
-ROWS = [["image", "label"], ["1.jpg", "cat"], ["2.jpg", "cat"], ["3.jpg", "dog"], ["4.jpg", "dog"]]
-
-
-@pytest.mark.parametrize("facts", [
-    {"before": [["Survey 2023"], []]}, {"before": [["Survey", None, None]]}, {"sheets": ["about"]},
-    {"before": [["Survey 2023", None]], "merged": ["A1:B1"]},
-], ids=["title", "title in a wide sheet", "sheet in front", "merged title"])  # fmt: skip
-def test_excel_with_titles_and_sheets(tmp_path, facts):
-    plant(tmp_path, FOUR)
-    workbook(tmp_path, ROWS, **facts)
-    assert summary(read(tmp_path)) == TWO_TWO
-
-
-def test_merged_cells_of_excel_hold_their_label_in_each_row(tmp_path):
-    plant(tmp_path, FOUR)
-    rows = [["image", "label"], ["1.jpg", "cat"], ["2.jpg", None], ["3.jpg", "dog"], ["4.jpg", None]]
-    workbook(tmp_path, rows, merged=["B2:B3", "B4:B5"])
-    assert summary(read(tmp_path)) == TWO_TWO
-
-
-@pytest.mark.parametrize(("titles", "expected"), [
-    (("train", "test"), "cat 2, dog 2 | test 2, train 2"), (("Sheet1", "Sheet2"), "cat 2, dog 2"),
-])  # fmt: skip
-def test_sheets_with_one_header_are_parts_of_one_table(tmp_path, titles, expected):
-    plant(tmp_path, FOUR)
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for title, rows in zip(titles, (ROWS[1::2], ROWS[2::2]), strict=True):
-        sheet = book.create_sheet(title)
-        for row in (ROWS[0], *rows):
-            sheet.append(row)
-    book.save(tmp_path / "labels.xlsx")
-    found = read(tmp_path)
-    assert summary(found) == expected
-    assert f"labels.xlsx has 2 sheets; {titles[0]}, {titles[1]} are read" in found.notes
-
-
-def test_numbers_of_excel_stay_as_they_are_shown(tmp_path):
-    plant(tmp_path, FOUR)
-    workbook(tmp_path, [["id", "label"], [1, 0], [2, 0], [3, 1], [4, 1]])
-    assert summary(read(tmp_path)) == "0 2, 1 2"
 
 
 def test_numbers_that_another_table_names_are_not_those_of_images(tmp_path):

@@ -15,7 +15,7 @@ from darkroom.images.framing import Framing
 from darkroom.images.shards import Shards
 from tests.images.pictures import class_folders, encoded
 from tests.images.test_decode import METADATA_ALONE
-from tests.sources.test_trees import packed
+from tests.sources.archives import packed
 from tests.splits.test_duplicates import ALTERED, photos
 from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_framing, run_preprocess, run_split
 

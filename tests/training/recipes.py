@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from darkroom.training.recipe import Recipe
+
 RECIPE: dict[str, Any] = {
     "seed": 0, "train_seed": None, "min_steps": 0, "recipe": "custom",
     "freeze": "backbone", "head": "linear", "hidden": 32, "dropout": 0.2, "epochs": 4, "batch_size": 32,
@@ -28,3 +30,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ema": {"ema": 0.9},
     "patience, by accuracy": {"patience": 2, "monitor": "val_accuracy", "epochs": 30, "lr": 0.1},
 }
+
+
+def recipe(**changes: Any) -> Recipe:
+    """Return that recipe with changes."""
+    return Recipe(**(RECIPE | changes))
