@@ -11,7 +11,8 @@ mixed sizes, repeated until there are so many images: 180x1+20x30. Class F1 is c
 Markdown table of percentages; "few": where most test sets got no interval.
 
 `--folds`: instead, a cross-validation of classifiers that learn, and how often the pooled intervals of
-metrics/crossval.json hold the mean score of its models: normal `--features`, by a regularised linear discriminant.
+metrics/crossval.json hold the mean score of its models: normal `--features`, by a regularised linear discriminant. They
+are those of a test set, `--widened` by a factor; the pipeline's own is the last one.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from itertools import product
 import numpy as np
 
 from darkroom.metrics import registry
-from darkroom.metrics.intervals import RESAMPLES
+from darkroom.metrics.intervals import OUT_OF_FOLD, RESAMPLES
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.scores import Scorer
 from darkroom.metrics.summary import summarise
@@ -45,13 +46,15 @@ def main() -> None:
     parser.add_argument("--rho", default="0.5", help="correlation within a group, by commas")
     parser.add_argument("--folds", type=int, default=0, help="of a cross-validation, whose pooled intervals are tried")
     parser.add_argument("--features", type=int, default=64, help="of an image, with --folds")
+    parser.add_argument("--widened", default=f"1,1.2,{OUT_OF_FOLD:g}", help="factors, with --folds, by commas")
     parser.add_argument("--trials", type=int, default=200)
     asked = parser.parse_args()
     names = [metric.key for metric in registry.METRICS] + [CLASS_F1]
     measure = partial(coverage, count=RESAMPLES)
     if asked.folds:
-        names = [metric.key for metric in registry.headline()]
-        measure = partial(pooled_coverage, folds=asked.folds, features=asked.features)
+        widened = numbers(asked.widened)
+        names = [f"{metric.key} × {factor:g}" for factor in widened for metric in registry.headline()]
+        measure = partial(pooled_coverage, folds=asked.folds, features=asked.features, widened=widened)
     columns = ("classes", "images", "accuracy", "sharpness", "rarest", "group", "rho", *names)
     print("|", " | ".join(columns), "|")
     print("|---" * len(columns) + "|")
@@ -138,8 +141,9 @@ def copies_in_groups(rng: np.random.Generator, index: np.ndarray, rho: float) ->
 def pooled_coverage(
     classes: int, images: int, accuracy: float, sharpness: float, trials: int, folds: int = 5, features: int = 64,
     rarest: float = 1.0, group: Sequence[int] = (1,), rho: float = 0.0, truth: int = 20_000,
+    widened: Sequence[float] = (OUT_OF_FOLD,),
 ) -> dict[str, float]:  # fmt: skip
-    """Return for each headline score the share of pooled intervals that hold the mean score of the folds' models.
+    """Return for each headline score and factor of `widened` how often the pooled interval holds its models' mean.
 
     `accuracy` is about that of these models; `rarest` is not used. So many images tell the `truth`.
     """
@@ -172,14 +176,16 @@ def pooled_coverage(
         apart = (low + high) / 2
         seen = np.mean([each["accuracy"] for seed in range(3) for each in trial(apart, seed)[1]])
         low, high = (apart, high) if seen < accuracy else (low, apart)
-    held: dict[str, list[bool]] = {metric.key: [] for metric in registry.headline()}
+    held: dict[str, list[bool]] = {}
     for seed in range(trials):
         answers, true = trial(apart, 1000 + seed)
-        table = pooled(answers)
-        for name, values in held.items():
-            if table[f"{name}_low"] is not None:
-                mean = float(np.mean([each[name] for each in true]))
-                values.append(table[f"{name}_low"] - 1e-6 <= mean <= table[f"{name}_high"] + 1e-6)
+        for factor in widened:
+            table = pooled(answers, factor)
+            for name in (metric.key for metric in registry.headline()):
+                mean, low, high = (float(np.mean([each[name] for each in true])), table[f"{name}_low"],
+                                   table[f"{name}_high"])  # fmt: skip
+                if low is not None:
+                    held.setdefault(f"{name} × {factor:g}", []).append(low - 1e-6 <= mean <= high + 1e-6)
     return {name: float(np.mean(values)) for name, values in held.items() if len(values) > trials / 2}
 
 

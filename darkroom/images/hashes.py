@@ -6,7 +6,8 @@ bits, other photos in half of them.
 
 *Window hashes*: a crop shifts every frequency, so the hash of a picture cropped to 90 % is hardly nearer to that of the
 original than to any other. But it resembles the hash of the same part of the original. WINDOWS are the usual crops: 90
-% of both sides in nine positions, 10 % off one edge, and the middle 80 %. benchmarks/README.md has what both find.
+% of both sides in nine positions, 10 % off one edge, and the middle 80 %. A last one is what lies between bars, as in a
+screenshot, for a picture that has any. benchmarks/README.md has what both find.
 """
 
 import base64
@@ -28,6 +29,10 @@ WINDOWS = (
     *product((FIRST, MIDDLE, LAST), repeat=2), *product((FIRST, LAST), (WHOLE,)), *product((WHOLE,), (FIRST, LAST)),
     (CORE, CORE),
 )  # fmt: skip
+COUNT = len(WINDOWS) + 1  # of the hashes of a picture: the windows, and what lies between bars
+ONE_LEVEL, OF_A_ROW = 8, 0.75  # grey levels within which so large a share of a bar's row of cells is
+OF_ROWS = 0.6  # share of a bar's rows that are plain, between signs such as a clock
+BARS, BETWEEN = 2, 12  # cells of a side: of all bars at least, and of what lies between them
 WINDOW_BITS = 128  # the lower half of the frequencies, with which a whole picture's hash begins
 PICTURE = "."  # before the small picture that the text of window hashes may end with
 MIN_SIDE = 64  # pixels: smaller pictures are hardly ever cropped
@@ -49,6 +54,14 @@ def _window_cosines(first: int, last: int) -> np.ndarray:
     cosines = np.zeros((FREQUENCIES, GRID))
     cosines[:, first:last] = _cosines(last - first)
     return cosines
+
+
+def _part_cosines(first: float, last: float) -> np.ndarray:
+    """Return the cosines from `first` to `last` in a row of cells, parts of cells in part: (FREQUENCIES, GRID)."""
+    cells = np.arange(GRID)
+    inside = np.clip(np.minimum(cells + 1, last) - np.maximum(cells, first), 0, 1)
+    position = (np.clip(cells + 0.5, first, last) - first) / (last - first)
+    return np.rint(np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * position) * inside * ONE)
 
 
 def _low_first() -> np.ndarray:
@@ -91,12 +104,62 @@ def turned(hashes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def window_hashes(grey: np.ndarray) -> np.ndarray:
-    """Hash each window of a picture (GRID, GRID) uint8: (len(WINDOWS), WINDOW_BITS / 8) uint8; zeros for a flat one."""
+    """Hash each window of a picture (GRID, GRID) uint8, and what lies between bars: (COUNT, WINDOW_BITS / 8) uint8.
+
+    Zeros for a flat window, and where there are no bars.
+    """
     rows = (WINDOW_COSINES.reshape(-1, GRID) @ grey.astype(np.float64)).reshape(len(SPANS), FREQUENCIES, GRID)
     spectra = rows[DOWN] @ WINDOW_COSINES[ACROSS].transpose(0, 2, 1)
-    spectra = spectra.reshape(len(WINDOWS), -1)[:, ORDER[:WINDOW_BITS]]
+    top, bottom, left, right = between_bars(grey)
+    between = _part_cosines(top, bottom) @ grey.astype(np.float64) @ _part_cosines(left, right).T
+    between *= (top, bottom, left, right) != (0, len(grey), 0, len(grey))
+    spectra = np.concatenate([spectra.reshape(len(WINDOWS), -1), between.reshape(1, -1)])[:, ORDER[:WINDOW_BITS]]
     flat = np.abs(spectra).max(axis=1) < WEAK
     return np.packbits((spectra > 0) & ~flat[:, None], axis=1)
+
+
+def between_bars(grey: np.ndarray) -> tuple[float, float, float, float]:
+    """Return what lies between bars of one grey level: top, bottom, left and right, in cells and parts of them.
+
+    `grey` (n, n) uint8; everything where there are no bars. Bars beside it have the level of one above or below it, so
+    that a picture on a white ground between black bars keeps its ground.
+    """
+    size = len(grey)
+    top, above = _bar(grey)
+    bottom, below = _bar(grey[::-1])
+    if top + bottom >= size:
+        return 0, size, 0, size
+    inside = grey[int(top) : size - int(bottom)].T
+    (left, before), (right, behind) = _bar(inside), _bar(inside[::-1])
+    levels = ([above] if top else []) + ([below] if bottom else [])
+
+    def is_bar(level: int) -> bool:
+        return not levels or min(abs(level - known) for known in levels) <= ONE_LEVEL
+
+    left, right = left * is_bar(before), right * is_bar(behind)
+    enough = max(top + bottom, left + right) * GRID >= BARS * size
+    if not enough or (size - max(top + bottom, left + right)) * GRID < BETWEEN * size:
+        return 0, size, 0, size
+    return top, size - bottom, left, size - right
+
+
+def _bar(rows: np.ndarray) -> tuple[float, int]:
+    """Return how many of the first `rows` (n, m) uint8 are a bar, signs on it included, and its level.
+
+    The row behind it may be a mixture of bar and picture, of which the next row shows what its share is.
+    """
+    level = int(np.sort(rows[0])[rows.shape[1] // 2])
+    away = rows.astype(np.int64) - level
+    plain = (np.abs(away) <= ONE_LEVEL).mean(axis=1) >= OF_A_ROW
+    most = plain & (plain.cumsum() >= OF_ROWS * np.arange(1, len(rows) + 1))
+    if not plain[0] or most.all():
+        return (len(rows) if most.all() else 0), level
+    last = int(np.flatnonzero(most)[-1]) + 1
+    if last + 1 >= len(rows):
+        return last, level
+    mixed, behind = away[last], away[last + 1]
+    share = 1 - float((mixed * behind).sum()) / max(1.0, float((behind * behind).sum()))
+    return last + min(max(round(share, 2), 0.0), 1.0), level
 
 
 def as_text(hashes: np.ndarray) -> str:
@@ -105,11 +168,10 @@ def as_text(hashes: np.ndarray) -> str:
 
 
 def from_text(texts: Sequence[str]) -> np.ndarray:
-    """Return the window hashes in texts: (n, len(WINDOWS), WINDOW_BITS / 8) uint8; zeros where a text is empty."""
-    size = len(WINDOWS) * WINDOW_BITS // 8
-    blank = bytes(size)
-    data = b"".join(base64.b64decode(text.partition(PICTURE)[0]) or blank for text in texts)
-    return np.frombuffer(data, np.uint8).reshape(len(texts), len(WINDOWS), WINDOW_BITS // 8)
+    """Return the window hashes in texts: (n, COUNT, WINDOW_BITS / 8) uint8; zeros where a text is empty or shorter."""
+    size = COUNT * WINDOW_BITS // 8
+    data = b"".join(base64.b64decode(text.partition(PICTURE)[0]).ljust(size, b"\0") for text in texts)
+    return np.frombuffer(data, np.uint8).reshape(len(texts), COUNT, WINDOW_BITS // 8)
 
 
 def with_picture(windows: str, picture: bytes) -> str:
@@ -126,7 +188,7 @@ def pictures(texts: Sequence[str], hexes: Sequence[str]) -> dict[bytes, bytes]:
 def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.ndarray:
     """Return pairs (m, 2) int64 of rows: a picture, and one within `threshold` bits of a window of it.
 
-    `hashes` (n, 32) uint8 of whole pictures, `windows` (n, len(WINDOWS), WINDOW_BITS / 8) uint8. As in `near_pairs`,
+    `hashes` (n, 32) uint8 of whole pictures, `windows` (n, COUNT, WINDOW_BITS / 8) uint8. As in `near_pairs`,
     the hashes are sorted in ORDERS random orders of their bits, and each window is compared with the NEIGHBOURS before
     and after its position in each.
     """
@@ -137,7 +199,7 @@ def crop_pairs(hashes: np.ndarray, windows: np.ndarray, threshold: int) -> np.nd
         keys = _keys(wholes, table)
         order = np.argsort(keys, kind="stable")
         sorted_keys, sorted_words = keys[order], wholes.view(np.uint64)[order]
-        for number in range(len(WINDOWS)):
+        for number in range(windows.shape[1]):
             hashed = np.flatnonzero(windows[:, number].any(axis=1))  # zeros: flat, or too small a picture
             mine = windows[hashed, number]
             wanted, words = _keys(mine, table), mine.view(np.uint64)

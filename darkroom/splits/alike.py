@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from darkroom.images.hashes import GRID, WINDOWS
+from darkroom.images.hashes import GRID, WINDOWS, between_bars
 
 STORED, SIDE = 64, 32  # pixels of a side: of the stored picture, and of what is compared
 BLUR = 7  # pixels of the blur that is subtracted: bright above dark fits many pictures, details do not
@@ -99,9 +99,10 @@ def _as_bright(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _best_part(picture: np.ndarray, wanted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Return how well the best part of a picture agrees with the details `wanted` (SIDE, SIDE), its details, and these.
 
-    It climbs from the best of STARTS, by moving edges.
+    It climbs from the best of STARTS, or from what lies between bars, by moving edges.
     """
-    boxes, box, best, details = STARTS, WHOLE, -2.0, wanted
+    top, bottom, left, right = (edge / STORED for edge in between_bars(picture))
+    boxes, box, best, details = [*STARTS, (top, bottom, left, right)], WHOLE, -2.0, wanted
     for step in STEPS:
         for _ in range(MOST_MOVES):
             candidates = _details(picture, boxes)
@@ -118,11 +119,12 @@ def _best_part(picture: np.ndarray, wanted: np.ndarray) -> tuple[float, np.ndarr
 def _moved(box: Box, step: float) -> list[Box]:
     """Return the parts with one edge, or two opposite ones, moved by `step`, that lie within the picture."""
     moves = [np.eye(4)[edge] for edge in range(4)] + [np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])]
+    smallest = min(SMALLEST, box[1] - box[0], box[3] - box[2])
     found: list[Box] = []
     for move in moves:
         for sign in (-step, step):
             top, bottom, left, right = (round(float(edge), 4) for edge in np.array(box) + sign * move)
-            if min(top, left) >= 0 and max(bottom, right) <= 1 and min(bottom - top, right - left) >= SMALLEST:
+            if min(top, left) >= 0 and max(bottom, right) <= 1 and min(bottom - top, right - left) >= smallest:
                 found.append((top, bottom, left, right))
     return found or [box]
 

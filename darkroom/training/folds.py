@@ -100,10 +100,10 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def pooled(parts: Sequence[Predictions]) -> dict[str, Any]:
+def pooled(parts: Sequence[Predictions], widened: float = OUT_OF_FOLD) -> dict[str, Any]:
     """Return accuracy, macro F1 and log loss, with intervals, of all out-of-fold answers taken as one test set.
 
-    The intervals are those of a test set, OUT_OF_FOLD times as wide. In simulations they hold the mean score of the
+    The intervals are those of a test set, `widened` times as wide. In simulations they hold the mean score of the
     folds' models in at least 93 of 100 (benchmarks/README.md), and are narrower than those over folds.
     """
     together = Predictions(
@@ -119,8 +119,8 @@ def pooled(parts: Sequence[Predictions]) -> dict[str, Any]:
     for metric in registry.headline():
         score, low, high = (table[metric.key + end] for end in ("", "_low", "_high"))
         if low is not None:
-            low = rounded(max(metric.lowest, score - OUT_OF_FOLD * (score - low)))
-            high = rounded(min(metric.highest, score + OUT_OF_FOLD * (high - score)))
+            low = rounded(max(metric.lowest, score - widened * (score - low)))
+            high = rounded(min(metric.highest, score + widened * (high - score)))
         found |= {metric.key: score, f"{metric.key}_low": low, f"{metric.key}_high": high}
     return found
 

@@ -11,6 +11,7 @@ from scipy.fft import dctn
 
 from darkroom.images.fingerprints import fingerprints
 from darkroom.images.hashes import (
+    COUNT,
     FREQUENCIES,
     GRID,
     ORDER,
@@ -262,15 +263,15 @@ def test_windows_are_told_as_they_are():
     grey = np.random.default_rng(0).integers(0, 256, (GRID, GRID), dtype=np.uint8)
     grey[:, 36:] = 128
     hashes = window_hashes(grey)
-    assert hashes.shape == (len(WINDOWS), 16)
+    assert hashes.shape == (COUNT, 16)
     assert (from_text([as_text(hashes), ""]) == np.stack([hashes, np.zeros_like(hashes)])).all()
-    for (down, across), found in zip(WINDOWS, hashes, strict=True):
+    for (down, across), found in zip(WINDOWS, hashes, strict=False):
         spectrum = dctn(grey[slice(*down), slice(*across)].astype(float))[:FREQUENCIES, :FREQUENCIES].ravel()
         differ = (spectrum[ORDER[:128]] > 0) != np.unpackbits(found)
         assert differ.sum() <= 1  # where a frequency is nearly zero, and cosines of 17 bits say otherwise
     flat = np.full((GRID, GRID), 7, np.uint8)
     flat[:, 38:] = 200
-    assert [hashes.any() for hashes in window_hashes(flat)] == [across[1] > 38 for _, across in WINDOWS]
+    assert [hashes.any() for hashes in window_hashes(flat)[:-1]] == [across[1] > 38 for _, across in WINDOWS]
 
 
 def test_the_hash_is_exact_so_that_every_processor_and_blas_agree():
