@@ -62,10 +62,11 @@ def main(raw: Path, index: Path) -> str:
             if added:
                 say(f"{params.added}: {len(added):,} photos that were labelled later; they are used for training only")
             opened.samples += added
-            count, ranges = write_index(
+            count, ranges, origins = write_index(
                 opened.samples, opened.locations, index, runtime, missing=opened.missing_classes
             )
             opened.levels, notes = common_levels(ranges)
+            notes += origins
             _say_notes(notes)
             opened.notes += notes
             write_facts(opened, folder)

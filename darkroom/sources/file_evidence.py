@@ -51,6 +51,25 @@ def doubts_of_files(samples: list[Sample]) -> list[str]:
     return notes
 
 
+def notes_about_origins(origins: list[tuple[str, str, str]]) -> list[str]:
+    """Return a note where the pictures of each class, by EXIF, are of one camera or of days of its own.
+
+    `origins`: a label, a camera and a day a picture, "" where the file does not say.
+    """
+    for column, kind in ((1, "camera"), (2, "day")):
+        table: Table = defaultdict(Counter)
+        for origin in origins:
+            if origin[column]:
+                table[origin[0]][origin[column]] += 1
+        found = [one for counts in table.values() for one in counts]
+        known = sum(counts.total() for counts in table.values())
+        apart = len(found) == len(set(found)) and FEWEST * len(found) <= known
+        labels = {label for label, *_ in origins}
+        if apart and 1 < len(table) == len(labels) <= MOST and known >= NEARLY * len(origins):
+            return [_note(f"the pictures of each class are of a {kind} of its own, by EXIF", table, kind)]
+    return []
+
+
 def _some(samples: list[Sample]) -> list[Sample]:
     return samples[:: max(len(samples) // LOOKED_AT, 1)]
 
@@ -141,7 +160,7 @@ def _numbers(samples: list[Sample]) -> str:
 
 
 _CONCLUSION = (
-    "; if the folders are times, places or persons and not classes, label the images by a table; otherwise a "
+    "; if these are times, places or persons and not classes, label the images by a table; otherwise a "
     "classifier may learn the {} instead of the class"
 )
 

@@ -11,6 +11,7 @@ from darkroom.core import files
 from darkroom.core.errors import BadImage, SourceError
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
+from darkroom.images.exif import camera_and_day
 from darkroom.images.fingerprints import fingerprints, small_picture
 from darkroom.images.formats import what_is_wrong
 from darkroom.images.hashes import from_text, with_picture
@@ -18,6 +19,7 @@ from darkroom.images.headers import upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
+from darkroom.sources.file_evidence import notes_about_origins
 from darkroom.sources.labels import Sample
 from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
@@ -25,21 +27,21 @@ from darkroom.splits.alike import STORED
 from darkroom.splits.duplicates import as_bits, doubtful
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
-# bytes, sha256, phash, windows, width, height, range of values beyond 8 bits, known mistake
-Facts = tuple[int, str, str, str, int, int, Range | None, str]
-UNREAD: Facts = (0, "", "", "", 0, 0, None, "")
+# bytes, sha256, phash, windows, width, height, camera and day, range of values beyond 8 bits, known mistake
+Facts = tuple[int, str, str, str, int, int, tuple[str, str], Range | None, str]
+UNREAD: Facts = (0, "", "", "", 0, 0, ("", ""), None, "")
 
 
 def write_index(
     samples: list[Sample], locations: Locations, path: Path, runtime: Runtime, hashing: bool = True,
     missing: str | None = "stop",
-) -> tuple[int, list[Range]]:  # fmt: skip
+) -> tuple[int, list[Range], list[str]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
 
-    Return the number of rows, and the range of values of each picture of more than 8 bits. `hashing` False leaves out
-    the perceptual hashes, to measure what they cost. Raises SourceError when most files are the same kind of other
-    files, such as pointers of Git LFS, and when no file of a class is a picture, unless `missing` is drop, or None for
-    files without labels.
+    Return the number of rows, the range of values of each picture of more than 8 bits, and notes about cameras and days
+    that part the classes. `hashing` False leaves out the perceptual hashes, to measure what they cost. Raises
+    SourceError when most files are the same kind of other files, such as pointers of Git LFS, and when no file of a
+    class is a picture, unless `missing` is drop, or None for files without labels.
     """
     facts: dict[str, Facts] = {}
     tasks = locations.extents([sample.location for sample in samples])
@@ -59,7 +61,8 @@ def write_index(
     if missing is not None:
         _check_classes(samples, facts, missing)
     ranges = [fact[-2] for _, fact in sorted(facts.items()) if fact[-2] is not None]
-    return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges
+    notes = notes_about_origins([(sample.label, *facts[sample.location][-3]) for sample in samples])
+    return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges, notes
 
 
 def describe(task: tuple[str, Extent], hashing: bool = True, decoding: bool = True) -> Facts:
@@ -72,12 +75,13 @@ def describe(task: tuple[str, Extent], hashing: bool = True, decoding: bool = Tr
     except (BadImage, OSError):  # preprocess reports the reason
         return UNREAD
     if not decoding:
-        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, None, ""
+        return len(data), hashlib.sha256(data).hexdigest(), "", "", 0, 0, ("", ""), None, ""
     width, height = upright_size(data)
     phash, windows = fingerprints(data, min(width, height)) if hashing and width else ("", "")
     mistake = "" if width else what_is_wrong(data)
     values = file_range(data) if width else None
-    return len(data), hashlib.sha256(data).hexdigest(), phash, windows, width, height, values, mistake
+    digest = hashlib.sha256(data).hexdigest()
+    return len(data), digest, phash, windows, width, height, camera_and_day(data), values, mistake
 
 
 def _keep_pictures(locations: Locations, facts: dict[str, Facts], runtime: Runtime) -> None:

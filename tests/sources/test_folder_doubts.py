@@ -5,6 +5,7 @@ import re
 import pytest
 
 from darkroom.core.errors import SourceError
+from darkroom.sources.file_evidence import notes_about_origins
 from tests.sources.planting import assert_read, plant, read, summary
 
 # what it is: (the tree, "class images, …" or "!reason", a part of a note)
@@ -112,3 +113,19 @@ def test_files_that_name_other_classes_than_their_folders_stop_and_both_can_be_c
     assert pattern
     assert f"({folders.partition(' |')[0]})" in message
     assert summary(read(tmp_path, label_pattern=pattern[1])) == by_name
+
+
+ORIGINS = {
+    "a camera a class": ([("a", "X", ""), ("b", "Y", "")], "are of a camera of its own, by EXIF (X in a, Y in b)"),
+    "days of their own": ([("a", "X", "1"), ("a", "X", "2"), ("b", "X", "3")], "are of a day of its own, by EXIF"),
+    "one camera": ([("a", "X", ""), ("b", "X", "")], ""),
+    "a camera in two classes": ([("a", "X", ""), ("a", "Y", ""), ("b", "X", "")], ""),
+    "a class without": ([("a", "X", ""), ("b", "Y", ""), ("c", "", "")], ""),
+}
+
+
+@pytest.mark.parametrize(("origins", "note"), ORIGINS.values(), ids=ORIGINS)
+def test_cameras_and_days_that_part_the_classes_are_said(origins, note):
+    assert note in " ".join(notes_about_origins(origins * 3))
+    assert bool(note) == bool(notes_about_origins(origins * 3))
+    assert not notes_about_origins(origins)  # of one picture each, it is no wonder

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from torchvision import datasets
 
 from darkroom.core import files
@@ -36,6 +37,19 @@ def test_a_source_that_git_does_not_know_says_what_queued_experiments_need(proje
         f"`--allow-missing` to train otherwise, `-C photos` or `-S source={project}/photos` to change the data, too"
     )
     assert (note in capsys.readouterr().err.splitlines()) == (known == "")
+
+
+def test_classes_of_a_camera_each_are_said_and_noted(capsys):
+    for label, camera in (("a", "X100"), ("b", "Y200")):
+        for number in range(3):
+            exif = Image.Exif()
+            exif[0x0110] = camera
+            Path("pictures", label).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(f"pictures/{label}/{number}.jpg", exif=exif)
+    run_fetch()
+    note = "the pictures of each class are of a camera of its own, by EXIF (X100 in a, Y200 in b)"
+    assert note in capsys.readouterr().err
+    assert note in " ".join(files.read_json(Path("data/raw/source.json"))["notes"])
 
 
 def test_a_folder_of_class_folders_is_indexed():
