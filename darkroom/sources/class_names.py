@@ -25,6 +25,7 @@ GRADES = frozenset((
     "tier", "birads", "rads", "tirads", "pirads", "fitzpatrick", "bethesda", "gleason", "stufe", "grad", "klasse",
     "classe", "clase", "tipo", "typ", "grado", "grau", "niveau", "nivel",
 ))  # fmt: skip
+WORDNET = re.compile(r"n\d{8}")  # a class of ImageNet
 CODE = re.compile(r"([A-Za-z]{1,2})[_-]?(\d{2,})")
 # What stands before a number, and the number: as digits, a letter, a word or a Roman numeral, or a rank at either end.
 GAP = r"(?:[ _.\-(]+|(?<=[a-z])(?=[A-Z]))"
@@ -97,6 +98,8 @@ def _doubt(names: list[str], folders: bool) -> str:
     """Return what names may be instead of classes and how to choose otherwise, "" without a doubt."""
     shown = few_of(names)
     words = [{*words_of(name), *WORD.findall(plain(name)), _spoken(name)} for name in names]
+    if len({_spoken(name).partition(" ")[0] for name in names}) > 1:  # `ok_front` and `bad_front`, not `lab_1`, `lab_2`
+        words = [some - set.intersection(*words) for some in words]
     other = "label the images by a table or by their names"
     if _are_codes(names):
         return f"the classes are numbered ({shown}); if these are persons, places or samples, and not classes, {other}"
@@ -196,7 +199,11 @@ def _are_codes(names: list[str]) -> bool:
         ranks = not stem and all(map(rank, names))
         if not others and len(names) > 1 and len(parts) == len(names) and (WORD.fullmatch(stem) or ranks):
             return GRADES.isdisjoint(words_of(stem))
-    found = [CODE.fullmatch(name) for name in names]
+    shapes = {re.sub(r"\d+", "#", name) for name in names}
+    letters = set(words_of(names[0])) - GRADES if names else set()
+    if len(shapes) == 1 < len(names) and len(re.findall(r"\d+", names[0])) > 1 and any(map(str.isalpha, letters)):
+        return True  # `2023W04`, `N48E16`
+    found = [CODE.fullmatch(name) for name in names if not WORDNET.fullmatch(name)]
     return len(found) > 2 and len({match and (match[1], len(match[2])) for match in found}) == 1 and None not in found
 
 
@@ -207,10 +214,10 @@ def _are_initials(names: list[str]) -> bool:
 
 
 def _are_of_kind(words: list[set[str]], kind: frozenset[str]) -> bool:
-    """Return whether each name has one of the words of a kind, and not the same in all, as `ok_front`, `bad_front`."""
+    """Return whether each name has one of the words of a kind."""
     found = [kind.intersection(some) for some in words]
     weathers = len(words) >= MANY and all(some <= WEATHERS for some in found)
-    return len(words) > 1 and all(found) and not weathers and not set.intersection(*map(set, found))
+    return len(words) > 1 and all(found) and not weathers
 
 
 def _is_rest(name: str) -> bool:
@@ -218,7 +225,9 @@ def _is_rest(name: str) -> bool:
     words = [word for word in words_of(name.lower()) if not word.isdigit()]
     pictures = is_container(" ".join(word for word in words if word not in PROGRAMS))
     unsorted = set(_spoken(name).split()) - FILLERS
-    return pictures or name in ALBUMS or _spoken(name) in RESTS | STATES or (bool(unsorted) and unsorted <= STATES)
+    return (
+        pictures or name in ALBUMS or _spoken(name) in RESTS | STATES or (bool(unsorted) and unsorted <= RESTS | STATES)
+    )
 
 
 def _is_class_beside(name: str, names: list[str]) -> bool:

@@ -15,7 +15,10 @@ WORDS = (r"^[^._\-\s]+[._\-\s]+([^\W\d_]{2,})", r"^(?:[^._\-\s]+[._\-\s]+){2}([^
          r"(?:^|[^A-Za-z])([^\W\d_]{2,})\.[^.]*$")  # fmt: skip
 NUMBER = re.compile(r"(.*?)(\d+)\D*")  # the first number in a name, and what precedes it
 CAMERA = re.compile(r"(_?IMG|_MG|DSC[NF]?|PXL|MVIMG|GOPR|DJI|SAM|CIMG|PANA|HPIM|P)[_-]?(?=\d{4})")
-DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d(?!\d{5}(?!\d)))")
+DAY = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d(?!\d{5}(?!\d)))"
+    r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d(?!\d))"
+)
 CHANGED = frozenset((
     "aug", "augmented", "flip", "flipped", "hflip", "vflip", "rot", "rotate", "rotated", "noise", "noisy", "blur",
     "crop", "cropped", "mirror", "mirrored", "orig", "original", "zoom", "zoomed", "shear", "shift", "shifted",
@@ -29,7 +32,7 @@ Table = dict[str, Counter[str]]  # how often each folder has each word, day or c
 def other_classes(samples: list[Sample]) -> dict[str, Counter[str]]:
     """Return the ways to read classes from names that divide all folders alike: `lab/cat_1.jpg`, `home/cat_2.jpg`."""
     few = _some(samples)
-    if sum(_name(sample)[:3].isalpha() for sample in few) < NEARLY * len(few):
+    if sum(_name(sample)[:2].isalpha() for sample in few) < NEARLY * len(few):
         return {}
     readings = name_readings([sample.location for sample in samples])
     return {
@@ -103,7 +106,7 @@ def _cross(samples: list[Sample], pattern: str) -> Counter[str]:
         and FEWEST * len(words) <= len(samples)
         and shared >= SHARED * words.total()
         and not sure
-        and not any(map(_is_no_class, words))
+        and 2 * sum(map(_is_no_class, words)) <= len(words)
     )
     return words if len(table) > 1 and crossing else Counter()
 

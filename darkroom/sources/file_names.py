@@ -35,6 +35,7 @@ CAMERAS = frozenset((
     "foto", "fotos", "bild", "imagen", "imagem", "immagine", "afbeelding", "obraz", "фото", "снимок", "图片", "照片",
     "写真", "画像", "사진", "屏幕截图", "截屏",
 ))  # fmt: skip
+COPIES = frozenset(("copy", "kopie", "copie", "copia", "cópia", "kopia", "копия", "副本", "コピー", "복사본"))
 FEWEST = 4  # images per class, on average, for words to be labels
 
 
@@ -112,7 +113,9 @@ def _are_longer(words: Counter[str], labels: Counter[str]) -> bool:
     more = not re.search(r"\d", "".join(rests))  # `cat_2019` holds a year
     if len(rests) == 1:
         rest = next(iter(rests))
-        more &= rest != "" and (CAMERAS | ORIGINS | DEVICES).isdisjoint(words_of(rest)) and not is_container(rest)
+        more &= (
+            rest != "" and (CAMERAS | ORIGINS | DEVICES | COPIES).isdisjoint(words_of(rest)) and not is_container(rest)
+        )
     return more and Counter({first_part(label): count for label, count in labels.items()}) == words
 
 

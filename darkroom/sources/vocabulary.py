@@ -65,10 +65,12 @@ TIMES = _words(
     manhã meio-dia noite dia amanhecer entardecer verão outono inverno ensolarado chuva nevoeiro neve escuro ontem hoje
     segunda terça quarta quinta sexta segunda-feira terça-feira quarta-feira quinta-feira sexta-feira janeiro fevereiro
     março maio junho julho setembro outubro novembro dezembro
-    mattina mattino mezzogiorno pomeriggio sera notte giorno alba tramonto estate autunno inverno soleggiato nuvoloso
+    mattina mattine sere notti mattino mezzogiorno pomeriggio sera notte giorno alba tramonto estate autunno inverno
+    soleggiato nuvoloso
     pioggia nebbia chiaro scuro ieri oggi lunedì martedì mercoledì giovedì venerdì sabato domenica gennaio febbraio
     aprile maggio giugno luglio settembre ottobre dicembre
-    ochtend middag namiddag avond dag lente zomer herfst zonnig bewolkt mist sneeuw licht donker gisteren vandaag
+    ochtend ochtends avonds middags nachts middag namiddag avond dag lente zomer herfst zonnig bewolkt mist sneeuw
+    licht donker gisteren vandaag
     maandag dinsdag woensdag donderdag vrijdag zaterdag zondag januari februari maart mei augustus
     morgon förmiddag eftermiddag kväll natt gryning skymning vår sommar höst vinter soligt molnigt regn dimma snö ljus
     mörk måndag tisdag onsdag torsdag fredag lördag söndag mars maj augusti
@@ -160,7 +162,8 @@ STATES = _words("""
     dups doubles xxx zzz asdf
     behalten verworfen gelöscht löschen abgelehnt angenommen fehlgeschlagen fertig offen erledigt brauchbar unbrauchbar
     geprüft ungeprüft ausgewählt unscharf falsch doppelt vielleicht unklar unsicher aussortiert unsortiert
-    garder garde jeter supprimer rejeté accepté échoué échec terminé utilisable inutilisable vérifié choisi net flou
+    refaire garder garde jeter supprimer rejeté accepté échoué échec terminé utilisable inutilisable vérifié choisi
+    net flou
     peut-être incertain à_trier trier raté ratés
     guardar descartar descartado descartados borrar rechazado aceptado fallido fallidas listo pendiente útil inútil
     revisado elegido nítido borroso quizás dudoso sin_clasificar
@@ -173,7 +176,8 @@ STATES = _words("""
     behåll släng kasta radera underkänd godkänd misslyckad klar användbar kontrollerad skarp suddig kanske oklar
     osorterat
     zostaw wyrzuć usuń odrzucone przyjęte nieudane gotowe przydatne sprawdzone ostre nieostre może niejasne
-    оставить удалить отклонено принято неудачные готово годные негодные проверено резкие размытые возможно непонятно
+    брак оставить удалить отклонено принято неудачные готово годные негодные проверено резкие размытые возможно
+    непонятно
     sakla sil silinecek reddedilen reddedildi onaylandı başarısız bitti bekleyen kullanılabilir net bulanık belki
     保留 删除 刪除 拒绝 接受 失败 失敗 通过 完成 待定 已检查 清晰 模糊 不确定 不確定 待处理 待分类 未分类
     残す 削除 却下 承認 済み 未処理 確認済み ピンぼけ 保留 不明 未分類
@@ -194,12 +198,15 @@ PEOPLE = _words("""
     ben anne baba kardeş arkadaş arkadaşlar aile öğrenci öğretmen 我 妈妈 媽媽 爸爸 哥哥 姐姐 朋友 同事 家人 学生 學生
     老师 老師 私 母 父 兄 姉 友達 同僚 家族 先生 나 엄마 아빠 형 누나 친구 동료 가족 학생 선생님
 """)
-FILLERS = _words("to the a not no for need needs be label labels labelled labeled is are of images pictures photos")
+FILLERS = _words(
+    "to the a not no for need needs be label labels labelled labeled is are of images pictures photos ones a à da zu"
+)
 # What nobody has sorted, and folders of any pictures.
 RESTS = _words("""
     misc miscellaneous other others various rest etc uncategorized unclassified unknown junk noise review duplicates
     to_sort bad corrupt skip ignore check unsure all everything selected
-    divers sonstiges verschiedenes andere alle alles übrige autres varié varie otros outros altro altri tutti todos
+    divers sonstiges sonstige sonstiger verschiedenes andere alle alles übrige autres varié varie otros outros altro
+    altri tutti todos
     todas tous tout overige overig alles övrigt övriga alla reszta różne wszystkie остальное другое разное прочее все
     diğer diğerleri hepsi 其他 其它 其餘 全部 杂项 その他 全て すべて 기타 전체 나머지
 """)

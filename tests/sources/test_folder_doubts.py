@@ -37,6 +37,12 @@ DOUBTED = {
     "what is labelled wrongly": ("{cat,dog,wrong_label}", "cat 3, dog 3, wrong_label 3",
                                  "if it holds what was not sorted"),
     "words in the middle": ("{a,b}/IMG_{fox,owl}_{1..8}.jpg", "a 16, b 16", "if these are the classes"),
+    "weeks": ("2023W{04,05}", "2023W04 3, 2023W05 3", "the classes are numbered"),
+    "laboratories": ("Lab~{Wien,Bern}", "Lab Bern 3, Lab Wien 3", "are called like places"),
+    "days as people write them": ("a/{01..09}.05.2021_{1..3}.jpg b/{01..09}.06.2021_{1..3}.jpg", "a 27, b 27",
+                                  "of days of their own"),
+    "what is to be done again": ("{buse,pie,À~refaire}", "buse 3, pie 3, À refaire 3", "what was not sorted"),
+    "bad ones": ("{owl,jay,bad~ones}", "bad ones 3, jay 3, owl 3", "if it holds what was not sorted"),
     "the last words": ("{a,b}/{001..004}_cat.jpg {a,b}/{011..014}_dog.jpg", "a 8, b 8", "if these are the classes"),
 }  # fmt: skip
 
@@ -67,6 +73,7 @@ QUIET = {
     "ages": "{YOUNG,MIDDLE,OLD}",
     "what passed": "{passed,failed}",
     "a camera": "{camera,laptop,watch}",
+    "ImageNet": "n01440764 n01443537 n01484850 n01491361",
     "stages": "Stage_{I,II,III}",
     "numerals": "{i,ii,iii,iv}",
     "words of numbers": "{one,two,three,four}",
@@ -98,7 +105,9 @@ def test_things_with_any_numbers_stop_and_the_pattern_of_the_message_joins_them(
 
 @pytest.mark.parametrize(
     ("tree", "by_name"),
-    [("{lab,home}/{cat,dog}_{1..6}.jpg", "cat 12, dog 12"),
+    [("{厨房,客厅}/{苹果,香蕉}_{1..6}.jpg", "苹果 12, 香蕉 12"),
+     ("{Halle,Hof}/{Mutter,Zange}{1..6}.jpg", "Mutter 12, Zange 12"),
+     ("{lab,home}/{cat,dog}_{1..6}.jpg", "cat 12, dog 12"),
      ("{mary,ann,tom}/{happy,sad}{01..04}.jpg", "happy 12, sad 12"),
      ("{roof,yard,barn}/owl_{1..5}.jpg {roof,yard}/bat_{1..5}.jpg barn/rat_{1..5}.jpg", "bat 10, owl 15, rat 5"),
      ("{train,test}/{x,y}/{cat,dog}.{1..6}.jpg", "cat 24, dog 24 | test 24, train 24")],
