@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from darkroom.core import files
-from darkroom.core.errors import ParamsError
+from darkroom.core.errors import DarkroomError, ParamsError
 from darkroom.core.params import read_yaml
 from darkroom.core.runtime import Runtime
 from darkroom.images.assemble import write_splits
@@ -122,8 +122,14 @@ class Entrant:
         return (self.folder / "body/body.onnx").stat().st_size / 1e6
 
     def has(self, rung: str) -> bool:
-        """Return whether the features of a part of the images are there, from a race that was stopped or run before."""
-        return (self.folder / rung / "index.json").exists()
+        """Return whether the features of a part of the images are there whole, from a race that was stopped or run."""
+        if not (self.folder / rung / "index.json").exists():
+            return False
+        try:
+            Shards(self.folder / rung)
+        except DarkroomError:
+            return False
+        return True
 
     def embed(self, shards: Shards | None, rung: str, seed: int, runtime: Runtime) -> None:
         """Add the features of `shards`, a part of the images called `rung`; None where they are there already."""
