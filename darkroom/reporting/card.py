@@ -89,7 +89,8 @@ def limits(classes: Sequence[str], image_size: int | None, test: Mapping[str, An
         found.append(f"It sees {image_size} × {image_size} pixels: finer detail is lost.")
     rare = [name for name, row in test.get("per_class", {}).items() if row.get("support", 0) < FEW]
     if rare:
-        found.append(f"Fewer than {FEW} test pictures, so little is known of: {_listed(rare)}.")
+        which = "any class" if len(rare) == len(classes) > 2 else _listed(rare)
+        found.append(f"Fewer than {FEW} test pictures, so little is known of {which}.")
     if quantized:
         found.append("Weights and activations have 8 bits; the metrics above are measured with them.")
     return found

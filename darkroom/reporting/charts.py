@@ -161,6 +161,8 @@ def line_chart(
         from matplotlib.ticker import MaxNLocator
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # epochs and severities are whole numbers
+    if y_label == "accuracy" and not unit_square:
+        axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))  # nothing is right more often than always
     if sum(not line.faint for line in lines) > 1:
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
     return svg(figure, f"{y_label} by {x_label}")

@@ -20,6 +20,7 @@ from darkroom.serve.settings import Settings
 
 log = logging.getLogger("darkroom.serve")
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)  # the target of a request as one sends it to a proxy
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/page.js", "/page.css", "/docs.js", "/icon.svg", "/card.js"})
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -57,6 +58,8 @@ class Envelope:
         request_id = asked if ID.fullmatch(asked) else secrets.token_hex(8)
         if method == "HEAD":
             scope = {**scope, "method": "GET"}  # every page that can be had has a head; the server sends no body then
+        if ABSOLUTE.match(scope["path"]):  # which a server must accept (RFC 9112, section 3.2.2)
+            scope = {**scope, "path": ABSOLUTE.sub("", scope["path"]) or "/"}
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers, self.settings, self.state)
         answer = _Answer(send, request_id, self.state, body)

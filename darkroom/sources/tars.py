@@ -6,11 +6,11 @@ import lzma
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from darkroom.core.errors import SourceError
 from darkroom.sources.archives import (
@@ -32,6 +32,7 @@ PLAIN, PACKED = "r:", "r|"  # tarfile's modes: read in place, and as a stream fr
 EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
             tarfile.SOLARIS_XHDTYPE)  # fmt: skip
 MAX_EXTENDED = 1 << 20
+SURPLUS = 2 << 20  # bytes by which a packed archive may be larger than unpacked, beside a hundredth
 
 
 class Tar:
@@ -166,30 +167,34 @@ def _opened(path: Path, mode: str) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, mode, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
         return
-    with _unpacked(path) as stream:
-        bounded = _Bounded(path, stream)
+    with path.open("rb") as file:
+        bounded = _Bounded(path, file)
         with tarfile.open(fileobj=bounded, mode="r|", bufsize=PIECE, tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
             while bounded.read(PIECE):
                 pass
 
 
-def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """Open an archive as a stream, uncompressed as its first bytes require, not as its name says."""
-    with path.open("rb") as file:
-        head = file.read(4)
+def _unpacked(file: IO[bytes], head: bytes) -> IO[bytes] | gzip.GzipFile:
+    """Return a file as a stream, uncompressed as its first bytes require, not as its name says."""
     if head.startswith(b"\x1f\x8b"):
-        return gzip.open(path)
+        return gzip.open(file)
     if head.startswith(b"BZh"):
-        return bz2.open(path)
-    return lzma.open(path) if head.startswith((b"\xfd7zX", b"]\0\0")) else path.open("rb")
+        return bz2.open(file)
+    return lzma.open(file) if head.startswith((b"\xfd7zX", b"]\0\0")) else file
 
 
 class _Bounded:
-    """A stream that counts what an archive unpacks to, headers and junk included. Raises SourceError for a bomb."""
+    """A stream that counts what an archive unpacks to, headers and junk included, and what it takes of the file.
 
-    def __init__(self, path: Path, stream: IO[bytes] | gzip.GzipFile) -> None:
-        self._path, self._stream, self._total = path, stream, 0
+    Raises SourceError for a bomb, and for an archive that is larger packed than unpacked: empty parts have no end.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file, self._taken, self._total = path, file, 0, 0
+        head = file.read(4)
+        file.seek(0)
+        self._stream = _unpacked(cast("IO[bytes]", _Packed(self._take)), head)
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes."""
@@ -197,6 +202,20 @@ class _Bounded:
         self._total += len(piece)
         check_bomb(self._path, 0, self._total)
         return piece
+
+    def _take(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self._taken += len(piece)
+        if self._taken > SURPLUS + self._total * 1.01:
+            raise SourceError(f"{self._path} is larger packed than unpacked; pack its files again")
+        return piece
+
+
+class _Packed:
+    """What a decompressor reads from."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self.read = read
 
 
 def _tar_name(member: tarfile.TarInfo) -> str:

@@ -145,7 +145,7 @@ def test_the_card_tells_data_scores_limits_and_where_it_came_from(root, monkeypa
     assert "CC BY 4.0" in card
     assert "train 300, val 100, test 200" in card
     assert "| accuracy | 0.9000 | 0.8500 – 0.9300 |" in card
-    assert "Fewer than 30 test pictures, so little is known of: 0." in card
+    assert "Fewer than 30 test pictures, so little is known of 0." in card
     assert "all 200 test pictures" in card
     assert "| `lr` | `0.01` |" in card
     assert f"md5 `{files.dvc_md5(root / 'models/classifier')}`" in card

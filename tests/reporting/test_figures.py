@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from darkroom.reporting.charts import risk_coverage
 from darkroom.reporting.confusion import confusion_sheet
 from darkroom.reporting.figures import caption_names
 from darkroom.reporting.sheets import save_png
@@ -24,3 +25,9 @@ def test_a_figure_of_any_names_is_drawn_without_a_missing_glyph(tmp_path, names)
         warnings.simplefilter("error")
         save_png(tmp_path / "confusion.png", confusion_sheet(counts, names))
     assert (tmp_path / "confusion.png").stat().st_size > 1000
+
+
+def test_no_axis_of_accuracy_goes_beyond_always():
+    chart = risk_coverage([{"answered": "0.5", "accuracy": "1.0"}, {"answered": "1.0", "accuracy": "1.0"}])
+    assert "1.00<" in chart
+    assert "1.02<" not in chart

@@ -106,6 +106,14 @@ def test_pipelined_requests_and_half_closed_connections_are_answered(server):
     assert got.count(b"HTTP/1.1 200") == got.count(b'{"status":"ok"}') == 3
 
 
+@pytest.mark.parametrize("target", ["http://x/healthz", "HTTPS://y:8000/healthz", "http://x/predict", "http://x"])
+def test_a_whole_address_as_target_is_the_path_in_it(server, target):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        status = 405 if target.endswith("predict") else 200
+        assert f" {status} ".encode() in connection.recv(4096).splitlines()[0]
+
+
 def test_huge_headers_are_refused_and_leave_no_trace(server):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.settimeout(5)

@@ -55,6 +55,14 @@ def test_a_long_name_or_header_is_not_read_into_memory(tmp_path, suffix, type_):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("pad", [gzip.compress(b"") * 150_000, bytes(3 << 20), b"\x1f\x8b\x08\x08" + b"n" * (3 << 20)])
+def test_empty_parts_of_a_packed_tar_come_to_an_end(tmp_path, pad):
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(header("a/1.png", 0)) + pad + gzip.compress(bytes(1024)))
+    with pytest.raises(SourceError, match="is larger packed than unpacked; pack its files again"):
+        open_tree(path).files  # noqa: B018
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 def test_thousands_of_headers_that_describe_each_other_are_an_error(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
