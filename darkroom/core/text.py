@@ -1,6 +1,7 @@
 """Show names and values from files safely: on one line, with markup escaped, shortened without becoming equal."""
 
 import html
+import json
 import re
 import unicodedata
 from collections import defaultdict
@@ -37,6 +38,12 @@ def quoted(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+def json_line(value: object) -> str:
+    """Return `value` as JSON on one line in which a terminal finds no control character or mark of direction."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(json.dumps(char)[1:-1] if _is_hidden(char) else char for char in text)
+
+
 def without_controls(text: str) -> str:
     """Return `text` with each run of control characters, line ends and marks of direction as one space.
 
@@ -49,12 +56,11 @@ def without_controls(text: str) -> str:
 def _visible(text: str) -> str:
     if text.isprintable():
         return text
-    return "".join(
-        char
-        if unicodedata.category(char) not in INVISIBLE or char in JOINERS
-        else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return "".join(char.encode("unicode_escape").decode() if _is_hidden(char) else char for char in text)
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in INVISIBLE and char not in JOINERS
 
 
 def _markdown(text: str) -> str:

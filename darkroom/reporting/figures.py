@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import bidirectional
 
 from darkroom.core import files
+from darkroom.core.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 110
+MARK = "\u200e"  # left-to-right; it is not visible
 INK, PALE, GRID, FAINT, WRONG = "#1e293b", "#64748b", "#e5e7eb", "#a1a1aa", "#be123c"
 # Okabe and Ito's colours, which differ for every kind of colour vision; their yellow is too pale for a line.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7c3aed", "#8c564b", "#1e2a8a", "#8f8f00")
@@ -53,7 +56,17 @@ def caption_names(names: Sequence[str]) -> list[str]:
     the lines of labels.txt, and its drawable characters. No other font is used: the bytes of a figure must not depend
     on the machine's fonts.
     """
-    return [name if drawable(name) else _numbered(number, name) for number, name in enumerate(names, 1)]
+    lines = [one_line(name) for name in names]
+    return [name if drawable(name) else _numbered(number, name) for number, name in enumerate(lines, 1)]
+
+
+def names_in_lines(names: Sequence[str]) -> list[str]:
+    """Return `caption_names` to be put beside other words.
+
+    Those in Hebrew or Arabic stand between marks of direction, without which the figures behind them change places.
+    """
+    return [f"{MARK}{name}{MARK}" if any(bidirectional(char) in ("R", "AL") for char in name) else name
+            for name in caption_names(names)]  # fmt: skip
 
 
 def drawable(name: str) -> bool:

@@ -14,7 +14,7 @@ from darkroom.model.classifier import SavedClassifier
 from darkroom.model.heatmaps import class_activation, lit, occlusion
 from darkroom.model.runner import BodyRunner
 from darkroom.reporting.confusion import pairs
-from darkroom.reporting.figures import caption_names
+from darkroom.reporting.figures import caption_names, names_in_lines
 from darkroom.reporting.sheets import INK, PALE, RIGHT, WRONG, Group, Tile, draw_sheet
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Photos:
     @cached_property
     def names(self) -> list[str]:
         """Return the classes' names as a sheet can write them."""
-        return caption_names(self.predictions.classes)
+        return names_in_lines(self.predictions.classes)
 
     def image(self, row: int) -> np.ndarray:
         """Return the picture (S, S, 3) uint8 of a row."""

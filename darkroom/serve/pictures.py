@@ -3,6 +3,8 @@
 import io
 import os
 from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -68,17 +70,41 @@ def open_upright(data: bytes) -> Image.Image:
 
 def draw(image: Image.Image, text: str) -> Image.Image:
     """Return `image` with `text` in a bar under it: what is in the picture stays visible."""
-    from PIL import ImageDraw, ImageFont  # fonts take 20 ms to import, and few calls draw
+    from PIL import ImageDraw
 
     size = max(14, min(image.width // 14, 40))
-    font = ImageFont.load_default(size)
+    font = _font(size)
     while font.getlength(text) > image.width - size and size > 10:
         size -= 1
-        font = ImageFont.load_default(size)
+        font = _font(size)
     out = Image.new("RGB", (image.width, image.height + size * 2), (24, 24, 27))
     out.paste(image)
     ImageDraw.Draw(out).text((size // 2, image.height + size), text, (255, 255, 255), font, anchor="lm")
     return out
+
+
+def drawable(name: str, number: int) -> str:
+    """Return a class's name as `draw` can write it; what its font lacks (Chinese) is left out, and the class's number,
+    which is its line in labels.txt, comes first.
+    """
+    if name.isascii():
+        return name
+    font = _font(16)
+    lacking = bytes(font.getmask("\U0010ffff"))  # no character: the box that stands for all that the font lacks
+    kept = "".join(char if char.isascii() or bytes(font.getmask(char)) != lacking else " " for char in name)
+    return name if kept == name else " ".join([f"#{number}", *kept.split()])
+
+
+@cache
+def _font(size: int) -> Any:
+    """Return matplotlib's DejaVu Sans where it is installed, otherwise Pillow's own font, which knows ASCII alone."""
+    from PIL import ImageFont  # takes 20 ms, and few calls draw
+
+    spec = find_spec("matplotlib")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        with suppress(OSError):
+            return ImageFont.truetype(f"{folder}/mpl-data/fonts/ttf/DejaVuSans.ttf", size)
+    return ImageFont.load_default(size)
 
 
 def picture_bytes(image: Any) -> bytes:

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 
 from darkroom.core.errors import BadImage, DarkroomError
 from darkroom.core.progress import say
-from darkroom.core.text import escape, percent
+from darkroom.core.text import escape, json_line, percent
 from darkroom.images.decode import check_format
 from darkroom.metrics.conformal import in_words
-from darkroom.serve.pictures import Pictures
+from darkroom.serve.pictures import Pictures, drawable
 from darkroom.serve.predictor import Prediction, Predictor, answer_facts, no_sets
 
 STDIN = "-"
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _caption(answer: Prediction) -> str:
     """Return what is written under a picture."""
-    told = f"{answer.label}  {percent(answer.probability)}"
+    told = f"{drawable(answer.label, int(answer.probabilities.argmax()) + 1)}  {percent(answer.probability)}"
     return f"{answer.doubt}: {told}" if answer.doubt else told
 
 
@@ -194,7 +194,8 @@ class _Json:
         self.ascii = sys.stdout.encoding.lower().replace("-", "") != "utf8"  # what another encoding can hold: ASCII
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
-        print(json.dumps({"file": name} | answer_facts(answer, self.top, self.level), ensure_ascii=self.ascii))
+        facts = {"file": name} | answer_facts(answer, self.top, self.level)
+        print(json.dumps(facts) if self.ascii else json_line(facts))
 
 
 class _Csv:

@@ -1,10 +1,11 @@
 """Names that anyone may choose: one line in every medium, without markup of their own; short and still distinct."""
 
+import json
 import re
 
 import pytest
 
-from darkroom.core.text import decimal, escape, one_line, percent, shortened
+from darkroom.core.text import decimal, escape, json_line, one_line, percent, shortened
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>", "cat\n\n## Metrics\n\n| a | b |", "\x1b[2K\rphoto.jpg: cat 100.0 %", "a|b`c`*d*",
@@ -25,6 +26,13 @@ def test_a_name_is_one_line_without_control_characters(name, medium):
 def test_no_markup_of_a_name_is_left(name):
     assert not re.search(r"<|(?<!\\)[*`|\[\]]", escape(name, "markdown"))
     assert not re.search(r"[<>\"]", escape(name, "html"))
+
+
+def test_json_shows_no_mark_of_direction_and_means_the_same():
+    record = {"file": "a\u202eb\x9b\U000e0041\udcff", "class": "日本 👩‍🚀 é"}
+    line = json_line(record)
+    assert json.loads(line) == record
+    assert line == r'{"file": "a\u202eb\u009b\udb40\udc41\udcff", "class": "日本 👩‍🚀 é"}'
 
 
 def test_a_terminal_shows_what_a_line_end_would_hide():

@@ -4,16 +4,33 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from darkroom.reporting.charts import risk_coverage
 from darkroom.reporting.confusion import confusion_sheet
-from darkroom.reporting.figures import caption_names
-from darkroom.reporting.sheets import save_png
+from darkroom.reporting.figures import caption_names, names_in_lines
+from darkroom.reporting.sheets import font, save_png
 
 
 def test_classes_that_the_font_cannot_draw_have_their_number():
     assert caption_names(["日本", "cat", "犬 dog", "🐶"]) == ["#1", "cat", "#3 dog", "#4"]
     assert caption_names(["ünï", "Ωμέγα", "кот", "$5"]) == ["ünï", "Ωμέγα", "кот", "$5"]
+
+    assert caption_names(["a\u202egnp.\x1b/1.png"]) == ["a\\u202egnp.\\x1b/1.png"]
+
+
+def test_a_name_in_hebrew_keeps_its_figure_behind_it():
+    assert names_in_lines(["עברית", "cat"]) == ["\u200eעברית\u200e", "cat"]
+    for name, more in zip(names_in_lines(["עברית", "عربي"]), (" (73.8 %)", ": 2×"), strict=True):
+        alone, whole = (np.asarray(written(text)) for text in (name, name + more))
+        width = np.flatnonzero(alone.any(0))[-1] + 1
+        assert np.array_equal(alone[:, :width], whole[:, :width])
+
+
+def written(text):
+    line = Image.new("L", (300, 30))
+    ImageDraw.Draw(line).text((4, 4), text, 255, font(16))
+    return line
 
 
 @pytest.mark.parametrize(

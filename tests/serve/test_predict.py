@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from darkroom.serve import predict
-from darkroom.serve.pictures import open_upright
+from darkroom.serve.pictures import drawable, open_upright
 from tests.export import small
 from tests.project import obey_permissions
 from tests.serve.conftest import CLASSES, ROOT
@@ -232,6 +232,10 @@ def test_a_picture_that_comes_through_a_pipe_is_drawn_too(exported, photos, tmp_
     assert sorted(path.name for path in out.iterdir()) == ["pipe.jpg", "stdin.jpg"]
     with Image.open(out / "pipe.jpg") as drawn, Image.open(photos / "china.jpg") as original:
         assert drawn.width == original.width
+
+
+def test_a_class_that_the_font_cannot_write_has_its_number_in_the_picture():
+    assert [drawable(name, 7) for name in ("cat", "é ü кот", "猫", "dog 犬")] == ["cat", "é ü кот", "#7", "#7 dog"]
 
 
 def test_a_picture_larger_than_pillow_opens_is_drawn(exported, tmp_path, capsys):
