@@ -6,6 +6,7 @@ decides which images validate can only be fixed: the best of three seeds is the 
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -196,7 +197,7 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
             f" move it to `fixed`, or try values by `dvc exp run -S {idle[0]}=…`"
         )
     for key, kind in space.params.items():
-        if isinstance(kind, list) and (twice := [one for at, one in enumerate(kind) if one in kind[:at]]):
+        if isinstance(kind, list) and (twice := [one for one, times in Counter(kind).items() if times > 1]):
             raise SweepError(f"{path}: {key} lists {quoted(twice[0])} twice; remove one of them")
     if "train_seed" in space.params:
         raise SweepError(
