@@ -90,12 +90,15 @@ TIMES = _words(
     月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日 昨日 今日
     아침 오전 정오 낮 오후 저녁 밤 새벽 봄 여름 가을 겨울 맑음 흐림 비 안개 눈 밝음 어두움 월요일 화요일 수요일
     목요일 금요일 토요일 일요일 어제 오늘
+    frühmorgens spätabends mattine wiosną latem jesienią zimą nocą rankiem wieczorem весной летом осенью зимой утра
+    清晨 凌晨 深夜 早 晚 平日 周末 週末 早朝 未明 주말 평일
 """
     + _FURTHER_TIMES
 )
 PLACES = _words(
     """
-    indoor outdoor indoors outdoors inside outside front frontal back rear left right top bottom side lateral north
+    pasture indoor outdoor indoors outdoors inside outside front frontal back rear left right top bottom side
+    lateral north
     south east west near far lab laboratory home house office field greenhouse studio workshop garage garden yard barn
     factory warehouse school campus clinic work onsite offsite upstairs downstairs
     innen außen drinnen draußen vorne hinten links rechts oben unten seite seitlich vorderseite rückseite nord süd ost

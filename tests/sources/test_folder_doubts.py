@@ -12,6 +12,7 @@ from tests.sources.planting import assert_read, plant, read, summary
 DOUBTED = {
     "times in German": ("{morgens,abends}", "abends 3, morgens 3", "are called like times"),
     "seasons without accents": ("{primavera,verano,otono}", "otono 3, primavera 3, verano 3", "are called like times"),
+    "seasons in the cases of Russian": ("{осенью,весной}", "весной 3, осенью 3", "are called like times"),
     "sides in Chinese": ("{左,右}", "右 3, 左 3", "are called like places or views"),
     "weekdays": ("{Monday,Friday}", "Friday 3, Monday 3", "are called like times"),
     "devices": ("{Redmi~Note~9,iPhone_SE}", "Redmi Note 9 3, iPhone_SE 3", "are called like devices"),
