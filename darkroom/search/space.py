@@ -79,11 +79,11 @@ class Range(Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.low < self.high:
-            raise ValueError("low must be below high")
+            raise ValueError(f"low is {self.low} and high {self.high}, expected low below high")
         if self.integer and (self.low % 1 or self.high % 1):
-            raise ValueError("integer needs whole numbers as low and high")
+            raise ValueError(f"low is {self.low} and high {self.high}, expected whole numbers with integer")
         if self.log and self.low <= 0:
-            raise ValueError("log needs a low above 0")
+            raise ValueError(f"low is {self.low}, expected above 0 with log")
         return self
 
     def at(self, share: float) -> float | int:
