@@ -82,7 +82,7 @@ def test_a_file_of_very_many_parts_is_a_reason_before_it_is_work(tmp_path, name)
         check_format(file)
     upright_size(data)
     stored_size(data)
-    assert time.process_time() - started < 5  # each took from half a minute to hours
+    assert time.process_time() - started < 15  # each took from half a minute to hours, on a faster machine
 
 
 def test_what_encoders_write_is_far_below_the_bounds():

@@ -68,7 +68,7 @@ def test_a_folder_of_class_folders_is_indexed():
         "96",
         "96",
     )
-    assert (len(row["phash"]), len(row["windows"])) == (64, 300)
+    assert (len(row["phash"]), len(row["windows"])) == (64, 320)
     assert files.read_json(Path("data/raw/source.json")) == {
         "card": {},
         "flips": True,
