@@ -9,13 +9,8 @@ from darkroom.images.decode import decode_grey
 
 
 def small_picture(data: bytes, side: int) -> bytes:
-    """Return the grey levels of an image file, (side, side) uint8; b"" for an unreadable picture. Raises NoMemory."""
-    try:
-        return decode_grey(data, side)[0].tobytes()
-    except NoMemory:
-        raise
-    except BadImage:
-        return b""
+    """Return the grey levels of an image file, (side, side) uint8. Raises BadImage for an unreadable one."""
+    return decode_grey(data, side)[0].tobytes()
 
 
 def fingerprints(data: bytes, short_side: int = 0) -> tuple[str, str]:

@@ -58,8 +58,8 @@ class Envelope:
         request_id = asked if ID.fullmatch(asked) else secrets.token_hex(8)
         if method == "HEAD":
             scope = {**scope, "method": "GET"}  # every page that can be had has a head; the server sends no body then
-        if ABSOLUTE.match(scope["path"]):  # which a server must accept (RFC 9112, section 3.2.2)
-            scope = {**scope, "path": ABSOLUTE.sub("", scope["path"]) or "/"}
+        if whole := ABSOLUTE.match(scope["path"]):  # which a server must accept (RFC 9112, section 3.2.2)
+            scope = {**scope, "path": scope["path"][whole.end() :] or "/"}
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers, self.settings, self.state)
         answer = _Answer(send, request_id, self.state, body)
