@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from darkroom.images import hashes
-from darkroom.images.fingerprints import fingerprints, small_picture
 from darkroom.sources.arrays import png
 from darkroom.sources.catalog import ARRAYS
+from darkroom.sources.index import fingerprints, small_picture
 from darkroom.splits.alike import STORED
 from darkroom.splits.duplicates import MOST, as_bits, clusters, doubtful, near_pairs, near_threshold
 

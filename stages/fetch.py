@@ -12,8 +12,7 @@ from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.core.stage import run
 from darkroom.images.levels import common_levels
-from darkroom.sources.added import read_added
-from darkroom.sources.index import write_index
+from darkroom.sources.index import read_added, write_index
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.layouts import LAYOUTS
 from darkroom.sources.open import Opened, open_source, write_facts

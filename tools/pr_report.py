@@ -15,9 +15,8 @@ from pathlib import Path
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.progress import say
-from darkroom.reporting.compare import FAILED, GATES
+from darkroom.reporting.compare import FAILED, GATES, as_markdown
 from darkroom.reporting.comparison import compare
-from darkroom.reporting.comparison_text import as_markdown
 from darkroom.reporting.runs import CompareError, Revision, Run, groups, load_run, locations
 from darkroom.reproduction.rerun import remove, rerun
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from darkroom.core.errors import SourceError
 from darkroom.core.text import quoted
 from darkroom.sources.columns import is_header
-from darkroom.sources.delimited import read_grid
 from darkroom.sources.encodings import decode
 from darkroom.sources.extents import MAX_BYTES
 from darkroom.sources.folder_names import split_names
-from darkroom.sources.records import as_text, read_json, read_json_lines
+from darkroom.sources.text_tables import as_text, read_grid, read_json, read_json_lines
 
 if TYPE_CHECKING:
     import pandas as pd

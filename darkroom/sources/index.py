@@ -1,6 +1,11 @@
-"""Write data/index.csv: a row for each labelled file, with the digest of its bytes and its perceptual hash."""
+"""Write data/index.csv: a row for each labelled file, with the digest of its bytes and its perceptual hash.
+
+The hashes are computed here and not in images/hashes.py, so that split, which compares them, does not depend on
+decoding.
+"""
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
@@ -8,14 +13,14 @@ from pathlib import Path
 
 from darkroom.cluster.tasks import run
 from darkroom.core import files
-from darkroom.core.errors import BadImage, SourceError
+from darkroom.core.errors import BadImage, NoMemory, SourceError
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
-from darkroom.images.exif import camera_and_day
-from darkroom.images.fingerprints import fingerprints, small_picture
+from darkroom.images import hashes
+from darkroom.images.decode import decode_grey
 from darkroom.images.formats import what_is_wrong
 from darkroom.images.hashes import from_text, with_picture
-from darkroom.images.headers import upright_size
+from darkroom.images.headers import camera_and_day, upright_size
 from darkroom.images.levels import Range, file_range
 from darkroom.images.workers import Died
 from darkroom.sources.extents import Extent
@@ -24,6 +29,7 @@ from darkroom.sources.labels import Sample
 from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
 from darkroom.splits.alike import STORED
+from darkroom.splits.corrections import ONLY_TRAINS, decisions, read_corrections
 from darkroom.splits.duplicates import as_bits, doubtful
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
@@ -134,3 +140,55 @@ def _rows(samples: list[Sample], facts: dict[str, Facts]) -> Iterable[tuple[obje
         unique = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"
         yield (unique, sample.label, sample.split, sample.group, sample.location, size, sha256, phash, windows, width,
                height)  # fmt: skip
+
+
+def small_picture(data: bytes, side: int) -> bytes:
+    """Return the grey levels of an image file, (side, side) uint8. Raises BadImage for an unreadable one."""
+    return decode_grey(data, side)[0].tobytes()
+
+
+def fingerprints(data: bytes, short_side: int = 0) -> tuple[str, str]:
+    """Return (perceptual hash, window hashes) of an image file's bytes; "" for a flat or unreadable picture.
+
+    The first is 64 hex digits: 256 bits, low frequencies first. The second, written by `hashes.as_text`, is "" where
+    the picture's `short_side` is below hashes.MIN_SIDE pixels. Raises NoMemory.
+    """
+    try:
+        if short_side < hashes.MIN_SIDE:
+            return hashes.hash_of(*decode_grey(data, hashes.SIDE)), ""
+        small, larger = decode_grey(data, hashes.SIDE, hashes.GRID)
+    except NoMemory:
+        raise  # the caller tries again while nothing else runs
+    except BadImage:
+        return "", ""
+    whole = hashes.hash_of(small)
+    return whole, hashes.as_text(hashes.window_hashes(larger)) if whole else ""
+
+
+def read_added(table: Path, raw: Path) -> list[Sample]:
+    """Copy photos that were labelled later into `raw`, and return them, for training only; [] without a table.
+
+    `darkroom review` writes the table for the photos that `darkroom next` proposes: it has the columns of
+    `corrections.csv`, and a row with the decision `relabel` adds the photo `id`, a path below the table's folder, with
+    the label `becomes`; other decisions add nothing.
+
+    Raises SourceError for a photo that is missing, or has another sha256 than when it was labelled.
+    """
+    if not table.is_file():
+        return []
+    found = []
+    folder = raw / ADDED.rstrip(":/")
+    for row in decisions(read_corrections(table), table).values():
+        if row.decision != "relabel":
+            continue
+        photo = table.parent / row.id
+        where = f"{table}, line {row.line}: {photo}"
+        if not row.id or ".." in Path(row.id).parts or not photo.is_file():
+            raise SourceError(f"{where} is not there; put the file back, or delete the line")
+        if hashlib.sha256(photo.read_bytes()).hexdigest() != row.sha256:
+            raise SourceError(f"{where} is another file than was labelled; put that one back, or delete the line")
+        folder.mkdir(exist_ok=True)
+        name = f"{row.sha256}{photo.suffix.lower()}"
+        shutil.copyfile(photo, folder / name)
+        found.append(Sample(ADDED + name, row.becomes, ONLY_TRAINS))
+    return sorted(found, key=lambda sample: sample.location)

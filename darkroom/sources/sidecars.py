@@ -14,7 +14,7 @@ from darkroom.sources.folder_names import strict_split
 from darkroom.sources.frames import LISTS
 from darkroom.sources.labels import Labelled
 from darkroom.sources.matching import FileFinder
-from darkroom.sources.records import frame_of
+from darkroom.sources.text_tables import frame_of
 from darkroom.sources.trees import Tree, read_one
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ COLUMNS = ("sha256", "id", "decision", "was", "becomes", "by", "when", "note")
 DECISIONS = ("keep", "relabel", "exclude", "unsure")
 SPLITS = ("train", "val", "test")
 REPLACED = "replaced "  # before the decision of a row that another row has replaced
-ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.added)
+ONLY_TRAINS = "added"  # the official split of photos that were labelled later (darkroom.sources.index)
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 MERGED = "a merge left its conflict here; keep the lines that are right, delete the marks"
 SHA256 = re.compile("[0-9a-f]{64}")

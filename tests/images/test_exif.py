@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from darkroom.images.exif import camera_and_day
+from darkroom.images.headers import camera_and_day
 
 
 def jpeg(make="", model="", time="", order=""):

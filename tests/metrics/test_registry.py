@@ -12,8 +12,8 @@ from darkroom.metrics.scores import Scorer
 from darkroom.metrics.summary import headline, summarise
 from darkroom.reporting import report
 from darkroom.reporting.card import model_card
+from darkroom.reporting.compare import as_markdown, as_text
 from darkroom.reporting.comparison import compare
-from darkroom.reporting.comparison_text import as_markdown, as_text
 from darkroom.reporting.runs import Run
 from darkroom.training import folds
 from tests.metrics.test_scores import draw

@@ -8,8 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from darkroom.metrics.predictions import Predictions
+from darkroom.reporting.compare import as_markdown, as_text
 from darkroom.reporting.comparison import compare
-from darkroom.reporting.comparison_text import as_markdown, as_text
 from darkroom.reporting.runs import Run, groups
 
 ODD = ["[c](http://e)", "![i](x)", "*b*", "__init__", "`x`", "a``b`", "end\\", "a\\|b", "|", "<b>&amp;", "~~s~~", "#1",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from darkroom.metrics.predictions import Predictions
+from darkroom.reporting.compare import as_markdown, as_text
 from darkroom.reporting.comparison import compare
-from darkroom.reporting.comparison_text import as_markdown, as_text
 from darkroom.reporting.data_change import Image, difference
 from darkroom.reporting.pairing import pair
 from darkroom.reporting.runs import CompareError, Run

@@ -10,7 +10,7 @@ from darkroom.core import files
 from darkroom.core.errors import DarkroomError
 from darkroom.images.shard_writer import write_shards
 from darkroom.search import learning_curve
-from darkroom.search.forecast import Curve, fit, fit_errors
+from darkroom.search.learning_curve import Curve, fit, fit_errors
 from darkroom.search.race import head_recipe
 from tests.conftest import ROOT
 

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from darkroom.core.runtime import from_environment
-from darkroom.images.fingerprints import fingerprints, small_picture
 from darkroom.images.hashes import COUNT, between_bars, from_text
-from darkroom.sources.index import write_index
+from darkroom.sources.index import fingerprints, small_picture, write_index
 from darkroom.sources.labels import Sample
 from darkroom.sources.trees import open_tree
 from darkroom.splits import duplicates

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.fft import dctn
 
-from darkroom.images.fingerprints import fingerprints
 from darkroom.images.hashes import (
     COUNT,
     FREQUENCIES,
@@ -24,6 +23,7 @@ from darkroom.images.hashes import (
     window_hashes,
 )
 from darkroom.sources.arrays import digits, png
+from darkroom.sources.index import fingerprints
 from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold, turned_pairs
 from tests.images.pictures import encoded, photos
 
