@@ -55,17 +55,31 @@ def deep_colours(high: Image.Image, low: Image.Image, levels: Levels) -> Image.I
     return high
 
 
-def without_alpha(image: Image.Image, side: int) -> Image.Image:
-    """Return RGB or L, with white behind transparency; a transparent image far larger than `side` is reduced."""
-    if image.has_transparency_data:
-        colours = image if image.mode == "RGBA" else image.convert("RGBA")
-        factor = min(colours.size) // (3 * side)
-        if factor > 1:  # now, because each of the copies below takes 4 bytes a pixel
-            colours = colours.reduce(factor)
-        page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
-        page.alpha_composite(colours)
-        return page.convert("RGB")
-    return image if image.mode in ("RGB", "L") else image.convert("RGB")
+def without_alpha(image: Image.Image, side: int, profile: bytes) -> tuple[Image.Image, bytes]:
+    """Return RGB or L, with white behind transparency, and the profile that is still to be applied.
+
+    A transparent image far larger than `side` is reduced. Its profile is applied here: the white is that of sRGB.
+    """
+    if not image.has_transparency_data:
+        return image if image.mode in ("RGB", "L") else image.convert("RGB"), profile
+    colours = image if image.mode == "RGBA" else image.convert("RGBA")
+    factor = min(colours.size) // (3 * side)
+    if factor > 1:  # now, because each of the copies below takes 4 bytes a pixel
+        colours = colours.reduce(factor)
+    _to_srgb_under_alpha(colours, image.mode in ("L", "LA"), profile)
+    page = Image.new("RGBA", colours.size, (*BACKGROUND, 255))
+    page.alpha_composite(colours)
+    return page.convert("RGB"), b""
+
+
+def _to_srgb_under_alpha(image: Image.Image, grey: bool, profile: bytes) -> None:
+    """Convert the colours of an RGBA image to sRGB in place, a strip of rows at a time; of a `grey` one, its greys."""
+    rows = max(STRIP // max(image.width, 1), 1)
+    for first in range(0, image.height if profile else 0, rows):
+        strip = image.crop((0, first, image.width, min(first + rows, image.height)))
+        seen = to_srgb(strip.getchannel("R") if grey else strip.convert("RGB"), profile).convert("RGB")
+        seen.putalpha(strip.getchannel("A"))
+        image.paste(seen, (0, first))
 
 
 def embedded_profile(data: bytes, image: Image.Image | None = None) -> bytes:

@@ -186,7 +186,7 @@ def _pillow(data: bytes, side: int, levels: Levels) -> _Opened:
                 image, profile = to_srgb(image, profile), b""
             scaled = eight_bits(image, levels)
             scaled = ImageOps.invert(scaled) if _is_negative(image) else scaled
-            scaled = without_alpha(scaled, side)
+            scaled, profile = without_alpha(scaled, side, profile)
             return _Opened(scaled, orientation, profile, scaled.size)
         except Exception as error:
             raise _problem(data, error) from error

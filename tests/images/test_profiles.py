@@ -80,6 +80,21 @@ def quality(kind: str) -> dict[str, int]:
     return {"quality": 97} if kind in ("JPEG", "AVIF", "HEIF") else {}
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_colours_under_transparency_are_those_of_the_profile_over_the_white_of_srgb(grey):
+    icc = profile(PROPHOTO, 1.8)
+    icc = icc.replace(b"mntrRGB ", b"mntrGRAY").replace(b"rTRC", b"kTRC") if grey else icc
+    opaque = photos()[20].convert("L" if grey else "RGB")
+    half = opaque.convert("LA" if grey else "RGBA")
+    half.putalpha(Image.linear_gradient("L").resize((SIDE, SIDE)))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    seen = ImageCms.profileToProfile(opaque, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    expected = Image.composite(seen, Image.new("RGB", seen.size, "white"), half.getchannel("A"))
+    out = io.BytesIO()
+    half.save(out, "PNG", icc_profile=icc)
+    assert apart(decode(out.getvalue(), WHOLE), np.asarray(expected)) < 0.5
+
+
 def test_a_profile_of_srgb_changes_nothing():
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert np.array_equal(decode(encoded(0, "PNG", icc_profile=icc), WHOLE), np.asarray(photos()[0]))
