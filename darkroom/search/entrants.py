@@ -32,6 +32,7 @@ PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "MIT")
 UNKNOWN = "not stated"
 CPU = ("timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2", "mobilenet_v3_large", "resnet18", "efficientnet_b0")
 GPU = (*CPU, "resnet50", "convnext_tiny", "efficientnet_v2_s", "timm/vit_small_patch14_dinov2")
+DIGESTS = "body.sha256.json"  # of the body's files
 BUDGET = 0.2  # seconds in which a body's latency is measured
 Row = Mapping[str, str]
 
@@ -122,19 +123,27 @@ class Entrant:
         return (self.folder / "body/body.onnx").stat().st_size / 1e6
 
     def has(self, rung: str) -> bool:
-        """Return whether the features of a part of the images are there whole, from a race that was stopped or run."""
-        if not (self.folder / rung / "index.json").exists():
+        """Return whether the body, and its features of a part of the images, are there whole from an earlier race."""
+        if not (self._has_body() and (self.folder / rung / "index.json").exists()):
             return False
         try:
             Shards(self.folder / rung)
-        except DarkroomError:
+        except (DarkroomError, ValueError):
             return False
         return True
+
+    def _has_body(self) -> bool:
+        """Return whether the body's files are those that were written."""
+        try:
+            written = files.read_json(self.folder / DIGESTS)
+            return all(files.sha256(self.folder / "body" / name) == digest for name, digest in written.items())
+        except (OSError, ValueError):
+            return False
 
     def embed(self, shards: Shards | None, rung: str, seed: int, runtime: Runtime) -> None:
         """Add the features of `shards`, a part of the images called `rung`; None where they are there already."""
         folder, body = self.folder / rung, self.folder / "body"
-        if shards is not None and not (body / "body.json").exists():
+        if shards is not None and not self._has_body():
             self._write_body(shards, body, seed)
         self.facts = files.read_json(body / "body.json")
         if shards is not None:
@@ -156,6 +165,7 @@ class Entrant:
             self.entry.backbone, self.entry.weights, self.framing.size, seed, facts["mean"], facts["std"]
         )
         write_body(folder, resolved, frozen_graph(self.arithmetic, resolved, calibration_pictures(shards)))
+        files.write_json(self.folder / DIGESTS, {path.name: files.sha256(path) for path in folder.iterdir()})
 
 
 def shards_of(

@@ -153,15 +153,16 @@ def test_a_body_that_memory_is_too_small_for_is_left_out(project, monkeypatch, c
     assert "lenet (none) is left out: too little memory here" in capsys.readouterr().err
 
 
-def test_features_that_are_damaged_are_computed_again(project):
+@pytest.mark.parametrize("damaged", ["shard-*", "index.json", "body.onnx", "body.json", "body.sha256.json"])
+def test_files_of_an_earlier_race_that_are_damaged_are_made_again(project, damaged):
     names = [Entry(backbone=name, weights="none") for name in ("lenet", "simple_cnn")]
     rows = []
     for _ in range(2):
         begun = race.Race(project, RaceFile(backbones=names), project / "race", runtime.from_environment())
         begun.embed(0, 0.05)
         rows.append(begun.entrants[0].parts[0].rows(np.arange(5)))
-        for shard in (project / "race").glob("features/*/*/shard-*"):
-            shard.write_bytes(shard.read_bytes()[:-50])
+        for path in (project / "race/features").rglob(damaged):
+            path.write_bytes(path.read_bytes()[:-50])
     assert (rows[0] == rows[1]).all()
 
 
