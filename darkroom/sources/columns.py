@@ -33,6 +33,7 @@ LABELS = (
     "choices", "displayname",
 )  # fmt: skip
 VAGUE = ("breed", "species", "y", "tag", "choice", "choices", "displayname")  # beside another column of few values
+CALLED = re.compile(r"class|label|categor|species|target|breed|synset|names?\.", re.IGNORECASE)  # files and columns
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name", "usage", "ml_use",
                  "aiplatform_googleapis_com_ml_use")  # fmt: skip
 # Columns with the folder of the file that the column of paths names.
@@ -150,6 +151,7 @@ def recognised(table: Table, options: LayoutOptions, finders: Finders) -> Table:
     table.label = column_of(table.columns, options.label_column, LABELS)
     if table.label == table.path:
         table.label = next(iter(usual_columns([name for name in table.columns if name != table.path], LABELS)), "")
+    _take_names(table, options)
     _note_other_labels(table, options)
     if table.fits and (boxes := _box_columns(table.columns)):
         table.notes.append(f"{table.name}: {few_of(boxes)} are of boxes or outlines; an image gets the one label of "
@@ -241,19 +243,47 @@ def _note_other_labels(table: Table, options: LayoutOptions) -> None:
     others = [column for column in usual_columns(table.columns, LABELS) if column not in (table.label, table.path)]
     if plain_name(table.label) in VAGUE:
         others += [column for column in table.columns if column not in others and _may_be_labels(table, column)]
+    others += [column for column in table.columns if column not in others and _is_coarser(table, column)]
     if others and table.label:
         table.notes.append(f"{table.name}: {table.label} is read as the label, and not {few_of(others)}; "
                            "`label_column` chooses another")  # fmt: skip
 
 
-def _may_be_labels(table: Table, column: str) -> bool:
-    """Return whether a column without a usual name holds a few different words that repeat, which are not splits."""
+def _take_names(table: Table, options: LayoutOptions) -> None:
+    """Take the names of classes for labels where these are numbers, and another column has a name for each number."""
+    if options.label_column != "auto" or not table.label or not table.path:
+        return
+    numbers = table.frame[table.label]
+    if not all(cell.removesuffix(".0").isdecimal() for cell in numbers.unique() if cell):
+        return
+    for column in table.columns:
+        names = table.frame[column]
+        if (column not in (table.label, table.path) and CALLED.search(column) and names.nunique() == numbers.nunique()
+                and _may_be_labels(table, column, fewest=1) and _depends(table, column, table.label)
+                and _depends(table, table.label, column)):  # fmt: skip
+            table.label = column
+            return
+
+
+def _depends(table: Table, column: str, other: str) -> bool:
+    """Return whether rows of equal cells in `other` have equal cells in `column`."""
+    return bool(table.frame.groupby(other)[column].nunique().max() == 1)
+
+
+def _is_coarser(table: Table, column: str) -> bool:
+    """Return whether a column groups the labels, as orders do species: each label has one word, few have their own."""
+    return (bool(table.label) and _may_be_labels(table, column) and _depends(table, column, table.label)
+            and 2 * table.frame[column].nunique() <= table.frame[table.label].nunique())  # fmt: skip
+
+
+def _may_be_labels(table: Table, column: str, fewest: int = FEWEST) -> bool:
+    """Return whether a column holds a few different words, each for `fewest` rows, which are not splits."""
     if column in (table.label, table.path) or plain_name(column) in (*FOLDERS, *SPLIT_COLUMNS, *FLAGS):
         return False
     cells = table.frame[column]
     values = [cell for cell in cells.unique() if cell.lower() not in ABSENT]
     words = all(re.search(r"[^\W\d_]", cell) for cell in values)
-    return words and 1 < len(values) <= len(cells) / FEWEST and not cells.map(_is_split).all()
+    return words and 1 < len(values) <= len(cells) / fewest and not cells.map(_is_split).all()
 
 
 def _one_hot(table: Table) -> list[str]:

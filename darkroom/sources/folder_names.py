@@ -41,7 +41,8 @@ _GROUPS = PARTS | {
     "scanner", "device", "lens", "room", "lab", "clinic", "hospital", "center", "centre", "group", "video", "vid",
     "clip", "scene", "sequence", "seq", "run", "trial", "round", "visit", "slide", "plot", "station", "location",
     "phone", "v", "version", "zone", "area", "place", "region", "sector", "field", "farm", "house", "building",
-    "street", "quadrat", "transect", "exp", "experiment", "plate", "well", "specimen", "client", "domain",
+    "street", "quadrat", "transect", "exp", "experiment", "plate", "well", "specimen", "client", "domain", "line",
+    "machine", "lot",
 }  # fmt: skip
 _MAGNIFICATION = re.compile(r"\d+ ?x", re.IGNORECASE)
 _CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # of a camera's card: 100CANON
@@ -112,11 +113,15 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
     `steam_train` may be a class.
     """
     found, marked = {}, {}
+    names = list(names)
     for name in names:
         if split := strict_split(name):
             found[name] = split
         elif mark := _marked(name):
             marked[name] = mark
+    started = {name: split for name in names if (split := found.get(name) or _begun(name))}
+    if len(started) == len(names) and "train" in started.values() and len(set(started.values())) > 1:
+        return started
     for label in {mark.label.casefold() for mark in marked.values()}:
         alike = {name: mark.split for name, mark in marked.items() if mark.label.casefold() == label}
         kinds = {*alike.values(), *found.values()}
@@ -265,6 +270,13 @@ def _glued(word: str) -> str:
     return next(
         (split for start, split in SPLITS.items() if word.startswith(start) and word[len(start) :] in _FILLERS), ""
     )
+
+
+def _begun(name: str) -> str:
+    """Return the split with whose word of four letters or more a longer one begins: `Trainingsdaten`, `Testbilder`."""
+    longer = name[1:].isalpha() and name[1:].islower()
+    return next((split for word, split in SPLITS.items() if longer and len(word) > 3 and name.lower().startswith(word)),
+                "")  # fmt: skip
 
 
 def _marked(name: str) -> _Marked | None:

@@ -26,7 +26,7 @@ from darkroom.sources.labels import (
     with_clean_labels,
 )
 from darkroom.sources.rows import read_tables
-from darkroom.sources.sidecars import with_split_lists
+from darkroom.sources.sidecars import with_class_names, with_split_lists
 from darkroom.sources.survey import hint_of_suffixes, hints_of_unread, seen
 from darkroom.sources.tables import TableSet, find_tables
 from darkroom.sources.trees import ARCHIVES, Tree
@@ -62,6 +62,7 @@ def read_layout(tree: Tree, options: LayoutOptions) -> Labelled:
     if unwritable:
         why = "images have names that are not UTF-8 and are left out"
         found.notes.append(f"{len(unwritable)} {why}: {few_of(sorted(unwritable))}; rename them")
+    found = with_class_names(tree, images, found)
     found.samples, renamed = with_clean_labels(found.samples)
     found.notes += [*tree.notes, *renamed, *_notes_about_folders(tree, name)]
     note_spellings(found)

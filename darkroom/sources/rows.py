@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
 from darkroom.core.text import quoted
-from darkroom.sources.columns import FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
+from darkroom.sources.columns import ABSENT, FALSE, FLAGS, SPLIT_COLUMNS, TRUE, Table, column_of, plain_name
 from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import split_in, strict_split
 from darkroom.sources.labels import LayoutOptions, Sample
@@ -79,6 +79,9 @@ def _read_one_table(tree: Tree, table: Table, images: list[str], options: Layout
             row = read.rows.setdefault(location, Sample(location, label, split, its_group))
             if row.split != split:
                 read.resplit.append(text)
+    absent = Counter(label for label in labels if label.lower() in ABSENT and label)
+    notes += [f"{table.name}: {count} rows have the label {label}, which is taken for a class; if it means none, empty "
+              "these cells" for label, count in absent.items()]  # fmt: skip
     return notes + _note_several(table.name, table.label, labels)
 
 

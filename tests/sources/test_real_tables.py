@@ -178,7 +178,8 @@ TABLES = {
         "cat 4, dog 4 | train 4, val 4", ""),
     "names of classes by number": (
         "images/{0..29}.jpg", {"train.csv": "id,label\n" + "".join(f"{n},{n % 2}\n" for n in range(30)),
-                               "names.json": '{"0": "cat", "1": "dog"}'}, "0 15, 1 15", ""),
+                               "names.json": '{"0": "cat", "1": "dog"}'}, "cat 15, dog 15",
+        "names.json names them: 0 is cat, 1 is dog"),
     "a text beside each image": (
         FOUR + " images/1.txt", {f"images/{n}.txt": label for n, label in enumerate(("cat", "cat", "dog", "dog"), 1)},
         TWO_TWO, ""),

@@ -70,6 +70,9 @@ TREES = {
     "some classes with a split behind": ("cat dog {cat,dog}_val", "cat 6, dog 6 | none 6, val 6", ""),
     "a class's name in its splits": (
         "cats/cats_{train,test} dogs/dogs_{train,test}", "cats 6, dogs 6 | test 6, train 6", ""),
+    "splits that begin longer words": ("{Trainingsdaten,Testbilder}/{gut,schlecht}",
+                                       "gut 6, schlecht 6 | test 6, train 6", ""),
+    "production lines": ("line{1,2}/{NG,OK}", "NG 6, OK 6", ""),
     "folds": ("fold{1..5}/{a,b}", "a 15, b 15", ""),
     "folds with a dash": ("fold-{0..4}/{a,b}", "a 15, b 15", ""),
     "folds, one without a class": ("fold{1..3}/{a,b} fold4/a", "a 12, b 9", ""),
