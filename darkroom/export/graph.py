@@ -90,8 +90,10 @@ def _cast(graph: onnx.GraphProto, name: str, dtype: int) -> str:
 
 
 def after_body(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the part of a joined graph that follows the body: `features` float32 (n, D) -> `probabilities` (n, K), and
-    `similarity` (n,) where the graph has it."""
+    """Return the part of a joined graph that follows the body.
+
+    It maps `features` float32 (n, D) to `probabilities` (n, K), and to `similarity` (n,) where the graph has it.
+    """
     made_by = {output: node for node in model.graph.node for output in node.output}
     outputs = [output for output in model.graph.output if output.name != "maps"]
     wanted, needed = [output.name for output in outputs], set[str]()

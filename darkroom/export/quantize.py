@@ -26,8 +26,10 @@ QUANTIZED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "Concat", "MaxPool
 
 
 def quantize(model: onnx.ModelProto, batches: Iterator[np.ndarray]) -> onnx.ModelProto:
-    """Return `model` with 8-bit weights (a scale a channel) and activations (ranges from `batches`, uint8 (b, S, S,
-    3))."""
+    """Return `model` with 8-bit weights (a scale a channel) and activations.
+
+    `batches`, uint8 (b, S, S, 3), give the activations' ranges.
+    """
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,

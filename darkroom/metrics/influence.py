@@ -170,8 +170,10 @@ def _flip(score: Score) -> float:
 
 
 def _prior_variance(score: Score) -> float:
-    """Return the sum of squared influences of a right and a wrong image of each class, whose wrong answer is any of the
-    other classes."""
+    """Return the sum of squared influences of a right and a wrong image of each class.
+
+    The wrong answer is any of the other classes.
+    """
     right = score.hits + score.images + score.answers
     others = max(1, len(right) - 1)
     mean = (total(score.answers) - score.answers) / others

@@ -237,11 +237,11 @@ def is_file(weights: str) -> bool:
 
 
 def preprocessing(backbone: str, weights: str) -> Preprocessing:
-    """Return the input that belongs to `weights` of `backbone`. Raises WeightsError for a file that does not say, and
-    for a backbone that is not known.
+    """Return the input that belongs to `weights` of `backbone`.
 
     A run's own weights carry their preprocessing; any other file is taken to want what the published weights of the
-    backbone want. From scratch the size is the usual one, and mean and std are None.
+    backbone want. From scratch the size is the usual one, and mean and std are None. Raises WeightsError for a file
+    that does not say, and for a backbone that is not known.
     """
     _require_known(backbone)
     if is_file(weights):
@@ -265,10 +265,10 @@ def _require_known(backbone: str) -> None:
 
 
 def facts_of(path: Path) -> dict[str, Any] | None:
-    """Return what a run wrote beside its weights (backbone, image_size, short_side, mean, std, …); None for a foreign
-    file.
+    """Return what a run wrote beside its weights: backbone, image_size, short_side, mean, std, …
 
-    `path` is a run's models/classifier or a .safetensors made from it. Raises WeightsError when there is nothing.
+    None for a foreign file. `path` is a run's models/classifier or a .safetensors made from it. Raises WeightsError
+    when there is nothing.
     """
     if path.is_dir():
         if not (path / "model.json").exists():

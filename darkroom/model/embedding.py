@@ -113,8 +113,10 @@ def views(computes: OnnxBody | TorchBody | ExactTorchBody, batch: Batch, copies:
 
 
 def _shown(body: TorchBody, images: np.ndarray, copies: Iterable[Draws]) -> "tuple[Tensor, ...]":
-    """Return `images` uint8 (b, S, S, 3), then each of their augmented copies: (b, 3, S, S) float32 on the body's
-    device."""
+    """Return `images`, then each of their augmented copies, on the body's device.
+
+    `images`: uint8 (b, S, S, 3); the result: float32 (b, 3, S, S), 0..1.
+    """
     from darkroom.model.network import pixels
 
     plain = pixels(images, body.device)

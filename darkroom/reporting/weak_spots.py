@@ -72,11 +72,11 @@ def slices_of_test(material: Material, root: Path) -> tuple[list[Slice], list[st
 
 
 def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]:
-    """Return the columns of the source's table but those of paths, labels and groups: a cell for each of `locations`,
-    "" for none.
+    """Return the columns of the source's table but those of paths, labels and groups.
 
-    Reads the source again, or what fetch made of a card or an object store; {} where the labels did not come from a
-    table. Raises DarkroomError where a table cannot be read again, or does not name any of `locations`.
+    A column has a cell for each of `locations`, "" for none. Reads the source again, or what fetch made of a card or an
+    object store; {} where the labels did not come from a table. Raises DarkroomError where a table cannot be read
+    again, or does not name any of `locations`.
     """
     facts, params = root / "data/raw" / FACTS, read_yaml(root / PARAMS)
     if not facts.exists() or files.read_json(facts).get("layout") != "csv":
@@ -111,8 +111,10 @@ def source_columns(root: Path, locations: Sequence[str]) -> dict[str, list[str]]
 
 
 def _where_the_files_lie(root: Path, indexed: Sequence[str]) -> tuple[Path, str]:
-    """Return the folder or archive that a card's or an object store's files at `indexed` came from, and what all of
-    these begin with. Raises DarkroomError where they came from several."""
+    """Return the folder or archive that the files at `indexed` came from, and what all of these begin with.
+
+    They are a card's or an object store's. Raises DarkroomError where they came from several.
+    """
     name, member, _ = indexed[0].partition(MEMBER)
     prefix = name + member if member else name[: name.find("/") + 1]
     base = from_environment().downloads if prefix.startswith(DOWNLOADS) else root / "data/raw"

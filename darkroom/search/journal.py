@@ -16,8 +16,11 @@ SHOWN = 5  # changes of the state that the error names
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial. `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's;
-    `val`: the block of the validation set in train.json."""
+    """One finished trial.
+
+    `curve`: the metric after each epoch, as far as it is known; `commit`: its experiment's; `val`: the block of the
+    validation set in train.json.
+    """
 
     number: int
     params: Params

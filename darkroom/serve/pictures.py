@@ -33,8 +33,11 @@ class Pictures:
         self._taken: set[str] = set()
 
     def save(self, name: str, data: bytes, caption: str) -> Path:
-        """Write `caption` under the picture in `data`. Raises BadImage where it cannot be decoded once more (there may
-        be less memory now), and DarkroomError where the folder cannot be written to."""
+        """Write `caption` under the picture in `data`.
+
+        Raises BadImage where it cannot be decoded once more (there may be less memory now), and DarkroomError where the
+        folder cannot be written to.
+        """
         target = self.folder / self._name(name)
         file = io.BytesIO()
         draw(open_upright(data), caption).save(file, "JPEG", quality=90)
@@ -84,8 +87,9 @@ def draw(image: Image.Image, text: str) -> Image.Image:
 
 
 def drawable(name: str, number: int) -> str:
-    """Return a class's name as `draw` can write it; what its font lacks (Chinese) is left out, and the class's number,
-    which is its line in labels.txt, comes first.
+    """Return a class's name as `draw` can write it.
+
+    What its font lacks (Chinese) is left out, and the class's number, which is its line in labels.txt, comes first.
     """
     if name.isascii():
         return name

@@ -51,8 +51,11 @@ def bins(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Block:
-    """Counts of successive pictures: all of them, those answered with each class (K,), those of these that are unknown
-    (K,), and those in each bin of each of VALUES (V, BINS); all int64."""
+    """Counts of successive pictures, int64.
+
+    All of them, those answered with each class (K,), those of these that are unknown (K,), and those in each bin of
+    each of VALUES (V, BINS).
+    """
 
     images: int
     classes: np.ndarray

@@ -48,8 +48,10 @@ class KnownArrays:
 
 @dataclass(frozen=True)
 class KnownImages:
-    """A data set of images: `remotes(class of torchvision)` returns its files, of which `archives` hold images, and
-    `samples(class, files)` reads the labels.
+    """A data set of images.
+
+    `remotes(class of torchvision)` returns its files, of which `archives` hold images, and `samples(class, files)`
+    reads the labels.
     """
 
     remotes: Callable[[Any], list[Remote]]

@@ -52,7 +52,7 @@ class FileFinder:
 
     def _find(self, text: str) -> str | None:
         text = text.replace("\\", "/")
-        text = text[2:] if text.startswith("./") else text
+        text = text.removeprefix("./")
         for name in (self._folder + text, text):
             if name in self._exact:
                 return self._exact[name]

@@ -22,7 +22,7 @@ def write_run(root: Path, count: int = 600, features: bool = True) -> None:
     pixels, labels = load_digits(return_X_y=True)
     classes = [str(label) for label in range(10)]
     rows = []
-    for split, chosen in (("train", range(0, count * 3 // 4)), ("val", range(count * 3 // 4, count))):
+    for split, chosen in (("train", range(count * 3 // 4)), ("val", range(count * 3 // 4, count))):
         for folder, tensor in (("features", "features"), ("shards", "images")):
             with write_shards(root / "data" / folder / split, tensor, classes) as writer:
                 for number in chosen if features or folder == "shards" else ():
