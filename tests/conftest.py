@@ -19,7 +19,7 @@ LONGEST = (
     "training/test_resume.py", "test_params_in_git.py",
 )  # fmt: skip
 # Arrays here are too small to share: threads of BLAS and OpenMP would only wait for each other, and busily. Set before
-# numpy is loaded; pytest-xdist's processes inherit it; tests of a whole project (tests/project.py) run without it.
+# numpy is loaded; pytest-xdist's processes and what the tests start inherit it, one project of test_pipeline.py apart.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 os.environ |= ONE_THREAD
 

@@ -22,6 +22,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.said = ""  # what the run that made its outputs printed
+        self.one_thread = True  # of BLAS and OpenMP; a user has as many as processors, and they wait busily
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -44,7 +45,7 @@ class Project:
         """The environment of an activated .venv, with nothing of the tests' own folder in it."""
         kept = {
             name: value for name, value in os.environ.items()
-            if name not in ONE_THREAD and not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
+            if (self.one_thread or name not in ONE_THREAD) and not name.startswith(("DARKROOM_", "DVC_", "PYTEST"))
         }  # fmt: skip
         kept.pop("PYTHONPATH", None)
         return kept | {

@@ -107,6 +107,7 @@ def test_running_again_finds_nothing_to_do(developed):
 
 def test_another_folder_gives_the_same_bytes_though_it_is_killed_again_and_again(developed, tmp_path):
     project = Project(tmp_path / "another place" / "with a much longer name" / "darkroom")
+    project.one_thread = False
     rng = random.Random(0)
     for _ in range(6):
         project.run(*MEND)

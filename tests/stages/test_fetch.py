@@ -7,12 +7,14 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
-from torchvision import datasets
+from sklearn.datasets import load_digits
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError, SourceError
+from darkroom.sources import arrays
 from darkroom.sources.catalog import ARRAYS
 from darkroom.sources.index import COLUMNS
 from tests.images.pictures import class_folders, encoded, photos
@@ -143,9 +145,17 @@ def test_digits_need_no_network_and_are_drawn_like_mnist():
     assert facts["card"]["licence"] == "CC BY 4.0"
     run_fetch(root / "sources/digits.yaml")
     assert files.sha256(Path("data/raw/digits.zip")) == first
+    scans = load_digits()
+    expected = [f"{label}/{number:04d}" for number, label in enumerate(scans.target)]
+    found = list(arrays.digits())
+    assert [name for name, _ in found] == expected
+    for number in range(0, len(scans.images), 100):
+        assert np.array_equal(found[number][1], arrays.draw(scans.images[number]))
 
 
 def test_mnist_is_read_from_the_files_that_torchvision_expects(shared):
+    from torchvision import datasets  # takes longer than the tests above
+
     known = ARRAYS["MNIST"]
     paths = {remote.name: shared / "data/mnist" / remote.name for remote in known.remotes(datasets.MNIST)}
     pictures = known.pictures(datasets.MNIST, paths)
