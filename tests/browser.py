@@ -12,13 +12,17 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromiu
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
+# A fifth less of the processor: no process that imitates a GPU.
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Start the browser."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
         browser.close()
 

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from darkroom.review.evidence import gather
+from darkroom.review.samples import Samples
 from darkroom.splits.corrections import write_corrections
 from tests.browser import CHROMIUM, chromium
 from tests.review.run import Reviewing, make_run, reviewing
@@ -17,7 +19,9 @@ from tests.review.run import Reviewing, make_run, reviewing
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """The folder of a run of 400 digits, and the true labels of the 12 of them that are labelled wrongly."""
     root = tmp_path_factory.mktemp("digits")
-    return root, make_run(root)
+    planted = make_run(root)
+    list(gather(Samples(root)))  # kept below `root`: no review of a copy asks the model again
+    return root, planted
 
 
 @pytest.fixture

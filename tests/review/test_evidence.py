@@ -9,6 +9,7 @@ from darkroom.review.samples import Samples
 
 def test_the_answers_come_first_and_are_kept_until_what_they_are_computed_from_changes(run):
     samples, done = Samples(run), []
+    (run / KEPT).unlink()
     answers, whole = gather(samples, done.append)
     assert (len(answers.features), len(whole.features)) == (0, samples.pictured)
     assert done[-2:] == ["asking the model: 5 of 5 parts are done", "looking for images that are alike"]
