@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from darkroom.core import runtime
+from darkroom.core.params import load
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.batches import Table
 from darkroom.images.decode import decode
@@ -36,7 +37,8 @@ from darkroom.training.step import Phase
 
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RECIPE = Recipe(
+RECIPE = dataclasses.replace(
+    load(Recipe, Path(__file__).parents[1] / "params.yaml"),  # the project's values of all other params
     seed=0, train_seed=None, min_steps=0, recipe="custom",
     freeze="none", head="linear", hidden=1, dropout=0.0, epochs=1000, batch_size=16, optimizer="sgd", lr=0.001,
     momentum=0.9, weight_decay=1e-4, l1=0.0, schedule="constant", warmup_epochs=0.0, grad_clip=0.0, label_smoothing=0.0,

@@ -1,10 +1,14 @@
 """A recipe of a head, and changes of it that reach every setting of a head's training."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
+from darkroom.core.params import load
 from darkroom.training.recipe import Recipe
 
-RECIPE: dict[str, Any] = {
+# A param that is newer than these settings has the project's value.
+RECIPE: dict[str, Any] = dataclasses.asdict(load(Recipe, Path(__file__).parents[2] / "params.yaml")) | {
     "seed": 0, "train_seed": None, "min_steps": 0, "recipe": "custom",
     "freeze": "backbone", "head": "linear", "hidden": 32, "dropout": 0.2, "epochs": 4, "batch_size": 32,
     "optimizer": "adamw", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.01, "l1": 0.0, "schedule": "cosine",
