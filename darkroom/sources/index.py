@@ -13,7 +13,7 @@ from pathlib import Path
 
 from darkroom.cluster.tasks import run
 from darkroom.core import files
-from darkroom.core.errors import BadImage, NoMemory, SourceError
+from darkroom.core.errors import BadImage, NoMemory, SourceError, is_out_of_memory
 from darkroom.core.progress import progress, say
 from darkroom.core.runtime import Runtime
 from darkroom.images import hashes
@@ -30,7 +30,7 @@ from darkroom.sources.lost_classes import report_lost
 from darkroom.sources.trees import ADDED, Locations
 from darkroom.splits.alike import STORED
 from darkroom.splits.corrections import ONLY_TRAINS, decisions, read_corrections
-from darkroom.splits.duplicates import as_bits, doubtful
+from darkroom.splits.duplicates import MOST_CHECKED, as_bits, doubtful
 
 COLUMNS = ("id", "label", "split", "group", "location", "bytes", "sha256", "phash", "windows", "width", "height")
 # bytes, sha256, phash, windows, width, height, camera and day, range of values beyond 8 bits, known mistake
@@ -44,10 +44,11 @@ def write_index(
 ) -> tuple[int, list[Range], list[str]]:  # fmt: skip
     """Read every file once, describe it, and write the index, sorted by location.
 
-    Return the number of rows, the range of values of each picture of more than 8 bits, and notes about cameras and days
-    that part the classes. `hashing` False leaves out the perceptual hashes, to measure what they cost. Raises
-    SourceError when most files are the same kind of other files, such as pointers of Git LFS, and when no file of a
-    class is a picture, unless `missing` is drop, or None for files without labels.
+    Return the number of rows, the range of values of each picture of more than 8 bits, and notes about copies that are
+    judged by hashes alone, and about cameras and days that part the classes. `hashing` False leaves out the perceptual
+    hashes, to measure what they cost. Raises SourceError when most files are the same kind of other files, such as
+    pointers of Git LFS, when no file of a class is a picture, unless `missing` is drop, or None for files without
+    labels, and when memory is too short for a picture: what the index holds never depends on that.
     """
     facts: dict[str, Facts] = {}
     tasks = locations.extents([sample.location for sample in samples])
@@ -55,19 +56,20 @@ def write_index(
     fatal: list[tuple[str, Extent]] = []
     for task, fact in progress(results, "indexing", total=len(samples)):
         if isinstance(fact, Died):
+            if is_out_of_memory(BadImage(fact.reason)):
+                raise _too_short(task[0], fact)
             fatal.append(task)
             say(f"note: {task[0]}: {fact.reason}; it is indexed by its bytes alone")
         else:
             facts[task[0]] = fact
     for task, fact in run(partial(describe, decoding=False), fatal, runtime):
         facts[task[0]] = UNREAD if isinstance(fact, Died) else fact
-    if hashing:
-        _keep_pictures(locations, facts, runtime)
+    notes = _keep_pictures(locations, facts, runtime) if hashing else []
     _check_mistakes(samples, Counter(fact[-1] for fact in facts.values() if fact[-1]))
     if missing is not None:
         _check_classes(samples, facts, missing)
     ranges = [fact[-2] for _, fact in sorted(facts.items()) if fact[-2] is not None]
-    notes = notes_about_origins([(sample.label, *facts[sample.location][-3]) for sample in samples])
+    notes += notes_about_origins([(sample.label, *facts[sample.location][-3]) for sample in samples])
     return files.write_csv(path, COLUMNS, _rows(samples, facts)), ranges, notes
 
 
@@ -90,22 +92,39 @@ def describe(task: tuple[str, Extent], hashing: bool = True, decoding: bool = Tr
     return len(data), digest, phash, windows, width, height, camera_and_day(data), values, mistake
 
 
-def _keep_pictures(locations: Locations, facts: dict[str, Facts], runtime: Runtime) -> None:
-    """Add small pictures to the facts of those that may be copies, by which split checks that they are."""
+def _too_short(location: str, died: Died) -> SourceError:
+    return SourceError(f"{location}: {died.reason}, though nothing else was read at the time; free some memory, or use "
+                       "a machine with more, then run the same command again")  # fmt: skip
+
+
+def _keep_pictures(locations: Locations, facts: dict[str, Facts], runtime: Runtime) -> list[str]:
+    """Add small pictures to the facts of those that may be copies, by which split checks that they are; return notes.
+
+    Raises SourceError for a file of which none can be made any more.
+    """
     first = {facts[name][2]: name for name in sorted(facts, reverse=True) if facts[name][3]}  # of each hash
     rows = doubtful(as_bits(list(first)), from_text([facts[name][3] for name in first.values()]))
+    if len(rows) > MOST_CHECKED:
+        return [f"{len(rows):,} pictures may be copies, and at most {MOST_CHECKED:,} are laid over each other to see: "
+                "perceptual hashes alone decide, by which similar pictures may count as copies"]  # fmt: skip
     names = list(first.values())
     tasks = locations.extents([names[row] for row in rows.tolist()])
     for task, picture in run(partial(_small_picture, side=STORED), tasks, runtime):
+        if isinstance(picture, Died):
+            raise _too_short(task[0], picture)
         fact = facts[task[0]]
-        if picture and not isinstance(picture, Died):
+        if picture:
             facts[task[0]] = (*fact[:3], with_picture(fact[3], picture), *fact[4:])
+    return []
 
 
 def _small_picture(task: tuple[str, Extent], side: int) -> bytes:
+    """Return the small picture of a file; nothing where its hash alone can be made. Raises NoMemory and OSError."""
     try:
         return small_picture(task[1].read(), side)
-    except (BadImage, OSError):
+    except NoMemory:
+        raise  # the file is tried again while nothing else runs
+    except BadImage:
         return b""
 
 

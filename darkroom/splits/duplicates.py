@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darkroom.core.progress import say
 from darkroom.images.hashes import MAX_DISTANCE, WINDOW_BITS, crop_pairs, turned
 from darkroom.splits.alike import Doubt, confirmed
 
@@ -195,6 +196,9 @@ def clusters(
             Doubt((int(one), int(other)), near.turned, bool(many))
             for (one, other), many in zip(distinct[near.pairs[checked]], near.many[checked], strict=True)
         ]
+    if len(doubts) > MOST_CHECKED:
+        say(f"note: of {len(doubts):,} pairs that may be copies {MOST_CHECKED:,} are laid over each other to see; the "
+            "others count as copies by their perceptual hashes alone")  # fmt: skip
     pairs.append(np.array([doubt.pair for doubt in doubts[MOST_CHECKED:]], np.int64).reshape(-1, 2))
     root = joined(len(digests), np.concatenate(pairs))
     pairs.append(confirmed(doubts[:MOST_CHECKED], root, hashes, pictures or {}))
@@ -231,10 +235,9 @@ def near_copies(hashes: np.ndarray, windows: np.ndarray) -> Iterator[Near]:
 
 
 def doubtful(hashes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Return the rows int64 (m,) of the different `hashes` that belong to doubtful pairs; [] beyond MOST_CHECKED."""
+    """Return the rows int64 (m,) of the different `hashes` that belong to doubtful pairs."""
     pairs = [near.pairs[near.doubtful].ravel() for near in near_copies(hashes, windows)] if len(hashes) > 1 else []
-    rows = np.unique(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
-    return rows if len(rows) <= MOST_CHECKED else rows[:0]
+    return np.unique(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
 
 
 def as_bits(hashes: Sequence[str]) -> np.ndarray:

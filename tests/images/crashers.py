@@ -5,6 +5,10 @@ import signal
 import time
 from pathlib import Path
 
+from darkroom.core.errors import NoMemory
+from darkroom.sources import index
+from darkroom.sources.extents import Extent
+
 
 def work(task: str) -> str:
     """`double N`, or a way to die."""
@@ -38,3 +42,15 @@ def die_unless_alone(folder: Path) -> None:
     time.sleep(0.3)
     if {mark.name for mark in folder.iterdir()} != {str(os.getpid())}:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def short_of_memory(mark: Path, always: bool, task: tuple[str, Extent], side: int) -> bytes:
+    """Make the index's small picture where decoding finds no memory, always or only the first time."""
+
+    def refuse(data: bytes, *sides: int) -> None:
+        raise NoMemory("not enough memory")
+
+    if always or not mark.exists():
+        mark.touch()
+        setattr(index, "decode_grey", refuse)  # noqa: B010  in this process
+    return index._small_picture(task, side)

@@ -1,11 +1,13 @@
 """Pictures whose hashes are near are laid over each other: copies agree in their details everywhere, others do not."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from darkroom.core.errors import SourceError
 from darkroom.core.runtime import from_environment
 from darkroom.images.hashes import COUNT, between_bars, from_text
 from darkroom.sources.index import fingerprints, small_picture, write_index
@@ -14,6 +16,7 @@ from darkroom.sources.trees import open_tree
 from darkroom.splits import duplicates
 from darkroom.splits.alike import STORED, alike, fit
 from darkroom.splits.columns import read_columns
+from tests.images import crashers
 from tests.images.pictures import photos
 
 
@@ -93,24 +96,60 @@ def test_pictures_with_near_hashes_are_joined_when_they_show_the_same(near, othe
     assert duplicates.clusters(*near)[-1] == 98  # an index without small pictures
 
 
-def test_no_more_pictures_are_kept_and_pairs_laid_over_each_other_than_there_is_time_for(near, monkeypatch):
-    monkeypatch.setattr(duplicates, "MOST_CHECKED", 0)
+def test_no_more_pairs_are_laid_over_each_other_than_there_is_time_for_and_that_is_said(near, monkeypatch, capsys):
     known = {row.tobytes(): small_picture(saved(product(n)), STORED) for n, row in enumerate(near[1][-2:])}
-    assert len(duplicates.doubtful(near[1], near[3])) == 0
+    assert duplicates.clusters(*near, known)[-1] == 99
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(duplicates, "MOST_CHECKED", 0)
     assert duplicates.clusters(*near, known)[-1] == 98
+    assert (
+        "note: of 1 pairs that may be copies 0 are laid over each other to see; the others" in capsys.readouterr().err
+    )
 
 
-def test_fetch_keeps_the_small_pictures_of_doubtful_copies_in_the_index(tmp_path):
+@pytest.fixture
+def copied(tmp_path):
+    """The bytes of 20 photos and of the seventh once more, mirrored, and what writes their index and returns notes."""
     datas = [saved(photo) for photo in photos()[:20]] + [saved(ImageOps.mirror(photos()[6]))]
-    for number, data in enumerate(datas):
-        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
-        (tmp_path / "ab"[number % 2] / f"{number:02}.jpg").write_bytes(data)
-    samples = [Sample(f"{'ab'[number % 2]}/{number:02}.jpg", "ab"[number % 2]) for number in range(len(datas))]
-    write_index(samples, open_tree(tmp_path), tmp_path / "index.csv", from_environment())
+    names = [f"{'ab'[number % 2]}/{number:02}.jpg" for number in range(len(datas))]
+    for name, data in zip(names, datas, strict=True):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    samples = [Sample(name, name[0]) for name in names]
+    return datas, lambda: write_index(samples, open_tree(tmp_path), tmp_path / "index.csv", from_environment())[2]
+
+
+def test_fetch_keeps_the_small_pictures_of_doubtful_copies_in_the_index(tmp_path, copied):
+    datas, write = copied
+    assert write() == []
     index = read_columns(tmp_path / "index.csv", locations=True)
     both = [index.hashes[index.locations.index(name)].tobytes() for name in ("a/06.jpg", "a/20.jpg")]
     assert index.pictures == {key: small_picture(datas[n], STORED) for key, n in zip(both, (6, 20), strict=True)}
     assert len(index.windows) == 21
+
+
+def test_more_pictures_than_are_kept_small_are_noted(tmp_path, copied, monkeypatch):
+    monkeypatch.setattr("darkroom.sources.index.MOST_CHECKED", 1)
+    assert [note.split(":")[0] for note in copied[1]()] == [
+        "2 pictures may be copies, and at most 1 are laid over each other to see"
+    ]
+    assert read_columns(tmp_path / "index.csv").pictures == {}
+
+
+def test_the_index_does_not_depend_on_free_memory(tmp_path, copied, monkeypatch):
+    """A small picture that memory is refused to is made again, alone; where that fails, too, no index is written."""
+    copied[1]()
+    before = (tmp_path / "index.csv").read_bytes()
+    (tmp_path / "index.csv").unlink()
+    for always in (True, False):
+        task = partial(crashers.short_of_memory, tmp_path / f"mark-{always}", always)
+        monkeypatch.setattr("darkroom.sources.index._small_picture", task)
+        if always:
+            with pytest.raises(SourceError, match=r"a/(06|20)\.jpg: not enough memory, though nothing else was read"):
+                copied[1]()
+            assert not (tmp_path / "index.csv").exists()
+    copied[1]()
+    assert (tmp_path / "index.csv").read_bytes() == before
 
 
 def barred(image: Image.Image, bars: tuple[int, int, int], colour: str, sign: bool) -> bytes:
