@@ -81,18 +81,28 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert len(figure(frame).axes[0].texts) == 3
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
     """600 digits as pictures, indexed and split, with the project's params."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("digits")
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images[:600], digits.target, strict=False)):
-        path = tmp_path / f"pictures/{label}/{number}.png"
+        path = folder / f"pictures/{label}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 15.9).astype(np.uint8)).resize((28, 28)).save(path)
-    prepare(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def project(digits, tmp_path, monkeypatch) -> Path:
+    """A copy of them, in which the test runs."""
+    folder = Path(shutil.copytree(digits, tmp_path / "project"))
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
-    return tmp_path
+    return folder
 
 
 def prepare(folder: Path) -> None:

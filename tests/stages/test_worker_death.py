@@ -63,8 +63,7 @@ def shards() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGKILL), (2, signal.SIGSEGV)])
 def test_a_file_that_kills_every_reader_is_set_aside_by_preprocess_and_the_rest_is_as_without_it(workers, how):
     run_fetch()
     run_split()
