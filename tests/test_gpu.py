@@ -24,8 +24,8 @@ from darkroom.training.data import ImageInputs
 from darkroom.training.fit import Fit
 from darkroom.training.recipe import Recipe
 from darkroom.training.step import Phase
+from tests.model.families import FAMILIES
 from tests.model.samples import network, photo_images
-from tests.model.test_families import FAMILIES
 from tests.training.small import RECIPE, write_data
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

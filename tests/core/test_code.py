@@ -1,7 +1,7 @@
 """Code that a stage runs without a link is reported: nothing that shapes a result stays unseen by DVC."""
 
 from darkroom.core import stage
-from tests.core.test_stage import start
+from tests.core.script import start
 
 
 def test_a_script_outside_of_a_project_reports_nothing(tmp_path):

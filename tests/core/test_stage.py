@@ -5,33 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
 from darkroom import cli
+from tests.core.script import start
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def start(tmp_path, body, *arguments, **environment):
-    script = tmp_path / "develop.py"
-    head = """
-from pathlib import Path
-from darkroom.core.errors import SourceError
-from darkroom.core.stage import note, run
-"""
-    script.write_text(head + textwrap.dedent(body) + "\nrun(main)\n")
-    return subprocess.Popen(
-        [sys.executable, script, *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def run(*arguments, **environment):

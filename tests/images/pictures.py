@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 
+from darkroom.sources.arrays import png
+
 SIDE = 96
+# PNGs whose profile or text Pillow does not read; their pictures are whole.
+METADATA_ALONE = ("unopenable/unknown_compression_method.png", "bomb/png_decompression_dos.png")
 
 
 @cache
@@ -37,3 +41,33 @@ def class_folders(root: Path, names: tuple[str, ...] = ("china", "flower"), each
         for number in range(each):
             (root / name / f"{number}.jpg").write_bytes(encoded(place * 18 + number))
     return root
+
+
+def saved(image: Image.Image, quality: int = 90) -> bytes:
+    """The file of a picture, as JPEG."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def cropped(image: Image.Image, share: float) -> Image.Image:
+    """The middle of a picture: `share` of its width and height."""
+    width, height = image.size
+    edge = (1 - share) / 2
+    return image.crop(
+        (round(width * edge), round(height * edge), round(width * (1 - edge)), round(height * (1 - edge)))
+    )
+
+
+# Files that show the same picture after a change, by its name.
+ALTERED = {
+    "quality 30": lambda image: saved(image, 30),
+    "half the size": lambda image: saved(image.resize((48, 48), Image.Resampling.LANCZOS)),
+    "twice the size": lambda image: saved(image.resize((192, 192), Image.Resampling.BICUBIC)),
+    "brighter": lambda image: saved(ImageEnhance.Brightness(image).enhance(1.2)),
+    "darker": lambda image: saved(ImageEnhance.Brightness(image).enhance(0.7)),
+    "more contrast": lambda image: saved(ImageEnhance.Contrast(image).enhance(1.3)),
+    "2 % cropped": lambda image: saved(cropped(image, 0.98)),
+    "as PNG": lambda image: png(np.asarray(image)),
+    "grey": lambda image: saved(image.convert("L")),
+}

@@ -15,7 +15,7 @@ from darkroom.core.errors import BadImage
 from darkroom.images.decode import decode, decode_grey
 from darkroom.images.framing import Framing
 from darkroom.images.headers import jpeg_orientation, upright_size
-from tests.images.pictures import SIDE, encoded, photos
+from tests.images.pictures import METADATA_ALONE, SIDE, encoded, photos
 
 PHOTO = Framing(64, "crop", 64)
 ROOT = Path(__file__).parents[2]
@@ -199,10 +199,6 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded():
     data[29:33] = __import__("zlib").crc32(data[12:29]).to_bytes(4, "big")
     with pytest.raises(BadImage, match="too large"):
         decode(bytes(data), PHOTO)
-
-
-# PNGs whose profile or text Pillow does not read; their pictures are whole.
-METADATA_ALONE = ("unopenable/unknown_compression_method.png", "bomb/png_decompression_dos.png")
 
 
 def test_odd_images_give_a_picture_or_a_reason_and_nothing_else(shared, capfd):

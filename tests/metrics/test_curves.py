@@ -6,8 +6,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from darkroom.metrics import curves
 from darkroom.metrics.summary import summarise
-from tests.metrics.test_scores import draw
-from tests.metrics.test_summary import predictions
+from tests.metrics.made import draw, predictions
 
 
 def test_class_curves_enclose_the_areas_that_scikit_learn_finds():

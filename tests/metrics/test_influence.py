@@ -3,7 +3,7 @@ import pytest
 
 from darkroom.metrics.influence import PRIOR, SCORES, Counts, influence
 from darkroom.metrics.scores import Scorer
-from tests.metrics.test_scores import draw
+from tests.metrics.made import draw
 
 
 def scorer(images: int, classes: int) -> Scorer:

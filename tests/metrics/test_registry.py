@@ -16,8 +16,7 @@ from darkroom.reporting.compare import as_markdown, as_text
 from darkroom.reporting.comparison import compare
 from darkroom.reporting.runs import Run
 from darkroom.training import folds
-from tests.metrics.test_scores import draw
-from tests.metrics.test_summary import predictions
+from tests.metrics.made import draw, predictions
 
 CONFIG = {"classes": ["cat", "dog"], "backbone": "small", "image_size": 8, "framing": {"size": 8}, "versions": {}}
 

@@ -7,15 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from darkroom.metrics.scores import Scorer, confusion, most_probable
-
-
-def draw(n: int, classes: int, seed: int = 0, present: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels among the first `present` classes, and probabilities that lean to the truth, with ties."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, present or classes, n)
-    scores = rng.dirichlet(np.ones(classes), n) + 0.7 * np.eye(classes)[labels] * rng.random((n, 1))
-    scores = np.round(scores, 2) + 1e-3
-    return labels, scores / scores.sum(axis=1, keepdims=True)
+from tests.metrics.made import draw
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

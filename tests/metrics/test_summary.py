@@ -6,12 +6,7 @@ import pytest
 
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.summary import ranked_resamples, summarise
-from tests.metrics.test_scores import draw
-
-
-def predictions(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
-    classes = [f"class {place}" for place in range(probabilities.shape[1])]
-    return Predictions.of([f"{n:064x}" for n in range(len(labels))], classes, labels, probabilities)
+from tests.metrics.made import draw, predictions
 
 
 def test_every_score_lies_in_its_interval():

@@ -12,8 +12,8 @@ from darkroom.model import backbones, builders, exact_body, tensors, weights
 from darkroom.model.exact import NotExact
 from darkroom.model.network import Body, pixels
 from tests.model.engines import assert_same_bits
+from tests.model.families import FAMILIES
 from tests.model.samples import digit_images, photo_images
-from tests.model.test_families import FAMILIES
 
 MNIST = Path(__file__).resolve().parents[2] / "weights/small_cnn-mnist.safetensors"
 NOT_EXACT = {

@@ -4,7 +4,7 @@ from PIL import Image
 
 from darkroom.reporting import sheets
 from darkroom.reporting.confusion import Pair, confusion_sheet, pairs, similar_order, similarity, worst_part
-from tests.metrics.test_summary import predictions
+from tests.metrics.made import predictions
 
 
 @pytest.mark.parametrize("classes", [1, 2, 40, 41, 200, 1500])

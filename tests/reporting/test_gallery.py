@@ -5,8 +5,7 @@ from PIL import Image
 from darkroom.reporting import gallery, sheets
 from darkroom.reporting.confusion import confusion_sheet
 from darkroom.reporting.gallery import Photos
-from tests.metrics.test_scores import draw
-from tests.metrics.test_summary import predictions
+from tests.metrics.made import draw, predictions
 
 
 def photos(count: int, classes: int, size: int = 16) -> Photos:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,27 +10,14 @@ import pytest
 
 from darkroom.core.errors import DarkroomError
 from darkroom.review.decisions import DecisionLog, _append, _stamp
-from darkroom.splits.corrections import Correction, read_corrections
+from darkroom.splits.corrections import read_corrections
 from tests.conftest import ROOT
-
-WHEN = "2026-11-28T05:00:00Z"
-
-
-def correction(number: int, decision: str = "exclude", becomes: str = "", note: str = "") -> Correction:
-    return Correction(f"{number:064x}", f"{number:064x}", decision, "ant", becomes, "a test", WHEN, note)
+from tests.review.log import correction, open_log, record
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> DecisionLog:
     return open_log(tmp_path)
-
-
-def open_log(folder: Path) -> DecisionLog:
-    return DecisionLog(folder / "corrections.csv", folder / ".darkroom/lock")
-
-
-def record(log: DecisionLog, *made: Correction) -> dict[str, Correction | None]:
-    return log.record({one.key: one for one in made})
 
 
 def kept(log: DecisionLog) -> list[tuple[str, str, str]]:
@@ -187,7 +173,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 FULL_DISK = """
 import sys
 from pathlib import Path
-from tests.review.test_decisions import correction, limit_files_to, open_log, record
+from tests.review.log import correction, limit_files_to, open_log, record
 from darkroom.core.errors import DarkroomError
 folder = Path(sys.argv[1])
 log = open_log(folder)
@@ -199,14 +185,6 @@ for change in (correction(2), correction(1, "keep", note="x" * 400)):
     except DarkroomError as error:
         print(error)
 """
-
-
-def limit_files_to(size: int) -> None:
-    """Let this process write no file beyond `size` bytes, as a full disk would."""
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_a_disk_without_room_leaves_the_file_as_it_was_and_says_so(tmp_path):

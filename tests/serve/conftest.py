@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from tests.browser import chromium
 from tests.export import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +130,33 @@ def client(server: Running) -> Iterator[httpx.Client]:
 def raw(client: httpx.Client, data: bytes, kind: str = "image/jpeg", path: str = "/predict") -> httpx.Response:
     """Send one file as the whole body."""
     return client.post(path, content=data, headers={"content-type": kind})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, for the tests of a module."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser, server) -> Iterator[Any]:
+    """Opens the page; afterwards, nothing may have been asked of another address, and no script may have failed."""
+    contexts, faults = [], []
+
+    def open_page(running: Running = server, path: str = "/", **settings: Any) -> Any:
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(40000)  # a busy machine
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+        here = (running.url, "blob:", "data:")
+        page.on("request", lambda asked: None if asked.url.startswith(here) else faults.append(asked.url))
+        page.goto(running.url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []

@@ -27,7 +27,6 @@ from darkroom.serve.predictor import Prediction, Predictor, answer_facts
 from tests.browser import needs_chromium
 from tests.export import small
 from tests.serve.conftest import CLASSES, serve
-from tests.serve.test_page import browser, open_page  # noqa: F401 - fixtures
 
 SIZE = 32
 LIMITS = Limits(0.95, {0.9: 0.3, 0.95: [0.2, 0.001, 0.001]}, None, 0.9995)
@@ -193,7 +192,7 @@ def test_the_service_says_and_counts_what_is_unknown(doubting, photos):
 
 @needs_chromium
 def test_the_page_says_what_is_unknown_and_which_classes_come_into_question(
-    open_page,  # noqa: F811
+    open_page,
     doubting,
     photos,
     tmp_path,

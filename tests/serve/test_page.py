@@ -1,45 +1,14 @@
 """The page in a real Chromium, against a real service, with real uploads."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.browser import DESK, PHONE, chromium, faults, needs_chromium
+from tests.browser import DESK, PHONE, faults, needs_chromium
 from tests.export import small
-from tests.serve.conftest import CLASSES, Running, serve
+from tests.serve.conftest import CLASSES, serve
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def open_page(browser, server) -> Iterator[Any]:
-    """Opens the page; afterwards, nothing may have been asked of another address, and no script may have failed."""
-    contexts, faults = [], []
-
-    def open_page(running: Running = server, path: str = "/", **settings: Any) -> Any:
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(40000)  # a busy machine
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
-        here = (running.url, "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(here) else faults.append(asked.url))
-        page.goto(running.url + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
 
 
 def test_chosen_pictures_get_bars_and_a_map_and_a_broken_one_its_reason(open_page, photos):

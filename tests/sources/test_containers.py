@@ -6,11 +6,9 @@ import tarfile
 import zipfile
 from collections import Counter
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from PIL import Image
 
 from darkroom.core.errors import SourceError
 from darkroom.core.runtime import from_environment
@@ -20,22 +18,8 @@ from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.open import open_source
 from darkroom.sources.trees import Locations
 from tests.images.pictures import encoded
+from tests.sources.archives import parquet, picture, zipped
 from tests.stages.pipeline import run_all
-
-
-def picture(level, kind="JPEG"):
-    """A grey picture of one level, so that its pixels say which file was read."""
-    data = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), level, np.uint8)).save(data, kind)
-    return data.getvalue()
-
-
-def zipped(files, method=zipfile.ZIP_DEFLATED):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return data.getvalue()
 
 
 def tarred(files, mode="w"):
@@ -219,19 +203,6 @@ def test_small_files_beside_images_in_a_folder(tmp_path):
     ).items():
         (tmp_path / name).write_bytes(data)
     assert classes(opened(tmp_path, tmp_path / "raw")[0]) == {"a": 2, "b": 2}
-
-
-def parquet(path, labels, start=0, names=None, column="image", plain=False):
-    """A Parquet file as the Hugging Face Hub's `datasets` writes them: image {bytes, path}, label, names of classes."""
-    pictures = [picture(start + n, "PNG") for n in range(len(labels))]
-    kind = pa.binary() if plain else pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    cells = pictures if plain else [{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(pictures)]
-    table = pa.table({column: pa.array(cells, kind), "label": labels})
-    if names:
-        features = {column: {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
 
 
 @pytest.mark.parametrize("layout", ["data/{split}-{n:05}-of-00002.parquet", "default/{split}/{n:04}.parquet"])

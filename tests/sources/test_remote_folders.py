@@ -23,7 +23,7 @@ from darkroom.core.runtime import from_environment
 from darkroom.sources.labels import LayoutOptions
 from darkroom.sources.open import open_source
 from darkroom.sources.trees import Locations, address_of
-from tests.sources.test_containers import parquet, zipped
+from tests.sources.archives import parquet, zipped
 
 
 def picture(level):

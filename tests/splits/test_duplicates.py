@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageOps
 from scipy.fft import dctn
 
 from darkroom.images.hashes import (
@@ -25,38 +25,11 @@ from darkroom.images.hashes import (
 from darkroom.sources.arrays import digits, png
 from darkroom.sources.index import fingerprints
 from darkroom.splits.duplicates import MOST, as_bits, clusters, near_pairs, near_threshold, turned_pairs
-from tests.images.pictures import encoded, photos
+from tests.images.pictures import ALTERED, encoded, photos, saved
 
 
 def perceptual_hash(data: bytes) -> str:
     return fingerprints(data)[0]
-
-
-def saved(image: Image.Image, quality: int = 90) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality)
-    return out.getvalue()
-
-
-def cropped(image: Image.Image, share: float) -> Image.Image:
-    width, height = image.size
-    edge = (1 - share) / 2
-    return image.crop(
-        (round(width * edge), round(height * edge), round(width * (1 - edge)), round(height * (1 - edge)))
-    )
-
-
-ALTERED = {
-    "quality 30": lambda image: saved(image, 30),
-    "half the size": lambda image: saved(image.resize((48, 48), Image.Resampling.LANCZOS)),
-    "twice the size": lambda image: saved(image.resize((192, 192), Image.Resampling.BICUBIC)),
-    "brighter": lambda image: saved(ImageEnhance.Brightness(image).enhance(1.2)),
-    "darker": lambda image: saved(ImageEnhance.Brightness(image).enhance(0.7)),
-    "more contrast": lambda image: saved(ImageEnhance.Contrast(image).enhance(1.3)),
-    "2 % cropped": lambda image: saved(cropped(image, 0.98)),
-    "as PNG": lambda image: png(np.asarray(image)),
-    "grey": lambda image: saved(image.convert("L")),
-}
 
 
 def distance(one: str, other: str) -> int:

@@ -13,10 +13,8 @@ from darkroom.core.errors import SourceError
 from darkroom.images.decode import decode
 from darkroom.images.framing import Framing
 from darkroom.images.shards import Shards
-from tests.images.pictures import class_folders, encoded
-from tests.images.test_decode import METADATA_ALONE
+from tests.images.pictures import ALTERED, METADATA_ALONE, class_folders, encoded, photos
 from tests.sources.archives import packed
-from tests.splits.test_duplicates import ALTERED, photos
 from tests.stages.pipeline import index, outputs, run_all, run_fetch, run_framing, run_preprocess, run_split
 
 

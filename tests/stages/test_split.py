@@ -8,8 +8,7 @@ import pytest
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError, SourceError
-from tests.images.pictures import class_folders, encoded
-from tests.splits.test_duplicates import ALTERED, photos
+from tests.images.pictures import ALTERED, class_folders, encoded, photos
 from tests.stages.pipeline import index, run_fetch, run_split, splits
 
 

@@ -1,0 +1,31 @@
+"""The families of backbones, each by its smallest member."""
+
+# The smallest of each family, the size to test it at, and whether its features are the average of a map.
+FAMILIES = {
+    "small_cnn": (28, True),
+    "lenet": (28, False),
+    "simple_cnn": (64, False),
+    "alexnet": (64, False),
+    "convnext_tiny": (64, False),
+    "densenet121": (64, True),
+    "efficientnet_b0": (64, True),
+    "efficientnet_v2_s": (64, True),
+    "googlenet": (64, True),
+    "inception_v3": (128, True),
+    "maxvit_t": (224, False),
+    "mnasnet0_5": (64, True),
+    "mobilenet_v2": (64, True),
+    "mobilenet_v3_small": (64, False),
+    "regnet_x_400mf": (64, True),
+    "regnet_y_400mf": (64, True),
+    "resnet18": (64, True),
+    "shufflenet_v2_x0_5": (64, True),
+    "squeezenet1_1": (64, True),
+    "swin_t": (64, True),
+    "swin_v2_t": (64, True),
+    "vgg11_bn": (64, False),
+    "vit_b_32": (64, False),
+    "timm/resnet10t": (64, True),
+    "timm/tf_efficientnet_lite0": (64, True),
+    "timm/vit_tiny_patch16_224": (64, False),
+}
