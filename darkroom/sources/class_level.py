@@ -223,13 +223,13 @@ def _read_groups(here: Reading, children: Branches, deep: Branches, splits: dict
         return [replace(here, unlabelled=here.unlabelled | {name for name in flat if may_be_unlabelled(name)})]
     if flat and all(may_be_unlabelled(name) or name in splits for name in flat):
         return _read(deep)
-    if not repeated and _are_numbered(below):
+    if not repeated and are_numbered(below):
         return [here]  # series, days, persons
     opened = (found if found[1].children else (path, deep[path]) for path, found in unwrapped.items())
     return [here, *_read(dict(opened))]
 
 
-def _are_numbered(names: Iterable[str]) -> bool:
+def are_numbered(names: Iterable[str]) -> bool:
     """Return whether all names have digits, and not each also a word that others lack, as `01_cat` and `02_dog` do."""
     words = {name: set(WORD.findall(name.lower())) for name in names}
     shared = set.intersection(*words.values())

@@ -83,7 +83,7 @@ class Table:
     """A table file of a tree: its cells as text, and the names of the recognised columns, "" where there is none.
 
     `one_hot`: columns of zeros and ones with a single 1 in each row, instead of `label`; `part`: the official split by
-    the file's name, where it is one of several parts of a table.
+    the file's name, where it is one of several parts of a table; `group`: a column of what stays in one split.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Table:
     label: str = ""
     one_hot: list[str] = field(default_factory=list)
     part: str = ""
+    group: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -161,7 +162,9 @@ def recognised(table: Table, options: LayoutOptions, finders: Finders) -> Table:
     if table.path and not table.label and options.label_column == "auto":
         table.one_hot = _one_hot(table)
         if table.one_hot:
-            table.notes.append(f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}")
+            others = [column for column in table.columns if _may_be_labels(table, column)]
+            more = f", and not {few_of(others)}; `label_column` chooses another" if others else ""
+            table.notes.append(f"{table.name}: labels are the columns of zeros and ones: {few_of(table.one_hot)}{more}")
     return table
 
 
@@ -250,8 +253,15 @@ def _note_other_labels(table: Table, options: LayoutOptions) -> None:
 
 
 def _take_names(table: Table, options: LayoutOptions) -> None:
-    """Take the names of classes for labels where these are numbers, and another column has a name for each number."""
+    """Take names for labels: of another column, where labels are numbers with a name each; genus with species."""
     if options.label_column != "auto" or not table.label or not table.path:
+        return
+    genus = next(iter(usual_columns(table.columns, ("genus",))), "")
+    if genus and plain_name(table.label) == "species" and not table.frame[table.label].str.contains(" ").any():
+        table.frame = table.frame.assign(
+            **{(both := f"{genus} {table.label}"): table.frame[genus] + " " + table.frame[table.label]}
+        )
+        table.label = both  # `alba` is an oak, and a willow
         return
     numbers = table.frame[table.label]
     if not all(cell.removesuffix(".0").isdecimal() for cell in numbers.unique() if cell):

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from darkroom.core.errors import SourceError
 from darkroom.sources.class_names import doubts
 from darkroom.sources.encodings import printable
-from darkroom.sources.folder_names import is_container, split_names, strict_split, words_of
+from darkroom.sources.folder_names import are_parts, is_container, split_names, strict_split, words_of
 from darkroom.sources.labels import (
     SHOWN,
     Labelled,
@@ -91,7 +91,7 @@ def name_readings(images: list[str]) -> dict[str, Counter[str]]:
             del labels[label]  # test1/7.jpg beside train/cat.7.jpg
         few = 2 <= len(labels) <= max(2, labels.total() // FEWEST)
         known = any(first_part(label).lower() in CAMERAS or strict_split(first_part(label)) for label in labels)
-        if labels and all(is_container(label) or HASH.fullmatch(label) for label in labels):
+        if labels and (are_parts(labels) or all(is_container(label) or HASH.fullmatch(label) for label in labels)):
             return {}  # `patient01_benign_7.jpg` begins with a person, so the label may be anywhere
         if not (whole and few) or known:
             continue

@@ -66,6 +66,7 @@ _MASK_FILE = re.compile(
 _SENSORS = frozenset((
     "rgb", "color", "colour", "depth", "thermal", "infrared", "ir", "nir", "swir", "lwir", "mwir", "fir", "tir", "flir",
     "vis", "visible", "optical", "sar", "lidar", "multispectral", "hyperspectral", "uv",
+    "dapi", "hoechst", "gfp", "rfp", "yfp", "cfp", "mcherry", "fitc", "tritc", "cy3", "cy5", "brightfield",
 ))  # fmt: skip
 # What file managers call a folder that nobody has named, without a number behind it.
 _UNNAMED = frozenset((

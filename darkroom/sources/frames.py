@@ -94,9 +94,13 @@ def _headed(grid: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
     filled = (first != "").sum(axis=1).tolist()
     known = [number for number, cells in enumerate(first.to_numpy().tolist()) if is_header(cells)]
     titles = next((number for number, count in enumerate(filled) if count > 1), 0)
+    if len(filled) > 1 and filled[0] == 1 and filled[1] == 2 and first.iloc[0, 0] == "" != first.iloc[0, 1]:
+        titles = 0  # `,label`: an index without a name beside one column
     header = known[0] if known else titles
     body = grid.iloc[header + 1 :].reset_index(drop=True)
-    body.columns = _distinct(grid.iloc[header].tolist())
+    names = grid.iloc[header].tolist()
+    unnamed = names[0] == "" and len(body) and bool((body.iloc[:, 0] != "").any())
+    body.columns = _distinct(["unnamed", *names[1:]] if unnamed else names)
     return body, header
 
 

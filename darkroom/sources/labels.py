@@ -149,7 +149,7 @@ def note_spellings(found: Labelled) -> None:
     spellings: dict[str, set[str]] = {}
     for label in {sample.label for sample in found.samples}:
         alike = _normalised(label.lower())
-        alike = COPY.sub("", " ".join(alike.replace("_", " ").replace("-", " ").split()))
+        alike = COPY.sub("", " ".join((alike[:1] + alike[1:].replace("-", " ")).replace("_", " ").split()))
         alike = f"{float(alike):g}" if NUMBER.fullmatch(alike) else alike  # 1, 1.0 and 01
         spellings.setdefault(alike, set()).add(label)
     for several in sorted(sorted(names) for names in spellings.values() if len(names) > 1):

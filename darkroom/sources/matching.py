@@ -13,6 +13,7 @@ ADDRESS_WITH_QUESTION = re.compile(r"^([^?]+)\?")
 UPLOAD = re.compile(r"upload/\d+/(?:[0-9a-f]{8}-)?(.+)")  # Label Studio puts a number of its own before a file's name
 SLASHES = re.compile("/+")
 WHOLE = re.compile(r"\d+\.0")
+NEARLY = 0.9  # share of the names of folders that must exist
 LONGEST_NAME = 255  # bytes that a file system keeps
 
 
@@ -99,6 +100,23 @@ class FileFinder:
         finder = FileFinder(sorted(originals), rename(self._folder).rstrip("/") or ".")
         found = [finder.find(text) for text in texts]
         return [originals[name] if name else name for name in found] if any(found) else []
+
+
+def images_below(images: list[str], names: list[str]) -> dict[str, list[str]]:
+    """Return the images in the folder of each name, all at one level; {} where many names or images are left over.
+
+    Names may be paths, of which the last folder counts.
+    """
+    lasts = {name.strip("/").rpartition("/")[2]: name for name in names}
+    parts = [image.split("/")[:-1] for image in images]
+    for level in range(max(map(len, parts), default=0)):
+        below: dict[str, list[str]] = {}
+        for image, folders in zip(images, parts, strict=True):
+            if len(folders) > level and folders[level] in lasts:
+                below.setdefault(lasts[folders[level]], []).append(image)
+        if len(below) >= NEARLY * len(names) and 2 * sum(map(len, below.values())) >= len(images):
+            return below
+    return {}
 
 
 def _without_zeros(path: str) -> str:

@@ -62,6 +62,7 @@ def _read_one_table(tree: Tree, table: Table, images: list[str], options: Layout
     """Add the rows of one table to `read`; return notes."""
     splits = _splits_of(tree, table, options)
     group = options.group_by if options.group_by in table.columns else ""
+    group = table.group if not options.group_by else group
     if options.group_by and not group and "(" not in options.group_by:
         shown = ", ".join(table.columns)
         raise SourceError(f"{table.name} has no column {quoted(options.group_by)} to group by; it has {shown}")

@@ -6,11 +6,13 @@ from typing import Any
 
 from darkroom.core.errors import SourceError
 from darkroom.images.formats import is_image_name
+from darkroom.sources.class_level import are_numbered
 from darkroom.sources.columns import Finders, Table, recognised
 from darkroom.sources.encodings import decode, few_of, printable
 from darkroom.sources.folder_names import is_submission, split_names
 from darkroom.sources.frames import LISTS, TABLES, read_frame
 from darkroom.sources.labels import LayoutOptions
+from darkroom.sources.matching import images_below
 from darkroom.sources.sidecars import RECORD, joined_lists, sidecar_frame
 from darkroom.sources.trees import Tree, read_one
 
@@ -116,7 +118,33 @@ def _open(tree: Tree, name: str, options: LayoutOptions, finders: Finders) -> Ta
     table = Table(name, frame, notes=notes)
     if any(map(is_image_name, table.columns)):
         table = _without_header(name, frame, notes)
-    return recognised(table, options, finders)
+    return _with_rows_of_folders(recognised(table, options, finders), options, finders)
+
+
+def _with_rows_of_folders(table: Table, options: LayoutOptions, finders: Finders) -> Table:
+    """Return a table that labels folders, such as patients, with a row for each image in them; any other as it is.
+
+    Folders that are numbered stay in one split. Where each label has a row, the table names classes.
+    """
+    if not table.label or (table.path and finders.any_of(table, table.path)):
+        return table
+    if 2 * table.frame[table.label].nunique() > len(table.frame):
+        return table
+    for column in table.columns:
+        cells = table.frame[column]
+        if column == table.label or not cells.is_unique or options.path_column not in ("auto", column):
+            continue
+        if below := images_below(finders.images, cells.tolist()):
+            rows = [(row, image) for row, cell in enumerate(cells) for image in below.get(cell, ())]
+            table.path = f"images of {column}"
+            table.frame = table.frame.iloc[[row for row, _ in rows]].reset_index(drop=True)
+            table.frame[table.path] = [image for _, image in rows]
+            kept = ""
+            if are_numbered(below) and not options.group_by:
+                table.group, kept = column, ", each of which stays in one split"
+            table.notes.append(f"{table.name}: {column} names folders, and a row labels all images in one{kept}")
+            return table
+    return table
 
 
 def _without_header(name: str, frame: Any, notes: list[str]) -> Table:

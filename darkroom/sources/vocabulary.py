@@ -98,7 +98,7 @@ TIMES = _words(
 PLACES = _words(
     """
     pasture indoor outdoor indoors outdoors inside outside front frontal back rear left right top bottom side
-    lateral north
+    lateral od os north
     south east west near far lab laboratory home house office field greenhouse studio workshop garage garden yard barn
     factory warehouse school campus clinic work onsite offsite upstairs downstairs
     innen außen drinnen draußen vorne hinten links rechts oben unten seite seitlich vorderseite rückseite nord süd ost

@@ -72,6 +72,10 @@ TREES = {
         "cats/cats_{train,test} dogs/dogs_{train,test}", "cats 6, dogs 6 | test 6, train 6", ""),
     "splits that begin longer words": ("{Trainingsdaten,Testbilder}/{gut,schlecht}",
                                        "gut 6, schlecht 6 | test 6, train 6", ""),
+    "channels that their files are named after": (
+        "DAPI/DAPI_{1..9}.tif GFP/GFP_{1..9}.tif", CANNOT_TELL, ""),
+    "sensors in names": ("shots/rgb_{1..9}.png shots/thermal_{1..9}.png", CANNOT_TELL, ""),
+    "right and left eyes": ("{OD,OS}", "OD 3, OS 3", "called like places or views"),
     "production lines": ("line{1,2}/{NG,OK}", "NG 6, OK 6", ""),
     "folds": ("fold{1..5}/{a,b}", "a 15, b 15", ""),
     "folds with a dash": ("fold-{0..4}/{a,b}", "a 15, b 15", ""),
