@@ -33,6 +33,7 @@ KINDS = {
 }
 TABLES = {"corrections": "corrections.csv", "added": "added/photos.csv"}  # of decisions; both are in Git from the start
 CLOSED = "without permission"
+BRACES = re.compile(r"\{\w+(\.\.|,)\w+\}")  # of `shard-{000..009}.tar`
 CONFLICT = re.compile(rb"^<<<<<<< ", re.MULTILINE)
 
 
@@ -59,6 +60,8 @@ def check_source(source: Any, root: Path = Path()) -> None:
         return  # fetch reports what is wrong with it, or downloads it
     if not os.path.exists(root / source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         hint = "; `~` is not expanded, write the whole path" if source.startswith("~") else ""
+        if BRACES.search(source):
+            hint = "; braces are not expanded: name the folder of these files, which are read together"
         if COPIES in root.absolute().as_posix():
             hint = f"; this copy of what Git knows is without it: give an absolute path, or add `-C {source}`"
         expected = "expected a folder, archive, table or card"

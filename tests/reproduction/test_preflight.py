@@ -134,6 +134,7 @@ def test_what_dvc_would_read_without_an_end_is_named_before_it_starts(photos, ma
 @pytest.mark.parametrize(("source", "why"), [
     ("fotos", "source is fotos, which does not exist; expected a folder, archive, table or card"),
     ("a" * 300, "source is a{200}, which does not exist; .*"),
+    ("s-{0..1}.tar", "source is .*, which does not exist; .*; braces are not expanded: name the folder of .*"),
     ("~/photos", "source is ~/photos, .* expected .* card; `~` is not expanded, write the whole path"),
 ])  # fmt: skip
 def test_a_source_that_does_not_exist_is_said_before_dvc_starts(photos, source, why):
