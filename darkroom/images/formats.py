@@ -71,7 +71,8 @@ KINDS = {
     b"\x1aE\xdf\xa3": "a WebM or MKV video", b"\xff\x0a": "a JPEG XL picture", b"\0\0\0\x0cJXL ": "a JPEG XL picture",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 picture", b"\xffO\xffQ": "a JPEG 2000 picture", b"v/1\x01": "an OpenEXR picture",
     b"\x93NUMPY": "an array of NumPy", b"MATLAB": "a file of MATLAB", b"\x89HDF": "an HDF5 file",
-    b"\0\0\1\0": "an icon of Windows", b"7z\xbc\xaf": "a 7-Zip archive", b"Rar!": "a RAR archive",
+    b"\0\0\1\0": "an icon of Windows", b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
+    b"Rar!": "a RAR archive; unpack it", b"\x28\xb5\x2f\xfd": "a Zstandard archive; unpack it",
 }  # fmt: skip
 DICOM, DICOM_AT = b"DICM", 128
 JSON_STARTS = (b'{"', b"[{", b'["', b"[]", b"{}")

@@ -33,8 +33,8 @@ UNREAD = {
     ".mat": "write its labels into a .csv", ".arrow": "write it as Parquet, with `to_parquet`",
     ".tfrecord": "write its images into folders", ".npz": "write its images into folders",
     ".npy": "write its images into folders", ".h5": "write its images into folders",
-    ".pkl": "write its labels into a .csv", ".rar": "unpack it", ".7z": "unpack it",
-}  # fmt: skip
+    ".pkl": "write its labels into a .csv",
+} | dict.fromkeys((".rar", ".7z", ".zst", ".tzst", ".lz4", ".lz", ".lzma", ".z", ".cab"), "unpack it")  # fmt: skip
 SPLIT = "split"
 MOST_CELLS = 20_000_000  # of a sheet of Excel, empty ones included
 TITLES = 20  # rows that are searched for the header

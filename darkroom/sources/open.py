@@ -198,7 +198,12 @@ def _copied_from(address: str, raw: Path, options: LayoutOptions, locations: Loc
         target = here / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         put_in(path, target.parent, CACHE)
-    found = _read_tree(here, raw, options, locations, f"{RAW}{here.name}/")
+    try:
+        found = _read_tree(here, raw, options, locations, f"{RAW}{here.name}/")
+    except SourceError as error:
+        above, _, name = address.rpartition("/")
+        hint = f" Give the folder of a table: set `source` to {above}." if name.lower().endswith(TABLES) else ""
+        raise SourceError(f"{error}{hint}".replace(str(here), address)) from error
     return found.samples, found.layout, found.notes
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from os.path import commonprefix
 from pathlib import PurePosixPath
 
 from darkroom.core.errors import SourceError
@@ -12,7 +13,7 @@ from darkroom.sources.encodings import few_of
 from darkroom.sources.folder_names import split_in, strict_split
 from darkroom.sources.labels import LayoutOptions, Sample
 from darkroom.sources.matching import FileFinder
-from darkroom.sources.trees import Tree
+from darkroom.sources.trees import Tree, address_of
 
 MAX_SPLITS = 20  # different cells of a column of splits
 LIST = re.compile(r"\[.*,.*\]")
@@ -52,6 +53,10 @@ def read_tables(
               "rows name a file again in another split, and the first counts": read.resplit,
               "rows have no label": read.unlabelled, "files have no row": orphans}  # fmt: skip
     notes += [f"{len(names)} {what}: {few_of(names)}" for what, names in counts.items() if names]
+    if addresses := [text for text in read.absent if "://" in text]:
+        folder = address_of(commonprefix(addresses).rpartition("/")[0])  # noqa: RUF071 - cut at a slash
+        there = f"put it beside the files in {folder}, and set `source` to that, or " if folder else ""
+        notes.append(f"addresses in a table are not followed: {there}copy the files beside the table")
     rows = list(read.rows.values())
     if options.split_column == "auto" and not any(row.split for row in rows):
         return _with_splits_of_folders(rows, notes)

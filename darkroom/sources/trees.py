@@ -80,7 +80,8 @@ def open_tree(path: Path) -> Tree:
         return PackedTar(path)
     if path.name.lower().endswith(".parquet"):
         return Parquet(path)
-    raise SourceError(f"{path}: expected a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})")
+    expected = f"a folder, a .csv, a card (.yaml) or an archive ({', '.join(ARCHIVES)})"
+    raise SourceError(f"{path}: expected {expected}; unpack an archive of another kind, and name its folder")
 
 
 def read_one(tree: Tree, name: str) -> bytes:

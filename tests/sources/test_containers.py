@@ -72,7 +72,7 @@ def test_an_empty_archive_of_a_class_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "advice"), [
-    ("photos.rar", "unpack it"), ("train.7z", "unpack it"), ("breast.npz", "write its images into folders"),
+    ("photos.rar", "unpack it"), ("train.tar.zst", "unpack it"), ("breast.npz", "write its images into folders"),
     ("data-00000-of-00001.arrow", "write it as Parquet, with `to_parquet`"), ("labels.xls", "save it as .xlsx or .csv"),
 ])  # fmt: skip
 def test_files_that_are_not_read_say_what_to_do(tmp_path, name, advice):

@@ -147,6 +147,14 @@ def test_an_archive_and_shards_in_a_store(store, folder, tmp_path):
     assert len(data) == 6
 
 
+def test_a_table_in_a_store_is_read_by_its_folder(store, folder):
+    store.pipe_file("/bucket/set/labels.csv", b"path,label\ncat/0.png,a\ndog/0.png,b\n")
+    with pytest.raises(
+        SourceError, match=r"^memory://bucket/set/labels\.csv holds no images.* set `source` to memory://bucket/set\.$"
+    ):
+        opened("memory://bucket/set/labels.csv")
+
+
 class Broken(fsspec.implementations.memory.MemoryFileSystem):
     """A store whose connection breaks once at each file, and always at some."""
 

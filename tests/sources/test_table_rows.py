@@ -87,6 +87,12 @@ def test_a_table_that_fits_no_image_is_told(tmp_path):
         found(tmp_path, options=LayoutOptions(layout="csv"))
 
 
+def test_addresses_in_a_table_name_their_folder(tmp_path):
+    rows = "".join(f"s3://photos/set/{name},{name[0]}\n" for name in ("a/1.jpg", "b/2.jpg"))
+    with pytest.raises(SourceError, match=r"put it beside the files in s3://photos/set, and set `source` to that"):
+        found(tmp_path, "x/7.jpg", t__csv="path,label\n" + rows, options=LayoutOptions(layout="csv"))
+
+
 def test_an_id_that_could_mean_two_files_means_none_and_is_reported(tmp_path):
     names, text = ["1.jpg", "1.png", "2.jpg", "a/3.jpg", "b/3.jpg", "4.jpg"], "id,label\n1,cat\n2,dog\n3,dog\n4,cat\n"
     labelled = found(tmp_path, *names, options=LayoutOptions(layout="csv"), labels__csv=text)

@@ -122,8 +122,11 @@ def test_a_source_that_is_absent_or_no_archive_names_what_is_expected(tmp_path):
     with pytest.raises(SourceError, match="does not exist; set `source`"):
         open_tree(tmp_path / "absent")
     (tmp_path / "x.rar").write_bytes(b"x")
-    with pytest.raises(SourceError, match=r"expected a folder, a .csv, a card \(.yaml\) or an archive"):
+    with pytest.raises(SourceError, match=r"expected a folder, a .csv, a card \(.yaml\) or an archive.* unpack"):
         open_tree(tmp_path / "x.rar")
+    (tmp_path / "x.tar").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(range(256)) * 4)
+    with pytest.raises(SourceError, match="it is a Zstandard archive; unpack it"):
+        open_tree(tmp_path / "x.tar")
 
 
 def test_reading_one_file_of_a_packed_tar(tmp_path):
