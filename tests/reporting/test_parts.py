@@ -46,7 +46,7 @@ def test_parts_are_also_those_of_the_columns_of_the_source_table(tmp_path, monke
     evaluate.main(*run.arguments)
     files.write_text(tmp_path / "params.yaml", "source: photos\n")
     shown = report.page(tmp_path)
-    table_of_parts = shown[shown.index('<section id="weak-spots">') :]
+    table_of_parts = shown[shown.index('<section id="weak-spots"') :]
     first = re.search(r'<th scope="row">(column [^<]*)</th><td class="n">(\d+)</td>', table_of_parts)
     assert first is not None
     assert first.groups() == ("column site: south", "30")  # the surest to be worse is first
