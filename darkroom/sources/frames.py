@@ -16,6 +16,7 @@ from darkroom.sources.columns import is_header
 from darkroom.sources.encodings import decode
 from darkroom.sources.extents import MAX_BYTES
 from darkroom.sources.folder_names import split_names
+from darkroom.sources.parquet import class_names, named
 from darkroom.sources.text_tables import as_text, read_grid, read_json, read_json_lines
 
 if TYPE_CHECKING:
@@ -176,12 +177,14 @@ def _parquet(name: str, data: bytes) -> tuple["pd.DataFrame", list[str]]:
     cells: dict[str, list[str]] = {}
     size = 0
     with pq.ParquetFile(io.BytesIO(data)) as file:
+        names = class_names(file.schema_arrow.metadata or {})
         for batch in file.iter_batches():
             size += batch.nbytes
             if size > MAX_BYTES:
                 raise SourceError(f"{name} unpacks to more than {MAX_BYTES:,} bytes; divide it")
             for column in batch.schema.names:
-                cells.setdefault(column, []).extend(map(as_text, batch[column].to_pylist()))
+                known = names.get(column, [])
+                cells.setdefault(column, []).extend(as_text(named(cell, known)) for cell in batch[column].to_pylist())
     return pd.DataFrame(cells, columns=file.schema_arrow.names, dtype=str), []
 
 

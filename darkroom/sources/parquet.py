@@ -68,11 +68,11 @@ class Parquet:
         """Yield a record for each row: `file_name` and the plain columns, with names instead of class numbers."""
         file = _opened(self.path)
         columns = [field.name for field in file.schema_arrow if not _nested_or_binary(field.type)]
-        names = _class_names(file.schema_arrow.metadata or {})
+        names = class_names(file.schema_arrow.metadata or {})
         files = iter(self._rows)
         for batch in file.iter_batches(columns=columns):
             for record in batch.to_pylist() if columns else [{}] * batch.num_rows:
-                yield {key: _named(value, names.get(key, [])) for key, value in record.items()} | {
+                yield {key: named(value, names.get(key, [])) for key, value in record.items()} | {
                     "file_name": next(files)
                 }
 
@@ -113,7 +113,7 @@ def _nested_or_binary(kind: Any) -> bool:
     return _is_binary(kind) or kinds.is_struct(kind)
 
 
-def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+def class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     """Return the class names of columns, as the Hub's `datasets` writes them into the schema's metadata."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
@@ -122,7 +122,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
         return {}
 
 
-def _named(value: Any, names: list[str]) -> Any:
+def named(value: Any, names: list[str]) -> Any:
     """Return the name of a class number, "" for -1 (no class); any other value as it is."""
     if not names or type(value) is not int:
         return value

@@ -5,6 +5,8 @@ import json
 import zipfile
 
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from darkroom.core.errors import SourceError
@@ -271,6 +273,14 @@ def test_a_parquet_without_rows_keeps_its_columns():
     file = io.BytesIO()
     pd.DataFrame({"path": [], "label": []}).to_parquet(file)
     assert list(read_frame("t.parquet", file.getvalue())[0].columns) == ["path", "label"]
+
+
+def test_a_parquet_of_the_hub_gives_its_class_numbers_their_names():
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "file_name": {"dtype": "string"}}
+    table = pa.table({"file_name": ["1.jpg", "2.jpg", "3.jpg"], "label": [0, 1, -1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}),
+                   file := io.BytesIO())  # fmt: skip
+    assert read_frame("t.parquet", file.getvalue())[0]["label"].tolist() == ["cat", "dog", ""]
 
 
 def test_a_name_of_thousands_of_digits_has_no_file(tmp_path):
