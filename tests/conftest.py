@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,14 @@ def cluster(nodes):
     import ray
 
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; the test skips where it is not installed. Playwright's loop must end before other tests."""
+    from tests.browser import CHROMIUM, chromium
+
+    if not CHROMIUM:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    with chromium() as started:
+        yield started

@@ -10,18 +10,12 @@ import pytest
 from darkroom.core.params import read_yaml
 from darkroom.reporting import report
 from stages import evaluate
-from tests.browser import DESK, PHONE, chromium, faults, needs_chromium
+from tests.browser import DESK, PHONE, faults, needs_chromium
 from tests.project import ROOT
 from tests.reporting.run import make_run
 
 pytestmark = needs_chromium
 MANY = [f"american_staffordshire_terrier_number_{number}" for number in range(120)]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=["2 classes", "10 classes", "120 classes", "20 images"])

@@ -11,7 +11,6 @@ import pytest
 from darkroom.review.evidence import gather
 from darkroom.review.samples import Samples
 from darkroom.splits.corrections import write_corrections
-from tests.browser import CHROMIUM, chromium
 from tests.review.run import Reviewing, make_run, reviewing
 
 
@@ -44,15 +43,6 @@ def review(served) -> Reviewing:
     while any(httpx.get(f"{served.url}state", timeout=60).json()["decisions"].values()):
         write_corrections(served.folder / "corrections.csv", [])  # a request of the test before came late
     return served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium; the test skips where it is not installed. Playwright's loop must end before other tests."""
-    if not CHROMIUM:
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

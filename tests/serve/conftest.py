@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tests.browser import chromium
 from tests.export import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,13 +129,6 @@ def client(server: Running) -> Iterator[httpx.Client]:
 def raw(client: httpx.Client, data: bytes, kind: str = "image/jpeg", path: str = "/predict") -> httpx.Response:
     """Send one file as the whole body."""
     return client.post(path, content=data, headers={"content-type": kind})
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, for the tests of a module."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
