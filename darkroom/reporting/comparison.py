@@ -86,9 +86,12 @@ class Comparison:
         """Return which question the verdict answers, and a warning where many models have seen the test set."""
         models = ("This is about two trained models, each of one training seed: another seed may turn it round. "
                   "`darkroom repeats REV` asks whether the recipe is better.")  # fmt: skip
-        if {key for key, _, _ in self.params} == {"train_seed"} and not (self.data or self.tested):
+        differing = {key for key, _, _ in self.params}
+        if differing <= {"train_seed"} and not (self.data or self.tested):
             models = ("Of the params and data only the training seed differs: unless the code does as well, what is"
-                      " seen is what chance alone does to this recipe.")  # fmt: skip
+                      " seen is what chance alone does to this recipe."
+                      if differing else "No param or data differs, the training seed included: whatever differs is"
+                      " due to the code, the packages or the machine.")  # fmt: skip
         return f"{models} {warning_of_many(self.looks)}".rstrip()
 
     @property

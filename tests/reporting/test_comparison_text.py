@@ -160,6 +160,7 @@ def test_a_change_of_data_beside_the_training_seed_is_not_called_chance_alone():
     old, new = (Run(name, params, {}, alike) for name, params in zip(("old", "new"), seeds, strict=True))
     assert "only the training seed differs" in compare(old, new, {}).question
     assert "trained models" in compare(old, replace(new, predictions=fewer), {}).question
+    assert compare(old, old, {}).question.startswith("No param or data differs, the training seed included")
 
 
 @pytest.mark.parametrize("images", [1, 3, 10, 60])
