@@ -31,6 +31,7 @@ MAX_BYTES = 4096  # of such a file: a larger one is an annotation
 CODE, NAMED = re.compile(r"\d{1,6}(\.0)?|n\d{8}"), (".txt", ".names", ".json", ".csv", ".tsv")
 NUMBERED = re.compile(r"(n?\d+)\s*[\s:;,=.)-]\s*(.+)")  # `0 cat`, `1: dog`
 MOST_NAMING, NAMING_BYTES, MOST_KEYS = 20, 1 << 22, 1.25  # files; bytes; keys for each class: more are images
+SPARE, MOST_RECORDS = 20, 10_000  # lines beside those of classes, as in a header; records of JSON
 
 
 def sidecar_frame(tree: Tree, images: list[str]) -> tuple[str, "pd.DataFrame"] | None:
@@ -196,6 +197,8 @@ def _namings(tree: Tree, name: str, codes: set[str]) -> Iterator[dict[str, str]]
         text = decode(data)[0]
         if len(data) >= NAMING_BYTES or not text.strip():
             return
+        if not name.lower().endswith(RECORD) and text.count("\n") > 2 * len(codes) + SPARE and min(codes).isdigit():
+            return  # a table of images
         pairs: list[dict[str, str]] = []
         if name.lower().endswith(RECORD):
             pairs += _pairs_within(json.loads(text), codes, called)
@@ -241,7 +244,7 @@ def _pairs_within(value: Any, codes: set[str], called: bool, depth: int = 3) -> 
             yield from _pairs_within(cell, codes, called or bool(CALLED.search(str(key))), depth - 1)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         yield _by_place(value, codes) if called else {}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+    if isinstance(value, list) and 0 < len(value) < MOST_RECORDS and all(isinstance(item, dict) for item in value):
         yield from _pairs_of_columns(frame_of(value), called)
 
 
