@@ -89,7 +89,7 @@ def _report(source: Path, opened: Opened) -> None:
 
 
 def _note_experiments_in_copies(source: Path) -> None:
-    """Print how experiments that DVC runs in a copy of the project find a source that is not in Git."""
+    """Print how experiments in a copy of the project find a source that is not in Git, and keep it out of Git."""
     if source.is_absolute() or not source.exists() or Path(f"{str(source).rstrip('/')}.dvc").exists():
         return
     outside = ".." in source.parts
@@ -99,6 +99,9 @@ def _note_experiments_in_copies(source: Path) -> None:
             f"note: Git does not know {source}, and `dvc exp run --queue` and `--temp` run in a copy of what it knows: "
             f"add `--allow-missing` to train otherwise, {copied}`-S source={source.resolve()}` to change the data, too"
         )
+        if not outside and not git_output(Path(), "check-ignore", "--", str(source)):
+            say(f"note: Git does not ignore {source}, and `dvc exp run` commits it to Git with each experiment: add "
+                f"the line `/{source}` to .gitignore, or run `dvc add {source}`")  # fmt: skip
 
 
 def _shown(counts: Counter[str]) -> str:

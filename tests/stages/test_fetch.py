@@ -41,6 +41,16 @@ def test_a_source_that_git_does_not_know_says_what_queued_experiments_need(proje
     assert (note in capsys.readouterr().err.splitlines()) == (known == "")
 
 
+def test_a_source_that_an_experiment_would_commit_is_said(project, capsys):
+    class_folders(Path("photos"), each=2)
+    subprocess.run(["git", "init", "-q"], check=True)
+    run_fetch("photos")
+    assert "`dvc exp run` commits it to Git with each experiment: add the line `/photos`" in capsys.readouterr().err
+    Path(".gitignore").write_text("/photos/\n")
+    run_fetch("photos")
+    assert "commits it" not in capsys.readouterr().err
+
+
 def test_classes_of_a_camera_each_are_said_and_noted(capsys):
     for label, camera in (("a", "X100"), ("b", "Y200")):
         for number in range(3):
