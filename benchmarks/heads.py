@@ -47,6 +47,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "linear at lr 0.03": {"lr": 0.03},
     "linear with 1500 steps": {"min_steps": 1500},
     "linear with ema 0.99": {"ema": 0.99},
+    "linear in one batch": {"batch_size": 1_000_000},
 }
 STRENGTHS = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0]  # C of scikit-learn
 Features = Callable[[np.ndarray], np.ndarray]  # samples (b,) -> (b, D), as they are, not augmented

@@ -8,6 +8,9 @@ judges what was chosen: by the race (quarter, half, all), by cross-validation of
 race advises. Finished divisions are kept in .bench/race: a run that was broken off goes on. Writes benchmarks/race.json
 and the table in benchmarks/README.md: mean accuracies on the last third, the mean difference to the exhaustive search
 with its 95 % interval over divisions, and processor seconds of the race's heads.
+
+This is a `__main__.py`, for the processes that decode do not import one: of a module they would, torch and all, each
+time (8 s of a processor).
 """
 
 import argparse
@@ -59,9 +62,12 @@ def main() -> None:
             continue
         pools, recipe, rates = open_pools(project(name, source, asked.shared.resolve()))
         store = Store(WORK / "kept", {"set": name, "bodies": sorted(pools)})
-        kept[name] = [store.measured(name, f"division {seed}", partial(division, pools, recipe, rates, seed))
-                      for seed in range(asked.seeds)]  # fmt: skip
-        files.write_json(KEPT, kept)
+        kept[name] = []
+        for seed in range(asked.seeds):
+            found = store.measured(name, f"division {seed}", partial(division, pools, recipe, rates, seed))
+            kept[name].append(found)
+            files.write_json(KEPT, kept)  # a run that is broken off leaves its table, too
+            write(kept)
     write(kept)
 
 

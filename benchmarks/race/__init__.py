@@ -1,0 +1,1 @@
+"""The race of backbones against exhaustive search; `python -m benchmarks.race`."""
