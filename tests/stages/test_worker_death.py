@@ -147,6 +147,7 @@ def test_a_picture_that_memory_is_refused_to_costs_itself_alone(workers):
     write_params(preprocess)
     command = [sys.executable, "-m", *PREPROCESS]
     status, said = run_with_little_memory(command, 600_000_000, env=environment(workers))
-    assert (status, said) == (0, "")
+    said = [line for line in said.splitlines() if not line.startswith("decoding: ")]  # on a busy machine it says so
+    assert (status, said) == (0, [])
     assert rejects() == {"china/large.png": "not enough memory"}
     assert sum(1 for _ in files.read_csv(Path("data/shards/train/samples.csv"))) > 20
