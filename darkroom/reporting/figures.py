@@ -56,8 +56,16 @@ def caption_names(names: Sequence[str]) -> list[str]:
     the lines of labels.txt, and its drawable characters. No other font is used: the bytes of a figure must not depend
     on the machine's fonts.
     """
-    lines = [one_line(name) for name in names]
-    return [name if drawable(name) else _numbered(number, name) for number, name in enumerate(lines, 1)]
+    return [caption(name, number) for number, name in enumerate(names, 1)]
+
+
+def caption(name: str, number: int) -> str:
+    """Return a name as a figure can write it, on one line: with its number where the font lacks a character."""
+    line = one_line(name)
+    if drawable(line):
+        return line
+    rest = " ".join("".join(char if drawable(char) else " " for char in line).split())
+    return f"#{number} {rest}".rstrip()
 
 
 def names_in_lines(names: Sequence[str]) -> list[str]:
@@ -72,11 +80,6 @@ def names_in_lines(names: Sequence[str]) -> list[str]:
 def drawable(name: str) -> bool:
     """Return whether matplotlib's own font, DejaVu Sans, has every character of `name`."""
     return name.isascii() or all(ord(char) in _characters() for char in name if not char.isspace())
-
-
-def _numbered(number: int, name: str) -> str:
-    rest = " ".join("".join(char if drawable(char) else " " for char in name).split())
-    return f"#{number} {rest}".rstrip()
 
 
 @cache

@@ -14,7 +14,7 @@ from darkroom.model.classifier import SavedClassifier
 from darkroom.model.heatmaps import class_activation, lit, occlusion
 from darkroom.model.runner import BodyRunner
 from darkroom.reporting.confusion import pairs
-from darkroom.reporting.figures import caption_names, names_in_lines
+from darkroom.reporting.figures import caption, names_in_lines
 from darkroom.reporting.sheets import INK, PALE, RIGHT, WRONG, Group, Tile, draw_sheet
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Photos:
         if not right:
             known = f" ({percent(own.probabilities[row, label])})" if answer >= 0 else ""
             lines.append((f"truth: {self.names[label]}{known}", INK))
-        return Tile([self.image(row), *more], [*lines, (caption_names([self.locations[row]])[0], PALE)])
+        return Tile([self.image(row), *more], [*lines, (caption(self.locations[row], row + 1), PALE)])
 
 
 def worst_order(predictions: Predictions) -> np.ndarray:

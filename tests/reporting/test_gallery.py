@@ -45,6 +45,12 @@ def test_without_errors_the_sheet_says_so():
     assert sheet.height < 100
 
 
+def test_paths_that_the_font_cannot_write_stay_different():
+    own = photos(4, 2)
+    own.locations[1:3] = ["猫/6.png", "犬/6.png"]
+    assert [own.tile(row).lines[-1][0] for row in (1, 2)] == ["#2 /6.png", "#3 /6.png"]
+
+
 def test_two_looks_are_of_right_and_of_wrong_answers():
     own = photos(100, 4).predictions
     right, wrong = gallery.to_look_at(own)
