@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from darkroom.core.errors import SourceError
 from darkroom.core.text import quoted
-from darkroom.images.formats import what_is_wrong
+from darkroom.images.formats import is_image_name, what_is_wrong
 from darkroom.sources.encodings import guess
 from darkroom.sources.extents import MAX_BYTES, Extent
 
@@ -48,9 +48,11 @@ def is_tool_folder(name: str) -> bool:
 
 
 def tool_folder(name: str) -> str:
-    """Return the path of the outermost tool folder around the member `name`, "" without one."""
-    parts = name.split("/")[:-1]
-    return next(("/".join(parts[: depth + 1]) for depth, part in enumerate(parts) if is_tool_folder(part)), "")
+    """Return the path of the outermost tool folder around the member `name`, or hidden one of an image; "" if none."""
+    parts, image = name.split("/")[:-1], is_image_name(name) and not is_junk(name.rpartition("/")[2])
+    around = (depth for depth, part in enumerate(parts) if is_tool_folder(part) or (image and is_junk(part)))
+    depth = next(around, -1)
+    return "/".join(parts[: depth + 1])
 
 
 def count_tool_folders(names: set[str]) -> Counter[str]:

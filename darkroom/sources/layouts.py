@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from darkroom.core.errors import SourceError
 from darkroom.core.text import quoted
 from darkroom.images.formats import is_image_name
+from darkroom.sources.archives import is_tool_folder
 from darkroom.sources.class_folders import has_class_folders, parts, read_folders
 from darkroom.sources.columns import UNASSIGNED
 from darkroom.sources.containers import Mounted
@@ -228,8 +229,13 @@ def _notes_about_folders(tree: Tree, layout: str) -> list[str]:
     if archives and layout != "csv":
         notes.append(f"{len(archives)} archives among the images are not opened: {few_of(archives)}")
     if tools and layout != "csv":
-        shown = ", ".join(f"{name} {count}" for name, count in sorted(tools.items()))
-        notes.append(f"{tools.total()} folders of network drives, desktops and tools are left out: {shown}")
+        hidden = Counter({name: count for name, count in tools.items() if not is_tool_folder(name)})
+        for kind, what in (
+            (tools - hidden, "folders of network drives, desktops and tools are left out: "),
+            (hidden, "hidden folders with images are left out; a class needs a name that begins without a dot: "),
+        ):
+            shown = ", ".join(f"{printable(name)} {count}" for name, count in sorted(kind.items()))
+            notes += [f"{kind.total()} {what}{shown}"] if kind else []
     if tree.empty_folders and layout == "folders":
         shown = ", ".join(map(printable, tree.empty_folders[:SHOWN]))
         notes.append(f"{len(tree.empty_folders)} folders are empty: {shown}")

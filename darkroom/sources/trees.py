@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.core.errors import BadImage, SourceError
+from darkroom.images.formats import is_image_name
 from darkroom.sources.archives import Zip, is_junk, is_tool_folder
 from darkroom.sources.extents import Extent
 from darkroom.sources.parquet import Parquet
@@ -122,7 +123,7 @@ class Folder:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_junk(entry.name):
-                    self.tool_folders[entry.name] += is_tool_folder(entry.name)
+                    self.tool_folders[entry.name] += is_tool_folder(entry.name) or _hides_images(entry)
                     continue
                 found = True
                 if _is_folder(entry):
@@ -140,6 +141,14 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         if error.errno == errno.ELOOP:
             return False  # a link to itself: a file that cannot be read
         raise
+
+
+def _hides_images(entry: "os.DirEntry[str]") -> bool:
+    """Return whether a hidden folder has images in it, as a class called `...dots` has."""
+    try:
+        return _is_folder(entry) and any(is_image_name(name) and not is_junk(name) for name in os.listdir(entry.path))
+    except OSError:
+        return False
 
 
 class Locations:

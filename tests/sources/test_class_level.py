@@ -161,7 +161,7 @@ TOOLS = ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "los
 @pytest.mark.parametrize("suffix", ["", ".zip", ".tar", ".tar.gz"])
 def test_folders_of_drives_and_tools_are_left_out_and_counted(tmp_path, suffix):
     root = tmp_path / "photos"
-    for folder in ("cat", "dog", "cat/@eaDir/0.jpg", *TOOLS):
+    for folder in ("cat", "dog", "...dots", "cat/@eaDir/0.jpg", *TOOLS):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / "1.jpg").write_bytes(b"")
     found = read_layout(open_tree(packed(root, suffix) if suffix else root), LayoutOptions())
@@ -169,7 +169,8 @@ def test_folders_of_drives_and_tools_are_left_out_and_counted(tmp_path, suffix):
     assert names_of(found) == ("cat dog", "none")
     assert found.notes == [
         "10 folders of network drives, desktops and tools are left out: #recycle 1, $RECYCLE.BIN 1, .thumbnails 1, "
-        "@eaDir 2, System Volume Information 1, __MACOSX 1, __pycache__ 1, lost+found 1, node_modules 1"
+        "@eaDir 2, System Volume Information 1, __MACOSX 1, __pycache__ 1, lost+found 1, node_modules 1",
+        "1 hidden folders with images are left out; a class needs a name that begins without a dot: ...dots 1",
     ]
 
 
