@@ -24,6 +24,7 @@ from darkroom.metrics.scores import most_probable
 
 FALSE = 0.5  # share of the list that may be errors of the model, at most
 GRAIN = 1e9  # probabilities are summed in whole multiples of 1 / GRAIN
+AGREEING = 0.5  # share of the images: a model that errs on most of them does not know better than their labels
 FOLDS = 5
 MOST_LEARNT = 20_000  # training images of a fold's classifier, which bounds its time
 STRENGTH = 0.1  # scikit-learn's C, for features whose mean square is 1; a factor of 3 either way changes little
@@ -68,10 +69,10 @@ def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     images with p(label) <= t that are answered as another class is, with right labels, the sum of all p(j) <= t of
     classes that are not the answer. What is found beyond it is due to the labels. The list ends at the largest t where
     the expected number is at most FALSE of the number found, as Benjamini and Hochberg's (1995) does with p-values.
-    None where the answers are not `better_than_chance`.
+    None where labels and answers do not `agree_enough`.
     """
     found = label_errors(labels, probabilities)
-    if not better_than_chance(labels, probabilities):
+    if not agree_enough(labels, probabilities):
         return found[:0]
     levels = np.unique(probabilities[found, labels[found]])
     if not len(levels):
@@ -93,11 +94,11 @@ def likely_label_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     return found[probabilities[found, labels[found]] <= most]
 
 
-def better_than_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
-    """Return whether the answers agree with the labels surely more often than the shares of both make them.
+def agree_enough(labels: np.ndarray, probabilities: np.ndarray) -> bool:
+    """Return whether the answers surely agree with most labels, and more often than the shares of both make them.
 
     `labels` int64 (n,), `probabilities` (n, K), rows of NaN for images without an answer. Of few images, or of features
-    that say nothing, the disagreements are the model's and not the labels' errors. Chance is that of Cohen's kappa;
+    that say little, the disagreements are the model's and not the labels' errors. Chance is that of Cohen's kappa;
     surely is by the 95 % interval of a share.
     """
     answers = most_probable(probabilities)
@@ -107,7 +108,7 @@ def better_than_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
         return False
     shares = np.bincount(labels, minlength=classes) @ np.bincount(answers, minlength=classes)
     low, _ = share_interval(int((labels == answers).sum()), count)
-    return low is not None and low > float(shares) / count**2
+    return low is not None and low > max(AGREEING, float(shares) / count**2)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from darkroom.images.batches import balanced_rows
 from darkroom.images.formats import SUFFIXES
 from darkroom.images.quality import KINDS, Quality, doubtful, quality
 from darkroom.images.shards import SPLITS, Shards, open_split
-from darkroom.metrics.label_errors import better_than_chance, out_of_fold
+from darkroom.metrics.label_errors import agree_enough, out_of_fold
 from darkroom.metrics.slices import FEWEST, Slice, divisible, slices
 from darkroom.metrics.summary import Spread
 from darkroom.reporting.evaluation import Material
@@ -160,15 +160,15 @@ def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
     """Return the pictures of all splits whose label looks wrong to classifiers that have not learnt from them.
 
     `count` of `looked_at`, in words by `split`, and the likeliest as (picture, file, split, label, answer). Nothing to
-    look at without cached features, of a network that learns as a whole; none is shown where the classifiers answer
-    hardly better than by `chance`.
+    look at without cached features, of a network that learns as a whole; none is shown where the classifiers are `weak`:
+    they err on most pictures, or answer hardly better than by chance.
     """
     if not material.answerer.saved.frozen:
         return {"looked_at": 0, "count": 0, "split": "", "pictures": []}
     shards = material.answerer.shards
     found = out_of_fold(shards, material.answerer.cached, groups(root))
-    if not better_than_chance(found.labels, found.probabilities):
-        return {"looked_at": len(found.ids), "count": 0, "split": "", "pictures": [], "chance": True}
+    if not agree_enough(found.labels, found.probabilities):
+        return {"looked_at": len(found.ids), "count": 0, "split": "", "pictures": [], "weak": True}
     parts = {split: open_split(shards, split) for split in SPLITS}
     samples = {split: images.samples() for split, images in parts.items()}
     first = {split: found.split.index(split) for split in parts if split in found.split}

@@ -156,6 +156,9 @@ def in_words(frame: pd.DataFrame) -> str:
             f"{each['backbone']}: {each['MB']:.1f} MB, {each['licence']}",
             form(f"{each['images']:,}", accuracy, paired, each["verdict"], f"{each['export/s']:.0f}"),
         ]
+    level = frame[frame["verdict"] == "level"]
+    if ((level["vs low"] > 0) | (level["vs high"] < 0)).any():
+        lines.append("  a verdict allows for all comparisons of the table (Holm), an interval for its own alone")
     return "\n".join(lines)
 
 

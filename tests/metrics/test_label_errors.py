@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from darkroom.metrics.label_errors import better_than_chance, label_errors, likely_label_errors
+from darkroom.metrics.label_errors import agree_enough, label_errors, likely_label_errors
 
 
 def spoiled_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,14 +79,17 @@ def test_nothing_is_likely_without_probabilities():
     assert likely_label_errors(np.array([0, 1, 0]), nothing).tolist() == []
 
 
-def test_better_than_chance_is_surely_more_than_the_shares_of_classes_make():
+def test_answers_agree_enough_where_most_surely_do_and_more_than_by_chance():
     rare, sure = np.repeat([0, 1], [190, 10]), np.eye(10)
-    assert better_than_chance(rare, sure[np.where(np.arange(200) >= 194, 1, 0)])
-    assert not better_than_chance(rare, sure[np.zeros(200, int)])
-    assert not better_than_chance(rare, np.full((200, 10), np.nan))
+    assert agree_enough(rare, sure[np.where(np.arange(200) >= 194, 1, 0)])
+    assert not agree_enough(rare, sure[np.zeros(200, int)])
+    assert not agree_enough(rare, np.full((200, 10), np.nan))
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 2)
-    assert sum(better_than_chance(labels, sure[rng.integers(0, 10, 20)]) for _ in range(200)) <= 12
+    many = np.repeat(np.arange(10), 20)
+    right = {share: np.where(np.arange(200) % 20 < share * 20, many, (many + 1) % 10) for share in (0.4, 0.7)}
+    assert {share: agree_enough(many, sure[answers]) for share, answers in right.items()} == {0.4: False, 0.7: True}
+    assert sum(agree_enough(labels, sure[rng.integers(0, 10, 20)]) for _ in range(200)) <= 12
 
 
 def test_no_label_is_likely_wrong_to_a_model_that_answers_by_chance():

@@ -93,6 +93,8 @@ def test_a_click_on_a_picture_shows_it_large_with_its_probabilities(browser, rep
     page.goto(report_file.as_uri())
     page.locator("#grid button").first.click()
     assert page.locator("dialog[open] .shares > div").count() >= 2
+    page.evaluate("chosen[0].f = 'evil\\u202egnp.jpg', open(0)")
+    assert "evil\\u202egnp.jpg" in page.locator("dialog[open] dl").inner_text()
     assert faults(page) == []
     page.close()
 

@@ -80,6 +80,14 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert "-1.5 (-3.4 to +0.4)" in text
     assert max(map(len, text.splitlines())) <= 80
     assert len(figure(frame).axes[0].texts) == 3
+    assert "Holm" not in text
+
+
+def test_the_table_explains_an_interval_without_zero_beside_the_verdict_level():
+    alone, among = ([BEST, *(standing(str(n), [*range(184)], n) for n in range(count))] for count in (1, 4))
+    assert list(table(alone, [])["verdict"]) == ["best", "worse"]
+    assert list(table(among, [])["verdict"]) == ["best", *["level"] * 4]
+    assert in_words(table(among, [])).endswith("(Holm), an interval for its own alone")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A file's name with the signs written out that would turn what follows them round. */
+const written = (file) => file.replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
+
 /** Text that may break after _ / - and . */
 const soft = (text) => text.split(/(?<=[_/.-])(?=.)/).flatMap((part, i) => (i ? [make("wbr"), part] : [part]));
 
@@ -73,7 +76,7 @@ function tile(shot, position) {
     make("span", { className: "said" }, make("span", {}, ...soft(name(shot.a))), " ", make("span", {}, shot.p.length ? percent(confidence(shot)) : "")),
   );
   if (!isRight(shot)) button.append(make("span", {}, `${shot.s ? "label" : "actual"}: `, ...soft(name(shot.l))));
-  button.append(make("span", { className: "file", title: shot.f }, ...soft(shot.f.split("::").at(-1))));
+  button.append(make("span", { className: "file", title: written(shot.f) }, ...soft(written(shot.f.split("::").at(-1)))));
   button.addEventListener("click", () => open(position));
   return button;
 }
@@ -93,7 +96,7 @@ function open(position) {
   look.hidden = !shot.h;
   if (shot.h) veil.src = shot.h;
   veil.hidden = !shot.h || !look.querySelector("input").checked;
-  const told = [["label", name(shot.l)], ["answer", name(shot.a)], ["file", shot.f], ["from", shot.v ? "validation images" : "test images"]];
+  const told = [["label", name(shot.l)], ["answer", name(shot.a)], ["file", written(shot.f)], ["from", shot.v ? "validation images" : "test images"]];
   if (shot.s) told.push(["beware", "the label looks wrong"]);
   dialog.querySelector("dl").replaceChildren(...told.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]));
   const shares = shot.p.some(([label]) => label === shot.l) || shot.q === null ? shot.p : [...shot.p, [shot.l, shot.q]];
@@ -211,7 +214,7 @@ if (points.length && points.length === shown.map.length) {
     const [label, answer, file] = shown.map[i];
     point.addEventListener("pointerenter", () => {
       const said = label === answer ? "" : `, answered ${name(answer)}`;
-      document.getElementById("point").textContent = `${name(label)}${said} (${file})`;
+      document.getElementById("point").textContent = `${name(label)}${said} (${written(file)})`;
       points.forEach((other, j) => other.classList.toggle("other", shown.map[j][0] !== label));
     });
     point.addEventListener("click", () => {
