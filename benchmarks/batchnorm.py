@@ -36,7 +36,7 @@ def stage(folder: Path, name: str, *paths: str, **environment: str) -> None:
 
 
 def write_params(folder: Path, **settings: str) -> None:
-    """The project's params.yaml with other settings."""
+    """Write the project's params.yaml with other settings."""
     text = (ROOT / "params.yaml").read_text()
     for key, value in settings.items():
         text = re.sub(rf"^{key}:[^#\n]*", f"{key}: {value} ", text, flags=re.MULTILINE)
@@ -74,7 +74,8 @@ def train(folder: Path, backbone: str, seed: int) -> dict[int, dict[str, float]]
 
 
 def row(backbone: str, count: int, results: list[dict[int, dict[str, float]]]) -> str:
-    """A row of the table: what this many processes reach, and how far that is from one process with the same seed."""
+    """Return a row of the table: what this many processes reach, and how far that is from one process with the same
+    seed."""
     cells = [f"{backbone} ({BACKBONES[backbone]})", str(count)]
     for what, scale, unit in (("accuracy", 100.0, " %"), ("loss", 1.0, "")):
         values = [result[count][what] * scale for result in results]

@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def enlarged(data: bytes) -> bytes:
-    """The photo as a camera of 12 megapixels would save it."""
+    """Return the photo as a camera of 12 megapixels would save it."""
     out = io.BytesIO()
     Image.open(io.BytesIO(data)).convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(out, "JPEG", quality=92)
     return out.getvalue()
 
 
 def reference() -> Callable[[bytes], object]:
-    """What torchvision's reference training script does for evaluation.
+    """Return what torchvision's reference training script does for evaluation.
 
     torch is imported here: workers import this module, as those of the stage import the stage's, which does without.
     """
@@ -85,7 +85,7 @@ def compared(data: list[bytes], rounds: int) -> tuple[float, float]:
 
 
 def scaling(title: str, photos: Path, names: list[str]) -> None:
-    """The stage's own loop over all photos with 1 worker, 2, and so on to one a core."""
+    """Time the stage's own loop over all photos with 1 worker, 2, and so on to one a core."""
     rows = [
         {"id": f"{i:064d}", "label": "cat" if i % 2 else "dog", "location": name, "width": "0", "height": "0",
          "sha256": files.sha256(photos / name)}

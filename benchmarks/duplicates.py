@@ -75,21 +75,21 @@ def main() -> None:
 
 
 def hashes_of(path: Path) -> tuple[list[str], str]:
-    """The hashes of a photo and of each altered copy, and those of the photo's windows."""
+    """Return the hashes of a photo and of each altered copy, and those of the photo's windows."""
     image = Image.open(path).convert("RGB")
     whole, windows = fingerprints(path.read_bytes(), min(image.size))
     return [whole, *(fingerprints(way(image))[0] for way in WAYS.values())], windows
 
 
 def saved(image: Image.Image, quality: int = 90) -> bytes:
-    """The picture as a JPEG file."""
+    """Return the picture as a JPEG file."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
 def cropped(share: float, image: Image.Image) -> bytes:
-    """The middle of the picture, `share` of each side."""
+    """Return the middle of the picture, `share` of each side."""
     width, height = image.size
     left, top = round(width * (1 - share) / 2), round(height * (1 - share) / 2)
     return saved(image.crop((left, top, width - left, height - top)))
@@ -104,7 +104,7 @@ def cut_anywhere(share: float, image: Image.Image) -> bytes:
 
 
 def cut_off(part: float, image: Image.Image) -> bytes:
-    """The picture without `part` of it at one edge, which the picture itself decides by chance."""
+    """Return the picture without `part` of it at one edge, which the picture itself decides by chance."""
     box = [0.0, 0.0, 1.0, 1.0]
     edge = zlib.crc32(image.tobytes()) % 4
     box[edge] += part if edge < 2 else -part
@@ -113,13 +113,13 @@ def cut_off(part: float, image: Image.Image) -> bytes:
 
 
 def resized(factor: float, image: Image.Image) -> bytes:
-    """The picture with sides `factor` times as long."""
+    """Return the picture with sides `factor` times as long."""
     size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
     return saved(image.resize(size, Image.Resampling.LANCZOS))
 
 
 def brightened(factor: float, image: Image.Image) -> bytes:
-    """The picture `factor` times as bright."""
+    """Return the picture `factor` times as bright."""
     return saved(ImageEnhance.Brightness(image).enhance(factor))
 
 
@@ -194,7 +194,7 @@ def groups(folder: Path, samples: int) -> None:
 
 
 def found_in(datas: list[bytes], check: bool) -> np.ndarray:
-    """The cluster of each picture; `check` lays doubtful pairs over each other."""
+    """Return the cluster of each picture; `check` lays doubtful pairs over each other."""
     rows = [fingerprints(data, min(Image.open(io.BytesIO(data)).size)) for data in datas]
     hashed = np.array([bool(whole) for whole, _ in rows])
     bits = as_bits([whole or "0" * 64 for whole, _ in rows])

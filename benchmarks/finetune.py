@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def take_turns(turns: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """The seconds that each took in each of the rounds, after one that warms up."""
+    """Return the seconds that each took in each of the rounds, after one that warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for turn in range(rounds + 1):
         for name, run in turns.items():
@@ -102,7 +102,7 @@ def take_turns(turns: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def _ratio(seconds: dict[str, list[float]], other: str) -> float:
-    """The median over the rounds of how many times as fast the pipeline was as `other`."""
+    """Return the median over the rounds of how many times as fast the pipeline was as `other`."""
     return statistics.median(b / a for a, b in zip(seconds[PIPELINE], seconds[other], strict=True))
 
 
@@ -117,7 +117,7 @@ def network(backbone: str, device: torch.device) -> Network:
 
 
 def photos(folder: Path, paths: list[Path]) -> Table:
-    """The photos as preprocess writes them, in shards of two classes."""
+    """Return the photos as preprocess writes them, in shards of two classes."""
     framing = Framing(size=SIZE, resize="crop", short_side=256)
     decoded: dict[Path, np.ndarray] = {}
     with write_shards(folder, "images", ["a", "b"]) as writer:
@@ -132,7 +132,7 @@ def photos(folder: Path, paths: list[Path]) -> Table:
 def pipeline(
     table: Table, backbone: str, recipe: Recipe, device: torch.device, dtype: torch.dtype
 ) -> Callable[[], object]:
-    """An epoch of the training loop: shards read from files, augmented, all else as in stages/train.py."""
+    """Return an epoch of the training loop: shards read from files, augmented, all else as in stages/train.py."""
     nothing = Table(table.parts, [np.empty(0, np.int64)])
     model = network(backbone, device)
     groups = [*freezing.groups(model.body.net), list(model.head.parameters())]
@@ -147,7 +147,8 @@ def pipeline(
 def resident(
     backbone: str, recipe: Recipe, device: torch.device, dtype: torch.dtype, count: int
 ) -> Callable[[], object]:
-    """The same network, dtype and batch size on one random batch that is there already: no reading, no augmentation."""
+    """Return the same network, dtype and batch size on one random batch that is there already: no reading, no
+    augmentation."""
     model = network(backbone, device).train()
     optimizer = torch_optimizers.build(
         "sgd", torch_optimizers.parameter_groups([list(model.parameters())], 1.0), 0.001, 1e-4, 0.9
@@ -186,7 +187,8 @@ def any_kernels(run: Callable[[], object]) -> Callable[[], object]:
 def tutorial(
     paths: list[Path], backbone: str, recipe: Recipe, device: torch.device, workers: int
 ) -> Callable[[], object]:
-    """An epoch as tutorials write it: a DataLoader over files, torchvision's transforms, float32, a plain optimizer."""
+    """Return an epoch as tutorials write it: a DataLoader over files, torchvision's transforms, float32, a plain
+    optimizer."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
     from torchvision import models, transforms

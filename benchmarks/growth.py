@@ -199,7 +199,7 @@ def measure_here(stage: str, count: int, classes: int) -> dict[str, float]:
 
 
 def measure(stage: str, count: int, classes: int) -> dict[str, float]:
-    """The same, in a process of its own."""
+    """Return the same, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.growth", "--one", stage, str(count), str(classes)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

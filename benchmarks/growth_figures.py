@@ -52,7 +52,7 @@ def draw(path: Path, over_images: tuple[Results, str], over_classes: tuple[Resul
 
 
 def table(title: str, results: Results) -> list[str]:
-    """A Markdown table: seconds and MB of each stage and size, and the exponents of the last two sizes."""
+    """Return a Markdown table: seconds and MB of each stage and size, and the exponents of the last two sizes."""
     counts = list(next(iter(results.values())))
     counted = any("instructions" in point for points in results.values() for point in points.values())
     head = ["time ~", "memory ~", *(["instructions ~"] if counted else [])]

@@ -83,13 +83,13 @@ class Attacker:
             await asyncio.sleep(0.1)
 
     async def picture(self, generator: np.random.Generator) -> int:
-        """An odd picture as it is, or a little damaged, under any type."""
+        """Return an odd picture as it is, or a little damaged, under any type."""
         kind = str(generator.choice(["image/jpeg", "image/png", "application/octet-stream", "text/html"]))
         path = str(generator.choice(["/predict", "/predict", "/predict", "/explain"]))
         return await self.exchange(load.request(damaged(self.any_picture(generator), generator), path, kind))
 
     async def picture_form(self, generator: np.random.Generator) -> int:
-        """The same in a form."""
+        """Return the same in a form."""
         return await self.exchange(load.form(damaged(self.any_picture(generator), generator)))
 
     async def noise(self, generator: np.random.Generator) -> int:
@@ -99,7 +99,7 @@ class Attacker:
         return await self.exchange(load.request(data))
 
     async def fuzzed_form(self, generator: np.random.Generator) -> int:
-        """A form with bytes changed, taken out or doubled in its frame."""
+        """Return a form with bytes changed, taken out or doubled in its frame."""
         whole = load.form(self.any_picture(generator)[:2000])
         changed = bytearray(whole.split(b"\r\n\r\n", 1)[1])
         for _ in range(int(generator.integers(1, 8))):
@@ -115,12 +115,12 @@ class Attacker:
         return await self.exchange(load.request(bytes(changed), kind=f"multipart/form-data{boundary}"))
 
     async def cut(self, generator: np.random.Generator) -> int:
-        """An upload that ends in the middle."""
+        """Return an upload that ends in the middle."""
         whole = load.form(self.any_picture(generator))
         return await self.exchange(whole[: int(generator.integers(1, len(whole)))], then_close=True)
 
     async def slow(self, generator: np.random.Generator) -> int:
-        """A sender of a few bytes a second, in the headers or in the body."""
+        """Return a sender of a few bytes a second, in the headers or in the body."""
         whole = load.request(self.any_picture(generator)[:500])
         return await self.exchange(whole[: int(generator.integers(20, len(whole) - 20))], then_drip=True)
 
@@ -179,7 +179,7 @@ async def drip(writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> No
 
 
 def damaged(data: bytes, generator: np.random.Generator) -> bytes:
-    """`data` as it is, cut short, or with a few bytes changed."""
+    """Return `data` as it is, cut short, or with a few bytes changed."""
     choice = generator.integers(3)
     if choice == 0 or not data:
         return data

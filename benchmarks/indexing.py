@@ -84,7 +84,7 @@ def timed(what: str, count: int, work: object) -> float:
 
 
 def hash_some(paths: list[str]) -> list[str]:
-    """The sha256 of each file."""
+    """Return the sha256 of each file."""
     return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
 
 
@@ -102,7 +102,7 @@ def hash_all(folder: Path, workers: int) -> None:
 
 
 def fetch(root: Path, workers: int, hashing: bool) -> None:
-    """What the fetch stage does with a folder."""
+    """Do what the fetch stage does with a folder."""
     tree = open_tree(root / "pictures")
     locations = Locations(root / "pictures", root, None)
     runtime = replace(from_environment(), workers=workers)
@@ -110,12 +110,12 @@ def fetch(root: Path, workers: int, hashing: bool) -> None:
 
 
 def split(root: Path) -> None:
-    """What the split stage does."""
+    """Do what the split stage does."""
     files.write_csv(root / "split.csv", SPLIT_COLUMNS, divide(read_columns(root / "index.csv"), OPTIONS).rows())
 
 
 def preprocess(root: Path, workers: int, side: int) -> None:
-    """What the preprocess stage does before it draws."""
+    """Do what the preprocess stage does before it draws."""
     parts = {row["id"]: row["split"] for row in files.read_csv(root / "split.csv")}
     rows = rows_of_splits(list(files.read_csv(root / "index.csv")), parts)
     framing = Framing(side, "crop", side)

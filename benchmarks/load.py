@@ -53,7 +53,7 @@ class Client:
         self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def send(self, data: bytes) -> int:
-        """The status of the answer, 0 when the connection ended without one."""
+        """Return the status of the answer, 0 when the connection ended without one."""
         fresh = not self.idle
         try:
             reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)

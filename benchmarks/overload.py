@@ -97,7 +97,8 @@ async def watch(port: int, pid: int, memory: list[int], health: Counter[int]) ->
 
 
 def scans(side: int = 4096, count: int = 10_000) -> bytes:
-    """A small progressive JPEG, grey, `side` px square: every scan says of all blocks that nothing changes in them."""
+    """Return a small progressive JPEG, grey, `side` px square: every scan says of all blocks that nothing changes in
+    them."""
 
     def segment(marker: int, body: bytes) -> bytes:
         return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body

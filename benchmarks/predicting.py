@@ -60,7 +60,7 @@ def alone(predictor: Predictor, count: int, batch: int) -> float:
 
 
 def in_turn(predictor: Predictor, photos: list[Path]) -> float:
-    """What one writes at first: decode a batch, run it, decode the next."""
+    """Return what one writes at first: decode a batch, run it, decode the next."""
     started = time.perf_counter()
     for start in range(0, len(photos), BATCH):
         predictor.predict(np.stack([predictor.pixels(path) for path in photos[start : start + BATCH]]))

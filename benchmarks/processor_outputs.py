@@ -177,7 +177,7 @@ def _images(size: int) -> np.ndarray:
 
 
 def _body(name: str) -> Any:
-    """A body in eval mode: the default's weights, or weights out of numpy's uniforms; torch's normals differ."""
+    """Return a body in eval mode: the default's weights, or weights out of numpy's uniforms; torch's normals differ."""
     import torch
 
     from darkroom.model import backbones, builders, tensors

@@ -88,7 +88,7 @@ def loop(options: argparse.Namespace, photos: list[bytes], batch: int, spin: boo
 
 
 def alone(model: str, photos: str, batch: int, seconds: float, count: int, spin: bool) -> float:
-    """The loop itself."""
+    """Return the loop itself."""
     import numpy as np
 
     from darkroom.core.files import read_json
@@ -110,7 +110,7 @@ def alone(model: str, photos: str, batch: int, seconds: float, count: int, spin:
 
 @contextmanager
 def darkroom(model: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A `darkroom serve` process and its port."""
+    """Yield a `darkroom serve` process and its port."""
     command = [sys.executable, "-m", "darkroom.cli", "serve", "--model", str(model), "--port", "0", *options]
     with tempfile.NamedTemporaryFile("w+") as log:
         process = subprocess.Popen(command, stderr=log, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
@@ -127,7 +127,7 @@ def darkroom(model: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen
 
 @contextmanager
 def tutorial() -> Iterator[int]:
-    """The tutorial's service and its port."""
+    """Yield the tutorial's service and its port."""
     port = 18000 + os.getpid() % 1000
     command = [sys.executable, "-m", "uvicorn", "benchmarks.tutorial_app:app", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)

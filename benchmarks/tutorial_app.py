@@ -21,7 +21,7 @@ transform = transforms.Compose(
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, float]:
-    """The class of one picture."""
+    """Return the class of one picture."""
     image = Image.open(io.BytesIO(await file.read())).convert("RGB")
     with torch.no_grad():
         probabilities = torch.softmax(model(transform(image).unsqueeze(0)), dim=1)[0]

@@ -28,7 +28,8 @@ def chromium() -> Iterator[Any]:
 
 
 def faults(page: Any) -> list[str]:
-    """What axe finds against WCAG and good practice, and by how many pixels the page is wider than its window."""
+    """Return what axe finds against WCAG and good practice, and by how many pixels the page is wider than its
+    window."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     found = axe.Axe().run(page).response["violations"]
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")

@@ -26,7 +26,7 @@ os.environ |= ONE_THREAD
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What the tests and all that they start find in the environment."""
+    """Set what the tests and all that they start find in the environment."""
     os.environ["DVC_GLOBAL_CONFIG_DIR"] = str(ROOT / "tests/dvc_settings")
     if "TESTS_IN_COMMON" not in os.environ:  # pytest-xdist's processes inherit it
         os.environ["TESTS_IN_COMMON"] = tempfile.mkdtemp(prefix="darkroom-tests-")
@@ -34,12 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _room(path: str) -> str:
-    """What is tested in one process: a file, and all files that use the cluster, which takes long to start."""
+    """Return what is tested in one process: a file, and all files that use the cluster, which takes long to start."""
     return CLUSTER if path.endswith("cluster.py") else path.removeprefix("tests/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that no process is left alone with it at the end."""
+    """Begin with what takes minutes, so that no process is left alone with it at the end."""
     turn = {name: number for number, name in enumerate(LONGEST)}
     # Of those on the cluster, the file that leaves a third node there comes last.
     items.sort(
@@ -51,7 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means: two more than processors, for half of a test's time is waiting; 4 GB of memory for each."""
+    """Return what `-n auto` means: two more than processors, for half of a test's time is waiting; 4 GB of memory for
+    each."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(len(os.sched_getaffinity(0)) + 2, max(2, memory // (4 << 30)))
 
@@ -70,7 +71,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real test material that is kept outside the project; the test skips where it is absent."""
+    """Return the folder of real test material that is kept outside the project; the test skips where it is absent."""
     folder = Path(os.environ.get("DARKROOM_SHARED", ROOT.parent / "shared"))
     if not (folder / "PROVENANCE.md").exists():
         pytest.skip(f"needs the shared test material; {folder} is absent (set DARKROOM_SHARED)")
@@ -79,7 +80,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def nodes():
-    """A Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
+    """Yield a Ray cluster of two nodes on this machine; the test skips where Ray is not installed."""
     from tests.cluster.two_nodes import two_nodes
 
     with two_nodes() as started:
@@ -88,7 +89,7 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def cluster(nodes):
-    """The cluster, which this process leaves when the module's tests have ended."""
+    """Yield the cluster, which this process leaves when the module's tests have ended."""
     yield nodes
     import ray
 

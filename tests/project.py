@@ -62,7 +62,7 @@ class Project:
         return done
 
     def git(self, *arguments: str) -> str:
-        """What git says."""
+        """Return what git says."""
         return self.run("git", *arguments).stdout
 
     def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -84,14 +84,14 @@ class Project:
         path.write_text(text)
 
     def hashes(self) -> dict[str, str]:
-        """The sha256 of dvc.lock and of every output, by path."""
+        """Return the sha256 of dvc.lock and of every output, by path."""
         found = [path for folder in OUTPUTS for path in (self.folder / folder).rglob("*") if path.is_file()]
         names = {path.relative_to(self.folder).as_posix(): path for path in [*found, self.folder / "dvc.lock"]}
         return {name: files.sha256(path) for name, path in sorted(names.items()) if name not in NOT_REPRODUCED}
 
 
 def stages_run(output: str) -> list[str]:
-    """The stages that DVC says it ran, in order."""
+    """Return the stages that DVC says it ran, in order."""
     return re.findall(r"Running stage '(\w+)'", output)
 
 

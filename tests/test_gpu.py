@@ -47,7 +47,7 @@ def data(tmp_path_factory):
 
 
 def learnt(backbone: str, size: int, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-    """The weights and statistics after three steps on 24 photos."""
+    """Return the weights and statistics after three steps on 24 photos."""
     images, labels = photo_images(24, size)
     module = network(backbone, size).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
@@ -92,7 +92,7 @@ def test_evaluation_s_batches_hold_the_pixels_in_order(gpu, data):
 
 
 def fit(gpu, data, **changes) -> Fit:
-    """A network on 16 px digits whose memory is that of its activations: no layer can make do with less."""
+    """Return a network on 16 px digits whose memory is that of its activations: no layer can make do with less."""
     torch.manual_seed(0)
     module = nn.Sequential(
         nn.Conv2d(3, 64, 3, padding=1), nn.BatchNorm2d(64), *(nn.SiLU() for _ in range(24)),
@@ -130,7 +130,7 @@ def test_when_the_gpu_s_memory_runs_out_training_goes_on_in_parts(gpu, data, cap
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A folder with shards of 300 photos and models/body, and the body on a CPU."""
+    """Return a folder with shards of 300 photos and models/body, and the body on a CPU."""
     folder = tmp_path_factory.mktemp("photos")
     images, labels = photo_images(300, 64)
     with write_shards(folder / "train", "images", ["a", "b"], shard_bytes=1_000_000) as writer:
@@ -145,7 +145,7 @@ def photos(tmp_path_factory):
 
 
 def embed(folder) -> np.ndarray:
-    """The features of all images and of two copies of each, as the stage has them computed."""
+    """Return the features of all images and of two copies of each, as the stage has them computed."""
     environment = dataclasses.replace(runtime.from_environment(), device="cuda")
     shards = Shards(folder / "train")
     return np.concatenate(list(embedding.embedded(shards, folder / "body", COPIES, environment)))

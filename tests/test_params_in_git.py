@@ -25,7 +25,7 @@ def git(*arguments: str) -> str:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A pipeline of one stage with the project's own params.yaml, committed."""
+    """Make a pipeline of one stage with the project's own params.yaml, committed."""
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("a photo")
     Path("params.yaml").write_text(

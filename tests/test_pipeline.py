@@ -22,7 +22,7 @@ MEND = (sys.executable, "-m", "darkroom.reproduction.preflight")  # what `make r
 
 @pytest.fixture(scope="module")
 def developed(tmp_path_factory):
-    """A project that was reproduced once, from nothing, and committed. Tests leave it as they found it."""
+    """Return a project that was reproduced once, from nothing, and committed. Tests leave it as they found it."""
     project = Project(tmp_path_factory.mktemp("first") / "darkroom")
     done = project.dvc("repro")
     assert stages_run(done.stdout) == list(STAGES)
@@ -149,7 +149,7 @@ def experiment(project, *overrides, check=True):
 
 @pytest.fixture
 def restored(developed):
-    """The developed project, put back as it was after the test."""
+    """Yield the developed project, put back as it was after the test."""
     yield developed
     developed.git("checkout", "-q", "--", ".")
     developed.dvc("checkout", "--force")

@@ -90,7 +90,8 @@ for folder, stage, arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def projects(request, tmp_path_factory):
-    """The folders of two projects whose stages were run here, in one process: the default on 6 images a class, and
+    """Return the folders of two projects whose stages were run here, in one process: the default on 6 images a class,
+    and
     published weights on 5 photos a class; the latter is None without the shared material."""
     reference = Project(tmp_path_factory.mktemp("reference") / "darkroom")
     reference.set(limit=6, views=1, epochs=5)
@@ -121,7 +122,7 @@ def photos(projects):
 
 
 def command(folder: Path, stage: str) -> list[object]:
-    """The arguments that dvc.yaml gives a stage's script; for `features`, the params of embed."""
+    """Return the arguments that dvc.yaml gives a stage's script; for `features`, the params of embed."""
     if stage == "features":
         params = yaml12.read(folder / "params.yaml")
         return [params[key] for key in ("seed", "augment", "views")]
@@ -143,7 +144,7 @@ def run_in_turn(stages: Mapping[Path, Sequence[str]], *emulator: str, **variable
 
 
 def written(folder: Path, stage: str) -> dict[str, str]:
-    """The digest of each file that a stage's outputs hold, by path."""
+    """Return the digest of each file that a stage's outputs hold, by path."""
     body = yaml12.read(folder / "dvc.yaml")["stages"][stage]
     outs = [out if isinstance(out, str) else next(iter(out)) for out in body["outs"] + body.get("metrics", [])]
     found = [
@@ -153,19 +154,20 @@ def written(folder: Path, stage: str) -> dict[str, str]:
 
 
 def assert_same_outputs(one: Path, other: Path, stages: Sequence[str] = STAGES) -> None:
-    """The first stage whose outputs differ is the one at fault; `features` compares its own."""
+    """Name the first stage whose outputs differ, which is the one at fault; `features` compares its own."""
     for stage in (stage for stage in stages if stage in STAGES):
         assert written(one, stage) == written(other, stage), stage
 
 
 def copy(folder: Path, parent: Path) -> Path:
-    """A copy of a project below `parent`, in which stages can be run again from the same inputs."""
+    """Return a copy of a project below `parent`, in which stages can be run again from the same inputs."""
     return Path(shutil.copytree(folder, parent / folder.name, symlinks=True))
 
 
 @pytest.fixture(scope="module")
 def emulated(reference, photos, tmp_path_factory):
-    """A function from a processor's name to the copies that it, emulated, has run: of the default and the photos."""
+    """Return a function from a processor's name to the copies that it, emulated, has run: of the default and the
+    photos."""
     if QEMU is None:
         pytest.skip("needs qemu-user (Debian's package qemu-user)")
 

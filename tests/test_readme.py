@@ -41,7 +41,7 @@ ON_PHOTOS = "dvc exp run -S source=photos"
 
 
 def blocks(page: str) -> list[list[str]]:
-    """The commands of each ```sh block of a page, without their comments."""
+    """Return the commands of each ```sh block of a page, without their comments."""
     found = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [[line.split("  #")[0].strip() for line in block.splitlines() if line.strip()] for block in found]
 

@@ -84,7 +84,8 @@ def listed(photos: Path) -> list[tuple[Path, int]]:
 
 
 def pixels(image: Any) -> Any:
-    """A PIL image as uint8 (3, 224, 224): short side to 256, the middle of it; torchvision's evaluation preset."""
+    """Return a PIL image as uint8 (3, 224, 224): short side to 256, the middle of it; torchvision's evaluation
+    preset."""
     from torchvision.transforms import v2
 
     tensor = v2.functional.pil_to_tensor(image.convert("RGB"))
@@ -99,7 +100,8 @@ def opened(data: bytes) -> Any:
 
 
 def normalised(batch: Any) -> Any:
-    """A batch of uint8 (b, 3, 224, 224) as float32, normalised: once for the batch, cheaper than for each image."""
+    """Return a batch of uint8 (b, 3, 224, 224) as float32, normalised: once for the batch, cheaper than for each
+    image."""
     import torch
 
     mean, std = (torch.tensor(values).mul(255).reshape(1, 3, 1, 1) for values in (MEAN, STD))

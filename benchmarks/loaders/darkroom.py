@@ -27,7 +27,7 @@ def write(photos: Path, folder: Path, variant: str) -> None:
 
 
 def loader(folder: Path, variant: str, workers: int) -> Callable[[int], Iterator[tuple[Any, Any]]]:
-    """The batches of an epoch, normalised as the network's first step does it."""
+    """Return the batches of an epoch, normalised as the network's first step does it."""
     del variant, workers
     table = Table([Shards(folder / "train")])
     inputs = ImageInputs(table, torch.device("cpu"), 0, None, False)

@@ -12,7 +12,7 @@ from benchmarks.loaders.contract import BATCH, listed, main, normalised, opened,
 
 
 def sample(variant: str, item: tuple[str, int]) -> dict[str, Any]:
-    """What is stored of a photo."""
+    """Return what is stored of a photo."""
     data = Path(item[0]).read_bytes()
     return {"image": data if variant == "jpeg" else pixels(opened(data)), "label": item[1]}
 

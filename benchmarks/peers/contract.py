@@ -52,11 +52,11 @@ class Asked:
         return self.task == "frozen"
 
     def classes(self) -> list[str]:
-        """The names of the classes, in order."""
+        """Return the names of the classes, in order."""
         return sorted(path.name for path in (self.photos / "train").iterdir() if path.is_dir())
 
     def count(self, split: str) -> int:
-        """The number of images of a split."""
+        """Return the number of images of a split."""
         return sum(path.suffix.lower() in SUFFIXES for path in (self.photos / split).rglob("*"))
 
 

@@ -62,18 +62,18 @@ def build(asked: Asked) -> BodyAsFrozenForImageClassification:
 
 
 def collate(samples: list[tuple[torch.Tensor, int]]) -> dict[str, torch.Tensor]:
-    """The guide's collate function; channels last, as the model is."""
+    """Return the guide's collate function; channels last, as the model is."""
     images = torch.stack([image for image, _ in samples]).contiguous(memory_format=torch.channels_last)
     return {"pixel_values": images, "labels": torch.tensor([label for _, label in samples])}
 
 
 def data(asked: Asked, split: str) -> ImageFolder:
-    """The guide's torchvision transforms."""
+    """Return the guide's torchvision transforms."""
     return ImageFolder(str(asked.photos / split), v2.Compose([*(TRAIN if split == "train" else TEST), *END]))
 
 
 def scores(prediction: Any) -> dict[str, float]:
-    """The guide's compute_metrics."""
+    """Return the guide's compute_metrics."""
     return {"accuracy": float((np.argmax(prediction.predictions, 1) == prediction.label_ids).mean())}
 
 

@@ -29,7 +29,7 @@ class Classifier(lightning.LightningModule):
         return self.head(features.mean((2, 3)))
 
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         del batch_idx
         return nn.functional.cross_entropy(self(batch[0]), batch[1])
 
@@ -46,7 +46,7 @@ class Classifier(lightning.LightningModule):
 
 
 def loader(asked: Asked, split: str) -> DataLoader:
-    """The tensor transforms of torchvision's recipe, in lasting workers: what its speed guide asks for."""
+    """Return the tensor transforms of torchvision's recipe, in lasting workers: what its speed guide asks for."""
     return reference.loader(asked, split)
 
 

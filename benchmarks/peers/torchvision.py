@@ -42,7 +42,7 @@ def loader(asked: Asked, split: str) -> DataLoader:
 
 
 def autocast() -> torch.autocast | nullcontext:
-    """The recipe's --amp, which on a CPU is bfloat16; it pays where the processor has it in hardware."""
+    """Return the recipe's --amp, which on a CPU is bfloat16; it pays where the processor has it in hardware."""
     return torch.autocast("cpu", torch.bfloat16) if fast_bfloat16() else nullcontext()
 
 

@@ -28,7 +28,7 @@ TEST = [transforms.Resize(RESIZE), transforms.CenterCrop(SIZE)]
 
 
 def loader(asked: Asked, split: str) -> DataLoader:
-    """The tutorial's loader; its 4 workers would be twice the cores, its 4 images a batch the slowest choice."""
+    """Return the tutorial's loader; its 4 workers would be twice the cores, its 4 images a batch the slowest choice."""
     steps = TRAIN if split == "train" else TEST
     transform = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     data = ImageFolder(str(asked.photos / split), transform)

@@ -18,7 +18,8 @@ head:
 
 
 def prepare(asked: Asked) -> tuple[Path, Path]:
-    """The model file, and photos of its own: it keeps its list of checked images beside them for the next run."""
+    """Return the model file, and photos of its own: it keeps its list of checked images beside them for the next
+    run."""
     cache = Path("torch/hub/checkpoints")
     cache.mkdir(parents=True, exist_ok=True)
     os.environ |= {"TORCH_HOME": str(Path("torch").absolute()), "YOLO_CONFIG_DIR": str(Path.cwd())}
@@ -33,7 +34,7 @@ def prepare(asked: Asked) -> tuple[Path, Path]:
 
 
 def link(source: str, target: str) -> None:
-    """A second name for the same file."""
+    """Give the same file a second name."""
     if not Path(target).exists():
         os.link(source, target)
 

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.side_by_side", description=(__doc__ or "").split("\n")[0]
     )
@@ -65,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """The parts one after the other; each is written when it is done."""
+    """Measure the parts one after the other; each is written when it is done."""
     if asked.report:
         report.write(RESULTS, README)
         return
@@ -92,7 +92,7 @@ def run(asked: argparse.Namespace) -> None:
 
 
 def measure(part: str, settings: Settings, store: Store, peers: list[str]) -> list[dict[str, Any]]:
-    """The rows of a part."""
+    """Return the rows of a part."""
     if part == "loading":
         return loading.measure(settings, store)
     if part == "startup":
@@ -103,7 +103,7 @@ def measure(part: str, settings: Settings, store: Store, peers: list[str]) -> li
 def record(
     rows: list[dict[str, Any]], settings: Settings, part: str, asked: argparse.Namespace
 ) -> dict[str, Any]:  # fmt: skip
-    """What is kept of a part: rows, and what one needs to know to read or repeat them."""
+    """Return what is kept of a part: rows, and what one needs to know to read or repeat them."""
     versions = {name: version for name, version in runtime.versions().items() if name in ("dvc", "onnxruntime")}
     for row in rows:
         versions |= row.get("versions", {})
@@ -122,7 +122,8 @@ def record(
 
 
 def merged(kept: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """What was kept with the peers of `found` put in; `found` alone where it has them all, or was set up otherwise.
+    """Return what was kept with the peers of `found` put in; `found` alone where it has them all, or was set up
+    otherwise.
 
     A peer that is put in says when it was measured, and keeps Darkroom's figures of its own run, for the ratios.
     """

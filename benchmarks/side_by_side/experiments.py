@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def measure(part: str, settings: Settings, store: Store, peers: tuple[Rival, ...] = PEERS) -> list[Row]:
-    """A row for each of Darkroom's figures and for each peer: medians of the time, means of the accuracy."""
+    """Return a row for each of Darkroom's figures and for each peer: medians of the time, means of the accuracy."""
     ours: list[Row] = []
     theirs: dict[str, list[Row]] = {rival.label: [] for rival in peers}
     for seed in range(settings.seed, settings.seed + settings.seeds):
@@ -67,7 +67,8 @@ def peer(part: str, rival: Rival, settings: Settings) -> Row:
 
 
 def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
-    """Changes of params.yaml for this comparison: all train photos are learnt from, none is held back for validation.
+    """Return changes of params.yaml for this comparison: all train photos are learnt from, none is held back for
+    validation.
 
     What is not named here, the head's rate and steps among it, is as params.yaml has it.
     """
@@ -86,7 +87,8 @@ def params(settings: Settings, tuning: bool = False) -> dict[str, Any]:
 
 
 def source(settings: Settings) -> str:
-    """The photos as a source; small pictures get a card, which says that their mirror images are none of theirs."""
+    """Return the photos as a source; small pictures get a card, which says that their mirror images are none of
+    theirs."""
     if settings.size == Settings.size:
         return str(settings.photos)
     os.environ["DARKROOM_DOWNLOADS"] = str(settings.photos.parent)  # where the card's folder lies

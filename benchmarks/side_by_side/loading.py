@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def measure(settings: Settings, store: Store) -> list[Row]:
-    """A row for Darkroom, one for each loader, and one for each that could not take part."""
+    """Return a row for Darkroom, one for each loader, and one for each that could not take part."""
     rows: list[Row] = []
     ours: list[Row] = []
     for turn, rival in enumerate(LOADERS):

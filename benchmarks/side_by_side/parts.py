@@ -28,7 +28,7 @@ def ours(rows: list[Row], index: int = 0) -> Row:
 
 
 def fastest(rows: list[Row], value: str, less: bool = True) -> Row | None:
-    """The best of the peers that took part, by `value`."""
+    """Return the best of the peers that took part, by `value`."""
     able = [row for row in rows if not row.get("ours") and value in row]
     return (min if less else max)(able, key=lambda row: row[value], default=None)
 
@@ -68,7 +68,7 @@ def times(value: str, index: int = 0, less: bool = True) -> Cell:
 
 
 def text(key: str) -> Cell:
-    """A column of words."""
+    """Return a column of words."""
     return lambda row, _: str(row.get(key, ""))
 
 

@@ -115,7 +115,7 @@ def _write(pixels: np.ndarray, labels: np.ndarray, rows: Iterable[int], folder: 
 
 
 def repeated(photos: Path, target: Path, at_least: int) -> Path:
-    """The train photos, each as often as it takes to have `at_least` files: for measuring loaders."""
+    """Return the train photos, each as often as it takes to have `at_least` files: for measuring loaders."""
     if target.exists():
         return target
     paths = sorted(path for path in (photos / "train").rglob("*") if path.is_file())

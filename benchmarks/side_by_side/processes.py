@@ -46,6 +46,6 @@ def timed(
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something, at most 160 characters of it."""
+    """Return the last line of a log that says something, at most 160 characters of it."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:160] if lines else ""

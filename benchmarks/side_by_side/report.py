@@ -46,7 +46,8 @@ def section(part: Part, found: dict[str, Any], figure: str) -> str:
 
 
 def table(part: Part, rows: list[Row]) -> list[str]:
-    """A Markdown table, the best first; who could not take part stands last, with the reason. No column is empty."""
+    """Return a Markdown table, the best first; who could not take part stands last, with the reason. No column is
+    empty."""
     able = [row for row in rows if "failed" not in row]
     columns = {name: cell for name, cell in part.columns.items() if not able or any(cell(row, rows) for row in able)}
     header = ["", *columns]

@@ -41,18 +41,19 @@ class Settings:
         return WORK / self.name
 
     def facts(self) -> dict[str, Any]:
-        """What a measurement depends on, without paths (they differ elsewhere), and how many photos there are."""
+        """Return what a measurement depends on, without paths (they differ elsewhere), and how many photos there
+        are."""
         numbers = {name: value for name, value in asdict(self).items() if not isinstance(value, Path)}
         del numbers["seeds"]  # a run with one seed is the same however many there are
         return numbers | {"photos": self.name, "train": self.count("train"), "test": self.count("test")}
 
     def count(self, split: str) -> int:
-        """The number of photos of a split."""
+        """Return the number of photos of a split."""
         return sum(path.is_file() for path in (self.photos / split).rglob("*"))
 
 
 def machine() -> str:
-    """The machine in a line."""
+    """Return the machine in a line."""
     facts = runtime.machine()
     kind = [flag for flag in ("amx_bf16", "avx512_bf16", "avx2") if flag in facts["cpu_flags"]][:1]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

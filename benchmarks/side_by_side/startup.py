@@ -60,7 +60,7 @@ PREDICTOR = "from darkroom.app import Predictor"
 
 
 def measure(settings: Settings, store: Store) -> list[Row]:
-    """A row for each command."""
+    """Return a row for each command."""
     _models(settings)
     rows = []
     for start in starts(settings):

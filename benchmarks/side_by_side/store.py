@@ -17,7 +17,8 @@ class Store:
         self.folder = folder / files.digest(settings)[:12]
 
     def measured(self, part: str, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `measure` gives, from the file if it was measured before. {"failed": reason} is told, and not kept."""
+        """Return what `measure` gives, from the file if it was measured before. {"failed": reason} is told, and not
+        kept."""
         path = self.folder / part / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
         if path.exists():
             return files.read_json(path)

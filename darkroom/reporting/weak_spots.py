@@ -160,8 +160,8 @@ def doubtful_labels(material: Material, root: Path) -> dict[str, Any]:
     """Return the pictures of all splits whose label looks wrong to classifiers that have not learnt from them.
 
     `count` of `looked_at`, in words by `split`, and the likeliest as (picture, file, split, label, answer). Nothing to
-    look at without cached features, of a network that learns as a whole; none is shown where the classifiers are `weak`:
-    they err on most pictures, or answer hardly better than by chance.
+    look at without cached features, of a network that learns as a whole; none is shown where the classifiers are
+    `weak`: they err on most pictures, or answer hardly better than by chance.
     """
     if not material.answerer.saved.frozen:
         return {"looked_at": 0, "count": 0, "split": "", "pictures": []}

@@ -27,7 +27,8 @@ def photos(shared, tmp_path_factory):
 
 @pytest.fixture
 def run(tmp_path):
-    """A function that runs `python -m MODULE …` in a folder of its own; it skips where the package is not installed."""
+    """Return a function that runs `python -m MODULE …` in a folder of its own; it skips where the package is not
+    installed."""
 
     def in_process(module, *arguments):
         name = module.rpartition(".")[2]

@@ -31,7 +31,7 @@ def on_cluster(cluster, monkeypatch):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder of 90 pictures and two broken files, with the project's params."""
+    """Return a folder of 90 pictures and two broken files, with the project's params."""
     from PIL import Image
 
     pictures, labels = images()

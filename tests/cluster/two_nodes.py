@@ -45,7 +45,7 @@ def two_nodes() -> Iterator[Any]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The sha256 of every file below a folder."""
+    """Return the sha256 of every file below a folder."""
     return {str(path.relative_to(folder)): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

@@ -14,7 +14,7 @@ from darkroom.metrics.summary import summarise
 
 
 def anonymous() -> int:
-    """The bytes of this process's memory that no file backs."""
+    """Return the bytes of this process's memory that no file backs."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
@@ -32,7 +32,7 @@ def answers(n: int = 500, classes: int = 12) -> Predictions:
 
 
 def everything(predictions: Predictions, folder: Path) -> tuple[object, ...]:
-    """What is made of answers: the file, what is read back, the scores and the likely label errors."""
+    """Return what is made of answers: the file, what is read back, the scores and the likely label errors."""
     write_predictions(folder / "p.csv", predictions)
     text = (folder / "p.csv").read_text()
     read = read_predictions(io.StringIO(text), "p.csv")

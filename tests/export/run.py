@@ -38,7 +38,7 @@ def features_of(body: Path, images: np.ndarray) -> np.ndarray:
 
 
 def make_run(root: Path, maps: bool = True) -> Path:
-    """What the stages before export leave in a project's folder."""
+    """Return what the stages before export leave in a project's folder."""
     (root / "models/body").mkdir(parents=True)
     body = root / "models/body/body.onnx"
     write(small.body(SIZE, maps=maps), body)

@@ -43,7 +43,7 @@ def body(size: int = 16, channels: int = 8, seed: int = 0, maps: bool = True, po
 
 
 def head(classes: int, features: int = 8, seed: int = 1, hidden: int = 0) -> dict[str, np.ndarray]:
-    """The tensors of a linear head, or of an mlp with `hidden` units."""
+    """Return the tensors of a linear head, or of an mlp with `hidden` units."""
     generator = np.random.default_rng(seed)
     widths = [features, *([hidden] if hidden else []), classes]
     made = {}
@@ -63,7 +63,7 @@ def export(
     limits: Limits | None = None,
     seen: np.ndarray | None = None,
 ) -> Path:
-    """A folder as the export stage writes it, around the small network; without its README.md.
+    """Return a folder as the export stage writes it, around the small network; without its README.md.
 
     With `limits` it knows doubts, and has seen the pictures `seen` uint8 (m, size, size, 3). Without, its config.json
     is of format 1, as it was before there were any.

@@ -44,7 +44,8 @@ def hymenoptera(backbone: str, shared: Path) -> tuple[Body, np.ndarray, np.ndarr
 
 
 def trained(features: np.ndarray, labels: np.ndarray, hidden: int) -> dict[str, np.ndarray]:
-    """A head of as many classes as there are labels, fitted to them, or with a random layer of `hidden` before it."""
+    """Return a head of as many classes as there are labels, fitted to them, or with a random layer of `hidden` before
+    it."""
     values: dict[str, np.ndarray] = {}
     if hidden:
         values = classifier.initial(classifier.Head("mlp", hidden, 0.0), features.shape[1], len(np.unique(labels)), 0)

@@ -35,7 +35,7 @@ def work(task: str) -> str:
 
 
 def die_unless_alone(folder: Path) -> None:
-    """What two large pictures do to each other where there is memory for one: all but the last to come die."""
+    """Do what two large pictures do to each other where there is memory for one: all but the last to come die."""
     for mark in folder.iterdir():
         mark.unlink(missing_ok=True)
     (folder / str(os.getpid())).touch()

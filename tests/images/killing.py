@@ -83,7 +83,7 @@ def kill_workers(stage: int, how: signal.Signals) -> list[int]:
 
 
 def children(process: int) -> list[int]:
-    """The processes that `process` has started; none where it has ended itself."""
+    """Return the processes that `process` has started; none where it has ended itself."""
     found = []
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process).children():

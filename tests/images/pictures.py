@@ -28,7 +28,7 @@ def photos() -> tuple[Image.Image, ...]:
 
 
 def encoded(number: int, kind: str = "JPEG", **options: Any) -> bytes:
-    """The file of one photo."""
+    """Return the file of one photo."""
     out = io.BytesIO()
     photos()[number].save(out, kind, **({"quality": 92} if kind == "JPEG" else {}) | options)
     return out.getvalue()
@@ -44,14 +44,14 @@ def class_folders(root: Path, names: tuple[str, ...] = ("china", "flower"), each
 
 
 def saved(image: Image.Image, quality: int = 90) -> bytes:
-    """The file of a picture, as JPEG."""
+    """Return the file of a picture, as JPEG."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
 def cropped(image: Image.Image, share: float) -> Image.Image:
-    """The middle of a picture: `share` of its width and height."""
+    """Return the middle of a picture: `share` of its width and height."""
     width, height = image.size
     edge = (1 - share) / 2
     return image.crop(

@@ -24,7 +24,8 @@ def chunk(name, content):
 
 
 def png(values, more=()):
-    """A PNG of 8 or 16 bits from values (h, w, 2 to 4) uint8 or uint16, and chunks between its header and pixels."""
+    """Return a PNG of 8 or 16 bits from values (h, w, 2 to 4) uint8 or uint16, and chunks between its header and
+    pixels."""
     height, width, channels = values.shape
     depth = 8 * values.dtype.itemsize
     rows = b"".join(b"\0" + row.astype(f">u{values.dtype.itemsize}").tobytes() for row in values)
@@ -34,7 +35,8 @@ def png(values, more=()):
 
 
 def tiff(values, order="<", deflated=False, planar=False):
-    """A TIFF of 16-bit RGB in one strip, in either byte order, plain or deflated, its colours together or apart."""
+    """Return a TIFF of 16-bit RGB in one strip, in either byte order, plain or deflated, its colours together or
+    apart."""
     height, width, channels = values.shape
     data = values.astype(f"{order}u2").tobytes()
     data = zlib.compress(data) if deflated else data
@@ -53,7 +55,7 @@ def tiff(values, order="<", deflated=False, planar=False):
 
 
 def of_bits(bits, number=0):
-    """A real photo in the lowest `bits` of 16, (96, 96, 3) uint16, and its 8-bit values."""
+    """Return a real photo in the lowest `bits` of 16, (96, 96, 3) uint16, and its 8-bit values."""
     photo = np.asarray(photos()[number])
     return np.rint(photo / 255 * (2**bits - 1)).astype(np.uint16), photo
 

@@ -9,7 +9,7 @@ from darkroom.images.headers import camera_and_day
 
 
 def jpeg(make="", model="", time="", order=""):
-    """A small JPEG with these tags."""
+    """Return a small JPEG with these tags."""
     exif = Image.Exif()
     exif.endian = order or "<"
     for tag, text in ((0x010F, make), (0x0110, model)):

@@ -18,7 +18,7 @@ PLAIN = Framing(64, "crop", 64)
 
 
 def grey(number: int = 0) -> np.ndarray:
-    """A real photo's luminance, (96, 96) in 0..1."""
+    """Return a real photo's luminance, (96, 96) in 0..1."""
     return np.asarray(photos()[number].convert("L"), np.float64) / 255
 
 
@@ -29,7 +29,7 @@ def saved(values: np.ndarray, kind: str) -> bytes:
 
 
 def of_bits(bits: int, number: int = 0, kind: str = "PNG") -> bytes:
-    """A photo of so many bits in a file of 16."""
+    """Return a photo of so many bits in a file of 16."""
     return saved(np.rint(grey(number) * (2**bits - 1)).astype(np.uint16), kind)
 
 
@@ -87,7 +87,7 @@ def test_a_broken_picture_does_not_turn_the_others_black():
 
 
 def pnm(values: np.ndarray, white: int) -> bytes:
-    """A PGM (h, w) or PPM (h, w, 3) of 16 bits whose header says that `white` is white."""
+    """Return a PGM (h, w) or PPM (h, w, 3) of 16 bits whose header says that `white` is white."""
     kind = b"P5" if values.ndim == 2 else b"P6"
     return b"%s %d %d %d\n" % (kind, values.shape[1], values.shape[0], white) + values.astype(">u2").tobytes()
 

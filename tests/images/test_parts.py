@@ -38,7 +38,7 @@ LONG = 600_000
 
 
 def strips(count: int) -> bytes:
-    """A TIFF of one column, each pixel of which is a strip."""
+    """Return a TIFF of one column, each pixel of which is a strip."""
     tags = [(256, 3, 1, 1), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, count, 0)]
     tags += [(277, 3, 1, 1), (278, 3, 1, 1), (279, 4, count, 4 * count)]
     first = 8 + 2 + 12 * len(tags) + 4

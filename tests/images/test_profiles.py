@@ -24,7 +24,7 @@ D50 = np.array([0.9642, 1.0, 0.8249])
 
 
 def profile(primaries, gamma: float) -> bytes:
-    """A display's ICC profile (version 2) of these primaries (x, y), relative to D50, and one gamma."""
+    """Return a display's ICC profile (version 2) of these primaries (x, y), relative to D50, and one gamma."""
     columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
     columns = columns * np.linalg.solve(columns, D50)
     tags = {
@@ -50,7 +50,7 @@ def fixed(values) -> bytes:
 
 
 def as_seen(number: int, icc: bytes) -> np.ndarray:
-    """The photo in sRGB, as LittleCMS itself converts it."""
+    """Return the photo in sRGB, as LittleCMS itself converts it."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     converted = ImageCms.profileToProfile(photos()[number], source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     return np.asarray(converted)

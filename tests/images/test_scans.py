@@ -23,7 +23,8 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def many_scans(width: int, height: int, scans: int, fill: bytes = b"") -> bytes:
-    """A grey progressive JPEG whose every scan says in a few bits that no block has a coefficient (an end-of-band run).
+    """Return a grey progressive JPEG whose every scan says in a few bits that no block has a coefficient (an
+    end-of-band run).
 
     `fill`: bytes before each marker, as an encoder may write them.
     """

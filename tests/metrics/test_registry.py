@@ -23,7 +23,7 @@ CONFIG = {"classes": ["cat", "dog"], "backbone": "small", "image_size": 8, "fram
 
 @pytest.fixture
 def error_rate(monkeypatch):
-    """A score that is new: the share of wrong answers, in `Scorer.plain` and a row of the registry."""
+    """Return a score that is new: the share of wrong answers, in `Scorer.plain` and a row of the registry."""
     plain = Scorer.plain
 
     def with_error_rate(self: Scorer, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ def test_holm_equals_statsmodels():
 
 
 def flips(rng: np.random.Generator, n: int, fix: float, spoil: float, runs: int) -> np.ndarray:
-    """(runs, 2): how many of n images are fixed and broken, when each is with these probabilities."""
+    """Return (runs, 2): how many of n images are fixed and broken, when each is with these probabilities."""
     return rng.multinomial(n, [fix, spoil, 1 - fix - spoil], runs)[:, :2]
 
 

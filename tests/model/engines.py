@@ -10,7 +10,8 @@ from tests.model import numpy_body
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """The outputs by every engine: onnxruntime with and without optimisation and 1 to 3 threads, torch, numpy."""
+    """Return the outputs by every engine: onnxruntime with and without optimisation and 1 to 3 threads, torch,
+    numpy."""
     found = {}
     levels, written = onnxruntime.GraphOptimizationLevel, model.SerializeToString()
     for level, threads in ((levels.ORT_DISABLE_ALL, 2), (levels.ORT_ENABLE_ALL, 1), (levels.ORT_ENABLE_ALL, 3)):
@@ -25,7 +26,7 @@ def answers(model: onnx.ModelProto, images: np.ndarray) -> dict[str, list[np.nda
 
 
 def assert_same_bits(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    """Returns the features that all engines agree on."""
+    """Return the features that all engines agree on."""
     found = answers(model, images)
     first = next(iter(found.values()))
     for engine, outputs in found.items():

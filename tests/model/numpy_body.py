@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
-    """The graph's outputs for images uint8 (n, S, S, 3)."""
+    """Return the graph's outputs for images uint8 (n, S, S, 3)."""
     values = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer} | {"images": images}
     for node in model.graph.node:
         options = {each.name: helper.get_attribute_value(each) for each in node.attribute}
@@ -83,7 +83,7 @@ def convolution(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, options: d
 
 
 def max_pool(x: np.ndarray, options: dict) -> np.ndarray:
-    """The largest value in each window; ceil_mode as ONNX defines it."""
+    """Return the largest value in each window; ceil_mode as ONNX defines it."""
     kernel, strides, pads = options["kernel_shape"], options["strides"], options.get("pads", [0] * 4)
     up, apart = options.get("ceil_mode", 0), options.get("dilations", [1, 1])
     span = [(kernel[axis] - 1) * apart[axis] + 1 for axis in range(2)]

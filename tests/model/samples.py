@@ -66,7 +66,8 @@ def write_splits(folder: Path, images: np.ndarray, labels: np.ndarray, classes: 
 
 
 def empty_backbone(name: str, size: int) -> torch.nn.Module:
-    """A backbone with names and shapes but no memory (on torch's meta device): even the largest is there at once."""
+    """Return a backbone with names and shapes but no memory (on torch's meta device): even the largest is there at
+    once."""
     # RegNet computes its widths with tensors, which need their values; its parameters alone may be empty.
     with _EmptyOnMeta() if name.startswith("regnet") else torch.device("meta"):
         return builders.build(name, size, seed=0)

@@ -31,7 +31,7 @@ class Steps(nn.Module):
 
 
 def strange(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """Grouped, strided and dilated, with padding that differs from side to side."""
+    """Return grouped, strided and dilated, with padding that differs from side to side."""
     return functional.conv2d(functional.pad(x, (1, 0, 2, 1)), conv.weight[:, :2], conv.bias, (2, 1), 3, 2, 4)
 
 

@@ -29,7 +29,8 @@ TIMM = [
 
 @pytest.fixture(scope="module")
 def files(request):
-    """The bytes of real photos of many sizes: those of ../shared, or parts of scikit-learn's two in other shapes."""
+    """Return the bytes of real photos of many sizes: those of ../shared, or parts of scikit-learn's two in other
+    shapes."""
     try:
         folder = request.getfixturevalue("shared") / "data/hymenoptera"
     except pytest.skip.Exception:
@@ -47,13 +48,13 @@ def _jpeg(image, **options) -> bytes:
 
 
 def opened(data: bytes) -> Image.Image:
-    """The picture as a person opens it for a library: upright, in sRGB."""
+    """Return the picture as a person opens it for a library: upright, in sRGB."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     return to_srgb(picture.convert("RGB"), picture.info.get("icc_profile", b""))
 
 
 def differences(files, transform, mean, std, chosen: Framing) -> list[float]:
-    """The mean difference of each picture in 255ths between a library's transform and the decoder."""
+    """Return the mean difference of each picture in 255ths between a library's transform and the decoder."""
     mean, std = (torch.tensor(value).reshape(3, 1, 1) for value in (mean, std))
     theirs = [((transform(opened(data)) * std + mean) * 255).permute(1, 2, 0).numpy() for data in files]
     return [float(np.abs(decode(data, chosen) - other).mean()) for data, other in zip(files, theirs, strict=True)]

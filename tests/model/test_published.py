@@ -27,7 +27,7 @@ def installed(backbone: str) -> Path:
 
 
 def as_in_the_package(state: dict, positions: list[tuple[int, int]]) -> OrderedDict:
-    """The names of a timm network as the package's file has them: `renamed` backwards."""
+    """Return the names of a timm network as the package's file has them: `renamed` backwards."""
     outside = {new: old for old, new in published.OUTSIDE.items()}
     back: OrderedDict = OrderedDict()
     for name, value in state.items():
@@ -44,7 +44,8 @@ def as_in_the_package(state: dict, positions: list[tuple[int, int]]) -> OrderedD
 
 @pytest.fixture
 def small_package(tmp_path, monkeypatch) -> dict:
-    """A distribution on sys.path whose file holds the numbers of a random network; its Python must not be run."""
+    """Return a distribution on sys.path whose file holds the numbers of a random network; its Python must not be
+    run."""
     net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     positions = [(stage, index) for stage, blocks in enumerate(net.blocks) for index in range(len(blocks))]
     folder = tmp_path / "site"

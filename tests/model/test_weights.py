@@ -218,7 +218,7 @@ def test_a_network_of_one_size_cannot_take_weights_of_another(tmp_path):
 
 @pytest.fixture
 def publisher(tmp_path, monkeypatch):
-    """A web server that publishes weights of squeezenet1_1, and the file it gives."""
+    """Yield a web server that publishes weights of squeezenet1_1, and the file it gives."""
     folder = tmp_path / "published"
     folder.mkdir()
     torch.save(models.squeezenet1_1().state_dict(), folder / "new.pth")

@@ -16,7 +16,7 @@ def network():
 
 
 def under(prefix, network, factor=1):
-    """The tensors of a network, times `factor`, with `prefix` before their names."""
+    """Return the tensors of a network, times `factor`, with `prefix` before their names."""
     return {prefix + name: value * factor for name, value in network.state_dict().items()}
 
 

@@ -146,7 +146,7 @@ def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A project that a test may change."""
+    """Return a project that a test may change."""
     monkeypatch.chdir(make_project(tmp_path / "own"))
     return tmp_path / "own"
 

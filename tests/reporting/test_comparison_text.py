@@ -24,7 +24,7 @@ def run(name: str, right: int, classes: list[str], params: dict[str, str]) -> Ru
 
 
 def shown(markdown: str) -> list[list[str]]:
-    """The cells of every table row, as a reader sees them."""
+    """Return the cells of every table row, as a reader sees them."""
     page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
     rows = [
         re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)

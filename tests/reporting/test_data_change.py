@@ -14,7 +14,7 @@ CLASSES = ["ant", "bee"]
 
 
 def made(name: str, labels: str, answers: str, first: int = 0, classes: list[str] = CLASSES) -> Run:
-    """A run whose test images, numbered from `first`, have labels and answers by the first letter of a class."""
+    """Return a run whose test images, numbered from `first`, have labels and answers by the first letter of a class."""
     at = {one[0]: index for index, one in enumerate(classes)}
     p = np.full((len(answers), len(classes)), 0.1 / (len(classes) - 1))
     p[np.arange(len(answers)), [at[letter] for letter in answers]] = 0.9

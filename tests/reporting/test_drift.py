@@ -94,7 +94,7 @@ def test_an_e_value_is_one_on_average_and_a_share_inside_the_interval_gives_no_e
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An exported model, 60 validation images, and the watch of a service that has answered these."""
+    """Yield an exported model, 60 validation images, and the watch of a service that has answered these."""
     monkeypatch.chdir(tmp_path)
     small.export(tmp_path / "models/export", CLASSES, size=16)
     pixels = np.random.default_rng(0).integers(90, 200, (60, 16, 16, 3)).astype(np.uint8)

@@ -20,7 +20,7 @@ MANY = [f"american_staffordshire_terrier_number_{number}" for number in range(12
 
 @pytest.fixture(scope="module", params=["2 classes", "10 classes", "120 classes", "20 images"])
 def report_file(request, tmp_path_factory):
-    """A report of a run of digits, with classes and images of such a number."""
+    """Return a report of a run of digits, with classes and images of such a number."""
     names, counts = {
         "2 classes": (["ants", "bees"], (200, 60, 80)),
         "10 classes": (None, (400, 120, 300)),

@@ -11,12 +11,12 @@ from tests.images.pictures import SIDE, photos
 
 
 def part_of(image: Image.Image) -> Image.Image:
-    """A crop of half of the picture's area."""
+    """Return a crop of half of the picture's area."""
     return image.crop((12, 20, 12 + 68, 20 + 68)).resize((SIDE, SIDE))
 
 
 def with_bars(image: Image.Image) -> Image.Image:
-    """The picture between the bars of a screenshot."""
+    """Return the picture between the bars of a screenshot."""
     screen = Image.new("RGB", (SIDE, SIDE), (20, 20, 20))
     screen.paste(image.resize((64, 64)), (16, 16))
     return screen

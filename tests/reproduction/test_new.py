@@ -31,7 +31,7 @@ def committer(monkeypatch):
 
 @pytest.fixture
 def template(tmp_path):
-    """A repository with the files of this checkout."""
+    """Return a repository with the files of this checkout."""
     return Project(tmp_path / "template").folder
 
 

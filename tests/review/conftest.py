@@ -16,7 +16,7 @@ from tests.review.run import Reviewing, make_run, reviewing
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The folder of a run of 400 digits, and the true labels of the 12 of them that are labelled wrongly."""
+    """Return the folder of a run of 400 digits, and the true labels of the 12 of them that are labelled wrongly."""
     root = tmp_path_factory.mktemp("digits")
     planted = make_run(root)
     list(gather(Samples(root)))  # kept below `root`: no review of a copy asks the model again
@@ -25,7 +25,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 
 @pytest.fixture
 def run(digits, tmp_path: Path) -> Path:
-    """A copy of that run, which the test may change."""
+    """Return a copy of that run, which the test may change."""
     return Path(shutil.copytree(digits[0], tmp_path / "run"))
 
 
@@ -38,7 +38,7 @@ def served(digits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewi
 
 @pytest.fixture
 def review(served) -> Reviewing:
-    """That review, with nothing decided, as its server knows by now."""
+    """Return that review, with nothing decided, as its server knows by now."""
     write_corrections(served.folder / "corrections.csv", [])
     while any(httpx.get(f"{served.url}state", timeout=60).json()["decisions"].values()):
         write_corrections(served.folder / "corrections.csv", [])  # a request of the test before came late
@@ -47,7 +47,7 @@ def review(served) -> Reviewing:
 
 @pytest.fixture
 def open_page(browser) -> Iterator[Any]:
-    """Opens a review's page; afterwards no script may have failed, and nothing may have been asked of elsewhere."""
+    """Open a review's page; afterwards no script may have failed, and nothing may have been asked of elsewhere."""
     contexts, faults = [], []
 
     def open_page(url: str, path: str = "", **settings: Any) -> Any:

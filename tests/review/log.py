@@ -11,12 +11,12 @@ WHEN = "2026-11-28T05:00:00Z"
 
 
 def correction(number: int, decision: str = "exclude", becomes: str = "", note: str = "") -> Correction:
-    """A decision about an image of such a number."""
+    """Return a decision about an image of such a number."""
     return Correction(f"{number:064x}", f"{number:064x}", decision, "ant", becomes, "a test", WHEN, note)
 
 
 def open_log(folder: Path) -> DecisionLog:
-    """The log of a folder."""
+    """Return the log of a folder."""
     return DecisionLog(folder / "corrections.csv", folder / ".darkroom/lock")
 
 

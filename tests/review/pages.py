@@ -4,18 +4,18 @@ import re
 
 
 def tile(page, location: str):
-    """The tile of an image."""
+    """Return the tile of an image."""
     return page.locator(f'.tile[aria-label^="{location},"]')
 
 
 def tile_names(page) -> list[str]:
-    """The locations of all pictures shown, as their tiles say."""
+    """Return the locations of all pictures shown, as their tiles say."""
     labels = page.locator(".tile").evaluate_all("tiles => tiles.map((tile) => tile.getAttribute('aria-label'))")
     return [label.partition(",")[0] for label in labels]
 
 
 def in_hand(page) -> str:
-    """The location of the picture in hand, as the inspector shows it."""
+    """Return the location of the picture in hand, as the inspector shows it."""
     return page.locator("#location").inner_text().rpartition(" (")[0]
 
 

@@ -21,14 +21,14 @@ def written(path, content) -> None:
 
 
 def task(image: str, *choices: str, **facts) -> dict:
-    """A task of Label Studio as it exports it."""
+    """Return a task of Label Studio as it exports it."""
     result = [{"type": "choices", "from_name": "c", "to_name": "i", "value": {"choices": list(choices)}}]
     return {"id": 1, "data": {"image": image}, "annotations": [{"result": result} | facts]}
 
 
 @pytest.fixture
 def first(run, monkeypatch) -> list[str]:
-    """The names of the images in the folder of threes; the test is in the folder of the run."""
+    """Return the names of the images in the folder of threes; the test is in the folder of the run."""
     monkeypatch.chdir(run)
     return sorted(path.name for path in (run / "pictures/3").iterdir())
 

@@ -34,7 +34,7 @@ LAST = "evaluate"  # the stage up to which a run is needed here: nothing is serv
 
 
 def photos(kind: str, shared: Path) -> list[tuple[Path, str]]:
-    """The photos of a real data set with their labels."""
+    """Return the photos of a real data set with their labels."""
     if kind == "hymenoptera":
         return [(path, path.parent.name) for path in sorted((shared / "data/hymenoptera").rglob("*.jpg"))]
     return [(path, path.name.partition(".")[0])
@@ -249,5 +249,5 @@ def test_a_folder_without_labels_is_grouped_named_on_the_page_and_trained(shared
 
 
 def splits_of(project: Project) -> dict[str, str]:
-    """The split of each image of the run."""
+    """Return the split of each image of the run."""
     return {row["id"]: row["split"] for row in files.read_csv(project.folder / "data/split.csv")}

@@ -16,14 +16,14 @@ from tests.review.run import decisions, reviewing
 
 @pytest.fixture
 def review(run):
-    """A review with a server of its own: a request that a test leaves on its way must not reach the next test."""
+    """Yield a review with a server of its own: a request that a test leaves on its way must not reach the next test."""
     with reviewing(run) as running:
         yield running
 
 
 @pytest.fixture
 def page(review, open_page):
-    """The page of the review, with its first list."""
+    """Return the page of the review, with its first list."""
     page = open_page(review.url)
     wait_for_errors(page)
     return page
@@ -196,7 +196,7 @@ def test_undo_brings_back_a_colleagues_row_as_it_was(review, page):
 
 
 def id_of(run, location: str) -> str:
-    """The id of the image at a location."""
+    """Return the id of the image at a location."""
     return next(row["id"] for row in files.read_csv(run / "data/index.csv") if row["location"] == location)
 
 

@@ -60,7 +60,7 @@ json.dump({"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95, "n": 50}
 
 
 def make_project(folder: Path) -> Path:
-    """A pipeline of three quick stages, committed."""
+    """Return a pipeline of three quick stages, committed."""
     (folder / "stages").mkdir(parents=True)
     for name, text in (("embed", EMBED), ("train", TRAIN), ("evaluate", EVALUATE), ("__init__", "")):
         (folder / f"stages/{name}.py").write_text(text)

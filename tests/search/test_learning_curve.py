@@ -18,7 +18,7 @@ SIZES = np.array([2.0 ** (-step / 2) for step in range(8, -1, -1)]) * 800
 
 
 def write_run(root: Path, count: int = 600, features: bool = True) -> None:
-    """What `dvc repro` leaves of digits: pixels as features, splits with folds; three quarters are train."""
+    """Write what `dvc repro` leaves of digits: pixels as features, splits with folds; three quarters are train."""
     pixels, labels = load_digits(return_X_y=True)
     classes = [str(label) for label in range(10)]
     rows = []

@@ -30,7 +30,7 @@ backbones:
 
 
 def standing(name: str, right: list[int], rate: float, n: int = 200, losses: float = 0.1) -> Standing:
-    """A body that answers `right` of `n` images, those with these numbers."""
+    """Return a body that answers `right` of `n` images, those with these numbers."""
     mask = np.zeros(n, bool)
     mask[right] = True
     ids = [f"{number:03d}" for number in range(n)]
@@ -107,7 +107,7 @@ def digits(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def project(digits, tmp_path, monkeypatch) -> Path:
-    """A copy of them, in which the test runs."""
+    """Return a copy of them, in which the test runs."""
     folder = Path(shutil.copytree(digits, tmp_path / "project"))
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DARKROOM_DEVICE", "cpu")
@@ -203,7 +203,7 @@ def test_the_body_of_the_params_enters_once_by_whatever_path_the_file_names_it(p
 
 
 def few_digits(project: Path, counts: dict[str, int]) -> race.Race:
-    """A race on so many pictures of each class."""
+    """Return a race on so many pictures of each class."""
     for folder in (project / "pictures").iterdir():
         for path in sorted(folder.iterdir())[counts.get(folder.name, 0) :]:
             path.unlink()

@@ -28,7 +28,7 @@ SPACE = "method: grid\nfixed: {freeze: none, epochs: 20, optimizer: sgd}\nparams
 
 
 def make_project(folder: Path) -> Path:
-    """The real train stage on digits, in a project of its own."""
+    """Return the real train stage on digits, in a project of its own."""
     folder.mkdir()
     (folder / "make.py").write_text(MAKE)
     (folder / "sweep.yaml").write_text(SPACE)
@@ -71,7 +71,7 @@ def written(project: Path, trial: dict) -> dict[str, str]:
 
 
 def without_cluster(project: Path, lr: float) -> dict[str, str]:
-    """The same of the train stage with the same params, run by hand."""
+    """Return the same of the train stage with the same params, run by hand."""
     write_params(project, freeze="none", epochs=20, optimizer="sgd", lr=lr)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_THREADS": "1"}
     subprocess.run([sys.executable, *TRAIN.split()], cwd=project, env=environment, check=True)
@@ -79,7 +79,7 @@ def without_cluster(project: Path, lr: float) -> dict[str, str]:
 
 
 def ran(project: Path, trial: dict) -> dict:
-    """What metrics/run.json says of a trial's training."""
+    """Return what metrics/run.json says of a trial's training."""
     return json.loads(run(project, "git", "show", f"{trial['commit']}:metrics/run.json"))["stages"]["train"]
 
 

@@ -24,19 +24,19 @@ CLASSES = ["china", "flower", "<b>other</b>"]
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small exported model of three classes at 32 px."""
+    """Return a small exported model of three classes at 32 px."""
     return small.export(tmp_path_factory.mktemp("model") / "export", CLASSES, size=32)
 
 
 @pytest.fixture(scope="session")
 def occluded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, but for a map of its features: it is explained by occlusion, 65 runs."""
+    """Return the same, but for a map of its features: it is explained by occlusion, 65 runs."""
     return small.export(tmp_path_factory.mktemp("model") / "export", CLASSES, size=32, maps=False)
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: two photos in several formats and sizes, a sub-folder, and two files that are no pictures."""
+    """Return a folder: two photos in several formats and sizes, a sub-folder, and two files that are no pictures."""
     folder = tmp_path_factory.mktemp("photos")
     for name in ("china", "flower"):
         image = Image.fromarray(load_sample_image(f"{name}.jpg"))
@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """The bytes of a JPEG."""
+    """Return the bytes of a JPEG."""
     file = io.BytesIO()
     image.save(file, "JPEG")
     return file.getvalue()
@@ -114,14 +114,14 @@ def _wait_until_ready(running: Running) -> None:
 
 @pytest.fixture(scope="session")
 def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service with the default settings."""
+    """Yield a service with the default settings."""
     with serve(exported, tmp_path_factory.mktemp("log") / "log") as running:
         yield running
 
 
 @pytest.fixture
 def client(server: Running) -> Iterator[httpx.Client]:
-    """A client of that service."""
+    """Yield a client of that service."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
         yield client
 
@@ -133,7 +133,7 @@ def raw(client: httpx.Client, data: bytes, kind: str = "image/jpeg", path: str =
 
 @pytest.fixture
 def open_page(browser, server) -> Iterator[Any]:
-    """Opens the page; afterwards, nothing may have been asked of another address, and no script may have failed."""
+    """Open the page; afterwards, nothing may have been asked of another address, and no script may have failed."""
     contexts, faults = [], []
 
     def open_page(running: Running = server, path: str = "/", **settings: Any) -> Any:

@@ -34,14 +34,14 @@ LIMITS = Limits(0.95, {0.9: 0.3, 0.95: [0.2, 0.001, 0.001]}, None, 0.9995)
 
 @pytest.fixture(scope="module")
 def doubting(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported model that has seen china.jpg and nothing like flower.jpg."""
+    """Return an exported model that has seen china.jpg and nothing like flower.jpg."""
     seen = decode((photos / "china.jpg").read_bytes(), Framing(SIZE, "crop", SIZE))[None]
     folder = tmp_path_factory.mktemp("model") / "export"
     return small.export(folder, CLASSES, SIZE, limits=LIMITS, seen=seen)
 
 
 def changed(folder: Path, copy: Path, **facts: Any) -> Path:
-    """A copy of an exported model with other facts in its config.json."""
+    """Return a copy of an exported model with other facts in its config.json."""
     shutil.copytree(folder, copy)
     files.write_json(copy / "config.json", files.read_json(copy / "config.json") | facts)
     return copy

@@ -19,12 +19,12 @@ NEXT_STEP = "; run `dvc repro -f export`, or name another folder with --model"
 
 @pytest.fixture
 def folder(exported, tmp_path):
-    """A copy of the exported model, to be changed."""
+    """Return a copy of the exported model, to be changed."""
     return shutil.copytree(exported, tmp_path / "export")
 
 
 def rejection(folder) -> str:
-    """The one line that says why the folder is not used."""
+    """Return the one line that says why the folder is not used."""
     with pytest.raises(DarkroomError) as rejected:
         open_exported(folder, 1, spin=False)
     assert "\n" not in str(rejected.value)

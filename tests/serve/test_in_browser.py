@@ -35,7 +35,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def opened(export: Path, folder: Path) -> Iterator[Any]:
-    """The page in Chromium beside the files of `export`; afterwards, nothing was asked of another address."""
+    """Yield the page in Chromium beside the files of `export`; afterwards, nothing was asked of another address."""
     shutil.copytree(export, folder)
     for file in (ROOT / "docs/browser.html", *(Path(FROM) / name for name in RUNTIME)):
         shutil.copy(file, folder)

@@ -87,7 +87,7 @@ def photo(side: int = 96) -> Image.Image:
 
 
 def opened_and_read(predictor: Predictor, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """What the model sees of a file, and of the Pillow image that it opens as."""
+    """Return what the model sees of a file, and of the Pillow image that it opens as."""
     return predictor.pixels(Image.open(io.BytesIO(data))).astype(int), predictor.pixels(data).astype(int)
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not NGINX or not shutil.which("openssl"), reason
 
 
 def configuration(folder: Path, port: int, upstreams: tuple[int, int]) -> str:
-    """The documented configuration with this test's ports and paths, in the frame of a whole file."""
+    """Return the documented configuration with this test's ports and paths, in the frame of a whole file."""
     found = re.search(r"```nginx\n(.*?)```", (ROOT / "docs/serving.md").read_text(), re.DOTALL)
     assert found
     text = found[1]

@@ -156,7 +156,7 @@ def test_an_address_that_is_not_this_machines_is_named(exported, host, reason):
 
 
 def statuses(connection: socket.socket, count: int = 1) -> list[int]:
-    """The statuses of the next `count` answers, once their bodies are here too."""
+    """Return the statuses of the next `count` answers, once their bodies are here too."""
     got = b""
     while got.count(b'"request_id"') < count and (part := connection.recv(65536)):
         got += part
@@ -164,7 +164,7 @@ def statuses(connection: socket.socket, count: int = 1) -> list[int]:
 
 
 def request_with(photo):
-    """The bytes of a request for this photo."""
+    """Return the bytes of a request for this photo."""
     data = photo.read_bytes()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data

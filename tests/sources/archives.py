@@ -38,14 +38,14 @@ def tar_of(path: Path, *members: tuple[str, bytes]) -> Path:
 
 
 def picture(level, kind="JPEG"):
-    """A grey picture of one level, so that its pixels say which file was read."""
+    """Return a grey picture of one level, so that its pixels say which file was read."""
     data = io.BytesIO()
     Image.fromarray(np.full((8, 8, 3), level, np.uint8)).save(data, kind)
     return data.getvalue()
 
 
 def zipped(files, method=zipfile.ZIP_DEFLATED):
-    """The bytes of a zip of files by name."""
+    """Return the bytes of a zip of files by name."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as archive:
         for name, content in files.items():
@@ -54,7 +54,8 @@ def zipped(files, method=zipfile.ZIP_DEFLATED):
 
 
 def parquet(path, labels, start=0, names=None, column="image", plain=False):
-    """A Parquet file as the Hugging Face Hub's `datasets` writes them: image {bytes, path}, label, names of classes."""
+    """Write a Parquet file as the Hugging Face Hub's `datasets` writes them: image {bytes, path}, label, names of
+    classes."""
     pictures = [picture(start + n, "PNG") for n in range(len(labels))]
     kind = pa.binary() if plain else pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = pictures if plain else [{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(pictures)]

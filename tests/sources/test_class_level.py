@@ -11,7 +11,8 @@ from tests.sources.archives import packed
 
 
 def read(root, folders, class_level="auto", **options):
-    """The labelled images of a tree with some files in each of `folders`: "cat dog" is two, "cat*5" has five images."""
+    """Return the labelled images of a tree with some files in each of `folders`: "cat dog" is two, "cat*5" has five
+    images."""
     for text in folders.split():
         folder, _, count = text.partition("*")
         for number in range(int(count or 3)):

@@ -33,7 +33,8 @@ def tarred(files, mode="w"):
 
 
 def opened(source, raw, **options):
-    """The source as fetch opens it; each picture is read as later stages read it, with its level: {location: level}."""
+    """Return the source as fetch opens it; each picture is read as later stages read it, with its level: {location:
+    level}."""
     raw.mkdir(exist_ok=True)
     found = open_source(source, raw, LayoutOptions(**options), from_environment())
     later = Locations(source, raw, None)  # in another process, without what was opened
@@ -145,7 +146,7 @@ def test_a_users_file_with_colons_is_no_member(tmp_path):
 
 
 def shard(start, label, extension, write):
-    """The members of a WebDataset shard: pictures, and what `write(label)` says beside each."""
+    """Return the members of a WebDataset shard: pictures, and what `write(label)` says beside each."""
     members = {}
     for number in range(start, start + 4):
         members[f"{number:06}.jpg"] = picture(number)

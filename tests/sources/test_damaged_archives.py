@@ -94,7 +94,7 @@ def test_what_follows_the_end_of_a_tar_is_no_bomb_either(tmp_path):
 
 
 def zip_with(path: Path, changes: dict[int, bytes]) -> Path:
-    """A zip of one picture whose entry in the archive's list has other bytes at some places."""
+    """Return a zip of one picture whose entry in the archive's list has other bytes at some places."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("cats/ä.jpg", b"x" * 100)
     data = bytearray(path.read_bytes())

@@ -27,7 +27,7 @@ class Server(ThreadingHTTPServer):
         self.ranges: list[str] = []
 
     def handle_error(self, request, client_address):
-        """A client that hangs up is no error here."""
+        """Ignore a client that hangs up."""
 
 
 class Misbehaving(BaseHTTPRequestHandler):
@@ -119,7 +119,7 @@ def get(server: Server, cache: Path, *paths: str, downloads=None, digest=SHA256)
 
 
 def leave_part(server: Server, cache: Path, data: bytes) -> None:
-    """What an interrupted download of /sound leaves behind."""
+    """Leave what an interrupted download of /sound leaves behind."""
     url = f"http://127.0.0.1:{server.server_port}/sound"
     part = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-file.bin.part"
     part.write_bytes(data)
@@ -221,7 +221,7 @@ def test_broken_downloads_of_real_projects_are_recognised(shared, tmp_path, fold
 
 @pytest.fixture
 def s3(monkeypatch) -> Iterator[None]:
-    """An object store of moto's on this machine, with our file in it."""
+    """Yield an object store of moto's on this machine, with our file in it."""
     server_module = pytest.importorskip("moto.server", reason="needs moto")
     boto3 = pytest.importorskip("boto3", reason="needs the extra s3")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -102,7 +102,7 @@ def class_folders(draw: st.DrawFn) -> Tree:
 
 @st.composite
 def tables(draw: st.DrawFn) -> Tree:
-    """A table of labels beside flat images, or images in folders that are not classes."""
+    """Return a table of labels beside flat images, or images in folders that are not classes."""
     tree = Tree()
     classes = draw(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4, unique=True))
     folders = draw(st.sampled_from([("images",), ("train", "test"), ("",), ("part1", "part2"), ("a/b", "a/c")]))
@@ -142,7 +142,7 @@ def _by_label(rows: Rows) -> dict[str, str]:
 
 
 def _columns(rows: Rows, head: str, row: Callable[[str, str, str], str]) -> dict[str, str]:
-    """A table of one row a picture, from its folder, its name and its label."""
+    """Return a table of one row a picture, from its folder, its name and its label."""
     return {"labels.csv": head + "".join(row(*path.rpartition("/")[::2], label) + "\n" for path, label in rows)}
 
 
@@ -192,7 +192,7 @@ def kinds_of_kinds(draw: st.DrawFn) -> Tree:
 
 
 def read_or_reason(tree: Tree) -> Labelled | str:
-    """What is read of a tree, or why nothing."""
+    """Return what is read of a tree, or why nothing."""
     with tempfile.TemporaryDirectory() as folder:
         tree.planted(Path(folder))
         try:

@@ -51,14 +51,14 @@ def store():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of our own as the project's, with a data/raw."""
+    """Return a folder of our own as the project's, with a data/raw."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
     return tmp_path
 
 
 def opened(source, **options):
-    """The source as fetch opens it, and the bytes of each file as later stages read them."""
+    """Return the source as fetch opens it, and the bytes of each file as later stages read them."""
     source, raw = Path(source), Path("raw")
     found = open_source(source, raw, LayoutOptions(**options), from_environment())
     later = Locations(source, raw, None)
@@ -193,7 +193,7 @@ def test_a_broken_connection_is_tried_again_and_goes_on(store, folder, monkeypat
 
 @pytest.fixture
 def s3(monkeypatch):
-    """A bucket of moto's on this machine, with our files in it."""
+    """Yield a bucket of moto's on this machine, with our files in it."""
     server_module = pytest.importorskip("moto.server", reason="needs moto")
     pytest.importorskip("s3fs", reason="needs the extra s3")
     import boto3  # type: ignore[import-untyped]

@@ -68,7 +68,7 @@ FOUR = "1.jpg 2.jpg 3.jpg 4.jpg"
 
 
 def found(root, table, text, images=FOUR, **options):
-    """The labels of empty images by a table, as "file label [split]" lines, and the notes."""
+    """Return the labels of empty images by a table, as "file label [split]" lines, and the notes."""
     for name in images.split():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"")

@@ -16,7 +16,7 @@ WHEN = "2026-11-28T05:00:00Z"
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch) -> dict[str, str]:
-    """A source of 120 digits in the current folder, divided; the split of each by id."""
+    """Return a source of 120 digits in the current folder, divided; the split of each by id."""
     monkeypatch.chdir(tmp_path)
     write_digits(Path("pictures"), 120, 0)
     run_fetch()
@@ -33,7 +33,7 @@ def add(*photos: tuple[Path, str], decision: str = "relabel") -> None:
 
 
 def photo(name: str, shade: int = 0) -> Path:
-    """A picture that no digit resembles."""
+    """Return a picture that no digit resembles."""
     path = Path("new") / name
     path.parent.mkdir(exist_ok=True)
     image = Image.linear_gradient("L").rotate(shade).resize((40, 40))

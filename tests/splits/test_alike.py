@@ -31,7 +31,7 @@ def small(data: bytes) -> np.ndarray:
 
 
 def product(number: int) -> Image.Image:
-    """A bottle on a white ground, with a label of its own: 240 x 240."""
+    """Return a bottle on a white ground, with a label of its own: 240 x 240."""
     image = Image.new("RGB", (240, 240), "white")
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((80, 60, 160, 225), 20, fill=(60, 90, 60))
@@ -109,7 +109,8 @@ def test_no_more_pairs_are_laid_over_each_other_than_there_is_time_for_and_that_
 
 @pytest.fixture
 def copied(tmp_path):
-    """The bytes of 20 photos and of the seventh once more, mirrored, and what writes their index and returns notes."""
+    """Return the bytes of 20 photos and of the seventh once more, mirrored, and what writes their index and returns
+    notes."""
     datas = [saved(photo) for photo in photos()[:20]] + [saved(ImageOps.mirror(photos()[6]))]
     names = [f"{'ab'[number % 2]}/{number:02}.jpg" for number in range(len(datas))]
     for name, data in zip(names, datas, strict=True):
@@ -153,7 +154,7 @@ def test_the_index_does_not_depend_on_free_memory(tmp_path, copied, monkeypatch)
 
 
 def barred(image: Image.Image, bars: tuple[int, int, int], colour: str, sign: bool) -> bytes:
-    """A picture between bars above, below and on both sides, in pixels, with a clock and buttons."""
+    """Return a picture between bars above, below and on both sides, in pixels, with a clock and buttons."""
     above, below, beside = bars
     out = Image.new("RGB", (image.width + 2 * beside, image.height + above + below), colour)
     out.paste(image, (beside, above))

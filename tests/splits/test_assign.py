@@ -33,7 +33,7 @@ def many(count: int, classes: int = 10, first: int = 0) -> list[Candidate]:
 
 
 def arrays(candidates: list[Candidate]) -> Samples:
-    """The candidates, which must be in order of id, as the arrays that the functions take."""
+    """Return the candidates, which must be in order of id, as the arrays that the functions take."""
     labels = sorted({candidate.label for candidate in candidates})
     first: dict[str, int] = {}
     return Samples(
@@ -46,14 +46,14 @@ def arrays(candidates: list[Candidate]) -> Samples:
 
 
 def assigned(candidates: list[Candidate], seed: int, val_fraction: float, test_fraction: float) -> dict[str, str]:
-    """The split of each candidate by id."""
+    """Return the split of each candidate by id."""
     ordered = sorted(candidates)
     found = assign.assign(arrays(ordered), np.arange(len(ordered)), seed, val_fraction, test_fraction)
     return {candidate.id: SPLITS[part] for candidate, part in zip(ordered, found, strict=True)}
 
 
 def folds(candidates: list[Candidate], split: dict[str, str], seed: int, count: int) -> dict[str, int]:
-    """The fold of each candidate that has one, by id."""
+    """Return the fold of each candidate that has one, by id."""
     ordered = sorted(candidates)
     parts = np.array([SPLITS.index(split[candidate.id]) for candidate in ordered], np.int8)
     found = assign.folds(arrays(ordered), np.arange(len(ordered)), parts, seed, count)
@@ -61,7 +61,7 @@ def folds(candidates: list[Candidate], split: dict[str, str], seed: int, count: 
 
 
 def limited(candidates: list[Candidate], seed: int, limit: int) -> list[Candidate]:
-    """The candidates that stay."""
+    """Return the candidates that stay."""
     ordered = sorted(candidates)
     return [ordered[row] for row in assign.limited(arrays(ordered), np.arange(len(ordered)), seed, limit)]
 

@@ -86,7 +86,7 @@ def test_the_threshold_is_wide_for_photos_and_narrow_where_all_are_alike():
 
 
 def clustered(digests: list[str], hashes: list[str], windows: tuple[str, ...] = ()) -> list[int]:
-    """The clusters of digests and hexadecimal hashes, "" where there is none."""
+    """Return the clusters of digests and hexadecimal hashes, "" where there is none."""
     bits = as_bits([text or "0" * 64 for text in hashes])
     hashed = np.array([text != "" for text in hashes], bool)
     return clusters(np.array(digests, np.bytes_), bits, hashed, from_text(windows)).tolist()

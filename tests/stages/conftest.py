@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in which the test runs, with no other place for downloads."""
+    """Return an empty folder, in which the test runs, with no other place for downloads."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DARKROOM_DOWNLOADS", raising=False)
     return tmp_path

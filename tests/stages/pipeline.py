@@ -77,17 +77,17 @@ def run_all(source: str | Path = "pictures", **changes) -> str:
 
 
 def index() -> list[dict[str, str]]:
-    """The rows of data/index.csv."""
+    """Return the rows of data/index.csv."""
     return list(files.read_csv(Path("data/index.csv")))
 
 
 def splits() -> dict[str, str]:
-    """The split of each id."""
+    """Return the split of each id."""
     return {row["id"]: row["split"] for row in files.read_csv(Path("data/split.csv"))}
 
 
 def outputs() -> dict[str, str]:
-    """The digest of every file that the stages wrote."""
+    """Return the digest of every file that the stages wrote."""
     roots = ("data", "metrics", "plots")
     paths = sorted(path for root in roots for path in Path(root).rglob("*") if path.is_file())
     return {str(path): files.sha256(path) for path in paths if path.name != "run.json"}

@@ -24,7 +24,7 @@ NAMES = [
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A DVC project that has the first stage of this one."""
+    """Return a DVC project that has the first stage of this one."""
     monkeypatch.chdir(tmp_path)
     stage = read_yaml(ROOT / "dvc.yaml")["stages"]["fetch"]
     stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith("stages/")]

@@ -145,7 +145,7 @@ def test_nan_in_the_head_gives_null_and_no_crash(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory) -> Run:
-    """A fine-tuned run: no features, and a network whose body is not that of models/body."""
+    """Return a fine-tuned run: no features, and a network whose body is not that of models/body."""
     run = make_run(tmp_path_factory.mktemp("tuned"), counts=(100, 30, 40))
     shutil.rmtree(run.root / "data/features")
     for split in ("train", "val", "test"):

@@ -118,7 +118,7 @@ def test_class_names_of_numbers_are_names_and_those_of_no_class_are_reported():
 
 
 def toy_archive() -> Path:
-    """A card of an archive that is downloaded, and whose origin is gone after that."""
+    """Return a card of an archive that is downloaded, and whose origin is gone after that."""
     path = packed(class_folders(Path("pictures"), each=2), ".zip")
     return card("toy", archive=f"{{url: '{path.absolute().as_uri()}', sha256: {files.sha256(path)}}}")
 

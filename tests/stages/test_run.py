@@ -12,7 +12,7 @@ RUN = Path(__file__).resolve().parents[2] / "stages/run"
 
 
 def environment(folder: Path) -> Path:
-    """A virtual environment with Darkroom's packages, whose python only names itself and its arguments."""
+    """Return a virtual environment with Darkroom's packages, whose python only names itself and its arguments."""
     (folder / "lib/python3.11/site-packages/simplejpeg").mkdir(parents=True)
     (folder / "bin").mkdir()
     (folder / "bin/python").write_text('#!/bin/sh\necho "$0 $*"\n')

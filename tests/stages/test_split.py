@@ -48,7 +48,7 @@ def test_other_names_and_another_folder_give_the_same_split(pictures):
 
 
 def plant_copies(pictures: Path) -> list[tuple[str, str]]:
-    """An exact copy and two altered ones of each of six photos, as pairs of locations."""
+    """Return an exact copy and two altered ones of each of six photos, as pairs of locations."""
     pairs = []
     for number in range(2, 14, 2):
         (pictures / f"china/exact{number}.jpg").write_bytes(encoded(number))

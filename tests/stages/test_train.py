@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def run(data, tmp_path, monkeypatch):
-    """Runs the stage in a folder of its own with changed params; returns the folder."""
+    """Run the stage in a folder of its own with changed params; returns the folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DARKROOM_THREADS", "1")
 

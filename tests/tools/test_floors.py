@@ -21,7 +21,7 @@ SERVE_NEEDS = {"serve", "images", "core", "sources"}
 
 
 def floor(module: Path) -> int:
-    """The number of a module's floor, from the ground."""
+    """Return the number of a module's floor, from the ground."""
     room = module.relative_to(ROOT / "darkroom").parts[0].removesuffix(".py")
     found = [number for number, rooms in enumerate(FLOORS) if room in rooms]
     assert found, f"{module} is in no room of FLOORS"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A clone without any data."""
+    """Return a clone without any data."""
     folder = tmp_path_factory.mktemp("lock")
     project = make_project(folder / "project")
     run(folder, "git", "clone", "-q", str(project), str(folder / "clone"))

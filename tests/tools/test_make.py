@@ -31,7 +31,7 @@ def project(tmp_path):
 
 
 def make(project: Path, *targets: str, fails: bool = False) -> list[str]:
-    """The lock files that make installs, in order."""
+    """Return the lock files that make installs, in order."""
     (project / "asked").write_text("")
     done = subprocess.run(["make", *targets], cwd=project, capture_output=True, text=True)
     assert (done.returncode != 0) == fails, done.stdout + done.stderr

@@ -12,7 +12,7 @@ pytest.importorskip("dvc_s3")
 
 @pytest.fixture
 def s3(monkeypatch):
-    """The address of an S3 server with a bucket `photos`."""
+    """Yield the address of an S3 server with a bucket `photos`."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()

@@ -28,7 +28,7 @@ def project(tmp_path_factory):
 
 
 def without_cluster(project: Path, processes: int) -> dict[str, str]:
-    """What as many processes of this machine write."""
+    """Return what as many processes of this machine write."""
     count = str(processes)
     assert train(project, f"alone {count}", DARKROOM_PROCESSES=count, DARKROOM_THREADS=count).wait() == 0
     return written(project / f"alone {count}")
@@ -125,5 +125,5 @@ def test_all_processes_are_started_again_for_a_lost_one_and_not_once_there_is_a_
 
 
 def written(out: Path) -> dict[str, str]:
-    """The digests of what train wrote."""
+    """Return the digests of what train wrote."""
     return {name: digest for name, digest in digests(out).items() if not name.startswith("checkpoints")}

@@ -102,7 +102,7 @@ def test_processes_with_a_gpu_each_or_none_are_fine(monkeypatch):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A network without BatchNorm, so that dividing a batch changes no more than last bits."""
+    """Return a network without BatchNorm, so that dividing a batch changes no more than last bits."""
     from darkroom.model import builders, tensors
     from darkroom.model.network import Body
 

@@ -33,7 +33,7 @@ SCENARIOS = {
 
 
 def train_in(folder: Path) -> None:
-    """What `python -m stages.train` does, in a child of a process that has imported torch already."""
+    """Do what `python -m stages.train` does, in a child of a process that has imported torch already."""
     from stages.train import main
 
     os.chdir(folder)
@@ -44,7 +44,7 @@ def train_in(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def processes():
-    """Starts processes from one that has imported torch and has no threads: a start takes milliseconds."""
+    """Start processes from one that has imported torch and has no threads: a start takes milliseconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "stages.train", "darkroom.training.torch_training"])
     return context
