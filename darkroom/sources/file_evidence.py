@@ -15,6 +15,7 @@ WORDS = (r"^[^._\-\s]+[._\-\s]+([^\W\d_]{2,})", r"^(?:[^._\-\s]+[._\-\s]+){2}([^
          r"(?:^|[^A-Za-z])([^\W\d_]{2,})\.[^.]*$")  # fmt: skip
 NUMBER = re.compile(r"(.*?)(\d+)\D*")  # the first number in a name, and what precedes it
 CAMERA = re.compile(r"(_?IMG|_MG|DSC[NF]?|PXL|MVIMG|GOPR|DJI|SAM|CIMG|PANA|HPIM|P)[_-]?(?=\d{4})")
+NUMBERING = re.compile(r"(?:[a-z]*[ _-]?)?\(?\d{1,5}\)?")  # 1, img_0001, image (12)
 DAY = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d(?!\d{5}(?!\d)))"
     r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d(?!\d))"
@@ -46,7 +47,7 @@ def doubts_of_files(samples: list[Sample]) -> list[str]:
     """Return notes about what the files' names say against the folders as classes."""
     if len({sample.label for sample in samples}) < 2:
         return []
-    notes = [note for note in (_days(samples) or _cameras(samples) or _numbers(samples),) if note]
+    notes = [note for note in (_days(samples) or _cameras(samples) or _numbers(samples), _twins(samples)) if note]
     for pattern in WORDS:
         if words := _cross(_some(samples), pattern) and _cross(samples, pattern):
             return [f"the names of files hold the same words in different folders ({few_counts(words)}); if these are "
@@ -73,6 +74,33 @@ def notes_about_origins(origins: list[tuple[str, str, str]]) -> list[str]:
     return []
 
 
+def _twins(samples: list[Sample]) -> str:
+    """Return a note where most images share their name with another of their class and split, else "".
+
+    Such are `color/oak/a1.jpg` and `segmented/oak/a1.jpg`, thumbnails, and a picture in two formats. Names that only
+    number the files of a folder begin anew in each: these count below one another alone.
+    """
+    named: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for sample in samples:
+        named[sample.label, sample.split, _name(sample).rpartition(".")[0].lower()].append(sample.location)
+    twins = [locations for (_, _, stem), locations in named.items()
+             if len(locations) > 1 and (not NUMBERING.fullmatch(stem) or _below(locations))]  # fmt: skip
+    count = sum(map(len, twins))
+    if 2 * count <= len(samples):
+        return ""
+    shown = " and ".join(printable(location) for location in twins[0][:2])
+    return (
+        f"{count:,} of {len(samples):,} images share their name with another of their class ({shown}); if these show "
+        "the same, leave out one kind by `exclude`, or keep each name in one split by a `group_by` that takes it"
+    )
+
+
+def _below(locations: list[str]) -> bool:
+    """Return whether one of the files lies in the folder of another, or below it."""
+    folders = sorted({location.rpartition("/")[0] for location in locations}, key=len)
+    return len(folders) < len(locations) or any(folder.startswith(f"{folders[0]}/") for folder in folders[1:])
+
+
 def _some(samples: list[Sample]) -> list[Sample]:
     return samples[:: max(len(samples) // LOOKED_AT, 1)]
 
@@ -89,7 +117,8 @@ def _cross(samples: list[Sample], pattern: str) -> Counter[str]:
     table: Table = defaultdict(Counter)
     expression = re.compile(pattern)
     for sample in samples:
-        if match := expression.search(_name(sample)):
+        match = expression.search(_name(sample))
+        if match and match.end(1) < len(_name(sample)):  # not the suffix
             table[sample.label][match[1]] += 1
     words, folders = Counter[str](), Counter[str]()
     for found in table.values():

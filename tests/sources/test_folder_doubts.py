@@ -37,6 +37,11 @@ DOUBTED = {
                          "bark 3, bark_bak 3, leaf 3, leaf_bak 3", "bark, leaf and nothing, bak"),
     "what is labelled wrongly": ("{cat,dog,wrong_label}", "cat 3, dog 3, wrong_label 3",
                                  "if it holds what was not sorted"),
+    "a picture in two forms": ("{color,segmented}/{oak/oak,elm/elm}_a{1..4}.jpg", "elm 8, oak 8",
+                               "share their name with another of their class"),
+    "thumbnails": ("{cat,dog} {cat,dog}/thumbnails", "cat 6, dog 6", "(cat/0000.jpg and cat/thumbnails/0000.jpg)"),
+    "two formats": ("cat/cat{1..4}.{jpg,webp} dog/dog{1..4}.{jpg,webp}", "cat 8, dog 8",
+                    "(cat/cat1.jpg and cat/cat1.webp)"),
     "words in the middle": ("{a,b}/IMG_{fox,owl}_{1..8}.jpg", "a 16, b 16", "if these are the classes"),
     "weeks": ("2023W{04,05}", "2023W04 3, 2023W05 3", "the classes are numbered"),
     "laboratories": ("Lab~{Wien,Bern}", "Lab Bern 3, Lab Wien 3", "are called like places"),
@@ -60,6 +65,7 @@ QUIET = {
     "many classes in the order of their numbers": " ".join(
         f"{'abcdefghijkl'[n]}/{{{n}01..{n}09}}.jpg" for n in range(1, 12)
     ),
+    "files counted in each version": "{v1,v2}/{a,b}/IMG_{0001..0004}.jpg",
     "one day": "{a,b}/2021-05-01_{1..9}.jpg",
     "the class in the name": "cat/cat_{1..9}.jpg dog/dog_{1..9}.jpg",
     "the class in the name, some in another's": "cat/cat_{1..9}.jpg cat/dog_{1..3}.jpg dog/dog_{1..9}.jpg",
