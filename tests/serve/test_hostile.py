@@ -25,6 +25,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import httpx
@@ -38,10 +39,15 @@ from darkroom.serve.connections import IDLE_FOR, MOST
 from tests.serve.conftest import jpeg, serve
 
 
-def send_and_wait(port: int, data: bytes, found: list[int]) -> None:
-    headers = {"content-type": "image/jpeg"}
+def send_and_wait(port: int, data: bytes, found: list[int], sent: threading.Semaphore | None = None) -> None:
+    def body() -> Iterator[bytes]:
+        yield data
+        if sent:
+            sent.release()
+
+    headers = {"content-type": "image/jpeg", "content-length": str(len(data))}
     url = f"http://127.0.0.1:{port}/predict"
-    found.append(httpx.post(url, content=data, headers=headers, timeout=60).status_code)
+    found.append(httpx.post(url, content=body(), headers=headers, timeout=60).status_code)
 
 
 def test_pictures_that_a_decoder_never_finishes_do_not_stop_the_others_nor_the_end(exported, photos, tmp_path):
@@ -58,9 +64,12 @@ def test_pictures_that_a_decoder_never_finishes_do_not_stop_the_others_nor_the_e
         for thread in threads:
             thread.join()
         assert set(bombs) == {422}
-        late = [threading.Thread(target=send_and_wait, args=(running.port, bomb, bombs)) for _ in range(2)]
+        sent = threading.Semaphore(0)
+        late = [threading.Thread(target=send_and_wait, args=(running.port, bomb, bombs, sent)) for _ in range(2)]
         for thread in late:
             thread.start()
+        for _ in late:  # on a busy machine a thread may be slow to begin
+            assert sent.acquire(timeout=30)
         time.sleep(0.2)
         started = time.monotonic()
         assert running.stop() == 0
