@@ -16,6 +16,11 @@ from darkroom.reporting.comparison import BETTER, UNCLEAR, WORSE, Comparison, Ro
 from darkroom.reporting.runs import groups, load_run, locations, models_that_answered, params_not_run
 
 FAILED, IMPOSSIBLE = 1, 2
+SIGNS = {BETTER: "🟢", WORSE: "🔴", UNCLEAR: "⚪"}
+PLOT = 33  # characters of an interval's drawing
+METRIC_HEAD = ("metric", "old", "new", "difference", "95 % interval", "")
+CLASS_HEAD = ("class", "images", "right before", "right now", "fixed", "broken", "p", "p (Holm)")
+FLIP_HEAD = ("", "truth", "old answer", "new answer", "image")
 # name: whether a comparison fails the gate
 GATES = {
     "never": lambda found: False,  # noqa: ARG005
@@ -96,10 +101,6 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
-
-
-SIGNS = {BETTER: "🟢", WORSE: "🔴", UNCLEAR: "⚪"}
-PLOT = 33  # characters of an interval's drawing
 
 
 def as_text(found: Comparison, show: int) -> str:
@@ -184,11 +185,6 @@ def label(name: str) -> str:
     """Return a metric's name as people write it."""
     metric = registry.metric(name)
     return metric.short_label or metric.label
-
-
-METRIC_HEAD = ("metric", "old", "new", "difference", "95 % interval", "")
-CLASS_HEAD = ("class", "images", "right before", "right now", "fixed", "broken", "p", "p (Holm)")
-FLIP_HEAD = ("", "truth", "old answer", "new answer", "image")
 
 
 def _metric(row: Row) -> tuple[str, ...]:

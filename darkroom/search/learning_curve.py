@@ -30,7 +30,6 @@ from darkroom.training.recipe import Recipe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 600
 LEAST = 1e-4  # variance of an error, at least: a size without an error must not fix the curve alone
