@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from darkroom.core import files
-from darkroom.core.exactmath import log_softmax
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, torch_device
 from darkroom.images.batches import Table
 from darkroom.model import classifier, freezing, tensors
 from darkroom.model.network import Network, load_body
 from darkroom.model.tensors import Tensors
+from darkroom.training import losses
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import Data, ImageInputs
 from darkroom.training.distributed import Worker
@@ -92,7 +92,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     say(f"train: {share:.0%} of the way from the head alone to the tuned network is best on the validation images, "
         f"log loss {known.mean() - best:.4f} against {known.mean():.4f}")  # fmt: skip
     row = tuned.history[tuned.best_epoch] | {
-        "val_loss": float(_losses(logits, labels, 1.0).mean()),
+        "val_loss": float(losses.of_samples(logits, labels).mean()),
         "val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
     }
     return dataclasses.replace(
@@ -112,12 +112,7 @@ def mixture(start: Tensors, end: Tensors, share: float) -> Tensors:
 
 
 def _calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return _losses(logits, labels, fit_temperature(logits.astype(np.float64), labels))
-
-
-def _losses(logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the log loss of each sample, float64 (n,)."""
-    return -log_softmax(logits.astype(np.float64), temperature)[np.arange(len(labels)), labels]
+    return losses.of_samples(logits, labels, fit_temperature(logits.astype(np.float64), labels))
 
 
 def _fill(network: Network, body: Tensors, head: Tensors) -> None:

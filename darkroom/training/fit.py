@@ -5,7 +5,6 @@ steps change. So a run that was killed at any step and resumed computes the same
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from darkroom.core.progress import progress, say
 from darkroom.training import losses
 from darkroom.training.checkpoint import Checkpoint
 from darkroom.training.distributed import Group
-from darkroom.training.history import Monitor, Reporter, Row
+from darkroom.training.history import Monitor, Reporter, Row, scores
 from darkroom.training.recipe import Recipe
 from darkroom.training.schedules import Plateau, factor
 from darkroom.training.step import MicroBatches, Phase, Step, explained_errors
@@ -52,7 +51,7 @@ class Fit:
         self.reporter = reporter or Reporter()
         self.history: list[Row] = []
         self.seconds: list[float] = []
-        self.monitor = Monitor(recipe.monitor)
+        self.monitor = Monitor(recipe.monitor, recipe.settles)
         self.micro = MicroBatches()
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.logits = -1, torch.empty(0, 0)
@@ -104,13 +103,15 @@ class Fit:
         """Train and validate one epoch, keep the weights where it is the best, and report it."""
         started = time.monotonic()
         row = self.train_epoch(epoch, first_step, sums)
-        val_loss, val_accuracy, logits = self._validate()
-        row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
-        self.history.append(row)
-        better = self.monitor.epoch_ended(epoch, row)
+        logits = self._validate()
+        labels = torch.from_numpy(self.phase.val.table.labels)
+        val_losses = nn.functional.cross_entropy(logits, labels, reduction="none").double().numpy()
+        right = (logits.argmax(1) == labels).numpy()
+        self.history.append(row | scores(val_losses, right))
+        best = self.monitor.epoch_ended(epoch, val_losses, right)
         if self.recipe.schedule == "plateau":
-            self.plateau.epoch_ended(better)
-        if better:
+            self.plateau.epoch_ended(self.monitor.highest_epoch == epoch)
+        if best:
             kept = self.step.ema.average if self.step.ema else self.phase.module
             self.best = {name: value.detach().clone() for name, value in kept.state_dict().items()}
             self.best_epoch, self.logits = epoch, logits
@@ -160,8 +161,8 @@ class Fit:
         share = factor(self.recipe.schedule, at - first, last - first, warmup)
         return self.phase.lr * share * self.plateau.factor
 
-    def _validate(self) -> tuple[float | None, float | None, Tensor]:
-        """Return loss, accuracy and logits (n, K) of the validation samples; None without any."""
+    def _validate(self) -> Tensor:
+        """Return the logits of the validation samples, float32 (n, K)."""
         module = self.step.ema.average if self.step.ema else self.phase.module
         module.eval()
         self.group.follow_first(module)
@@ -173,14 +174,7 @@ class Fit:
             torch.autocast(self.device.type, self.phase.dtype, enabled=self.phase.dtype != torch.float32),
         ):
             rows += [module(inputs).float() for inputs in self.phase.val.evaluation(self.recipe.batch_size, mine)]
-        logits = self.group.joined(torch.cat(rows).cpu(), count)
-        if not len(logits):
-            return None, None, logits
-        labels = torch.from_numpy(self.phase.val.table.labels)
-        loss = float(nn.functional.cross_entropy(logits, labels))
-        if not math.isfinite(loss):
-            loss = np.finfo(np.float32).max.item()  # a step of the next epoch reports it, with its number
-        return loss, float((logits.argmax(1) == labels).double().mean()), logits
+        return self.group.joined(torch.cat(rows).cpu(), count)
 
     def _checkpoint_due(self) -> bool:
         return self.checkpoint is not None and self.checkpoint.due()
@@ -194,7 +188,8 @@ class Fit:
             "phase": self.index, "epoch": epoch, "step": step, "sums": sums,
             "module": self.phase.module.state_dict(), "optimizer": self.step.optimizer.state_dict(),
             "ema": {"average": ema.average.state_dict(), "updates": ema.updates} if ema else None,
-            "plateau": dataclasses.asdict(self.plateau), "monitor": dataclasses.asdict(self.monitor),
+            "plateau": dataclasses.asdict(self.plateau),
+            "monitor": dataclasses.asdict(self.monitor) | {"highest": torch.from_numpy(self.monitor.highest)},
             "micro": self.micro.size, "history": self.history,
             "best": self.best, "best_epoch": self.best_epoch, "logits": self.logits,
         })  # fmt: skip
@@ -210,4 +205,4 @@ class Fit:
             self.step.ema.average.load_state_dict(state["ema"]["average"])
             self.step.ema.updates = state["ema"]["updates"]
         self.plateau = Plateau(**state["plateau"])
-        self.monitor = Monitor(**state["monitor"] | {"best": tuple(state["monitor"]["best"])})
+        self.monitor = Monitor(**state["monitor"] | {"highest": state["monitor"]["highest"].numpy()})

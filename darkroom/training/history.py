@@ -1,11 +1,14 @@
-"""Record the training curve: one row an epoch, where it is written and sent, and which epoch is the best so far."""
+"""Record the training curve: one row an epoch, where it is written and sent, and which epoch is kept."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from darkroom.core import files
+import numpy as np
+
+from darkroom.core import exactmath, files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime
@@ -15,7 +18,9 @@ COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", 
 WRITE_EVERY = 0.5  # seconds: an epoch of a head takes milliseconds, a write with its sync may take longer
 AfterEpoch = Callable[[list[Row]], None]  # called with all rows so far
 Watcher = Callable[[Row, float], None]  # called with an epoch's row and its seconds
-MONITORS = {"val_loss": -1, "val_accuracy": 1}  # +1 where more is better, -1 where less is
+MONITORS = ("val_loss", "val_accuracy")
+LARGEST = 1e6  # a loss that is no number counts as this
+NOISE = 2.0  # standard errors of a paired difference: within them, an epoch is no worse than another
 
 
 class HistoryFile:
@@ -41,35 +46,66 @@ class HistoryFile:
 
 @dataclass
 class Monitor:
-    """Track the best epoch by `name`; without validation samples, the last. Part of a checkpoint.
+    """Choose the best epoch by `name`: the highest score or, where training `settles`, the last level with it.
 
-    The loss decides between equal accuracies: on a small validation set many epochs are equal in accuracy.
+    Where the rate falls to zero later epochs are more settled: another seed changes fewer of their answers. A few
+    validation samples often score highest in an early epoch by chance, and a model that is only too sure of itself is
+    mended by its temperature afterwards (benchmarks/README.md, "Heads on cached features"). Level: the paired
+    difference is at most NOISE standard errors. Without validation samples the last epoch is the best. Part of a
+    checkpoint.
     """
 
     name: str
+    settles: bool
     best_epoch: int = -1
-    best: tuple[float, float] = (float("-inf"), float("-inf"))
+    highest_epoch: int = -1
     waited: int = 0
+    highest: np.ndarray = field(default_factory=lambda: np.empty(0))  # scores of highest_epoch
 
-    def epoch_ended(self, epoch: int, row: Mapping[str, float | None]) -> bool:
-        """Count an epoch (from 0) with its row of the history; return whether it is the best so far."""
-        value, loss = row[self.name], row["val_loss"]
-        if value is None or loss is None:
-            self.best_epoch = epoch
-            return True
-        score = (MONITORS[self.name] * value, -loss)
-        if score > self.best:
-            self.best, self.best_epoch, self.waited = score, epoch, 0
-            return True
-        self.waited += 1
-        return False
+    def epoch_ended(self, epoch: int, losses: np.ndarray, right: np.ndarray) -> bool:
+        """Count an epoch (from 0) by the losses (n,) and right answers (n,) of its validation samples.
+
+        Returns whether it is the best so far.
+        """
+        sensible = np.nan_to_num(losses, nan=LARGEST, posinf=LARGEST)
+        scores = np.asarray(right if self.name == "val_accuracy" else -sensible, np.float64)
+        gains = scores - self.highest if self.highest_epoch >= 0 else np.ones_like(scores)
+        gain, error = mean_and_error(gains)
+        if gain > 0 or not len(gains):
+            self.highest, self.highest_epoch = scores, epoch
+        if gain + (NOISE * error if self.settles else 0.0) < 0:
+            self.waited += 1
+            return False
+        self.best_epoch, self.waited = epoch, 0
+        return True
 
     def gives_up(self, patience: int, epoch: int) -> bool:
-        """Return, and print, whether `epoch` (from 0) is the last: `patience` epochs had none better; 0: never."""
+        """Return, and print, whether `epoch` (from 0) is the last: `patience` epochs were worse than the best."""
         if not 0 < patience <= self.waited:
             return False
-        say(f"train: no better {self.name} for {patience} epochs; stops after {epoch + 1}")
+        say(f"train: {self.name} is worse than in epoch {self.highest_epoch + 1} for {patience} epochs; "
+            f"stops after {epoch + 1}")  # fmt: skip
         return True
+
+
+def scores(losses: np.ndarray, right: np.ndarray) -> Row:
+    """Return val_loss and val_accuracy of validation samples' losses (n,) and right answers (n,); None without any."""
+    if not len(losses):
+        return {"val_loss": None, "val_accuracy": None}
+    loss = float(exactmath.total(losses)) / len(losses)
+    if not math.isfinite(loss):
+        loss = float(np.finfo(np.float32).max)  # a step of the next epoch reports it, with its number
+    return {"val_loss": loss, "val_accuracy": float(right.sum() / len(right))}
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of `values` (n,) and its standard error, infinite for one; the same bits on every processor."""
+    count = len(values)
+    if not count:
+        return 0.0, 0.0
+    mean = float(exactmath.total(values)) / count
+    squares = float(exactmath.total((values - mean) ** 2))
+    return mean, math.sqrt(squares / (count - 1) / count) if count > 1 else math.inf
 
 
 def continued(earlier: list[Row], rows: list[Row]) -> list[Row]:

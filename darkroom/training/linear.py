@@ -22,7 +22,7 @@ from darkroom.images.batches import Table, views
 from darkroom.model import classifier
 from darkroom.model.tensors import Tensors
 from darkroom.training import losses
-from darkroom.training.history import Monitor, Reporter, Row
+from darkroom.training.history import Monitor, Reporter, Row, scores
 from darkroom.training.numpy_optimizers import RULES
 from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
@@ -87,20 +87,20 @@ class _Training:
 
     def run(self, reporter: Reporter) -> Trained:
         """Run all epochs, or those that `patience` allows."""
-        recipe, monitor = self.recipe, Monitor(self.recipe.monitor)
+        recipe, monitor, labels = self.recipe, Monitor(self.recipe.monitor, self.recipe.settles), self.val.labels
         history: list[Row] = []
         seconds: list[float] = []
         for epoch in range(recipe.epochs):
             started = time.monotonic()
             row = self.train_epoch(epoch)
             kept = self.rounded()
-            val_loss, val_accuracy, logits = self.validate(kept)
-            history.append(row | {"val_loss": val_loss, "val_accuracy": val_accuracy})
-            better = monitor.epoch_ended(epoch, history[-1])
-            if recipe.schedule == "plateau":
-                self.plateau.epoch_ended(better)
-            if better:
+            logits = self.validate(kept)
+            val_losses, right = losses.of_samples(logits, labels), logits.argmax(axis=1) == labels
+            history.append(row | scores(val_losses, right))
+            if monitor.epoch_ended(epoch, val_losses, right):
                 best = kept, logits, epoch
+            if recipe.schedule == "plateau":
+                self.plateau.epoch_ended(monitor.highest_epoch == epoch)
             seconds.append(time.monotonic() - started)
             reporter.epoch_ended(history, recipe.epochs, seconds[-1])
             if monitor.gives_up(recipe.patience, epoch):
@@ -180,18 +180,12 @@ class _Training:
             "0.bias": self.average["0.bias"].astype(np.float32),
         }
 
-    def validate(self, head: Tensors) -> tuple[float | None, float | None, np.ndarray]:
-        """Return loss, accuracy and logits (n, K) of the validation samples, each as its view 0; None without any."""
+    def validate(self, head: Tensors) -> np.ndarray:
+        """Return the logits of the validation samples, each as its view 0, float32 (n, K)."""
         samples = np.arange(len(self.val))
         parts = [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)]
         rows = [classifier.logits(self.val.features(part, np.zeros(len(part), np.int64)), head) for part in parts]
-        if not rows:
-            return None, None, np.empty((0, self.classes), np.float32)
-        logits, labels = np.concatenate(rows), self.val.labels
-        loss = cross_entropy(logits, losses.targets(labels, self.classes))[0]
-        if not np.isfinite(loss):
-            loss = float(np.finfo(np.float32).max)  # a step of the next epoch reports it, with its number
-        return loss, float((logits.argmax(axis=1) == labels).sum() / len(labels)), logits
+        return np.concatenate([np.empty((0, self.classes), np.float32), *rows])
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:

@@ -18,6 +18,11 @@ EXPLODED = 1000.0  # times the loss of a guess
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
+def of_samples(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the log loss of each sample, float64 (n,), from logits (n, K) and labels (n,)."""
+    return -exactmath.log_softmax(logits, temperature)[np.arange(len(labels)), labels]
+
+
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return weights (K,) float32 that make every class count the same: n / (classes present * its count), or 0."""
     counts = np.bincount(labels, minlength=classes)

@@ -19,7 +19,7 @@ from darkroom.images.augment import STRENGTHS
 from darkroom.images.batches import Table, balanced_order, order, steps
 from darkroom.model.classifier import Head
 from darkroom.training.history import MONITORS
-from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES
+from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES, SETTLING
 from darkroom.training.torch_optimizers import OPTIMIZERS
 
 MAGNITUDE = 64.0  # the sum of a sample's feature magnitudes for which `lr` is meant
@@ -58,8 +58,8 @@ class Recipe:
     ema: float = param("Decay of the running mean of weights that is kept; 0 is off", at_least=0, below=1)
     balance: str = param("What rare classes get: none, a heavier loss, or more draws",
                          choices=("none", "loss", "sampler"))  # fmt: skip
-    patience: int = param("Epochs without a better `monitor` before training stops; 0 never stops", at_least=0)
-    monitor: str = param("What the best epoch is best at; its weights are the ones kept", choices=MONITORS)
+    patience: int = param("Epochs worse than the best before training stops; 0 never stops", at_least=0)
+    monitor: str = param("What the best epoch, whose weights are kept, is best at or level in", choices=MONITORS)
     augment: str = param("How far training images are changed", choices=STRENGTHS)
     thaw_epoch: int = param("Epochs of the head alone, before all weights learn; 0 never thaws", at_least=0)
     thaw_lr_factor: float = param("Times lr, after the thaw", above=0)
@@ -85,6 +85,11 @@ class Recipe:
     def only_head(self) -> bool:
         """Whether the head alone learns, from cached features, in every epoch."""
         return self.freeze == "backbone" and not self.thaw_epoch and self.recipe == CUSTOM
+
+    @property
+    def settles(self) -> bool:
+        """Whether the learning rate falls to next to nothing."""
+        return self.schedule in SETTLING
 
     def batches(self, labels: np.ndarray, epoch: int) -> list[np.ndarray]:
         """Return the samples of each step of `epoch` (from 0), int64 (b,); n or more is a sample that comes again."""

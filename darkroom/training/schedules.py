@@ -42,6 +42,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "onecycle": onecycle,
     "plateau": constant,  # cut by Plateau, at the end of an epoch
 }
+SETTLING = ("step", "cosine", "onecycle")  # the rate falls to next to nothing, and the weights hardly move at the end
 
 
 def factor(schedule: str, at: float, epochs: float, warmup: float) -> float:
