@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, StrictInt, ValidationError, field_validator
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError, ParamsError
@@ -25,7 +25,7 @@ from darkroom.model.backbones import TIMM
 from darkroom.model.embedding import Copies, embedded
 from darkroom.model.exact_body import calibration_pictures, frozen_graph, write_body
 from darkroom.model.runner import OnnxBody
-from darkroom.search.space import Strict, SweepError, reason
+from darkroom.search.space import Strict, SweepError, reason, require_file
 from darkroom.sources.trees import Locations
 
 PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "MIT")
@@ -55,7 +55,7 @@ class RaceFile(Strict):
 
     backbones: list[Entry] = Field(min_length=1)
     accept_licences: list[str] = Field(default_factory=list)
-    limit: int = Field(default=10_000, ge=10)
+    limit: Annotated[StrictInt, Field(ge=10)] = 10_000
 
     @field_validator("backbones", mode="before")
     @classmethod
@@ -72,6 +72,7 @@ def read_race(path: Path | None, gpu: bool) -> RaceFile:
     """Return the race in the file at `path`; None: the default list for a CPU or a GPU. Raises SweepError."""
     if path is None:
         return RaceFile(backbones=[entry(name) for name in (GPU if gpu else CPU)])
+    require_file(path, "YAML files")
     try:
         found = RaceFile.model_validate(read_yaml(path))
     except ParamsError as error:

@@ -20,11 +20,14 @@ from darkroom.core.errors import DarkroomError, is_out_of_memory
 from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment, torch_device
+from darkroom.core.stage import CODE
 from darkroom.core.text import percent
 from darkroom.images.framing import Framing
 from darkroom.model.backbones import TIMM, is_file
 from darkroom.model.preprocessing import framing
+from darkroom.model.published import weights_file
 from darkroom.reporting.figures import save
+from darkroom.reproduction import preflight
 from darkroom.search import project
 from darkroom.search.entrants import (
     PERMISSIVE,
@@ -85,7 +88,7 @@ class Race:
         current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
         if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
             entries.append(current)
-        found, arithmetic = [], self.params["arithmetic"]
+        found, arithmetic, code = [], self.params["arithmetic"], _code(self.root)
         for each in entries:
             try:
                 terms = licence(each)
@@ -94,10 +97,12 @@ class Race:
                     continue
                 levels = self.facts.get("levels", {})
                 shape = framing(self.params["image_size"], self.params["resize"], each.backbone, each.weights, levels)
+                held = weights_file(each.backbone, each.weights) if is_file(each.weights) else None
             except DarkroomError as error:
                 say(f"race: {each.name} is left out: {error}")
                 continue
-            state = files.digest([each.model_dump(), shape.facts(), arithmetic, self.recipe.seed])
+            content = held and files.sha256(held)  # a file may be replaced under its name
+            state = files.digest([each.model_dump(), content, shape.facts(), arithmetic, self.recipe.seed, code])
             found.append(Entrant(each, terms, shape, arithmetic, self.folder / "features" / state[:16]))
         if len(found) < 2:
             raise DarkroomError(f"a race needs two bodies, {len(found)} can run here; name others in a race's file")
@@ -178,8 +183,16 @@ def head_recipe(root: Path) -> Recipe:
     return replace(recipe, recipe=CUSTOM, freeze="backbone", head="linear", thaw_epoch=0, cutmix=0.0, lr_decay=1.0)
 
 
+def _code(root: Path) -> list[str]:
+    """Return the digests of the code that pictures and features are made by, as DVC watches it."""
+    modules = [path for stage in ("preprocess", "embed") for path in sorted((root / CODE / stage).glob("*"))]
+    return [files.sha256(module) for module in modules]
+
+
 def require_split(root: Path) -> None:
     """Bring data/index.csv and data/split.csv up to date. Raises DarkroomError."""
+    for line in preflight.mend(root):
+        say(f"race: {line}")
     done = subprocess.run([*dvc(), "repro", "-q", "split"], cwd=root)
     if done.returncode:
         raise DarkroomError("the stages before the race do not run; make `dvc repro split` work first")
@@ -197,19 +210,19 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
         chosen = best
         print(f"no body is better beyond noise than always answering {alone[0]}, right for {percent(alone[1])}: "
               "so the best is advised, not the fastest; add images of the other classes")  # fmt: skip
-    entries = {entrant.entry.name: entrant.entry for entrant in race.entrants}
+    settings = {entrant.entry.name: _settings(entrant.entry, race.root) for entrant in race.entrants}
     if chosen is not best:
-        print(f"best: {best.name}; it is taken by\n  {_command(entries[best.name])}")
+        print(f"best: {best.name}; it is taken by\n  {_command(settings[best.name])}")
     rate = "" if chosen is best else f", {chosen.export_rate / best.export_rate:.1f} times as fast"
     why = "the best" if alone else f"the fastest of those at most half a point behind the best{rate}"
     print(f"advised: {chosen.name}, {why}:")
-    print(f"  {_command(entries[chosen.name])}")
-    return _look_at_test(race, entries[chosen.name]) if test else 0
+    print(f"  {_command(settings[chosen.name])}")
+    return _look_at_test(race, chosen.name, settings[chosen.name]) if test else 0
 
 
-def _look_at_test(race: Race, chosen: Entry) -> int:
-    say(f"race: evaluating {chosen.name} on the test set")
-    name, settings = f"race-{race.folder.name}-best", _settings(chosen)
+def _look_at_test(race: Race, chosen: str, settings: dict[str, Any]) -> int:
+    say(f"race: evaluating {chosen} on the test set")
+    name = f"race-{race.folder.name}-best"
     experiment = Experiment(race.root, name, settings, None, race.folder / "best.log",
                             copies=project.copies(race.root, race.params | settings))  # fmt: skip
     found = experiment.tested()
@@ -219,18 +232,22 @@ def _look_at_test(race: Race, chosen: Entry) -> int:
     return 0
 
 
-def _settings(chosen: Entry) -> dict[str, Any]:
-    found = {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
+def _settings(chosen: Entry, root: Path) -> dict[str, Any]:
+    """Return the params that take a body, with those of the head that contradict a frozen one in params.yaml."""
+    found: dict[str, Any] = {"backbone": chosen.backbone, "weights": chosen.weights, "freeze": "backbone"}
+    recipe, raced = replace(load(Recipe, root / "params.yaml"), freeze="backbone"), head_recipe(root)
+    if recipe.only_head:
+        found |= {
+            key: getattr(raced, key) for key in ("cutmix", "lr_decay") if getattr(recipe, key) != getattr(raced, key)
+        }
     terms = licence(chosen)
     if chosen.backbone.startswith(TIMM) and chosen.weights == "imagenet" and terms not in (*PERMISSIVE, UNKNOWN):
         found["accept_license"] = terms  # the race's file has accepted it
     return found
 
 
-def _command(chosen: Entry) -> str:
-    return "dvc exp run " + " ".join(
-        f"-S {quote(f'{key}={setting(value)}')}" for key, value in _settings(chosen).items()
-    )
+def _command(settings: dict[str, Any]) -> str:
+    return "dvc exp run " + " ".join(f"-S {quote(f'{key}={setting(value)}')}" for key, value in settings.items())
 
 
 def main(arguments: list[str]) -> int:

@@ -112,15 +112,15 @@ def optimism(count: int, val: Mapping[str, Any]) -> str:
 
 
 def table(space: Space, trials: list[Trial]) -> pd.DataFrame:
-    """Return one row a trial: number, state, its params, the metric, epochs, seconds, commit and log."""
+    """Return one row a trial: number, state, its params, the metric, epochs run, seconds, commit and log."""
     rows = [
         {"trial": trial.number, "state": trial.state}
         | {key: setting(trial.params[key]) for key in space.params}
-        | {space.metric: trial.value, "epochs": len(trial.curve), "seconds": trial.seconds}
+        | {space.metric: trial.value, "epochs run": len(trial.curve), "seconds": trial.seconds}
         | {"commit": trial.commit or "", "log": trial.log}
         for trial in trials
     ]
-    columns = ["trial", "state", *space.params, space.metric, "epochs", "seconds", "commit", "log"]
+    columns = ["trial", "state", *space.params, space.metric, "epochs run", "seconds", "commit", "log"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -7,8 +7,9 @@ decides which images validate can only be fixed: the best of three seeds is the 
 import itertools
 import math
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from pydantic import (
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
-from darkroom.core.params import read_yaml
+from darkroom.core.params import check, read_yaml
 from darkroom.core.text import quoted
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
@@ -159,16 +160,20 @@ class Space(Strict):
         }
 
 
-def read_space(path: Path, known: Params, deciding: Set[str] = frozenset(), late: Set[str] = frozenset()) -> Space:
+def read_space(
+    path: Path,
+    known: Params,
+    deciding: Set[str] = frozenset(),
+    late: Set[str] = frozenset(),
+    specs: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+) -> Space:
     """Return the sweep in a YAML file. Raises SweepError, which names the key, the value and what was expected.
 
     `known`: the project's params, which it may set; `deciding`: those that decide which images validate, which it may
-    only fix; `late`: those that act after the training alone, which cannot change a trial.
+    only fix; `late`: those that act after the training alone, which cannot change a trial; `specs`: what each param may
+    be, as in params.schema.json.
     """
-    if path.is_dir():
-        raise SweepError(f"{path} is a folder; the sweeps in it are {_here(path)}")
-    if not path.exists():
-        raise SweepError(f"{path} does not exist; the sweeps here are {_here(path.parent)}")
+    require_file(path, "sweeps")
     values = read_yaml(path)
     try:
         given = {key: value for key, value in values.items() if value is not None}
@@ -176,14 +181,26 @@ def read_space(path: Path, known: Params, deciding: Set[str] = frozenset(), late
     except ValidationError as error:
         raise SweepError(f"{path}: {reason(error, Space)}") from error
     _check(space, path, known, deciding, late)
+    _check_values(space, path, specs)
     return space
+
+
+def _check_values(space: Space, path: Path, specs: Mapping[str, dict[str, Any]]) -> None:
+    """Raise ParamsError for a value that no trial could run with, before the others have run."""
+    for key in space.params.keys() & specs.keys():
+        kind, types = space.params[key], {option["type"] for option in specs[key].get("anyOf", [specs[key]])}
+        if isinstance(kind, Range) and not kind.integer and "integer" in types and "number" not in types:
+            raise SweepError(f"{path}: {key} takes whole numbers; add integer: true to its range")
+        for value in kind if isinstance(kind, list) else (kind.at(0.0), kind.at(1.0)):
+            check(f"{path}: {key}", value, specs[key])
+    for key in space.fixed.keys() & specs.keys():
+        check(f"{path}: {key}", space.fixed[key], specs[key])
 
 
 def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Set[str]) -> None:
     """Raise SweepError for a space whose trials cannot be run, or cannot be compared; see `read_space`."""
     for key in (*space.params, *space.fixed):
-        if key not in known:
-            raise SweepError(f"{path}: `{key}` is not a key of params.yaml")
+        check(f"{path}: a key of params.yaml", key, {"type": "string", "enum": sorted(known)})
     if both := set(space.params) & set(space.fixed):
         raise SweepError(f"{path}: {', '.join(sorted(both))} is fixed and searched at once; remove one of them")
     if moving := [key for key in space.params if key in deciding]:
@@ -245,6 +262,14 @@ def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel]
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):
         said = SEARCHED
     return f"{key} is {quoted(value)}, {said}"
+
+
+def require_file(path: Path, what: str) -> None:
+    """Raise SweepError, which names the files that are there, where `path` is no file; `what`: such files, in words."""
+    if path.is_dir():
+        raise SweepError(f"{path} is a folder; the {what} in it are {_here(path)}")
+    if not path.exists():
+        raise SweepError(f"{path} does not exist; the {what} here are {_here(path.parent)}")
 
 
 def _here(folder: Path) -> str:

@@ -168,7 +168,9 @@ def main(arguments: list[str]) -> int:
     root = Path.cwd()
     defaults = read_yaml(root / "params.yaml")
     deciding, late = project.stage_params(root, *project.DECIDING), project.late_params(root)
-    space = read_space(asked.space, defaults, deciding, late)
+    schema = root / "params.schema.json"
+    specs = files.read_json(schema)["properties"] if schema.exists() else {}
+    space = read_space(asked.space, defaults, deciding, late, specs)
     if asked.trials and space.method == "grid":
         raise SweepError(
             f"--trials is {asked.trials}, and a grid tries each of its {count(space)} combinations; leave --trials out,"

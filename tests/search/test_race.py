@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from sklearn.datasets import load_digits
 
 from darkroom.core import files, runtime
@@ -14,7 +15,6 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
 from darkroom.search import race
 from darkroom.search.entrants import Entrant, Entry, RaceFile, licence, read_race
-from darkroom.search.space import SweepError
 from darkroom.search.standings import Standing, advised, against, figure, in_words, largest_class, lost, table
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
@@ -248,9 +248,32 @@ def test_a_race_that_was_stopped_says_how_to_go_on(project, monkeypatch, capsys)
     assert "race: stopped; the same command goes on from here" in capsys.readouterr().err
 
 
-def test_a_licence_that_the_file_accepts_is_accepted_in_the_command_too():
-    chosen = Entry(backbone="timm/vit_small_patch16_dinov3", weights="imagenet")
-    assert "-S accept_license=dinov3-license" in race._command(chosen)
+def test_weights_that_were_replaced_under_their_name_are_embedded_anew(project):
+    weights = Path(shutil.copy(WEIGHTS, project / "my.safetensors"))
+    names = [Entry(backbone="lenet", weights="none"), Entry(backbone="small_cnn", weights=str(weights))]
+    rows = []
+    for _ in range(2):
+        begun = race.Race(project, RaceFile(backbones=names), project / "race", runtime.from_environment())
+        begun.embed(0, 0.05)
+        rows.append(begun.entrants[1].parts[0].rows(np.arange(5)))
+        save_file({name: np.asarray(value * 1.5) for name, value in load_file(weights).items()}, weights)
+    assert (rows[0] != rows[1]).any()
+
+
+def test_features_of_other_code_are_not_taken(project):
+    names = [Entry(backbone=name, weights="none") for name in ("lenet", "simple_cnn")]
+
+    def folders() -> set[Path]:
+        begun = race.Race(project, RaceFile(backbones=names), project / "race", runtime.from_environment())
+        return {entrant.folder for entrant in begun.entrants}
+
+    module = project / "stages/code/embed/darkroom.model.embedding"
+    module.parent.mkdir(parents=True)
+    module.write_text("a = 1\n")
+    before = folders()
+    assert folders() == before
+    module.write_text("a = 2\n")
+    assert not folders() & before
 
 
 def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, capsys):
@@ -261,32 +284,6 @@ def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, c
     with pytest.raises(DarkroomError, match="a race needs two bodies"):
         race.Race(project, RaceFile(backbones=[swag]), project, runtime.from_environment())
     assert "left out: its licence is CC-BY-NC-4.0; list it under `accept_licences`" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("backbones: []", r"backbones is \[\], expected at least one$"),
-        ("backbones: [a, b]\naccept_licences: MIT", "accept_licences is 'MIT', expected a list$"),
-        ("bodies: [resnet18]", "there is no key `bodies`; the keys are accept_licences, backbones, limit"),
-        ("backbones: [resnet18]\nlimit: 1", "limit is 1, expected greater than or equal to 10"),
-        ("backbones: [resnet18, resnet18]", "resnet18 stands twice"),
-        ("", "race.yaml is empty; .*; a race's file has a line such as backbones: "),
-        ("backbones: [{resnet18: a.pth}]", r"no key `backbones.0.resnet18`; the keys are backbone, weights$"),
-        ("backbones: [{backbone: resnet18}]", "the key `backbones.0.weights` is missing"),
-    ],
-)
-def test_a_race_file_with_a_fault_is_rejected(tmp_path, text, message):
-    (tmp_path / "race.yaml").write_text(text)
-    with pytest.raises(SweepError, match=message):
-        read_race(tmp_path / "race.yaml", gpu=False)
-
-
-def test_the_default_lists_are_for_a_cpu_and_a_gpu():
-    cpu, gpu = (read_race(None, gpu=gpu).backbones for gpu in (False, True))
-    assert cpu[0] == Entry(backbone="timm/tf_efficientnet_lite0", weights="package")
-    assert len(cpu) == 5
-    assert {entry.name for entry in cpu} < {entry.name for entry in gpu}
 
 
 def test_the_head_of_a_race_is_the_linear_one_of_params_yaml():

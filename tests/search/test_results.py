@@ -46,3 +46,12 @@ def test_importance_finds_the_param_that_matters():
     assert results.importance(space, done[:5]) == {}
     assert results.figure(space, done).axes[1].get_title().startswith("Share of the variance")
     assert "60 complete" in results.in_words(space, results.table(space, done))
+
+
+def test_a_search_of_epochs_shows_those_that_were_asked_for_and_those_that_ran():
+    space = Space(name="a", params={"epochs": [3, 9]})
+    done = [Trial(n, {"epochs": epochs}, COMPLETE, 0.5, [0.6, 0.5]) for n, epochs in enumerate((3, 9))]
+    frame = results.table(space, done)
+    assert [*frame["epochs"]] == ["3", "9"]
+    assert [*frame["epochs run"]] == [2, 2]
+    assert results.in_words(space, frame).splitlines()[0].split() == ["trial", "epochs", "val.loss", "seconds"]

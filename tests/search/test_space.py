@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.core.errors import DarkroomError
+from darkroom.core.files import read_json
 from darkroom.core.params import read_yaml
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
 from darkroom.search.project import DECIDING, late_params, stage_params
@@ -93,7 +95,7 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
         ("params: {lr: [1]}\ntrails: 3", "there is no key `trails`; the keys are fixed, goal"),
         ("method: grid", "the key `params` is missing; expected a list of choices"),
         ("params: {}", "params is {}, expected a list of choices"),
-        ("params: {learning_rate: [1]}", "`learning_rate` is not a key of params.yaml"),
+        ("params: {learning_rate: [1]}", "a key of params.yaml is 'learning_rate', expected one of epochs, head"),
         ("params: {lr: [1]}\nfixed: {lr: 2}", "lr is fixed and searched at once"),
         ("params: {lr: [1]}\nmethod: bayes", "method is 'bayes', expected 'grid', 'random' or 'tpe'"),
         ("params: {lr: [1]}\ntrials: many", "trials is 'many', expected a valid integer"),
@@ -126,8 +128,34 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
 def test_a_space_that_cannot_be_searched_is_rejected(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(SweepError, match=message):
+    with pytest.raises(DarkroomError, match=message):
         read_space(path, KNOWN, {"seed"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("params: {epochs: [ten, 3]}", "wrong.yaml: epochs is 'ten', expected a whole number at least 1"),
+        ("params: {epochs: [3, 2.5]}", "epochs is 2.5, expected a whole number"),
+        ("params: {epochs: {low: 1, high: 9}}", "epochs takes whole numbers; add integer: true to its range$"),
+        ("params: {head: {low: 1, high: 9}}", "head is 1.0, expected one of linear, mlp"),
+        ("params: {lr: {low: -1, high: 9}}", "lr is -1.0, expected a number above 0"),
+        ("params: {lr: [0.1, true]}", "lr is True, expected a number"),
+        ("params: {backbone: [small_cnn, resnet19]}", "backbone is 'resnet19', .*; did you mean `resnet18`"),
+        ("params: {lr: [1]}\nfixed: {head: linaer}", "head is 'linaer', expected one of linear, mlp; did you mean"),
+        ("params: {lrr: [1]}", "a key of params.yaml is 'lrr', .*; did you mean `lr`"),
+    ],
+)
+def test_a_value_that_no_trial_could_run_with_is_rejected_before_the_first(tmp_path, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    specs = read_json(ROOT / "params.schema.json")["properties"]
+    with pytest.raises(DarkroomError, match=message):
+        read_space(path, read_yaml(ROOT / "params.yaml"), specs=specs)
+    path.write_text(
+        "fixed: {exclude: [a/*]}\nparams: {epochs: {low: 1, high: 9, integer: true}, lr: [1], limit: [null, 9]}"
+    )
+    assert read_space(path, read_yaml(ROOT / "params.yaml"), specs=specs).params["lr"] == [1]
 
 
 def test_every_param_that_moves_the_validation_set_can_only_be_fixed(tmp_path):
