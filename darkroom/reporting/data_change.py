@@ -52,7 +52,7 @@ def data_change(old: Revision, new: Revision) -> DataChange | None:
 
     Raises CompareError where the tables of one of them cannot be read.
     """
-    tables = (INDEX, SPLIT, LABELS)
+    tables = (INDEX, SPLIT, LABELS, *(f"{LABELS}/{split}.json" for split in SPLITS))  # LABELS: of earlier locks
     if all(locked_md5(old.lock, path) == locked_md5(new.lock, path) for path in tables):
         return None
     return difference(images(old), images(new))

@@ -27,6 +27,16 @@ def test_no_stage_has_links_that_is_not_in_a_pipeline():
     assert {path.name for path in (wiring.ROOT / wiring.CODE).iterdir()} == {name for name, _, _ in wiring.stages()}
 
 
+def test_no_stage_depends_on_a_part_of_an_output():
+    """`dvc exp run` would look for the rest of it, and fail in a clone whose cache is without the committed run's."""
+    stages = yaml.safe_load((wiring.ROOT / "dvc.yaml").read_text())["stages"].values()
+    outs = [next(iter(out)) if isinstance(out, dict) else out for stage in stages for out in stage.get("outs", [])]
+    deps = {dep for stage in stages for dep in stage["deps"]}
+    assert {
+        (dep, out) for dep in deps for out in outs if dep.startswith(f"{out}/") or out.startswith(f"{dep}/")
+    } == set()
+
+
 @pytest.mark.parametrize(("name", "folder", "body"), STAGES)
 def test_params_equal_the_fields_of_the_params_class(name, folder, body):
     keys = wiring.fields(name)
