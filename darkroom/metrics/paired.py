@@ -13,6 +13,7 @@ from darkroom.metrics.intervals import (
     FEWEST_DRAWS,
     FEWEST_ERRORS,
     FEWEST_OF_A_CLASS,
+    NO_WIDTH,
     Interval,
     design_effect,
     draws_of_a_class,
@@ -75,7 +76,14 @@ class Pair:
         self.few = self.freedom < fewest
 
     def interval(self, metric: Metric, drawn: np.ndarray | None) -> Interval:
-        """Return the interval of a score's difference. `drawn`: the score's entry in `resampled`, or None."""
+        """Return the interval of a score's difference. `drawn`: the score's entry in `resampled`, or None.
+
+        (None, None) also for one without a width: all images differ by the same, so that nothing shows how they vary.
+        """
+        low, high = self._interval(metric, drawn)
+        return (None, None) if low is None or high is None or high - low < NO_WIDTH else (low, high)
+
+    def _interval(self, metric: Metric, drawn: np.ndarray | None) -> Interval:
         if self.few or (metric.class_mean and (self.of_a_class < FEWEST_OF_A_CLASS or self.classes < 2)):
             return None, None
         if metric.interval is Way.SHARE:
@@ -91,7 +99,7 @@ class Pair:
         if drawn is None or not np.isfinite(drawn).all():
             return None, None
         half = student(min(self.errors, self.freedom) - 1) * float(drawn[1:].std(ddof=1))
-        return (max(-1.0, drawn[0] - half), min(1.0, drawn[0] + half)) if half else (None, None)
+        return max(-1.0, drawn[0] - half), min(1.0, drawn[0] + half)
 
     def resampled(self, names: Sequence[str], seed: int, count: int) -> dict[str, np.ndarray]:
         """Return new minus old (1 + count,) of the areas and calibration errors among `names`: as seen, then resampled.

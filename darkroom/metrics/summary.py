@@ -15,7 +15,6 @@ from darkroom.metrics.registry import Interval, Metric
 from darkroom.metrics.scores import Scorer
 
 DIGITS = 6
-NO_WIDTH = 1e-9
 RANKED_CELLS = 40_000_000  # resamples × images × classes that ranking scores may cost: about a second
 FEWEST_RESAMPLES = 100
 MOST_CELLS = 2_000_000  # images × classes up to which they get the fewest resamples: five seconds
@@ -85,7 +84,7 @@ class Spread:
     def interval(self, metric: Metric, score: float) -> intervals.Interval:
         """Return the interval of a score; (None, None) where images are too few, or too alike, for one that holds."""
         low, high = self._interval(metric, score)
-        if low is None or high is None or high - low < NO_WIDTH:
+        if low is None or high is None or high - low < intervals.NO_WIDTH:
             return None, None
         return max(low, metric.lowest), min(high, metric.highest)
 

@@ -109,7 +109,7 @@ def as_text(found: Comparison, show: int) -> str:
         f"{found.old} → {found.new}, on the same {found.n:,} test images",
         f"{SIGNS[found.verdict]} {found.sentence}",
         found.question,
-        *_about_data(found, lambda text: text),
+        *_about_data(found, one_line),
     ]
     if found.params:
         parts.append(_table(("param", "old", "new"), [(k, _value(a), _value(b)) for k, a, b in found.params]))
@@ -204,9 +204,8 @@ def _flip(flip: Any) -> tuple[str, ...]:
 def _flipped(found: Comparison) -> str:
     groups = f"{found.groups:,} {'group' if found.groups == 1 else 'groups'}"
     test = "exact McNemar" if found.groups == found.n else f"exact sign flips of {groups},"
-    return (
-        f"{found.fixed:,} fixed, {found.broken:,} broken, {found.changed:,} answers changed; {test} p = {found.p:.3g}"
-    )
+    answers = "1 answer" if found.changed == 1 else f"{found.changed:,} answers"
+    return f"{found.fixed:,} fixed, {found.broken:,} broken, {answers} changed; {test} p = {found.p:.3g}"
 
 
 def _signed(value: float | None) -> str:

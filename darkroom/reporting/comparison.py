@@ -9,7 +9,7 @@ import numpy as np
 from darkroom.metrics import registry
 from darkroom.metrics.intervals import design_effect
 from darkroom.metrics.paired import RESAMPLES, paired_intervals
-from darkroom.metrics.predictions import Predictions
+from darkroom.metrics.predictions import Predictions, joined_groups
 from darkroom.metrics.significance import (
     ALPHA,
     accuracy_interval,
@@ -116,7 +116,10 @@ def compare(
     """
     paired = pair(old, new)
     one, two = paired.old, paired.new
-    known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
+    if any(one.groups) and any(two.groups):
+        known = joined_groups(one.groups, two.groups)
+    else:
+        known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
     one = replace(one, groups=known)
     n, group, changes = len(one), one.group, change(one, two)
     fixed, broken = int((changes > 0).sum()), int((changes < 0).sum())

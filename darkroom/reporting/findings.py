@@ -79,8 +79,13 @@ def trust(test: Mapping[str, Any]) -> Finding:
     return Finding(question, GOOD, figure, yes, *link)
 
 
-def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[str]) -> Finding:
-    """Answer where the classifier fails; `pairs` are confusion.pairs of its answers to the test set."""
+def failures(
+    test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[str], part: tuple[str, float, int] | None = None
+) -> Finding:
+    """Answer where the classifier fails; `pairs` are confusion.pairs of its answers to the test set.
+
+    `part`: a part of the test set that is surely worse than the rest, with its accuracy and images; None without one.
+    """
     question, n = "Where does it fail?", test.get("n", 0)
     unanswered = test.get("unanswered", 0)
     wrong = sum(pair.count for pair in pairs) + unanswered
@@ -96,6 +101,11 @@ def failures(test: Mapping[str, Any], pairs: Sequence[Pair], classes: Sequence[s
     if unanswered * 2 >= wrong:
         none = f"{counted(unanswered, 'test image')} got no answer at all: the network's output is not a number."
         return Finding(question, BAD, figure, none, "#pictures", "These images")
+    _, count = _one_answer(pairs)
+    if part and count * 2 <= wrong:
+        name, accuracy, images = part
+        sentence = f"Most of all on {name}: {share(accuracy)} of its {counted(images, 'test image')} are right."
+        return Finding(question, level, figure, sentence, "#weak-spots", "Parts of the test set")
     sentence, link = _where(test, pairs, classes, wrong)
     return Finding(question, level, figure, sentence, f"#pictures?{link}", "These images")
 

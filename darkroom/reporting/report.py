@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from darkroom.metrics import registry
 from darkroom.metrics.answers import Answerer
 from darkroom.metrics.predictions import Predictions, read_predictions
 from darkroom.metrics.scores import confusion
+from darkroom.metrics.significance import ALPHA
+from darkroom.metrics.slices import Slice
 from darkroom.metrics.summary import why_no_interval
 from darkroom.reporting import charts, findings, pictures, robustness, weak_spots
 from darkroom.reporting.card import TEMPLATES, limits, templates
@@ -123,7 +125,7 @@ def contents(root: Path, robust: bool = False) -> dict[str, Any]:
         "run": run,
         "params": params,
         "trust": findings.trust(test),
-        "failures": findings.failures(test, wrong_pairs, classes),
+        "failures": findings.failures(test, wrong_pairs, classes, _worst(pictured["slices"])),
         "steps": findings.next_steps(test, train, list(COMMANDS)),
         "warnings": [
             *findings.warnings(test, data, after_trust=True),
@@ -260,6 +262,13 @@ def _baselines(test: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         ("this classifier", test),
     ]
     return [(name, row) for name, row in rows if row.get("accuracy") is not None]
+
+
+def _worst(parts: Sequence[Slice]) -> tuple[str, float, int] | None:
+    """Return the first part of the test set, its accuracy and images, where it is surely worse than the rest."""
+    if not parts or parts[0].p_adjusted > ALPHA:
+        return None
+    return f"{parts[0].column} {parts[0].value}", parts[0].accuracy, parts[0].images
 
 
 def _map(material: Material) -> tuple[str, list[list[Any]]]:

@@ -86,6 +86,25 @@ def test_the_groups_of_the_predictions_come_before_those_of_the_workspace():
     assert all(row.p > 0.05 for row in compare(grouped, new, {}).classes)
 
 
+def test_what_either_run_binds_together_flips_together():
+    """The old run knows of two copies; the new one, by group_by, which patient each image is of."""
+    old, new = run("old", 40, ["cat", "dog"], {}), run("new", 60, ["cat", "dog"], {})
+    copies = ["copy" if row in (9, 10) else "" for row in range(60)]
+    patients = [str(row // 10) if row < 50 else "" for row in range(60)]
+    one = replace(old, predictions=replace(old.predictions, groups=copies))
+    two = replace(new, predictions=replace(new.predictions, groups=patients))
+    for pair in ((one, two), (two, one)):
+        assert compare(*pair, {}).groups == 4 + 10  # patients 0 and 1 share a copy; ten images stand alone
+
+
+def test_a_difference_that_is_the_same_at_every_image_has_no_interval():
+    old, new = run("old", 0, ["cat", "dog"], {}), run("new", 60, ["cat", "dog"], {})
+    rows = {row.name: (row.low, row.high) for row in compare(old, new, {}).rows}
+    assert rows["log_loss"] == rows["brier"] == (None, None)
+    assert rows["accuracy"][0] > 0.9
+    assert "1 answer changed" in as_text(compare(old, run("new", 1, ["cat", "dog"], {}), {}), 20)
+
+
 def answers(classes: list[str], labels: np.ndarray, wrong: int = 0) -> Predictions:
     """Answers of which the first `wrong` are the next class, each with a probability of 0.9."""
     shares = np.full((len(labels), len(classes)), 0.1 / (len(classes) - 1))

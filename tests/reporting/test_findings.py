@@ -190,3 +190,14 @@ def test_a_promise_that_so_few_validation_images_cannot_keep_is_said():
     ]
     table["sets"] |= {"level": None, "levels": []}
     assert findings.warnings(table)[0] == "Sets of level 0.99 take 99 validation images or more; there are no sets."
+
+
+def test_a_part_that_is_surely_worse_says_where_it_fails_unless_one_answer_does():
+    part = ("column lux 0.6 to 256", 0.34, 56)
+    found = findings.failures(scores(), [Pair(0, 1, 15, 100), Pair(1, 0, 5, 100)], CLASSES, part)
+    assert found.sentence.replace("\N{NO-BREAK SPACE}", " ") == (
+        "Most of all on column lux 0.6 to 256: 34.0 % of its 56 test images are right."
+    )
+    assert found.link == "#weak-spots"
+    answers = [Pair(0, 3, 6, 100), Pair(1, 3, 6, 100), Pair(2, 3, 6, 100)]
+    assert "whatever the image shows" in findings.failures(scores(), answers, [*CLASSES, "flies"], part).sentence
