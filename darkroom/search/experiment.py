@@ -32,6 +32,8 @@ FROM_DVC = re.compile(
     r"|Building|Applying|Verifying|Checking|Collecting|Use `dvc|Ran experiment|Experiment results|> |\s"
 )
 DVC_ERROR = re.compile(r"ERROR: (failed to reproduce|Failed to reproduce experiment) '[^']*': ")
+EXITED = re.compile(r", exited with -?\d+$")
+KILLED = re.compile(r", exited with (-\d+|137)$")  # by a signal, directly or below a shell
 PLAIN = re.compile(r"[A-Za-z_/][\w./:+-]*")  # a text that needs no quotes
 
 
@@ -120,6 +122,10 @@ class Experiment:
         """Return the line of the log with the reason of the failure: the stage's own, else DVC's."""
         lines = [line.rstrip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [DVC_ERROR.sub("", line) for line in lines if line.startswith("ERROR: ")]
+        if errors and KILLED.search(errors[-1]):
+            return f"{errors[-1]}: killed from outside, as where memory is short"
+        if errors and not EXITED.search(errors[-1]):
+            return errors[-1]  # no stage has failed: what the last one said is no reason
         spoken = [
             line for line in lines if not (line.startswith("ERROR: ") or FROM_DVC.match(line) or FROM_RAY.match(line))
         ]

@@ -16,6 +16,10 @@ RAY = """\x1b[33m(raylet)\x1b[0m Raylet is terminated. Termination is unexpected
 RUNNING = "Running stage 'train':\n> python -m stages.train data/shards\ntrain: 1 process of 1 threads\n"
 REFUSED = "train: the loss is 1.229e+16 in epoch 1, step 2: training has run away"
 DVC = "ERROR: failed to reproduce 'train': failed to run: python -m stages.train data/shards, exited with 1\n"
+KILLED = (
+    "failed to run: python -m stages.train data/shards, exited with -9: killed from outside, as where memory is short"
+)
+EMBEDDED = "Running stage 'embed':\nembed: 128 features of each of 1,797 images\nUpdating lock file 'dvc.lock'\n"
 ABSENT = "Failed to reproduce experiment '3c0a761': missing data 'source': my_photos"
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n    f()\nMemoryError: 8 GB\n'
 
@@ -31,6 +35,8 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <modu
         (DVC, "failed to run: python -m stages.train data/shards, exited with 1"),
         ("Reproducing experiment 'sw-0000'\n" + RUNNING + REFUSED + "\n" + DVC, REFUSED),
         ("Reproducing experiment 'sw-0000'\nERROR: " + ABSENT + "\n", "missing data 'source': my_photos"),
+        (EMBEDDED + RUNNING + DVC.replace("with 1", "with -9"), KILLED),
+        (EMBEDDED + "ERROR: unexpected error - the disk is full\n", "ERROR: unexpected error - the disk is full"),
         ("\n", "no output"),
     ],
 )
