@@ -51,8 +51,9 @@ def test_the_report_has_no_violation_and_fits_its_window(browser, report_file, w
     page.close()
 
 
-def test_no_table_of_the_report_is_cut_at_a_desk(browser, report_file):
-    page = browser.new_page(viewport=DESK)
+@pytest.mark.parametrize("window", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_table_of_the_report_is_cut(browser, report_file, window):
+    page = browser.new_page(viewport=window)
     page.goto(report_file.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     cut = page.evaluate(
