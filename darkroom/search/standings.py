@@ -183,7 +183,7 @@ def figure(frame: pd.DataFrame) -> "Figure":
     drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
     plain_log_axis(axes)
     axes.margins(x=0.25)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("images a second, one at a time, on this machine")
     axes.set_ylabel("cross-validated accuracy, 95 % interval")
     axes.set_title("Blue: best; green: level with it; grey: worse; hollow: out after a part of the images", fontsize=9)

@@ -83,6 +83,13 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert "Holm" not in text
 
 
+def test_the_labels_of_the_figure_are_the_heights_they_stand_at():
+    axes = figure(table([standing(str(n), [*range(195 - 2 * n)], 9 + n) for n in range(12)], [])).axes[0]
+    ticks = axes.yaxis.get_majorticklocs()  # steps of 2.5 %
+    read = [float(axes.yaxis.get_major_formatter()(tick).rstrip("%")) for tick in ticks]
+    assert read == pytest.approx(100 * ticks)
+
+
 def test_the_table_explains_an_interval_without_zero_beside_the_verdict_level():
     alone, among = ([BEST, *(standing(str(n), [*range(184)], n) for n in range(count))] for count in (1, 4))
     assert list(table(alone, [])["verdict"]) == ["best", "worse"]
