@@ -209,7 +209,7 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     if alone := largest_class(best, race.labels):
         chosen = best
         print(f"no body is better beyond noise than always answering {alone[0]}, right for {percent(alone[1])}: "
-              "so the best is advised, not the fastest; add images of the other classes")  # fmt: skip
+              "so the best is advised, not the fastest; add images")  # fmt: skip
     settings = {entrant.entry.name: _settings(entrant.entry, race.root) for entrant in race.entrants}
     if chosen is not best:
         print(f"best: {best.name}; it is taken by\n  {_command(settings[best.name])}")

@@ -78,7 +78,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     start = tensors.load(body / "body.safetensors")
     network = Network(load_body(body)[0], classifier.build(recipe.head_facts, probe.head), freezing.EVERYTHING)
     network = network.to(torch_device(runtime)).to(memory_format=torch.channels_last)
-    for share in SHARES if len(labels) > 1 else ():
+    for share in SHARES:
         _fill(network, mixture(start, tuned.body, share), mixture(probe.head, tuned.head, share))
         logits = _answers(network, data.val_images, runtime)
         gain = known - _calibrated_losses(logits, labels)

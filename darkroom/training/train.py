@@ -41,6 +41,9 @@ def train(
     if recipe.schedule == "plateau" and not len(data.val_images):
         raise ParamsError("params.yaml: schedule: plateau looks at the validation images, and there are none; "
                           "use another schedule, or set val_fraction")  # fmt: skip
+    if recipe.recipe == FINETUNE and len(data.val_images) < 2:
+        raise ParamsError("params.yaml: recipe: finetune chooses how far to tune by the validation images, and there "
+                          f"are {len(data.val_images)}; set val_fraction, or recipe: custom")  # fmt: skip
     group = group or Group()
     body_facts = files.read_json(body / "body.json")
     settled = recipe.first

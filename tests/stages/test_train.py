@@ -32,10 +32,10 @@ def run(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DARKROOM_THREADS", "1")
 
-    def train(body: Path = data / "models/body", **changes) -> Path:
+    def train(body: Path = data / "models/body", images: Path = data / "data", **changes) -> Path:
         write_params(tmp_path, **changes)
         outputs = (tmp_path / name for name in ("classifier", "history.csv"))
-        main(data / "data/shards", data / "data/features", body, *outputs)
+        main(images / "shards", images / "features", body, *outputs)
         return tmp_path
 
     return train
@@ -157,6 +157,14 @@ def test_fine_tuning_that_brings_nothing_gives_the_head_alone_to_the_bit(run, ca
 def test_fine_tuning_rejects_what_it_decides_itself(run, changes):
     with pytest.raises(ParamsError, match="set freeze: backbone and thaw_epoch: 0, or recipe: custom"):
         run(recipe="finetune", **changes)
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"recipe": "finetune"}, "there are 0; set val_fraction"),
+                                               ({"schedule": "plateau", "patience": 0}, "there are none")])  # fmt: skip
+def test_what_validation_images_decide_is_rejected_without_any(run, tmp_path, changes, said):
+    write_data(tmp_path / "alone", train=20, val=0, test=10)
+    with pytest.raises(ParamsError, match=said):
+        run(images=tmp_path / "alone/data", **changes)
 
 
 def test_features_and_network_give_the_same_answers(run, data):
