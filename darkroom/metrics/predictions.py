@@ -73,26 +73,6 @@ def group_codes(groups: Sequence[str]) -> np.ndarray | None:
     return np.array(codes, np.int64) if len(numbers) < len(codes) else None
 
 
-def joined_groups(one: Sequence[str], two: Sequence[str]) -> list[str]:
-    """Return a group for each image, such that images that share one in either naming share it; "" is no group.
-
-    Two runs may know different ones, such as copies alone and, after `group_by`, patients as well.
-    """
-    above: dict[tuple[int, str], tuple[int, str]] = {}
-
-    def top(node: tuple[int, str]) -> tuple[int, str]:
-        while (parent := above.setdefault(node, node)) != node:
-            above[node] = above.setdefault(parent, parent)
-            node = parent
-        return node
-
-    for row, names in enumerate(zip(one, two, strict=True)):
-        for naming, name in enumerate(names):
-            if name:
-                above[top((2, str(row)))] = top((naming, name))
-    return [repr(top((2, str(row)))) for row in range(len(one))]
-
-
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write `id,label,predicted,` and one probability column a class, to six significant digits; no answer is empty.
 

@@ -1,5 +1,6 @@
 """Compare two runs on the same test images: what differs, by how much, and whether chance explains it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from darkroom.metrics import registry
 from darkroom.metrics.intervals import design_effect
 from darkroom.metrics.paired import RESAMPLES, paired_intervals
-from darkroom.metrics.predictions import Predictions, joined_groups
+from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.significance import (
     ALPHA,
     accuracy_interval,
@@ -21,6 +22,7 @@ from darkroom.metrics.summary import ranked_resamples, rounded
 from darkroom.reporting import data_change
 from darkroom.reporting.pairing import ClassRow, Flip, change, class_rows, flips, pair
 from darkroom.reporting.runs import Run, warning_of_many
+from darkroom.splits.duplicates import joined
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no evidence of a difference"
 
@@ -117,7 +119,7 @@ def compare(
     paired = pair(old, new)
     one, two = paired.old, paired.new
     if any(one.groups) and any(two.groups):
-        known = joined_groups(one.groups, two.groups)
+        known = _joined_groups(one.groups, two.groups)
     else:
         known = one.groups or two.groups or [(groups or {}).get(sample, "") for sample in one.ids]
     one = replace(one, groups=known)
@@ -193,6 +195,21 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, 
 def points(share: float) -> str:
     """Return a share in percentage points, signed, without the unit: 0.0123 -> "+1.23"."""
     return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _joined_groups(one: Sequence[str], two: Sequence[str]) -> list[str]:
+    """Return a group for each image, such that images that share one in either naming share it; "" is no group.
+
+    Two runs may know different ones, such as copies alone and, after `group_by`, patients as well.
+    """
+    first: dict[tuple[int, str], int] = {}
+    pairs = [
+        (row, first.setdefault((naming, name), row))
+        for row, names in enumerate(zip(one, two, strict=True))
+        for naming, name in enumerate(names)
+        if name
+    ]
+    return [str(group) for group in joined(len(one), np.array(pairs, np.int64))]
 
 
 def _sentence(verdict: str, accuracy: Difference, margin: float, more: int | None, least: float) -> str:

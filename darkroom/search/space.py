@@ -167,7 +167,7 @@ def read_space(
     late: Set[str] = frozenset(),
     specs: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> Space:
-    """Return the sweep in a YAML file. Raises SweepError, which names the key, the value and what was expected.
+    """Return the sweep in a YAML file. Raises SweepError or ParamsError: the key, the value and what was expected.
 
     `known`: the project's params, which it may set; `deciding`: those that decide which images validate, which it may
     only fix; `late`: those that act after the training alone, which cannot change a trial; `specs`: what each param may

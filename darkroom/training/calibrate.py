@@ -3,6 +3,7 @@
 import numpy as np
 
 from darkroom.core.exactmath import exp, log_softmax, total
+from darkroom.training.losses import of_samples
 
 COLDEST, HOTTEST = 0.05, 20.0
 FOLDS = 5  # of the validation samples, to test a temperature on samples that it was not fitted to
@@ -38,10 +39,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
     """Return the summed log loss of logits (n, K), divided by `temperature`, against labels (n,)."""
     parts = [slice(start, start + _rows(logits)) for start in range(0, len(logits), _rows(logits))]
-    of_label = [
-        log_softmax(logits[part], temperature)[np.arange(len(labels[part])), labels[part]] for part in parts
-    ]  # fmt: skip
-    return -float(total(np.concatenate(of_label)))
+    return float(total(np.concatenate([of_samples(logits[part], labels[part], temperature) for part in parts])))
 
 
 def _minimum(z: np.ndarray, y: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from darkroom.training import losses
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import Data, ImageInputs
 from darkroom.training.distributed import Worker
-from darkroom.training.history import Reporter, continued
+from darkroom.training.history import Reporter, continued, mean_and_error, scores
 from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
@@ -81,9 +81,9 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     for share in SHARES:
         _fill(network, mixture(start, tuned.body, share), mixture(probe.head, tuned.head, share))
         logits = _answers(network, data.val_images, runtime)
-        gain = known - _calibrated_losses(logits, labels)
-        if gain.mean() > max(best, float(gain.std(ddof=1)) / np.sqrt(len(gain))):
-            kept, best = (share, logits), float(gain.mean())
+        gain, error = mean_and_error(known - _calibrated_losses(logits, labels))
+        if gain > max(best, error):
+            kept, best = (share, logits), gain
     share, logits = kept
     tuned.ran["tuned_share"] = share
     if not share:
@@ -91,10 +91,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
         return dataclasses.replace(probe, history=tuned.history, ran=tuned.ran, checkpoint=tuned.checkpoint)
     say(f"train: {share:.0%} of the way from the head alone to the tuned network is best on the validation images, "
         f"log loss {known.mean() - best:.4f} against {known.mean():.4f}")  # fmt: skip
-    row = tuned.history[tuned.best_epoch] | {
-        "val_loss": float(losses.of_samples(logits, labels).mean()),
-        "val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
-    }
+    row = tuned.history[tuned.best_epoch] | scores(losses.of_samples(logits, labels), logits.argmax(axis=1) == labels)
     return dataclasses.replace(
         tuned, head=mixture(probe.head, tuned.head, share), body=mixture(start, tuned.body, share), logits=logits,
         kept=row,

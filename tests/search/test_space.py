@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.core.errors import DarkroomError
+from darkroom.core.errors import ParamsError
 from darkroom.core.files import read_json
 from darkroom.core.params import read_yaml
 from darkroom.search.journal import COMPLETE, PRUNED, Trial
@@ -128,7 +128,7 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
 def test_a_space_that_cannot_be_searched_is_rejected(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(DarkroomError, match=message):
+    with pytest.raises((SweepError, ParamsError), match=message):
         read_space(path, KNOWN, {"seed"})
 
 
@@ -150,7 +150,7 @@ def test_a_value_that_no_trial_could_run_with_is_rejected_before_the_first(tmp_p
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     specs = read_json(ROOT / "params.schema.json")["properties"]
-    with pytest.raises(DarkroomError, match=message):
+    with pytest.raises((SweepError, ParamsError), match=message):
         read_space(path, read_yaml(ROOT / "params.yaml"), specs=specs)
     path.write_text(
         "fixed: {exclude: [a/*]}\nparams: {epochs: {low: 1, high: 9, integer: true}, lr: [1], limit: [null, 9]}"
