@@ -1,9 +1,13 @@
 """Limit the number and time of connections to `darkroom serve`, and answer the one that is too many."""
 
 import asyncio
+import contextlib
+import ctypes
 import json
 import select
 import socket
+import struct
+import sys
 import time
 from typing import Any
 
@@ -17,6 +21,7 @@ MOST = 1000  # served at once: each is a file descriptor
 TURNED_AWAY = 3000  # beyond them, which get 503; any more are aborted
 IDLE_FOR = 1.0  # seconds after which an idle connection may be closed for a new one
 CROWD = 64  # requests under way from which a new one is turned away unread while the queue is full
+SO_ATTACH_FILTER = 26  # of Linux, which Python's socket module does not name
 IDLE_GRACE = 1.0  # seconds that a client may take to notice `Connection: close` before idle connections are closed
 
 
@@ -193,6 +198,23 @@ def _has_input(transport: asyncio.Transport) -> bool:
     return bool(poll.poll(0))
 
 
+def turn_off(listener: socket.socket) -> None:
+    """Let nobody else connect, while those who have done so are still there to be accepted.
+
+    Without a backlog the kernel still connects one client at a time, and closing would reset the last of them. A filter
+    on Linux drops the segment that opens a connection (SYN), and no other: its sender tries again a second later, and
+    finds the port closed, or the next server on it.
+    """
+    listener.listen(0)
+    if sys.platform == "linux":
+        # Classic BPF (socket(7)): load byte 13, TCP's flags; keep no byte where bit 2, SYN, is set, else all.
+        steps = [(0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
+        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+        with contextlib.suppress(OSError):  # a sandbox without filters: the small gap stays
+            program = struct.pack("HP", len(steps), ctypes.addressof(code))
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
 class Server(uvicorn.Server):
     """Stop in order: take no new connection, answer what was sent on the open ones, then close them."""
 
@@ -200,7 +222,7 @@ class Server(uvicorn.Server):
         """Stop."""
         self.config.app.state.service.state.stopping = True  # type: ignore[union-attr]
         for listener in sockets or []:
-            listener.listen(0)  # closing it at once would reset who has connected and is not yet accepted
+            turn_off(listener)  # closing it at once would reset who has connected and is not yet accepted
         for _ in range(20):  # they are accepted now, however busy the loop is
             await asyncio.sleep(0.005)
         for server in self.servers:

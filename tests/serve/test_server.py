@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from darkroom.core.errors import DarkroomError
+from darkroom.serve.connections import turn_off
 from darkroom.serve.server import main as server_command
 from tests.serve.conftest import ROOT, jpeg, serve
 
@@ -67,6 +68,19 @@ def test_stopping_under_load_loses_no_request(exported, tmp_path, how):
     lines = [json.loads(line) for line in running.log.splitlines() if line.startswith("{")]
     assert sum(line.get("status") == 200 and line["path"] == "/predict" for line in lines) == outcomes["200"]
     assert "Traceback" not in running.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a filter of Linux")
+def test_a_port_that_is_turned_off_keeps_who_has_connected_and_connects_nobody_else():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as early:
+        early.connect(listener.getsockname())
+        turn_off(listener)
+        accepted, _ = listener.accept()
+        with accepted:
+            with pytest.raises(TimeoutError):
+                socket.create_connection(listener.getsockname(), timeout=0.3)
+            early.sendall(b"asked")
+            assert accepted.recv(5) == b"asked"
 
 
 def test_a_port_in_use_is_named(exported):
