@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from darkroom.core.bound import dvc
 from darkroom.core.errors import DarkroomError
 from darkroom.core.git import git
 from darkroom.core.params import read_yaml
@@ -30,7 +31,7 @@ def rerun(root: Path, sha: str, folder: Path) -> Path:
         raise DarkroomError(f"{sha} holds no {LOCK}; run `dvc repro`, and commit what it wrote")
     (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {project / '.dvc/own-cache'}\n")
     _link_what_git_lacks(root, project)
-    command = [sys.executable, "-m", "dvc", "repro", *sorted(read_yaml(project / LOCK)["stages"])]
+    command = [*dvc(), "repro", *sorted(read_yaml(project / LOCK)["stages"])]
     lines: list[str] = []
     with subprocess.Popen(
         command, cwd=project, env=_environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -9,13 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from darkroom.core.bound import dvc
 from darkroom.core.git import git
 from darkroom.model import classifier
 from darkroom.reporting.runs import Revision
@@ -167,11 +167,6 @@ def setting(value: Any) -> str:
         return value
     # Hydra reads a backslash literally unless a quote follows.
     return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), value) + "'"
-
-
-def dvc() -> list[str]:
-    """Return the command that runs this environment's DVC."""
-    return [sys.executable, "-m", "dvc"]
 
 
 def read(root: Path, commit: str, path: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core import files
+from darkroom.core.bound import dvc
 from darkroom.core.errors import DarkroomError, is_out_of_memory
 from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
@@ -40,7 +41,7 @@ from darkroom.search.entrants import (
     read_race,
     shards_of,
 )  # fmt: skip
-from darkroom.search.experiment import Experiment, dvc, setting
+from darkroom.search.experiment import Experiment, setting
 from darkroom.search.pool import Pool, ranks
 from darkroom.search.results import score_line
 from darkroom.search.standings import Standing, advised, figure, in_words, largest_class, lost, table

@@ -4,8 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc.utils.hydra import to_hydra_overrides
 from ruamel.yaml import YAML
@@ -142,9 +144,14 @@ def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
     for line in first.stderr:
         if line.startswith(b"1/3"):
             break
+    while not (trial := psutil.Process(first.pid).children()):
+        time.sleep(0.02)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     first.stderr.close()
+    assert not psutil.wait_procs(trial, timeout=60)[1]
+    if sys.platform == "linux":
+        assert "sweeps-0001" not in run(project, "git", "for-each-ref"), "DVC went on without the sweep"
     done = trials(project)
     assert [trial["number"] for trial in done] == [0]
     (project / "dvc.lock").touch()  # as a kill leaves it that hits DVC while it writes
