@@ -6,9 +6,11 @@ all. The test set is looked at once, for the body that is chosen.
 """
 
 import argparse
+import inspect
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -63,6 +65,7 @@ class Race:
         self.root, self.folder, self.runtime = root, folder, runtime
         self.params = read_yaml(root / "params.yaml")
         self.recipe = head_recipe(root)
+        self.code = [*_code(root, "train"), files.sha256(Path(inspect.getfile(Pool)))]  # by which heads are trained
         divided = {row["id"]: row for row in files.read_csv(root / SPLIT)}
         index = [row for row in files.read_csv(root / INDEX) if divided[row["id"]]["split"] in ("train", "val")]
         corrections = root / self.params["corrections"]
@@ -89,7 +92,7 @@ class Race:
         current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
         if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
             entries.append(current)
-        found, arithmetic, code = [], self.params["arithmetic"], _code(self.root)
+        found, arithmetic, code = [], self.params["arithmetic"], _code(self.root, "preprocess", "embed")
         for each in entries:
             try:
                 terms = licence(each)
@@ -145,11 +148,14 @@ class Race:
             shapes.setdefault(entrant.framing, []).append(entrant)
         for shape, entrants in shapes.items():
             scratch, shards = self.folder / "pictures", None
-            if not all(entrant.has(rung) for entrant in entrants):
+            missing = {entrant.folder for entrant in entrants if not entrant.has(rung)}
+            if missing:
                 shards = shards_of(rows, locations, shape, scratch, self.facts["flips"], self.runtime)
             for entrant in entrants:
+                if entrant.folder in missing:
+                    say(f"race: {entrant.entry.name} embeds {len(rows):,} images")
                 try:
-                    entrant.embed(None if entrant.has(rung) else shards, rung, self.recipe.seed, self.runtime)
+                    entrant.embed(shards if entrant.folder in missing else None, rung, self.recipe.seed, self.runtime)
                 except (DarkroomError, MemoryError, RuntimeError) as error:
                     full = is_out_of_memory(error)
                     if not full and not isinstance(error, DarkroomError):
@@ -168,7 +174,9 @@ class Race:
                 f"no class of the {len(pool):,} images has two in different folds, so none can be cross-validated;"
                 " add images, or lower test_fraction"
             )
-        answers = pool.out_of_fold(self.recipe)
+        asked = [asdict(self.recipe), self.code, pool.ids,
+                 *(each.tolist() for each in (pool.labels, pool.fold, pool.chooses))]  # fmt: skip
+        answers = entrant.answers(asked, partial(pool.out_of_fold, self.recipe))
         answers[~learnable] = np.nan
         self.alone = int((~learnable & (pool.fold >= 0)).sum())
         return Standing.of(
@@ -184,9 +192,9 @@ def head_recipe(root: Path) -> Recipe:
     return replace(recipe, recipe=CUSTOM, freeze="backbone", head="linear", thaw_epoch=0, cutmix=0.0, lr_decay=1.0)
 
 
-def _code(root: Path) -> list[str]:
-    """Return the digests of the code that pictures and features are made by, as DVC watches it."""
-    modules = [path for stage in ("preprocess", "embed") for path in sorted((root / CODE / stage).glob("*"))]
+def _code(root: Path, *stages: str) -> list[str]:
+    """Return the digests of the code of these stages, as DVC watches it."""
+    modules = [path for stage in stages for path in sorted((root / CODE / stage).glob("*"))]
     return [files.sha256(module) for module in modules]
 
 

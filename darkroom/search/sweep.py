@@ -184,8 +184,8 @@ def main(arguments: list[str]) -> int:
     journal = Journal(root / FOLDER / space.name, space, begun, asked.retry)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
     sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
-    if journal.trials:
-        say(f"sweep: {len(journal.trials)} of {sweep.total} trials are done already")
+    done = f", {len(journal.trials)} of them are done already" if journal.trials else ""
+    say(f"sweep: {sweep.total} trials{done}; logs in {(journal.folder / 'logs').relative_to(root)}")
     try:
         sweep.run()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A race of small bodies on digits, and its rules on answers made for the purpose."""
+"""A race of small bodies on digits."""
 
 import re
 import shutil
@@ -15,7 +15,6 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
 from darkroom.search import race
 from darkroom.search.entrants import Entrant, Entry, RaceFile, licence, read_race
-from darkroom.search.standings import Standing, advised, against, figure, in_words, largest_class, lost, table
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
 from tests.stages.pipeline import run_fetch, run_split
@@ -27,74 +26,6 @@ backbones:
   - {{backbone: simple_cnn, weights: none}}
   - {{backbone: small_cnn, weights: {WEIGHTS}}}
 """
-
-
-def standing(name: str, right: list[int], rate: float, n: int = 200, losses: float = 0.1) -> Standing:
-    """Return a body that answers `right` of `n` images, those with these numbers."""
-    mask = np.zeros(n, bool)
-    mask[right] = True
-    ids = [f"{number:03d}" for number in range(n)]
-    return Standing(name, ids, mask, np.full(n, losses), 100.0, rate, 9.0, 1_000_000, "MIT")
-
-
-BEST = standing("best", [*range(190)], 10)
-LEVEL = standing("level", [*range(187)], 40)
-WORSE = standing("worse", [*range(150)], 90)
-WORST = standing("worst", [*range(120)], 99)
-
-
-def test_the_advice_is_the_fastest_of_those_at_most_half_a_point_behind_the_best():
-    close = standing("close", [*range(189)], 30)
-    assert advised([WORSE, close, BEST, WORST]) == (BEST, close)
-    assert advised([WORSE, LEVEL, BEST, close]) == (BEST, close)  # level, for the noise of 200 images, yet 1.5 points
-    assert advised([WORSE, BEST]) == (BEST, BEST)
-    assert advised([standing("a", [*range(190)], 5, losses=0.2), BEST])[0] is BEST  # the log loss between equals
-
-
-def test_always_answering_the_largest_class_is_beaten_or_not():
-    labels = {name: "a" if number < 190 else "b" for number, name in enumerate(BEST.ids)}
-    assert largest_class(BEST, labels) == ("a", 0.95)
-    assert largest_class(standing("all", [*range(200)], 10), labels) is None
-
-
-def test_a_round_loses_those_in_the_lower_half_that_are_worse_beyond_noise():
-    assert lost([BEST, LEVEL, WORSE, WORST]) == [WORSE, WORST]
-    assert lost([BEST, WORSE, WORST]) == [WORST]  # the upper half goes on in any case
-    assert lost([BEST, LEVEL]) == []
-
-
-def test_bodies_are_compared_on_the_images_that_both_answered():
-    few = Standing("few", BEST.ids[150:], BEST.right[150:].copy(), np.full(50, 0.1), 1.0, 1.0, 1.0, 1, "MIT")
-    few.right[:3] = False
-    pair = against(BEST, [few])[0]
-    assert pair.difference == pytest.approx(-3 / 50)
-    assert pair.low < pair.difference < pair.high
-    assert not pair.worse
-
-
-def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body():
-    frame = table([LEVEL, BEST], [WORST])
-    assert list(frame["verdict"]) == ["best", "level", "worse, out"]
-    text = in_words(frame)
-    assert "95.0 (90.9 to 97.4)" in text
-    assert "-1.5 (-3.4 to +0.4)" in text
-    assert max(map(len, text.splitlines())) <= 80
-    assert len(figure(frame).axes[0].texts) == 3
-    assert "Holm" not in text
-
-
-def test_the_labels_of_the_figure_are_the_heights_they_stand_at():
-    axes = figure(table([standing(str(n), [*range(195 - 2 * n)], 9 + n) for n in range(12)], [])).axes[0]
-    ticks = axes.yaxis.get_majorticklocs()  # steps of 2.5 %
-    read = [float(axes.yaxis.get_major_formatter()(tick).rstrip("%")) for tick in ticks]
-    assert read == pytest.approx(100 * ticks)
-
-
-def test_the_table_explains_an_interval_without_zero_beside_the_verdict_level():
-    alone, among = ([BEST, *(standing(str(n), [*range(184)], n) for n in range(count))] for count in (1, 4))
-    assert list(table(alone, [])["verdict"]) == ["best", "worse"]
-    assert list(table(among, [])["verdict"]) == ["best", *["level"] * 4]
-    assert in_words(table(among, [])).endswith("(Holm), an interval for its own alone")
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +86,11 @@ def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(proje
     assert "advised: small_cnn (small_cnn-mnist.safetensors)" in said.out
     assert f"dvc exp run -S backbone=small_cnn -S weights={WEIGHTS} -S freeze=backbone" in said.out
     assert (folder / "race.png").stat().st_size > 5000
-    # Again: features that are there are not computed again, and the answers are the same.
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("shard-*.safetensors")}
+    # Again: features and heads that are there are not computed again, and the answers are the same.
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*-*.safetensors")}
+    assert sum(path.name.startswith("answers") for path in before) == 3 + 2  # the last round has one body, the winner
     again = race.Race(project, file, folder, runtime.from_environment()).run()
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("shard-*.safetensors")} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*-*.safetensors")} == before
     assert all((one.losses == two.losses).all() for one, two in zip(standings, again, strict=True))
 
 
@@ -192,6 +124,25 @@ def test_files_of_an_earlier_race_that_are_damaged_are_made_again(project, damag
         for path in (project / "race/features").rglob(damaged):
             path.write_bytes(path.read_bytes()[:-50])
     assert (rows[0] == rows[1]).all()
+
+
+def test_heads_that_an_earlier_race_has_trained_are_taken_unless_damaged_or_of_other_labels(project):
+    def answers(begun: race.Race) -> dict[Path, int]:
+        begun.run()
+        return {path: path.stat().st_mtime_ns for path in (project / "race").rglob("answers-*")}
+
+    first = answers(few_digits(project, {"0": 30, "1": 30}))
+    assert len(first) == 2
+    damaged, whole = sorted(first)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-50])
+    again = few_digits(project, {"0": 30, "1": 30})
+    assert answers(again)[whole] == first[whole]
+    assert damaged.read_bytes() == content
+    changed = few_digits(project, {"0": 30, "1": 30})
+    name = next(name for name, label in changed.labels.items() if label == "0" and name not in changed.val)
+    changed.labels[name] = "1"
+    assert len(answers(changed)) == 4
 
 
 def test_a_name_that_no_backbone_has_is_left_out_with_the_nearest_one(project, capsys):
