@@ -202,9 +202,13 @@ def require_split(root: Path) -> None:
     """Bring data/index.csv and data/split.csv up to date. Raises DarkroomError."""
     for line in preflight.mend(root):
         say(f"race: {line}")
+    lock = root / preflight.LOCK
+    before = lock.exists() and files.sha256(lock)
     done = subprocess.run([*dvc(), "repro", "-q", "split"], cwd=root)
     if done.returncode:
         raise DarkroomError("the stages before the race do not run; make `dvc repro split` work first")
+    if before != (lock.exists() and files.sha256(lock)):
+        say("race: dvc.lock now holds the split of the data and params as they are, as after `dvc repro split`")
 
 
 def conclude(race: Race, standings: list[Standing], test: bool) -> int:

@@ -81,3 +81,14 @@ def test_a_lock_that_a_kill_cut_short_is_mended_before_dvc_runs(tmp_path, monkey
     race.require_split(tmp_path)
     assert "race: dvc.lock was half written" in capsys.readouterr().err
     assert not (tmp_path / "dvc.lock").exists()
+
+
+def test_a_lock_that_the_first_stages_have_changed_is_reported(tmp_path, monkeypatch, capsys):
+    begin(tmp_path)
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    monkeypatch.setattr(race, "dvc", lambda: ["sh", "-c", "echo \"schema: '2.0'\" > dvc.lock"])
+    race.require_split(tmp_path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(race, "dvc", lambda: ["sh", "-c", "echo 'stages: {}' >> dvc.lock"])
+    race.require_split(tmp_path)
+    assert "race: dvc.lock now holds the split of the data and params as they are" in capsys.readouterr().err
