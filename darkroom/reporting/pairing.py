@@ -13,10 +13,9 @@ import numpy as np
 
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.significance import exact_test, holm
-from darkroom.reporting.runs import CompareError, Run
+from darkroom.reporting.runs import ENOUGH, CompareError, Run
 
 RENAMED_SHOWN = 3  # renamed classes that are named
-ENOUGH = 0.8  # share of each run's test images that both must have, under the same label
 
 
 @dataclass(frozen=True)

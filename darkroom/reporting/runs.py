@@ -18,6 +18,7 @@ PREDICTIONS, METRICS, LOCK, PARAMS = "plots/predictions.csv", "metrics/test.json
 IN_GIT = (METRICS, LOCK, PARAMS)
 SAMPLES = "data/shards/test/samples.csv"
 INDEX, SPLIT = "data/index.csv", "data/split.csv"
+ENOUGH = 0.8  # share of each run's test images that both must have
 MANY_MODELS = 10  # that have answered a test set: the best of many looks better on it than it is
 MOST_VERSIONS = 2000  # of the predictions, that are read
 
@@ -95,22 +96,24 @@ def groups(root: Path) -> dict[str, str]:
 def models_that_answered(root: Path) -> int:
     """Count the models that have answered the workspace's test set, in all branches, tags and experiments.
 
-    The answers of each run are in Git; those with the workspace's ids are of the same test set. 0 without Git or
-    answers.
+    The answers of each run are in Git; those to ENOUGH of the workspace's images are of the same test set, so that a
+    corrected or excluded test image does not begin the count again. 0 without Git or answers.
     """
     path = root / PREDICTIONS
     if not path.exists():
         return 0
-    here = path.read_bytes()
+    here = _answers(path.read_bytes())
     history = ("log", "--all", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", PREDICTIONS)
     raw = git_output(root, *history) or b""
     versions = dict.fromkeys(line.split()[3] for line in raw.decode().splitlines() if line.startswith(":"))
     names = [name for name in versions if name.strip("0")][:MOST_VERSIONS]
-    asked, found = _ids_of(here), {hashlib.sha256(here).digest()}
-    for text in _contents(root, names):
-        if _ids_of(text) == asked:
-            found.add(hashlib.sha256(text).digest())
-    return len(found)
+    others = set()
+    for there in map(_answers, _contents(root, names)):
+        both = sorted(here.keys() & there.keys())
+        answers = [there[sample] for sample in both]
+        if len(both) >= ENOUGH * max(len(here), len(there)) and answers != [here[sample] for sample in both]:
+            others.add(hashlib.sha256(b"\n".join(answers)).digest())
+    return 1 + len(others)
 
 
 def warning_of_many(count: int) -> str:
@@ -121,12 +124,15 @@ def warning_of_many(count: int) -> str:
             "it is; choose by validation, and keep images aside that nobody has looked at.")  # fmt: skip
 
 
-def _ids_of(text: bytes) -> frozenset[bytes]:
-    """Return the ids of a file of answers; empty for any other file."""
+def _answers(text: bytes) -> dict[bytes, bytes]:
+    """Return the last probability of each row of a file of answers, by id, which tells models apart; {} for others.
+
+    The label and the group of an image say nothing about the model.
+    """
     lines = text.splitlines()
     if not lines or not lines[0].startswith(",".join(KEYS).encode()):
-        return frozenset()
-    return frozenset(line.partition(b",")[0] for line in lines[1:])
+        return {}
+    return {line.partition(b",")[0]: line.rpartition(b",")[2] for line in lines[1:]}
 
 
 def _contents(root: Path, names: list[str]) -> list[bytes]:

@@ -12,6 +12,7 @@ import pandas as pd
 from darkroom.core import files
 from darkroom.core.progress import say
 from darkroom.reporting.figures import save
+from darkroom.reporting.runs import models_that_answered, warning_of_many
 from darkroom.search.experiment import Experiment, setting
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.space import Params, Range, Space
@@ -57,7 +58,12 @@ def conclude(space: Space, journal: Journal, root: Path, final: Experiment | Non
     print("  dvc exp run " + " ".join(f"-S {quote(f'{key}={setting(value)}')}" for key, value in params.items()))
     if luck := optimism(len(journal.complete()), leader.val):
         print(luck)
-    return 0 if final is None else _final(final, journal, params, files.digest(dict(state)), leader.val)
+    if final is None:
+        return 0
+    status = _final(final, journal, params, files.digest(dict(state)), leader.val)
+    if many := warning_of_many(models_that_answered(root)):
+        print(many)
+    return status
 
 
 def _final(final: Experiment, journal: Journal, params: Params, state: str, val: Mapping[str, Any]) -> int:
