@@ -42,13 +42,15 @@ def main(results: Path, metrics: Path, table: Path, figure: Path) -> str:
     columns = ("fold", "n", *(metric.key for metric in registry.headline()))
     files.write_csv(table, columns, [[result[name] for name in columns] for result in found])
     figures.save(figure, folds.figure(together))
-    ends = [
-        percent(scores[end]) for scores in (together, together["pooled"]) for end in ("accuracy_low", "accuracy_high")
-    ]
+    spans = [_span(scores["accuracy_low"], scores["accuracy_high"]) for scores in (together, together["pooled"])]
     return (
         f"accuracy {percent(together['accuracy'])} ± {100 * together['accuracy_std']:.1f} points over {len(found)} "
-        f"folds (95 % interval of the mean {ends[0]} to {ends[1]}, of all answers together {ends[2]} to {ends[3]})"
+        f"folds (95 % interval of the mean {spans[0]}, of all answers together {spans[1]})"
     )
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "unknown" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def over_seeds(
         return OverSeeds(mean, low, high, by_seed, spread, None)
     half = sqrt(of_images * _quantile(draws - 1) ** 2 + of_seeds * _quantile(seeds - 1) ** 2)
     if difference:
-        low, high = mean - half, mean + half
+        low, high = max(-1.0, mean - half), min(1.0, mean + half)
     else:  # a share, of as many draws as have this half width for large numbers
         z = half / sqrt(both)
         worth = mean * (1 - mean) / both

@@ -14,7 +14,7 @@ from darkroom.core.text import percent
 from darkroom.images.batches import Table
 from darkroom.images.shards import Shards, open_split
 from darkroom.metrics import registry
-from darkroom.metrics.intervals import OUT_OF_FOLD
+from darkroom.metrics.intervals import NO_WIDTH, OUT_OF_FOLD, Interval
 from darkroom.metrics.predictions import Predictions
 from darkroom.metrics.summary import rounded, summarise
 from darkroom.training.data import Data
@@ -82,7 +82,7 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return metrics/crossval.json from each fold's `n` and scores: each score's mean, standard deviation and interval.
 
     The interval is Student's t with the variance of Nadeau and Bengio (2003), (1/K + 1/(K-1)) s²: folds share most of
-    their training images, so s²/K alone would be too small.
+    their training images, so s²/K alone would be too small. Folds that all agree have none: they show no spread.
     """
     from scipy.stats import t
 
@@ -93,10 +93,12 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = np.array([result[name] for result in results], np.float64)
         spread = float(values.std(ddof=1))
         half = float(t.ppf(0.5 + LEVEL / 2, count - 1)) * spread * (1 / count + 1 / (count - 1)) ** 0.5
-        low, high = float(values.mean()) - half, float(values.mean()) + half
-        found[name] = round(float(values.mean()), 6)
-        found[f"{name}_std"] = round(spread, 6)
-        found[f"{name}_low"], found[f"{name}_high"] = round(max(0.0, low), 6), round(min(metric.highest, high), 6)
+        mean = float(values.mean())
+        ends: Interval = (None, None)
+        if 2 * half > NO_WIDTH:
+            ends = max(metric.lowest, mean - half), min(metric.highest, mean + half)
+        found |= {name: rounded(mean), f"{name}_std": rounded(spread)}
+        found |= {f"{name}_low": rounded(ends[0]), f"{name}_high": rounded(ends[1])}
     return found
 
 
@@ -135,13 +137,15 @@ def figure(found: dict[str, Any]) -> "Figure":
     folds = [result["fold"] for result in found["folds"]]
     values = [result["accuracy"] for result in found["folds"]]
     mean = found["accuracy"]
-    axes.axhspan(found["accuracy_low"], found["accuracy_high"], color="#dbeafe", label="95 % interval of the mean")
+    ends = [found[end] for end in ("accuracy_low", "accuracy_high") if found[end] is not None]
+    if ends:
+        axes.axhspan(*ends, color="#dbeafe", label="95 % interval of the mean")
     axes.axhline(mean, color="#2563eb", label=f"mean {mean:.2%} ± {found['accuracy_std']:.2%}")
     axes.plot(folds, values, "o", color="#d97706", markersize=8, label="a fold")
     for fold, value in zip(folds, values, strict=True):
         axes.annotate(percent(value), (fold, value), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)
     room = max(0.01, (max(values) - min(values)) * 0.35)
-    low, high = min(*values, found["accuracy_low"]), max(*values, found["accuracy_high"])
+    low, high = min(values + ends), max(values + ends)
     axes.set_ylim(max(0.0, low - room), min(1.002, high + room))
     axes.set_xlabel("fold held out")
     axes.set_ylabel("accuracy")

@@ -58,6 +58,8 @@ def test_one_seed_or_one_image_has_no_interval_and_a_perfect_recipe_has_wilsons(
     assert 0.9 < found.low < 0.95
     same = over_seeds(np.zeros((3, 50)), difference=True)
     assert (same.low, same.high) == pytest.approx((-1.96 / 50, 1.96 / 50), rel=0.05)
+    every = over_seeds(np.ones((3, 50)), difference=True)
+    assert (0.9 < every.low < 1, every.high) == (True, 1)
 
 
 def out_of_fold(rng: np.random.Generator, images: int, strengths: tuple[float, float]) -> np.ndarray:

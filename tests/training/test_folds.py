@@ -93,3 +93,4 @@ def test_every_fold_is_within_the_figure():
 def test_the_figure_is_drawn_when_all_folds_agree():
     found = summary([{"fold": i, "n": 20, "accuracy": 1.0, "macro_f1": 1.0, "log_loss": 0.0} for i in range(3)])
     assert figure(found).axes[0].get_title() == "3-fold cross-validation, 60 images"
+    assert (found["accuracy"], found["accuracy_low"], found["accuracy_high"]) == (1, None, None)  # not 100 to 100 %
