@@ -104,19 +104,18 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     next(rows)
     first = 4 if header[3] == GROUP else 3
     classes = header[first:]
-    index = {label: number for number, label in enumerate(classes)} | {"": -1}
+    index = {label: number for number, label in enumerate(classes)}
     ids: list[str] = []
     groups: list[str] = []
     answers: list[tuple[int, int]] = []
     probabilities = files.table((most, len(classes)))
     for number, row in enumerate(rows, start=2):
         try:
-            answers.append((index[row[1]], index[row[2]]))
-            values = [float(cell) if cell else np.nan for cell in row[first:]]
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} cells")
-            probabilities[len(ids)] = values
-        except (ValueError, KeyError, IndexError) as error:
+            answers.append((index[row[1]], index[row[2]] if row[2] else -1))
+            probabilities[len(ids)] = [float(cell) if cell else np.nan for cell in row[first:]]
+        except (ValueError, KeyError) as error:
             raise DarkroomError(f"{name}, line {number}: {error} does not fit the header; make it again") from error
         ids.append(row[0])
         groups += row[3:first]

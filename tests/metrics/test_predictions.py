@@ -34,7 +34,9 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
         ("id,label,predicted,cat\na,cow,cat,1\n", "p.csv, line 2: 'cow' does not fit"),
         ("id,label,predicted,cat\na,cat,cat,much\n", "line 2: could not convert"),
         ("id,label,predicted,cat\na,cat,cat,1,2\n", "line 2: 5 cells"),
-        ("id,label,predicted,cat\na\n", "line 2"),
+        ("id,label,predicted,cat\na\n", "line 2: 1 cells"),
+        ("id,label,predicted,cat\na,cat,cat,1\n\n", "line 3: 0 cells"),
+        ("id,label,predicted,cat\na,,,\n", "line 2: '' does not fit"),  # no label and no answer are not the same class
     ],
 )
 def test_a_file_of_another_kind_is_refused_by_line(text, message):
