@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from darkroom.core import files
 from darkroom.core.bound import dvc
 from darkroom.core.git import git
 from darkroom.model import classifier
@@ -22,6 +23,7 @@ from darkroom.reporting.runs import Revision
 from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
+FOLDERS, RUNS = ".dvc/tmp/exps/standalone", ".dvc/tmp/exps/run"  # DVC's, of running experiments and of facts about each
 HISTORY = "plots/history.csv"
 TRAINING = f"models/classifier/{classifier.TRAINING}"
 # Ray's own lines in the log of whatever uses it, even after its last line: "(raylet) …", in colour.
@@ -61,6 +63,7 @@ class Experiment:
         """
         # Left by a sweep that was killed or begun again. DVC's run cache knows whether its result still holds.
         self.remove()
+        self._discard()
         rows, stopped = 0, False
         with self.log.open("wb") as log:
             process = subprocess.Popen(
@@ -109,6 +112,15 @@ class Experiment:
         """Remove the experiment; `dvc exp remove` would also remove those of this name on other commits."""
         if self.commit():
             git(self.root, "update-ref", "-d", self._ref)
+
+    def _discard(self) -> None:
+        """Remove the folders that killed runs of this experiment have left: DVC keeps them, photos and all."""
+        folders = (self.root / FOLDERS).resolve()
+        for facts in (self.root / RUNS).glob("*/*.run"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                noted = files.read_json(facts)
+                if noted["name"] == self.name and folders in Path(noted["root_dir"]).resolve().parents:
+                    shutil.rmtree(noted["root_dir"], ignore_errors=True)
 
     def history(self, commit: str) -> list[dict[str, str]]:
         """Return the rows of the experiment's training curve, from DVC's cache."""

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from darkroom.core.params import read_yaml
 from darkroom.search import project as projects
 from darkroom.search import sweep
-from darkroom.search.experiment import setting
+from darkroom.search.experiment import FOLDERS, setting
 from darkroom.search.journal import COMPLETE, FAILED, Journal, Trial
 from darkroom.search.space import Space, SweepError, read_space
 from tests.reporting.project import run
@@ -144,7 +144,7 @@ def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
     for line in first.stderr:
         if line.startswith(b"1/3"):
             break
-    while not (trial := psutil.Process(first.pid).children()):
+    while not (trial := psutil.Process(first.pid).children()) or not list((project / FOLDERS).glob("tmp*/dvc.yaml")):
         time.sleep(0.02)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -155,7 +155,9 @@ def test_a_killed_sweep_goes_on_where_it_was(project, tmp_path):
     done = trials(project)
     assert [trial["number"] for trial in done] == [0]
     (project / "dvc.lock").touch()  # as a kill leaves it that hits DVC while it writes
+    assert list((project / FOLDERS).glob("tmp*")), "DVC keeps the folder of a killed trial"
     assert sweep.main([space, "--no-test"]) == 0
+    assert not list((project / FOLDERS).glob("tmp*"))
     assert trials(project)[0] == done[0]
     assert sorted(trial["number"] for trial in trials(project)) == [0, 1, 2]
     assert (tmp_path / "embedded").read_text() == "x"
@@ -175,7 +177,7 @@ def test_a_hopeless_trial_is_stopped_and_leaves_nothing_behind(project, capsys):
     assert (last["number"], last["state"]) == (5, "pruned")
     assert 3 <= len(last["curve"]) < 12
     assert "5 complete, 1 pruned, 0 failed" in capsys.readouterr().out
-    assert not list((project / ".dvc/tmp/exps/standalone").glob("tmp*"))
+    assert not list((project / FOLDERS).glob("tmp*"))
     assert "sweeps-0005" not in run(project, "dvc", "exp", "list", "--name-only")
 
 
