@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     seeds = range(recipe.training_seed, recipe.training_seed + asked.seeds)
     right = right_in_folds if asked.folds else right_in_test
     other = recipe_of(asked.rev, root, recipe) if asked.rev else recipe
+    if asked.rev:
+        require_another(other, asked.rev, recipe)
     new, groups = right(recipe, seeds, runtime)
     group = group_codes(groups)
     widen = OUT_OF_FOLD if asked.folds else 1.0
@@ -131,6 +133,18 @@ def recipe_of(rev: str, root: Path, current: Recipe) -> Recipe:
         kept = dataclasses.asdict(current) | {key: params[key] for key in dataclasses.asdict(current) if key in params}
         files.write_text(path, json.dumps(kept))
         return load(Recipe, path)
+
+
+def require_another(other: Recipe, rev: str, recipe: Recipe) -> None:
+    """Raise DarkroomError where the recipes differ in the training seed at most: both are trained with the same ones.
+
+    Their answers would be the same, and an interval of their difference would say what nobody has asked.
+    """
+    if dataclasses.replace(other, train_seed=recipe.train_seed, seed=recipe.seed) == recipe:
+        raise DarkroomError(
+            f"{rev} has the recipe of params.yaml, which is trained with several seeds anyway: change what is to be "
+            "compared, or leave REV out to see what this recipe is worth"
+        )
 
 
 def facts(found: OverSeeds) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`darkroom repeats` on digits, whose pixels are the features: in memory, the test set answered once a seed."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from darkroom.core import files
+from darkroom.core.params import load
 from darkroom.images.shard_writer import write_shards
 from darkroom.metrics.significance import over_seeds
 from darkroom.search import repeats
@@ -66,6 +68,14 @@ def test_a_revision_that_is_not_there_is_said_before_anything_is_trained(project
     with pytest.raises(repeats.DarkroomError, match="not a DVC project"):
         repeats.main(["nowhere"])
     assert capsys.readouterr().out == ""
+
+
+def test_a_recipe_is_not_compared_with_itself(project):
+    write_params(project, train_seed=7)
+    recipe = load(repeats.Recipe)
+    repeats.require_another(dataclasses.replace(recipe, lr=recipe.lr / 2), "main", recipe)
+    with pytest.raises(repeats.DarkroomError, match=r"main has the recipe of params\.yaml"):
+        repeats.require_another(dataclasses.replace(recipe, train_seed=None), "main", recipe)
 
 
 def test_few_groups_are_not_called_one_seed():
