@@ -24,6 +24,7 @@ PEERS = (
     Rival("huggingface", "Hugging Face Trainer"),
     Rival("keras", "Keras 3 on torch"),
     Rival("ultralytics", "Ultralytics"),
+    Rival("lightlytrain", "LightlyTrain"),
     Rival("fastai", "fastai", tuning_lr=2e-3),  # the default of its fine_tune
     Rival("tutorial", "PyTorch's tutorial loop", tuning_lr=SGD_LR),
 )

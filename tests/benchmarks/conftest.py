@@ -10,7 +10,12 @@ import pytest
 
 from benchmarks.side_by_side.settings import ROOT
 
-PACKAGES = {"huggingface": "transformers", "imagefolder": "torchvision", "tutorial": "torchvision"}
+PACKAGES = {
+    "lightlytrain": "lightly_train",
+    "huggingface": "transformers",
+    "imagefolder": "torchvision",
+    "tutorial": "torchvision",
+}
 
 
 @pytest.fixture(scope="session")
