@@ -9,6 +9,7 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALL
 REASONS = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
+    errno.EFBIG: "the file is too large for this disk or for `ulimit -f`; raise the limit",
     errno.EACCES: "no permission; check the owner and mode of this path",
     errno.EPERM: "not permitted; check the owner and mode of this path",
     errno.EROFS: "the file system is read-only; work in a folder that can be written",

@@ -23,7 +23,7 @@ from darkroom.training import losses
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import Data, ImageInputs
 from darkroom.training.distributed import Worker
-from darkroom.training.history import Reporter, continued, mean_and_error, scores
+from darkroom.training.history import NOISE, Reporter, continued, mean_and_error, scores
 from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
@@ -71,7 +71,7 @@ def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:
 def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe, runtime: Runtime) -> Trained:
     """Return `tuned` with the weights of the mixture of least log loss on the validation images, or `probe`.
 
-    A mixture is better where its mean gain in log loss over the probe is more than the gain's standard error.
+    A mixture is better where its mean gain in log loss over the probe is beyond noise.
     """
     labels = data.val_images.labels
     kept, best, known = (0.0, probe.logits), 0.0, _calibrated_losses(probe.logits, labels)
@@ -81,8 +81,8 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     for share in SHARES:
         _fill(network, mixture(start, tuned.body, share), mixture(probe.head, tuned.head, share))
         logits = _answers(network, data.val_images, runtime)
-        gain, error = mean_and_error(known - _calibrated_losses(logits, labels))
-        if gain > max(best, error):
+        gain = beyond_noise(known - _calibrated_losses(logits, labels))
+        if gain > best:
             kept, best = (share, logits), gain
     share, logits = kept
     tuned.ran["tuned_share"] = share
@@ -96,6 +96,12 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
         tuned, head=mixture(probe.head, tuned.head, share), body=mixture(start, tuned.body, share), logits=logits,
         kept=row,
     )  # fmt: skip
+
+
+def beyond_noise(gains: np.ndarray) -> float:
+    """Return the mean of `gains` (n,) where it is more than NOISE standard errors, else 0."""
+    gain, error = mean_and_error(gains)
+    return gain if gain > NOISE * error else 0.0
 
 
 def mixture(start: Tensors, end: Tensors, share: float) -> Tensors:

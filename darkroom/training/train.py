@@ -42,8 +42,10 @@ def train(
         raise ParamsError("params.yaml: schedule: plateau looks at the validation images, and there are none; "
                           "use another schedule, or set val_fraction")  # fmt: skip
     if recipe.recipe == FINETUNE and len(data.val_images) < 2:
+        # A class of one or two images has none to spare, whatever val_fraction says.
         raise ParamsError("params.yaml: recipe: finetune chooses how far to tune by the validation images, and there "
-                          f"are {len(data.val_images)}; set val_fraction, or recipe: custom")  # fmt: skip
+                          f"are {len(data.val_images)}; set val_fraction, and give each class three images or more, "
+                          "or set recipe: custom")  # fmt: skip
     group = group or Group()
     body_facts = files.read_json(body / "body.json")
     settled = recipe.first

@@ -43,6 +43,7 @@ def test_a_stage_says_what_it_made_and_how_long_it_took_and_notes_how_it_ran(tmp
     [
         ("SourceError('no film in the camera; put one in')", "no film in the camera; put one in"),
         ("OSError(28, 'x', 'a.jpg')", "a.jpg: the disk is full; free some space, then run the same command again"),
+        ("OSError(27, 'x', 'a')", "a: the file is too large for this disk or for `ulimit -f`; raise the limit"),
         ("OSError(13, 'x', 'a.jpg')", "a.jpg: no permission; check the owner and mode of this path"),
         ("MemoryError()", "out of memory; use a smaller image_size or batch_size, or fewer DARKROOM_WORKERS"),
         (
