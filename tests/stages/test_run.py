@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 RUN = Path(__file__).resolve().parents[2] / "stages/run"
@@ -65,3 +67,16 @@ def test_git_sees_params_that_were_written_in_the_second_of_its_index(tmp_path):
     assert run(tmp_path).returncode == 0
     assert written < int(params.stat().st_mtime) < written + 30
     assert params.read_text() == "lr: 0.01\n"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv, of util-linux, binds a stage before Python runs")
+def test_a_stage_that_still_imports_ends_with_the_dvc_that_is_killed(tmp_path):
+    python = environment(tmp_path / ".venv") / "bin/python"
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/new && mv {tmp_path}/new {tmp_path}/pid\nexec sleep 120\n")
+    code = f"import subprocess; subprocess.run([{str(RUN)!r}, 'train'], env={{'PATH': '/usr/bin:/bin'}})"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as dvc:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.02)
+        stage = psutil.Process(int((tmp_path / "pid").read_text()))
+        dvc.kill()
+    assert not psutil.wait_procs([stage], timeout=30)[1]
