@@ -33,7 +33,7 @@ from darkroom.core.randomness import generator
 from darkroom.core.runtime import from_environment
 from darkroom.search.entrants import read_race
 from darkroom.search.pool import Pool
-from darkroom.search.race import FEW, FOLDER, ROUNDS, Race
+from darkroom.search.race import FOLDER, ROUNDS, Race, rounds_of
 from darkroom.search.standings import Standing, advised, lost
 from darkroom.training.recipe import Recipe
 
@@ -111,7 +111,7 @@ def division(pools: dict[str, Pool], recipe: Recipe, rates: dict[str, float], se
     """
     one = next(iter(pools.values()))
     raced = one.subset(RACED, seed)
-    shares = ROUNDS if raced.sum() > FEW else ROUNDS[-1:]
+    shares = rounds_of(int(raced.sum()), len(one.classes))
     order = generator(seed, "race", "rounds").permutation(len(one)) / len(one)
     known: dict[tuple[str, float], tuple[Standing, float]] = {}
 

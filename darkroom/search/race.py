@@ -54,6 +54,7 @@ from darkroom.training.recipe import CUSTOM, Recipe
 FOLDER = Path(".darkroom/races")
 ROUNDS = (0.25, 0.5, 1.0)  # shares of the images
 FEW = 400  # images up to which there is one round, on all of them
+FEWEST = 4  # images of a class, on average, that a round has; of fewer, most have none of their class to learn from
 INTERRUPTED = 130
 INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
 
@@ -115,7 +116,7 @@ class Race:
     def run(self) -> list[Standing]:
         """Run all rounds, or until one body is left, and return the standings of the last one."""
         standings: list[Standing] = []
-        rounds = ROUNDS if self.images > FEW else ROUNDS[-1:]
+        rounds = rounds_of(self.images, len(set(self.labels.values())))
         for begin, end in zip((0.0, *rounds), rounds, strict=False):
             started = time.monotonic()
             self.embed(begin, end)
@@ -184,6 +185,12 @@ class Race:
             embed_rate=entrant.embedded / entrant.seconds, export_rate=1000 / entrant.latency,
             megabytes=entrant.megabytes, parameters=int(entrant.facts["parameters"]), licence=entrant.licence,
         )  # fmt: skip
+
+
+def rounds_of(images: int, classes: int) -> list[float]:
+    """Return the share of the images that each round of a race has."""
+    early = [share for share in ROUNDS[:-1] if images > FEW and share * images >= FEWEST * classes]
+    return [*early, ROUNDS[-1]]
 
 
 def head_recipe(root: Path) -> Recipe:

@@ -189,6 +189,13 @@ def test_an_image_whose_class_no_other_fold_has_is_left_out_and_reported(project
     assert "race: 1 image is left out: no other fold has one of the same class to learn from" in capsys.readouterr().err
 
 
+def test_a_round_has_four_images_a_class_at_least_unless_it_is_the_last():
+    assert race.rounds_of(1000, 2) == [0.25, 0.5, 1.0]
+    assert race.rounds_of(400, 2) == [1.0]
+    assert race.rounds_of(850, 100) == [0.5, 1.0]
+    assert race.rounds_of(476, 120) == [1.0]  # a quarter had one image a class, which no head can be judged by
+
+
 def test_classes_of_two_images_cannot_be_raced_on(project):
     begun = few_digits(project, {"0": 2, "1": 2, "2": 2})
     with pytest.raises(DarkroomError, match="no class of the 3 images has two in different folds"):
