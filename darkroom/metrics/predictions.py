@@ -11,10 +11,12 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.errors import DarkroomError
+from darkroom.core.text import quoted
 from darkroom.metrics.scores import Scorer, most_probable
 
 KEYS = ("id", "label", "predicted")
 GROUP = "group"  # a fourth column, where images belong together
+TOLERANCE = 0.01  # of a row's sum: the few digits that others write
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def group_codes(groups: Sequence[str]) -> np.ndarray | None:
     return np.array(codes, np.int64) if len(numbers) < len(codes) else None
 
 
+def _wrong(values: Sequence[float], predicted: str) -> str:
+    """Return why a row's values are no probabilities of a distribution, or "". Without an answer all are NaN."""
+    if not predicted:
+        told = next((value for value in values if value == value), None)
+        return "" if told is None else f"the probability {told:g}, without a predicted class"
+    outside = next((value for value in values if not 0 <= value <= 1), None)
+    if outside is not None:
+        return f"the probability {outside:g} of an answer, expected 0 to 1"
+    whole = sum(values)
+    return "" if abs(whole - 1) <= TOLERANCE else f"the probabilities sum to {whole:.6g}, expected 1"
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write `id,label,predicted,` and one probability column a class, to six significant digits; no answer is empty.
 
@@ -93,7 +107,11 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(file: TextIO, name: str) -> Predictions:
-    """Return the predictions in an open CSV file, which messages call `name`. Raises DarkroomError."""
+    """Return the predictions in an open CSV file, which messages call `name`.
+
+    Raises DarkroomError where it is none, and at the first image without a class, told twice, or with numbers that are
+    no probabilities: such a file was changed by hand, and every score of it would be wrong without a word.
+    """
     rows = csv.reader(file)
     header = next(rows, [])
     if tuple(header[:3]) != KEYS or len(header) < 4:
@@ -105,6 +123,10 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
     first = 4 if header[3] == GROUP else 3
     classes = header[first:]
     index = {label: number for number, label in enumerate(classes)}
+    if len(index) < len(classes):
+        twice = next(label for number, label in enumerate(classes) if index[label] != number)
+        raise DarkroomError(f"{name}: the class {quoted(twice)} has two columns; expected one a class: make it again")
+    known: dict[str, int] = {}
     ids: list[str] = []
     groups: list[str] = []
     answers: list[tuple[int, int]] = []
@@ -114,9 +136,14 @@ def read_predictions(file: TextIO, name: str) -> Predictions:
             if len(row) != len(header):
                 raise ValueError(f"{len(row)} cells")
             answers.append((index[row[1]], index[row[2]] if row[2] else -1))
-            probabilities[len(ids)] = [float(cell) if cell else np.nan for cell in row[first:]]
+            values = [float(cell) if cell else np.nan for cell in row[first:]]
+            probabilities[len(ids)] = values
         except (ValueError, KeyError) as error:
             raise DarkroomError(f"{name}, line {number}: {error} does not fit the header; make it again") from error
+        if wrong := _wrong(values, row[2]):
+            raise DarkroomError(f"{name}, line {number}: {wrong}; make it again")
+        if known.setdefault(row[0], number) != number:
+            raise DarkroomError(f"{name}, line {number}: line {known[row[0]]} has the id {row[0]}, too; make it again")
         ids.append(row[0])
         groups += row[3:first]
     both = np.array(answers, np.int64).reshape(len(ids), 2)

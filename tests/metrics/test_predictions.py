@@ -37,6 +37,13 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
         ("id,label,predicted,cat\na\n", "line 2: 1 cells"),
         ("id,label,predicted,cat\na,cat,cat,1\n\n", "line 3: 0 cells"),
         ("id,label,predicted,cat\na,,,\n", "line 2: '' does not fit"),  # no label and no answer are not the same class
+        ("id,label,predicted,cat,dog,cat\na,cat,cat,1,0,0\n", "the class 'cat' has two columns"),
+        ("id,label,predicted,cat,dog\na,cat,dog,-0.2,1.2\n", "line 2: the probability -0.2 of an answer, expected"),
+        ("id,label,predicted,cat,dog\na,cat,dog,inf,0\n", "line 2: the probability inf"),
+        ("id,label,predicted,cat,dog\na,cat,dog,nan,1\n", "line 2: the probability nan"),
+        ("id,label,predicted,cat,dog\na,cat,,,1\n", "line 2: the probability 1, without a predicted class"),
+        ("id,label,predicted,cat,dog\na,cat,dog,0.9,0.9\n", "line 2: the probabilities sum to 1.8, expected 1"),
+        ("id,label,predicted,cat\na,cat,cat,1\nb,cat,cat,1\na,cat,cat,1\n", "line 4: line 2 has the id a, too"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_by_line(text, message):
