@@ -83,8 +83,9 @@ def calibrate(
     """Return the level that is shown first, and the thresholds by level; (None, {}) with too few validation images.
 
     `labels` (n,) and `probabilities` (n, K) of the validation images; `asked`: a level beside LEVELS, shown first.
-    Without one it is the lowest level above the accuracy on validation: lower levels give hardly more than the plain
-    answers.
+    Without one it is the lowest level above the accuracy on validation, since lower levels give hardly more than the
+    plain answers; but none whose sets hold more than half of what one class leaves, which say next to nothing. Some
+    wrong labels are enough for such sets.
     """
     known = np.isfinite(probabilities).all(axis=1)
     labels, probabilities = labels[known], probabilities[known]
@@ -98,8 +99,11 @@ def calibrate(
     if asked in found or not found:
         return asked if found else None, found
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    above = [level for level in found if level > accuracy]
-    return above[0] if above and asked is None else max(found), found
+    if asked is not None:
+        return max(found), found
+    most = (1 + probabilities.shape[1]) / 2
+    telling = [level for level in found if sets(probabilities, found[level]).sum(axis=1).mean() <= most] or [min(found)]
+    return next((level for level in telling if level > accuracy), telling[-1]), found
 
 
 def measure(

@@ -75,6 +75,18 @@ def test_the_level_shown_first_is_the_lowest_above_the_accuracy():
     assert calibrate(val.labels, val.probabilities, 0.93)[0] == 0.93
 
 
+def test_sets_of_nearly_all_classes_are_not_shown_first():
+    """3 % wrong labels, of which the model is sure: at 99 % every set holds every class."""
+    labels = np.arange(600) % 10
+    probabilities = np.full((600, 10), 1e-6)
+    probabilities[np.arange(600), labels] = 1 - 9e-6
+    labels[:18] = (labels[:18] + 1) % 10
+    first, found = calibrate(labels, probabilities, None)
+    assert measure(labels, probabilities, found[0.99])["mean_size"] == 10
+    assert first == 0.95
+    assert calibrate(labels, probabilities, 0.99)[0] == 0.99
+
+
 def test_a_level_that_was_asked_for_and_cannot_be_promised_gives_way_to_the_highest():
     val = draw(50, 3, 1.0, 1.0, 0)
     first, found = calibrate(val.labels, val.probabilities, 0.999)
