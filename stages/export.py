@@ -51,6 +51,7 @@ def main(classifier: Path, body: Path, shards: Path, features: Path, scores: Pat
         if params.quantize == "int8":
             whole = _float_model(model, saved, body, known)
             facts["quantize"] |= _try_int8(whole, saved, folder, open_split(shards, "val"), runtime)
+            print(f"export: {facts['quantize']['reason']}")
         about = (test.index.get("card") or {}) | {"counts": {split: len(open_split(shards, split)) for split in SPLITS}}
         measured = files.read_json(scores)
         if facts["quantize"]["kept"]:

@@ -111,7 +111,8 @@ def with_clean_labels(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
     shown = ", ".join(f"{quoted(old)} is {quoted(new)}" for old, new in sorted(changed.items())[:SHOWN])
     merged = " (and joins a class of that name)" if len(set(clean.values())) < len(labels) else ""
     renamed = [replace(sample, label=clean[sample.label]) for sample in samples]
-    note = f"{len(changed)} labels have line ends or control characters, which become spaces: {shown}{merged}"
+    many = "1 label has" if len(changed) == 1 else f"{len(changed):,} labels have"
+    note = f"{many} line ends or control characters, which become spaces: {shown}{merged}"
     return renamed, [note]
 
 

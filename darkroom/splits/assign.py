@@ -140,9 +140,10 @@ def _too_small(totals: Mapping[str, int]) -> str:
     shown = ", ".join(f"{quoted(label)} has {total} image(s)" for label, total in list(totals.items())[:SHOWN])
     more = f", and {len(totals) - SHOWN} classes more" if len(totals) > SHOWN else ""
     held = " in one group, which `group_by` or copies hold together" if max(totals.values()) > 1 else ""
+    apart = ", take pictures that are no copies apart with `duplicates: ignore`" if held else ""
     needs = "the class needs" if len(totals) == 1 else f"each of these {len(totals)} classes needs"
     return (f"the class {shown}{more}{held}; {needs} one image to learn from and another to be judged by, that can be "
-            "divided: add images, or leave it out with `exclude`")  # fmt: skip
+            f"divided: add images{apart}, or leave it out with `exclude`")  # fmt: skip
 
 
 def _spare(parts: np.ndarray, wanted: Sequence[int]) -> int:
