@@ -95,22 +95,33 @@ def doubt(probabilities: np.ndarray, similarity: float | None, limits: dict[str,
     return "uncertain: " if below else ""
 
 
-def main(names: list[str]) -> None:
-    """Print the most probable classes of each picture, and whether to doubt them."""
+def main(names: list[str]) -> int:
+    """Print the most probable classes of each picture, and whether to doubt them; return the exit status.
+
+    1: a picture could not be read; 3: all could, and some are unknown or uncertain; as of `darkroom predict`.
+    """
     config = FOLDER / "config.json"
     limits = json.loads(config.read_text(encoding="utf-8")).get("limits", {}) if config.exists() else {}
     session = onnxruntime.InferenceSession(FOLDER / "model.onnx", providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, framing = json.loads(about["classes"]), json.loads(about["framing"])
     outputs = [output.name for output in session.get_outputs() if output.name in ("probabilities", "similarity")]
+    unread = doubted = False
     for name in names:
-        images = pixels_of(Path(name).read_bytes(), framing)
+        try:
+            images = pixels_of(Path(name).read_bytes(), framing)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            print(f"{name}: cannot be read as a picture: {error}", file=sys.stderr)
+            unread = True
+            continue
         answer = dict(zip(outputs, session.run(outputs, {"images": images}), strict=True))
         probabilities, similarity = answer["probabilities"][0], answer.get("similarity")
         best = np.argsort(-probabilities, kind="stable")[:5]
-        doubted = doubt(probabilities, None if similarity is None else float(similarity[0]), limits)
-        print(f"{name}: {doubted}" + ", ".join(f"{classes[index]} {probabilities[index]:.6f}" for index in best))
+        doubts = doubt(probabilities, None if similarity is None else float(similarity[0]), limits)
+        doubted = doubted or bool(doubts)
+        print(f"{name}: {doubts}" + ", ".join(f"{classes[index]} {probabilities[index]:.6f}" for index in best))
+    return 1 if unread else 3 if doubted else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

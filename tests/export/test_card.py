@@ -172,6 +172,24 @@ def test_the_cards_snippet_gives_the_answers_of_predict(root, monkeypatch):
     assert done.stdout.startswith(f"photo.jpg: {expected.label} "), done.stderr
 
 
+@pytest.mark.parametrize(("names", "limits", "status"), [
+    (["photo.jpg"], {}, 0),
+    (["photo.jpg"], {"confidence": 1.1}, 3),
+    (["photo.jpg", "notes.txt", "none.jpg", "photo.jpg"], {"confidence": 1.1}, 1),
+])  # fmt: skip
+def test_the_exit_status_without_darkroom_is_that_of_predict(root, monkeypatch, names, limits, status):
+    run(root, monkeypatch)
+    folder = root / "models/export"
+    Image.fromarray(load_sample_image("china.jpg")).save(folder / "photo.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    files.write_json(folder / "config.json", files.read_json(folder / "config.json") | {"limits": limits})
+    done = subprocess.run([sys.executable, "predict.py", *names], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [n for n in names if n != "photo.jpg"]
+    assert done.stdout.count("photo.jpg: uncertain: ") == (names.count("photo.jpg") if limits else 0)
+
+
 def test_the_compiled_template_is_kept_where_a_file_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert card._compiled(tmp_path / "file" / "cache") is None
