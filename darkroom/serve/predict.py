@@ -73,7 +73,7 @@ def _caption(answer: Prediction) -> str:
 
 def _level(options: argparse.Namespace, predictor: Predictor) -> float | None:
     """Return the level of the sets that were asked for, None without any. Raises DarkroomError."""
-    if not options.sets:
+    if not options.sets and options.level is None:
         return None
     level = predictor.limits.level if options.level is None else options.level
     if level is None or level not in predictor.limits.sets:
@@ -202,6 +202,7 @@ class _Csv:
     """file, predicted, one probability a class, error: the columns of plots/predictions.csv beside the file's name.
 
     Then, where the model has such limits, `unknown` and `uncertain`, true or false; with sets, the classes by " | ".
+    A class that is called as one of these is the column `class unknown`.
     """
 
     def __init__(self, predictor: Predictor, _: int, level: float | None) -> None:
@@ -213,7 +214,14 @@ class _Csv:
         ]
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
         more = [*self.doubts, *([] if level is None else ["set"])]
-        self.writer.writerow(["file", "predicted", *predictor.classes, "error", *more])
+        taken = {"file", "predicted", "error", *more}
+        columns = []
+        for label in predictor.classes:
+            while label in taken:  # two columns of one name: most readers keep the last, and lose the probability
+                label = f"class {label}"
+            taken.add(label)
+            columns.append(label)
+        self.writer.writerow(["file", "predicted", *columns, "error", *more])
         self.none = [""] * len(more)
 
     def __call__(self, name: str, answer: Prediction | BadImage) -> None:
@@ -244,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
     parser.add_argument("--top", type=_count, default=5, metavar="N", help="the N most probable classes, 0 for all (5)")
     parser.add_argument("--sets", action="store_true", help="the classes of which one is right with a stated chance")
-    parser.add_argument("--level", type=float, metavar="P", help="that chance, such as 0.95 (the model's own)")
+    parser.add_argument("--level", type=float, metavar="P", help="--sets with that chance, such as 0.95 (the model's own)")
     form = parser.add_mutually_exclusive_group()
     for name, what in (("json", "one JSON object a line"), ("csv", "a table with every class's probability")):
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, default="text", help=what)

@@ -87,6 +87,24 @@ def test_sets_name_the_classes_and_the_level(doubting, photos, capsys):
     assert line == f"{photos / 'china.jpg'}: {in_words(expected)} (95 %)"
 
 
+def test_a_class_called_as_a_column_of_the_table_has_one_of_its_own(photos, tmp_path, capsys):
+    seen = decode((photos / "china.jpg").read_bytes(), Framing(SIZE, "crop", SIZE))[None]
+    classes = ["class unknown", "error", "unknown"]
+    folder = small.export(tmp_path / "export", classes, SIZE, limits=LIMITS, seen=seen)
+    predict.main([str(photos / "china.jpg"), "--model", str(folder), "--csv"])
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert [*row][2:] == ["class unknown", "class error", "class class unknown", "error", "unknown"]
+    assert (row["error"], row["unknown"]) == ("", "false")
+    shares = [float(row[name]) for name in [*row][2:5]]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert row["predicted"] == classes[int(np.argmax(shares))]
+
+
+def test_a_level_alone_asks_for_sets(doubting, photos, capsys):
+    predict.main([str(photos / "china.jpg"), "--model", str(doubting), "--level", "0.9"])
+    assert capsys.readouterr().out.endswith(" (90 %)\n")
+
+
 def test_levels_that_the_model_does_not_have_are_one_line(doubting, exported, photos):
     with pytest.raises(DarkroomError, match=r"--sets: this model has no sets of level 0.5; it has 0.9, 0.95"):
         predict.main([str(photos / "china.jpg"), "--model", str(doubting), "--sets", "--level", "0.5"])
