@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="models/export", metavar="DIR", help="an exported model (models/export)")
     parser.add_argument("--top", type=_count, default=5, metavar="N", help="the N most probable classes, 0 for all (5)")
     parser.add_argument("--sets", action="store_true", help="the classes of which one is right with a stated chance")
-    parser.add_argument("--level", type=float, metavar="P", help="--sets with that chance, such as 0.95 (the model's own)")
+    parser.add_argument("--level", type=float, metavar="P", help="--sets with that chance, as 0.95 (the model's own)")
     form = parser.add_mutually_exclusive_group()
     for name, what in (("json", "one JSON object a line"), ("csv", "a table with every class's probability")):
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, default="text", help=what)
