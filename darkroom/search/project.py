@@ -1,7 +1,10 @@
 """Read through DVC what shapes a trial besides its own params: other params, code and data."""
 
+import errno
+import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,25 @@ TRIAL = "train"  # the stage that a trial ends with
 SHARED = "embed"  # the last stage whose outputs trials share; a head is trained on them
 MOST_COPIED = 2 << 30  # bytes of photos that are copied into each trial's folder
 DECIDING = ("fetch", "split", "labels")  # the stages whose params decide which images validate, and as what
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep the folder of a search for this process, however it ends. Raises SweepError where another has it.
+
+    Two at once would remove each other's pictures, and the folders of trials that still run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # others: file systems that know no locks
+                raise SweepError(
+                    f"{folder} is in use: the same search runs already; wait for it, or stop it, and this command goes"
+                    " on from there"
+                ) from error
+        yield
 
 
 def stage_params(root: Path, *names: str) -> set[str]:

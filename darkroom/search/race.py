@@ -281,15 +281,15 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     root, runtime = Path.cwd(), from_environment()
     file = read_race(asked.file, str(torch_device(runtime)) != "cpu")
-    require_split(root)
     folder = root / FOLDER / (asked.file.stem if asked.file else "default")
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    try:
-        race = Race(root, file, folder, runtime)
-        standings = race.run()
-    except KeyboardInterrupt:
-        say("race: stopped; the same command goes on from here")
-        return INTERRUPTED
-    say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
-    return conclude(race, standings, not asked.no_test)
+    with project.alone(folder):
+        require_split(root)
+        started = time.monotonic()
+        try:
+            race = Race(root, file, folder, runtime)
+            standings = race.run()
+        except KeyboardInterrupt:
+            say("race: stopped; the same command goes on from here")
+            return INTERRUPTED
+        say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
+        return conclude(race, standings, not asked.no_test)

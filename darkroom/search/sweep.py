@@ -178,6 +178,11 @@ def main(arguments: list[str]) -> int:
         )
     changes = {"name": asked.name, "trials": asked.trials}
     space = space.model_copy(update={key: value for key, value in changes.items() if value})
+    with project.alone(root / FOLDER / space.name):
+        return _search(root, space, defaults, asked)
+
+
+def _search(root: Path, space: Space, defaults: Params, asked: argparse.Namespace) -> int:
     for line in preflight.mend(root):
         say(f"sweep: {line}")
     begun = project.state(root, space, defaults, project.TRIAL)
