@@ -105,7 +105,15 @@ def _by_number(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     if len(bounds) < 3:
         return []
     index = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
-    return [(f"{bounds[at]:,.4g} to {bounds[at + 1]:,.4g}", known & (index == at)) for at in range(len(bounds) - 1)]
+    # Four digits, or as many as tell the bounds apart: dates in seconds, and what lies close to 1.
+    tried = ([_text(bound, digits) for bound in bounds] for digits in range(4, 18))
+    texts = next(found for found in tried if len(set(found)) == len(bounds))
+    return [(f"{texts[at]} to {texts[at + 1]}", known & (index == at)) for at in range(len(bounds) - 1)]
+
+
+def _text(value: float, digits: int) -> str:
+    """Return a number of so many digits, without an exponent up to 15 of them."""
+    return f"{float(f'{value:.{digits}g}'):,.{max(digits, 15)}g}"
 
 
 def _worse(correct: np.ndarray, rows: np.ndarray, effect: float) -> float:

@@ -40,3 +40,19 @@ def test_small_or_whole_slices_are_left_out(count):
     assert (
         slices(np.ones(50, bool), {"a": ["x"] * 50, "b": [""] * 50}, {"c": np.full(50, np.nan), "d": np.ones(50)}) == []
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "names"),
+    [
+        (0, 1, ["0 to 9.75", "9.75 to 19.5", "19.5 to 29.25", "29.25 to 39"]),
+        (1_700_000_000, 4, ["1,700,000,000 to 1,700,000,040", "1,700,000,040 to 1,700,000,080",
+                            "1,700,000,080 to 1,700,000,120", "1,700,000,120 to 1,700,000,160"]),
+        (1, 2.0**-48, None),
+    ],
+)  # fmt: skip
+def test_parts_of_numbers_that_lie_close_together_have_names_of_their_own(first, step, names):
+    found = slices(np.arange(40) % 2 == 0, {}, {"taken": first + step * np.arange(40)})
+    assert len({part.value for part in found}) == 4
+    if names:
+        assert {part.value for part in found} == {*names}
