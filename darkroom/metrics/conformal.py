@@ -28,9 +28,9 @@ Thresholds = float | list[float]  # one for all classes, or one a class
 def quantile(values: np.ndarray, share: float) -> float | None:
     """Return a value below which the next one from the same source falls with a probability of at most `share`.
 
-    `values` (n,), finite. It is the k-th smallest with k = share (n + 1), rounded down; None where k is 0.
+    `values` (n,), finite. It is the k-th smallest, k = share (n + 1) rounded down and at most n; None where k is 0.
     """
-    k = math.floor(round(share * (len(values) + 1), 9))
+    k = min(math.floor(round(share * (len(values) + 1), 9)), len(values))
     return rounded_down(float(np.sort(values)[k - 1])) if k >= 1 else None
 
 

@@ -124,6 +124,7 @@ def test_a_quantile_is_a_value_that_the_stated_share_falls_below():
     assert quantile(values[:18], 0.05) is None
     assert quantile(values, 0.1) == 0.02
     assert quantile(np.array([0.1234567] * 19), 0.05) == 0.123456  # to the side of a larger set
+    assert quantile(values, 1 - 1e-12) == max(values)
 
 
 def test_a_set_in_words():
