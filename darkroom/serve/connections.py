@@ -107,8 +107,9 @@ class Protocol(H11Protocol):
         """End the connection when the service stops, once what is under way is answered."""
         if self._ended:
             self.transport.close()
-        else:
+        elif self not in self.service.state.idle or not _has_input(self.transport):
             super().shutdown()
+        # Else a request has come just now, which closing would reset: its answer ends the connection.
 
     def pause_writing(self) -> None:
         """Give the client `timeout` seconds to read what was written."""
