@@ -7,7 +7,7 @@ import re
 os.environ["LIGHTLY_TRAIN_EVENTS_DISABLED"] = "1"  # it would report each run to its makers
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightly_train
 import timm
@@ -38,7 +38,7 @@ class WholeBody(EfficientNet):
     for them and stops, since the shapes differ: without it, it calls `forward_features`."""
 
     @property
-    def forward_intermediates(self) -> None:  # type: ignore[override]
+    def forward_intermediates(self) -> NoReturn:
         """Be absent."""
         raise AttributeError
 

@@ -23,10 +23,16 @@ def dvc() -> list[str]:
     return bound([sys.executable, "-m", "dvc"])
 
 
+def end_with_parent() -> None:
+    """Make Linux kill this process when the one that started it ends; elsewhere do nothing."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 def main(parent: int, command: list[str]) -> None:
     """Become `command`, which Linux kills when `parent` ends; end at once where that has happened already."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() == parent:
         os.execv(command[0], command)
 

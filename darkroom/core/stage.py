@@ -1,10 +1,8 @@
 """Run a stage script: arguments from dvc.yaml, errors as one line, one closing line, an entry in metrics/run.json."""
 
-import ctypes
 import gc
 import inspect
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import runtime
+from darkroom.core.bound import end_with_parent
 from darkroom.core.errors import REASONS, DarkroomError, is_out_of_memory
 
 INTERRUPTED = 130
@@ -31,7 +30,7 @@ def run(main: Callable[..., str]) -> None:
     # Importing torch makes some 100,000 objects. Searching them for garbage several times meanwhile, and again at the
     # end, would take a quarter of the 2 s that the import costs.
     gc.set_threshold(10_000)
-    _end_with_parent()
+    end_with_parent()  # where DVC is killed, it would write at the same time as the next run
     runtime.open_files()
     try:
         closing = main(*_arguments(name, main))
@@ -65,13 +64,6 @@ def _arguments(name: str, main: Callable[..., str]) -> list[Path]:
 def note(**facts: Any) -> None:
     """Add facts of this run (device, precision, engine) to its entry in metrics/run.json."""
     _noted.update(facts)
-
-
-def _end_with_parent() -> None:
-    """Make Linux kill this process when DVC is killed: otherwise it would write at the same time as the next run."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _fail(message: str, status: int = 1) -> None:

@@ -96,11 +96,11 @@ def calibrate(
         if limits is not None:
             # Never above that of a lower level, so that a set holds the sets of all lower levels.
             found[level] = lower = np.minimum(limits, lower).tolist()
-    if asked in found or not found:
-        return asked if found else None, found
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    if not found:
+        return None, found
     if asked is not None:
-        return max(found), found
+        return asked if asked in found else max(found), found
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     most = (1 + probabilities.shape[1]) / 2
     telling = [level for level in found if sets(probabilities, found[level]).sum(axis=1).mean() <= most] or [min(found)]
     return next((level for level in telling if level > accuracy), telling[-1]), found

@@ -22,5 +22,5 @@ def test_a_stage_says_what_it_ran_without_a_link(tmp_path):
     process = start(tmp_path, "def main(out: Path) -> str:\n    return 'made it'\n", "out")
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "note: DVC does not know that this stage ran darkroom.core.errors, " in said
+    assert "note: DVC does not know that this stage ran darkroom.core.bound, darkroom.core.errors, " in said
     assert said.rstrip().splitlines()[-1].startswith("develop: made it in ")

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.stats import binom, t
+from scipy.stats import binom, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.coverage import coverage, draw
@@ -22,10 +22,13 @@ from darkroom.metrics.intervals import (
 from darkroom.metrics.summary import summarise
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(0, 300), (300, 300), (170, 300), (9_963, 10_000)])
-def test_the_interval_of_a_share_equals_statsmodels(successes, trials):
-    expected = np.clip(proportion_confint(successes, trials, method="agresti_coull"), 0, 1)
-    assert share_interval(successes, trials) == pytest.approx(expected, abs=1e-5)
+@pytest.mark.parametrize(
+    ("successes", "trials"), [(0, 1), (1, 1), (0, 30), (30, 30), (17, 30), (0, 300), (170, 300), (9_963, 10_000)]
+)
+def test_the_interval_of_a_share_equals_statsmodels_of_the_wider_z(successes, trials):
+    level = 2 * norm.sf(norm.isf(0.025) * (1 + 6 / trials**2))
+    expected = np.clip(proportion_confint(successes, trials, alpha=level, method="agresti_coull"), 0, 1)
+    assert share_interval(successes, trials) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("trials", [*range(1, 31), 150, 1000])
