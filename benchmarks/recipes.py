@@ -1,6 +1,7 @@
 """Measure data sets x backbones x heads and recipes in one table, beside other projects on the same photos.
 
-    python -m benchmarks.recipes [--shared ../shared] [--splits 3] [--only SET,SET] [--rows NAME,NAME] [--fresh]
+    python -m benchmarks.recipes [--shared ../shared] [--flowers FOLDER] [--splits 3] [--only SET,SET]
+                                 [--rows NAME,NAME] [--fresh]
 
 Makes a project for each set and backbone in .bench/recipes and runs the pipeline there as far as embed. Then one fold
 of data/split.csv after the other is held out: images of train are learnt from, those of val choose the epoch and the
@@ -89,12 +90,16 @@ class Setup:
             yield count, DEFAULT
 
 
-def setups(shared: Path) -> list[Setup]:
-    """Return the sets at hand with their backbones; photos are fine-tuned at 128 px, for the time it takes."""
+def setups(shared: Path, flowers: Path | None) -> list[Setup]:
+    """Return the sets at hand with their backbones; photos are fine-tuned at 128 px, for the time it takes.
+
+    `flowers`: 4,317 photos of 128 px in five class folders, as Kaggle's flowers-recognition has them.
+    """
     mobilenet = ("mobilenet_v2", str(shared / "weights/mobilenet_v2.pth"))
     lite = ("timm/tf_efficientnet_lite0", str(shared / "weights/tf_efficientnet_lite0.safetensors"))
     photos = {name: str(shared / "data" / name) for name in ("hymenoptera", "dogs-vs-cats")}
     small, half = {"image_size": 128}, {"limit": 250}  # of dogs-vs-cats: images a class
+    more = [(*mobilenet, small), (*mobilenet, {}), (*lite, {})] if flowers else []
     return [
         Setup("digits", "small_cnn", "sources/digits.yaml", "weights/small_cnn-mnist.safetensors", {},
              few_shot=True, tuned=True),
@@ -107,6 +112,7 @@ def setups(shared: Path) -> list[Setup]:
         Setup("dogs-vs-cats", mobilenet[0], photos["dogs-vs-cats"], mobilenet[1], small | half, tuned=True),
         *(Setup("dogs-vs-cats", body, photos["dogs-vs-cats"], weights, half, few_shot=body == mobilenet[0])
           for body, weights in (mobilenet, lite)),
+        *(Setup("flowers", body, str(flowers), weights, params, tuned=params == small) for body, weights, params in more),
     ]  # fmt: skip
 
 
@@ -133,6 +139,7 @@ def main() -> None:
     """Measure what is not measured yet, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder with data/ and weights/")
+    parser.add_argument("--flowers", type=Path, help="folder of photos of flowers, in class folders")
     parser.add_argument("--splits", type=int, choices=range(2, FOLDS + 1), default=3,
                         help="folds that are held out")  # fmt: skip
     parser.add_argument("--only", help="sets, by commas")
@@ -147,7 +154,7 @@ def main() -> None:
         shutil.rmtree(WORK, ignore_errors=True)
     os.environ["DARKROOM_DOWNLOADS"] = str(WORK)  # below which the cards of MNIST's folders lie
     store = Store(WORK / "kept", {"splits": asked.splits})
-    for setup in setups(asked.shared.resolve()):
+    for setup in setups(asked.shared.resolve(), asked.flowers and asked.flowers.resolve()):
         if not asked.only or setup.name in asked.only.split(","):
             rows = rows_of(setup, store, asked.splits, asked.rows)
             measured_now = {_key(row) for row in rows}

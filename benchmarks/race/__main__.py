@@ -1,6 +1,6 @@
 """Does a race choose as well as a search that gives every body all images? Over divisions of all samples.
 
-    python -m benchmarks.race [--shared ../shared] [--only hymenoptera,digits] [--seeds 20] [--report]
+    python -m benchmarks.race [--shared ../shared] [--flowers FOLDER] [--only hymenoptera,digits] [--seeds 20]
 
 Makes a project for each set in .bench/race and runs the pipeline there as far as split. Every body embeds every image
 of train and val once, into the race's own folder. In each division two thirds of them are raced on, and the last third
@@ -52,12 +52,14 @@ def main() -> None:
     """Measure what is not measured yet, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder with data/ and weights/")
+    parser.add_argument("--flowers", type=Path, help="folder of photos of flowers, in class folders")
     parser.add_argument("--only", help="sets, by commas")
     parser.add_argument("--seeds", type=int, default=20, help="divisions")
     parser.add_argument("--report", action="store_true", help="only write the table of what was measured")
     asked = parser.parse_args()
     kept = files.read_json(KEPT) if KEPT.exists() else {}
-    for name, source in sources(asked.shared.resolve()).items() if not asked.report else ():
+    every = sources(asked.shared.resolve()) | ({"flowers": str(asked.flowers.resolve())} if asked.flowers else {})
+    for name, source in every.items() if not asked.report else ():
         if asked.only and name not in asked.only.split(","):
             continue
         pools, recipe, rates = open_pools(project(name, source, asked.shared.resolve()))
