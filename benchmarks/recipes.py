@@ -112,7 +112,8 @@ def setups(shared: Path, flowers: Path | None) -> list[Setup]:
         Setup("dogs-vs-cats", mobilenet[0], photos["dogs-vs-cats"], mobilenet[1], small | half, tuned=True),
         *(Setup("dogs-vs-cats", body, photos["dogs-vs-cats"], weights, half, few_shot=body == mobilenet[0])
           for body, weights in (mobilenet, lite)),
-        *(Setup("flowers", body, str(flowers), weights, params, tuned=params == small) for body, weights, params in more),
+        *(Setup("flowers", body, str(flowers), weights, params, tuned=params == small)
+          for body, weights, params in more),
     ]  # fmt: skip
 
 
