@@ -33,7 +33,7 @@ FEWEST_OF_A_CLASS = 8  # images of each class on (harmonic) average, below which
 RESAMPLES = 1000
 # Answers of a cross-validation depend on each other, since its training sets overlap (S. Bates, T. Hastie and R.
 # Tibshirani, JASA 119, 2024). With intervals wider by this factor, simulations (benchmarks/coverage.py) hold the mean
-# score of the folds' models in 93 of 100 at least; without it, in 83.
+# score of the folds' models in 93 of 100 at least; without it, in 75.
 OUT_OF_FOLD = 1.4
 
 
