@@ -1,13 +1,13 @@
 """Measure data sets x backbones x heads and recipes in one table, beside other projects on the same photos.
 
     python -m benchmarks.recipes [--shared ../shared] [--flowers FOLDER] [--splits 3] [--only SET,SET]
-                                 [--rows NAME,NAME] [--fresh]
+                                 [--row NAME …] [--fresh]
 
 Makes a project for each set and backbone in .bench/recipes and runs the pipeline there as far as embed. Then one fold
 of data/split.csv after the other is held out: images of train are learnt from, those of val choose the epoch and the
 temperature, the test set stays unseen. Fold number k has the training seed k; heads are trained with the seed k + 100,
 too, to count the answers that the seed changes. Finished measurements are kept in .bench/recipes: a run that was broken
-off goes on. `--rows` measures these heads or recipes alone; other rows stay. Writes benchmarks/recipes.json and the
+off goes on. `--row` measures this head or recipe alone; other rows stay. Writes benchmarks/recipes.json and the
 table in benchmarks/README.md.
 """
 
@@ -17,7 +17,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, choices=range(2, FOLDS + 1), default=3,
                         help="folds that are held out")  # fmt: skip
     parser.add_argument("--only", help="sets, by commas")
-    parser.add_argument("--rows", help=f"by commas, of: {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--row", action="append", choices=ROWS, help="a head or recipe (default: all)")
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     parser.add_argument("--report", action="store_true", help="only write the table of what was measured")
     asked = parser.parse_args()
@@ -157,21 +157,21 @@ def main() -> None:
     store = Store(WORK / "kept", {"splits": asked.splits})
     for setup in setups(asked.shared.resolve(), asked.flowers and asked.flowers.resolve()):
         if not asked.only or setup.name in asked.only.split(","):
-            rows = rows_of(setup, store, asked.splits, asked.rows)
+            rows = rows_of(setup, store, asked.splits, asked.row or ROWS)
             measured_now = {_key(row) for row in rows}
             others = [row for row in (files.read_json(KEPT) if KEPT.exists() else []) if _key(row) not in measured_now]
             files.write_json(KEPT, [*others, *rows])
             write([*others, *rows])
 
 
-def rows_of(setup: Setup, store: Store, splits: int, only: str | None = None) -> list[dict[str, Any]]:
+def rows_of(setup: Setup, store: Store, splits: int, only: Sequence[str] = ROWS) -> list[dict[str, Any]]:
     """Run the pipeline as far as embed in a project of its own, and return the rows that are measured there."""
     params = {"source": setup.source, "backbone": setup.backbone, "weights": setup.weights, "folds": FOLDS}
     Project(setup.folder, params | setup.params).dvc(WORK / f"{setup.folder.name}.log", "repro", "embed", "labels")
     os.chdir(setup.folder)  # paths in params.yaml start there
     facts, rows = {"set": setup.name, "backbone": setup.backbone, "params": setup.params}, []
     for count, name in setup.recipes():
-        if only and name not in only.split(","):
+        if name not in only:
             continue
         found = store.measured("rows", f"{setup.folder.name} {count} {name}", partial(measured, count, name, splits))
         rows.append(facts | {"each": count, "recipe": name, "folds": found["folds"]})
