@@ -221,13 +221,15 @@ def require_split(root: Path) -> None:
 def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     """Print and write the table, the figure, the advice and the command; test once. Return the exit status."""
     frame = table(standings, race.out)
-    frame.to_csv(race.folder / "race.csv", index=False)
-    save(race.folder / "race.png", figure(frame))
-    print(in_words(frame))
-    print(f"\nfigure: {(race.folder / 'race.png').relative_to(race.root)}")
     best, chosen = advised(standings)
-    if alone := largest_class(best, race.labels):
+    alone = largest_class(best, race.labels)
+    if alone:
         chosen = best
+    frame.to_csv(race.folder / "race.csv", index=False)
+    save(race.folder / "race.png", figure(frame, chosen.name))
+    print(in_words(frame))
+    print(f"\ntable and figure: race.csv and race.png in {race.folder.relative_to(race.root)}")
+    if alone:
         print(f"no body is better beyond noise than always answering {alone[0]}, right for {percent(alone[1])}: "
               "so the best is advised, not the fastest; add images")  # fmt: skip
     settings = {entrant.entry.name: _settings(entrant.entry, race.root) for entrant in race.entrants}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -146,15 +146,17 @@ def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
 def in_words(frame: pd.DataFrame) -> str:
     """Return `table` for a terminal: percentages with their intervals, differences in points."""
 
-    form = "  {:>6}  {:<19}  {:<21}  {:<10}  {:>9}".format  # within 80 columns, below a name of any length
-    lines = [form("images", "accuracy %", "points to the best", "verdict", "export/s").rstrip()]
+    form = "  {:>6}  {:<19}  {:<21}  {:<10}  {:>8}".format  # within 80 columns, below a name of any length
+    lines = [form("images", "accuracy %", "points to the best", "verdict", "log loss").rstrip()]
     for _, each in frame.iterrows():
         paired = "" if pd.isna(each["vs best"]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(
             *(100 * each[key] for key in ("vs best", "vs low", "vs high")))  # fmt: skip
         accuracy = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * each[key] for key in ("accuracy", "low", "high")))
         lines += [
-            f"{each['backbone']}: {each['MB']:.1f} MB, {each['licence']}",
-            form(f"{each['images']:,}", accuracy, paired, each["verdict"], f"{each['export/s']:.0f}"),
+            f"{each['backbone']}, licence: {each['licence']}",
+            form(f"{each['images']:,}", accuracy, paired, each["verdict"], f"{each['log loss']:.3f}"),
+            f"          {each['MB']:.1f} MB, {each['Mparams']:.1f} M parameters; images a second:"
+            f" {each['embed/s']:,.0f} in batches, {each['export/s']:,.0f} singly",
         ]
     level = frame[frame["verdict"] == "level"]
     if ((level["vs low"] > 0) | (level["vs high"] < 0)).any():
@@ -162,10 +164,10 @@ def in_words(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def figure(frame: pd.DataFrame) -> "Figure":
+def figure(frame: pd.DataFrame, chosen: str) -> "Figure":
     """Draw accuracy with its interval against images a second of the export; a body that is out is hollow.
 
-    Points are numbered, and named below: names beside them would overlap.
+    `chosen`: the name of the body that is advised. Points hold numbers, named below: names beside them would overlap.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
@@ -174,18 +176,21 @@ def figure(frame: pd.DataFrame) -> "Figure":
     axes = drawn.add_subplot()
     for number, (_, each) in enumerate(frame.iterrows(), 1):
         out = each["verdict"].endswith("out")
-        colour = "#2563eb" if each["verdict"] == "best" else "#a1a1aa" if "worse" in each["verdict"] else "#059669"
+        colour = "#2563eb" if each["verdict"] == "best" else "#71717a" if "worse" in each["verdict"] else "#059669"
+        ring: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 2} if each["backbone"] == chosen else {}
+        ring["markerfacecolor"] = "white" if out else colour
         error = [[each["accuracy"] - each["low"]], [each["high"] - each["accuracy"]]]
-        axes.errorbar(each["export/s"], each["accuracy"], yerr=error, fmt="o", color=colour, capsize=3,
-                      markerfacecolor="white" if out else colour, label=f"{number}  {each['backbone']}")  # fmt: skip
-        axes.annotate(str(number), (each["export/s"], each["accuracy"]), xytext=(6, 5), textcoords="offset points",
-                      fontsize=9)  # fmt: skip
-    drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
+        axes.errorbar(each["export/s"], each["accuracy"], yerr=error, fmt="o", color=colour, capsize=3, markersize=13,
+                      label=f"{number}  {each['backbone']}", **ring)  # fmt: skip
+        axes.annotate(str(number), (each["export/s"], each["accuracy"]), ha="center", va="center_baseline",
+                      fontsize=8, fontweight="bold", color=colour if out else "white")  # fmt: skip
+    drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False, markerscale=0.6)
     plain_log_axis(axes)
     axes.margins(x=0.25)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("images a second, one at a time, on this machine")
     axes.set_ylabel("cross-validated accuracy, 95 % interval")
-    axes.set_title("Blue: best; green: level with it; grey: worse; hollow: out after a part of the images", fontsize=9)
+    axes.set_title("Blue: best; green: level with it; grey: worse; hollow: out after a part of the images; "
+                   "black ring: advised", fontsize=8)  # fmt: skip
     axes.grid(alpha=0.3)
     return drawn

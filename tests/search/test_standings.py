@@ -55,13 +55,20 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     text = in_words(frame)
     assert "95.0 (90.9 to 97.4)" in text
     assert "-1.5 (-3.4 to +0.4)" in text
+    assert "level, licence: MIT" in text
+    assert "9.0 MB, 1.0 M parameters; images a second: 100 in batches, 40 singly" in text
+    assert text.count("0.100") == 3  # the log loss
     assert max(map(len, text.splitlines())) <= 80
-    assert len(figure(frame).axes[0].texts) == 3
+    axes = figure(frame, "level").axes[0]
+    assert [each.get_text() for each in axes.texts] == ["1", "2", "3"]
+    edges = [each.lines[0].get_markeredgecolor() for each in axes.containers]
+    assert [edge == "black" for edge in edges] == [False, True, False]  # the one that is advised
+    assert axes.containers[2].lines[0].get_markerfacecolor() == "white"  # the one that is out
     assert "Holm" not in text
 
 
 def test_the_labels_of_the_figure_are_the_heights_they_stand_at():
-    axes = figure(table([standing(str(n), [*range(195 - 2 * n)], 9 + n) for n in range(12)], [])).axes[0]
+    axes = figure(table([standing(str(n), [*range(195 - 2 * n)], 9 + n) for n in range(12)], []), "0").axes[0]
     ticks = axes.yaxis.get_majorticklocs()  # steps of 2.5 %
     read = [float(axes.yaxis.get_major_formatter()(tick).rstrip("%")) for tick in ticks]
     assert read == pytest.approx(100 * ticks)
