@@ -233,10 +233,11 @@ def conclude(race: Race, standings: list[Standing], test: bool) -> int:
         print(f"no body is better beyond noise than always answering {alone[0]}, right for {percent(alone[1])}: "
               "so the best is advised, not the fastest; add images")  # fmt: skip
     settings = {entrant.entry.name: _settings(entrant.entry, race.root) for entrant in race.entrants}
+    why = "the best" if alone else "the best; none within half a point of it is faster"
     if chosen is not best:
         print(f"best: {best.name}; it is taken by\n  {_command(settings[best.name])}")
-    rate = "" if chosen is best else f", {chosen.export_rate / best.export_rate:.1f} times as fast"
-    why = "the best" if alone else f"the fastest of those at most half a point behind the best{rate}"
+        rate = chosen.export_rate / best.export_rate
+        why = f"the fastest of those at most half a point behind the best, {rate:.1f} times as fast"
     print(f"advised: {chosen.name}, {why}:")
     print(f"  {_command(settings[chosen.name])}")
     return _look_at_test(race, chosen.name, settings[chosen.name]) if test else 0

@@ -163,7 +163,7 @@ def enough_epochs(recipe: Recipe, samples: int) -> Recipe:
     epochs = max(recipe.epochs, -(-recipe.min_steps // steps))
     if epochs == recipe.epochs or recipe.schedule == "plateau":  # a plateau is a number of epochs
         return recipe
-    say(f"train: {epochs} epochs of {steps} steps, since min_steps is {recipe.min_steps:,}")
+    say(f"train: {epochs:,} epochs of {steps} step{'s' * (steps > 1)}, since min_steps is {recipe.min_steps:,}")
     return dataclasses.replace(
         recipe,
         epochs=epochs,

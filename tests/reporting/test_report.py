@@ -60,7 +60,12 @@ def run_folder(tmp_path_factory):
         patch.chdir(run.root)
         evaluate.main(*run.arguments)
     files.write_json(run.root / "metrics/train.json", {"best_epoch": 2})
-    files.write_json(run.root / "metrics/data.json", {"images": 340, "per_class": {"dog": {"train": 100, "val": 30}}})
+    data = {
+        "images": 340,
+        "per_class": {"dog": {"train": 100, "val": 30}},
+        "notes": ["a <b>; `label_pattern` joins them"],
+    }
+    files.write_json(run.root / "metrics/data.json", data)
     rows = [(1, 0.9, 1.0, 0.6, 0.5), (2, 0.5, "", 0.8, "")]
     columns = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
     files.write_csv(run.root / "plots/history.csv", columns, rows)
@@ -118,6 +123,7 @@ def test_a_wrong_picture_brings_its_probabilities_its_neighbours_and_where_the_m
 def test_names_of_classes_are_text_and_never_markup(run_folder):
     text = report.page(run_folder)
     assert "&lt;cat&gt; &amp; co" in text
+    assert "<li>a &lt;b&gt;; <code>label_pattern</code> joins them</li>" in text
     assert "<cat>" not in text
     assert Page(text).shown["classes"][0] == "<cat> & co"
 

@@ -83,7 +83,7 @@ def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(proje
     assert race.conclude(begun, standings, test=False) == 0
     said = capsys.readouterr()
     assert "lenet (none) is out after" in said.err
-    assert "advised: small_cnn (small_cnn-mnist.safetensors)" in said.out
+    assert "advised: small_cnn (small_cnn-mnist.safetensors), the best; none within half a point of it is" in said.out
     assert f"dvc exp run -S backbone=small_cnn -S weights={WEIGHTS} -S freeze=backbone" in said.out
     assert (folder / "race.png").stat().st_size > 5000
     # Again: features and heads that are there are not computed again, and the answers are the same.

@@ -49,6 +49,7 @@ def test_a_small_set_gets_the_epochs_that_make_enough_steps(capsys):
     assert "train: 63 epochs of 16 steps, since min_steps is 1,000" in capsys.readouterr().err
     assert enough_epochs(chosen, 64_000) == chosen
     assert enough_epochs(dataclasses.replace(chosen, patience=0), 10).patience == 0
+    assert "train: 1,000 epochs of 1 step, since" in capsys.readouterr().err
 
 
 def test_the_plateau_schedule_keeps_its_epochs():
