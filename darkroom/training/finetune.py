@@ -87,7 +87,7 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     share, logits = kept
     tuned.ran["tuned_share"] = share
     if not share:
-        say("train: the head alone is kept: no mixture with the tuned network is better on the validation images")
+        say("train: the head alone is kept: no mixture with the tuned network is better beyond noise on the val images")
         return dataclasses.replace(probe, history=tuned.history, ran=tuned.ran, checkpoint=tuned.checkpoint)
     say(f"train: {share:.0%} of the way from the head alone to the tuned network is best on the validation images, "
         f"log loss {known.mean() - best:.4f} against {known.mean():.4f}")  # fmt: skip
