@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -146,7 +146,7 @@ def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
 def in_words(frame: pd.DataFrame) -> str:
     """Return `table` for a terminal: percentages with their intervals, differences in points."""
 
-    form = "  {:>6}  {:<19}  {:<21}  {:<10}  {:>8}".format  # within 80 columns, below a name of any length
+    form = "  {:>6}  {:<21}  {:<22}  {:<10}  {:>8}".format  # within 80 columns, below a name of any length
     lines = [form("images", "accuracy %", "points to the best", "verdict", "log loss").rstrip()]
     for _, each in frame.iterrows():
         paired = "" if pd.isna(each["vs best"]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(
@@ -177,11 +177,11 @@ def figure(frame: pd.DataFrame, chosen: str) -> "Figure":
     for number, (_, each) in enumerate(frame.iterrows(), 1):
         out = each["verdict"].endswith("out")
         colour = "#2563eb" if each["verdict"] == "best" else "#71717a" if "worse" in each["verdict"] else "#059669"
-        ring: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 2} if each["backbone"] == chosen else {}
-        ring["markerfacecolor"] = "white" if out else colour
+        edge = "black" if each["backbone"] == chosen else colour if out else "white"  # white parts points that touch
         error = [[each["accuracy"] - each["low"]], [each["high"] - each["accuracy"]]]
         axes.errorbar(each["export/s"], each["accuracy"], yerr=error, fmt="o", color=colour, capsize=3, markersize=13,
-                      label=f"{number}  {each['backbone']}", **ring)  # fmt: skip
+                      markerfacecolor="white" if out else colour, markeredgecolor=edge, markeredgewidth=1.5,
+                      label=f"{number}  {each['backbone']}")  # fmt: skip
         axes.annotate(str(number), (each["export/s"], each["accuracy"]), ha="center", va="center_baseline",
                       fontsize=8, fontweight="bold", color=colour if out else "white")  # fmt: skip
     drawn.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False, markerscale=0.6)

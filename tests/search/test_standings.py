@@ -67,6 +67,14 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert "Holm" not in text
 
 
+def test_the_columns_of_the_table_stand_below_their_heads_with_wide_figures_too():
+    whole, none = standing("whole", [*range(200)], 10), standing("none", [*range(60)], 10)
+    lines = in_words(table([whole, none], [])).splitlines()
+    assert "100.0 (97.7 to 100.0)" in lines[2]
+    assert "-70.0 (-75.7 to -62.9)" in lines[5]
+    assert {lines[0].index("verdict"), lines[2].index("best"), lines[5].index("worse")} == {lines[0].index("verdict")}
+
+
 def test_the_labels_of_the_figure_are_the_heights_they_stand_at():
     axes = figure(table([standing(str(n), [*range(195 - 2 * n)], 9 + n) for n in range(12)], []), "0").axes[0]
     ticks = axes.yaxis.get_majorticklocs()  # steps of 2.5 %
