@@ -60,7 +60,7 @@ INDEX, SPLIT = Path("data/index.csv"), Path("data/split.csv")
 
 
 class Race:
-    """The images of a race, its entrants, and the standings of those that are out."""
+    """The images of a race, its entrants, and the standings of its rounds."""
 
     def __init__(self, root: Path, file: RaceFile, folder: Path, runtime: Runtime) -> None:
         self.root, self.folder, self.runtime = root, folder, runtime
@@ -83,7 +83,7 @@ class Race:
         self.ranks = ranks(labels, chooses, self.recipe.seed) * len(self.rows) / min(len(self.rows), file.limit)
         self.images = int((self.ranks < 1).sum())
         self.entrants = self._entrants(file)
-        self.out: list[Standing] = []
+        self.earlier: list[list[Standing]] = []  # the standings of each round before the last
         self.seconds = 0.0  # for decoding and embedding
         self.alone = 0  # images whose class no other fold has
 
@@ -132,7 +132,7 @@ class Race:
             losers = lost(standings)
             for loser in losers:
                 say(f"race: {loser.name} is out after {len(loser.ids):,} images, with {percent(loser.accuracy)}")
-            self.out += losers
+            self.earlier.append(standings)
             names = {loser.name for loser in losers}
             self.entrants = [entrant for entrant in self.entrants if entrant.entry.name not in names]
             if len(self.entrants) == 1:
@@ -220,7 +220,7 @@ def require_split(root: Path) -> None:
 
 def conclude(race: Race, standings: list[Standing], test: bool) -> int:
     """Print and write the table, the figure, the advice and the command; test once. Return the exit status."""
-    frame = table(standings, race.out)
+    frame = table(standings, race.earlier)
     best, chosen = advised(standings)
     alone = largest_class(best, race.labels)
     if alone:

@@ -125,11 +125,16 @@ def largest_class(best: Standing, labels: Mapping[str, str]) -> tuple[str, float
     return None if beaten else (name, count / len(known))
 
 
-def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
-    """Return one row a body, the best first; those that were out after a round come last, on fewer images."""
+def table(finalists: list[Standing], earlier: list[list[Standing]]) -> pd.DataFrame:
+    """Return one row a body, the best first; those that were out after a round come last, on fewer images.
+
+    `earlier`: all standings of each round before the last, by which some were out.
+    """
     order = sorted(finalists, key=lambda standing: standing.rank)
-    losers = sorted(out, key=lambda standing: (-len(standing.ids), standing.rank))
-    pairs = [None, *against(order[0], order[1:]), *(against(order[0], [loser])[0] for loser in losers)]
+    out = [(loser, rivals) for rivals in earlier for loser in lost(rivals)]
+    out.sort(key=lambda each: (-len(each[0].ids), each[0].rank))
+    losers = [loser for loser, _ in out]
+    pairs = [None, *against(order[0], order[1:]), *(_when_out(order[0].name, *each) for each in out)]
     rows = []
     for standing, pair in zip([*order, *losers], pairs, strict=True):
         low, high = share_interval(float(standing.right.sum()), len(standing.ids))
@@ -137,10 +142,17 @@ def table(finalists: list[Standing], out: list[Standing]) -> pd.DataFrame:
         compared = [None] * 4 if pair is None else [pair.difference, pair.low, pair.high, pair.p]
         rows.append([
             standing.name, len(standing.ids), standing.accuracy, low, high, *compared,
-            f"{verdict}, out" if standing in out else verdict, standing.log_loss, standing.embed_rate,
-            standing.export_rate, standing.megabytes, standing.parameters / 1e6, standing.licence,
+            f"{verdict}, out" if any(standing is loser for loser in losers) else verdict, standing.log_loss,
+            standing.embed_rate, standing.export_rate, standing.megabytes, standing.parameters / 1e6, standing.licence,
         ])  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _when_out(name: str, loser: Standing, rivals: list[Standing]) -> Pair:
+    """Return `loser` against the body of that name, as both stood then: later heads learn from more images."""
+    best = next(each for each in rivals if each.name == name)
+    others = [each for each in rivals if each is not best]
+    return next(pair for each, pair in zip(others, against(best, others), strict=True) if each is loser)
 
 
 def in_words(frame: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
 from darkroom.search import race
 from darkroom.search.entrants import Entrant, Entry, RaceFile, licence, read_race
+from darkroom.search.standings import lost
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
 from tests.stages.pipeline import run_fetch, run_split
@@ -73,10 +74,11 @@ def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(proje
     folder.mkdir(parents=True)
     begun = race.Race(project, file, folder, runtime.from_environment())
     standings = begun.run()
-    assert [each.name for each in begun.out] == ["simple_cnn (none)", "lenet (none)"]
-    assert len(begun.out[0].ids) < 200 < len(begun.out[1].ids) < 300  # a quarter of all, and a half
+    out = [loser for rivals in begun.earlier for loser in lost(rivals)]
+    assert [each.name for each in out] == ["simple_cnn (none)", "lenet (none)"]
+    assert len(out[0].ids) < 200 < len(out[1].ids) < 300  # a quarter of all, and a half
     test = {row["id"] for row in files.read_csv(project / "data/split.csv") if row["split"] == "test"}
-    assert all(test.isdisjoint(each.ids) for each in [*standings, *begun.out])
+    assert all(test.isdisjoint(each.ids) for each in [*standings, *out])
     assert not (folder / "pictures").exists()
     bodies = [files.read_json(path)["arithmetic"] for path in folder.rglob("body.json")]
     assert {body["kind"] for body in bodies} == {"exact"}  # as `arithmetic: auto` is in the pipeline

@@ -50,7 +50,7 @@ def test_bodies_are_compared_on_the_images_that_both_answered():
 
 
 def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body():
-    frame = table([LEVEL, BEST], [WORST])
+    frame = table([LEVEL, BEST], [[LEVEL, BEST, WORST]])
     assert list(frame["verdict"]) == ["best", "level", "worse, out"]
     text = in_words(frame)
     assert "95.0 (90.9 to 97.4)" in text
@@ -65,6 +65,13 @@ def test_the_table_says_how_sure_each_figure_is_and_the_figure_shows_every_body(
     assert [edge == "black" for edge in edges] == [False, True, False]  # the one that is advised
     assert axes.containers[2].lines[0].get_markerfacecolor() == "white"  # the one that is out
     assert "Holm" not in text
+
+
+def test_a_body_that_is_out_is_compared_with_the_best_as_it_stood_then():
+    early = [standing("best", [*range(80)], 10, n=100), standing("early", [*range(60)], 10, n=100)]
+    row = table([BEST], [early]).iloc[1]  # of the first 100 images the best answers all, at the end
+    assert (row["images"], row["verdict"]) == (100, "worse, out")
+    assert row["vs best"] == pytest.approx(-0.2)
 
 
 def test_the_columns_of_the_table_stand_below_their_heads_with_wide_figures_too():
