@@ -273,4 +273,5 @@ def require_file(path: Path, what: str) -> None:
 
 
 def _here(folder: Path) -> str:
-    return ", ".join(str(path) for path in sorted(folder.glob("*.yaml"))) or f"none in {folder}"
+    found = {*folder.glob("[!.]*.yaml"), *folder.glob("sweeps/*.yaml")} - {folder / "dvc.yaml", folder / "params.yaml"}
+    return ", ".join(str(path) for path in sorted(found)) or f"none in {folder}"

@@ -183,6 +183,12 @@ def test_a_missing_file_names_those_that_are_there(tmp_path):
     (tmp_path / "head.yaml").write_text("")
     with pytest.raises(SweepError, match=r"lr.yaml does not exist; the sweeps here are .*head.yaml"):
         read_space(tmp_path / "lr.yaml", KNOWN)
+    (tmp_path / "sweeps").mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".pre-commit-config.yaml", "sweeps/rate.yaml"):  # as in a project
+        (tmp_path / name).write_text("")
+    with pytest.raises(SweepError) as caught:
+        read_space(tmp_path / "lr.yaml", KNOWN)
+    assert str(caught.value).endswith(f"here are {tmp_path / 'head.yaml'}, {tmp_path / 'sweeps/rate.yaml'}")
 
 
 def test_numbers_are_kept_short_and_inside_the_range():
