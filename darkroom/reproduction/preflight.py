@@ -20,6 +20,7 @@ from typing import Any
 from darkroom.core.errors import DarkroomError, SourceError
 from darkroom.core.git import git
 from darkroom.core.params import read_yaml
+from darkroom.reproduction import workspace
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
 KEPT = ".dvc/tmp"
@@ -99,13 +100,16 @@ def unreadable(source: Path) -> Iterator[tuple[Path, str]]:
 
 
 def mend(root: Path) -> list[str]:
-    """Restore each lock of the project at `root` that DVC cannot read, remove a broken rwlock; return a line for each.
+    """Restore what a kill of DVC has left in the project at `root`; return a line for each.
+
+    That is the workspace, where an experiment was being prepared in it, each lock that DVC cannot read, and a broken
+    rwlock, which is removed.
 
     A lock is restored from Git's index. Where Git does not have it, it is removed, and DVC finds finished stages in its
     run cache. The broken file is kept in .dvc/tmp. A lock with a merge conflict is left to the user.
     """
     rwlock = root / RWLOCK
-    mended = []
+    mended = workspace.mend(root)
     if rwlock.exists() and not _is_rwlock(rwlock):
         rwlock.unlink()
         mended.append(f"{RWLOCK} was half written, as a kill of DVC or a full disk leaves it: removed")

@@ -20,6 +20,7 @@ from darkroom.core.bound import dvc
 from darkroom.core.git import git
 from darkroom.model import classifier
 from darkroom.reporting.runs import Revision
+from darkroom.reproduction import workspace
 from darkroom.search.space import Params
 
 POLL = 0.3  # seconds between two looks at a running trial
@@ -33,6 +34,7 @@ FROM_DVC = re.compile(
     r"Reproducing experiment|Running stage|Stage '|'.*' didn't change|Restored stage|Updating|Generating|Comparing"
     r"|Building|Applying|Verifying|Checking|Collecting|Use `dvc|Ran experiment|Experiment results|> |\s"
 )
+PREPARED = b"Reproducing experiment"  # DVC's line once it works in the folder of the experiment alone
 DVC_ERROR = re.compile(r"ERROR: (failed to reproduce|Failed to reproduce experiment) '[^']*': ")
 EXITED = re.compile(r", exited with -?\d+$")
 KILLED = re.compile(r", exited with (-\d+|137)$")  # by a signal, directly or below a shell
@@ -65,7 +67,10 @@ class Experiment:
         self.remove()
         self._discard()
         rows, stopped = 0, False
-        with self.log.open("wb") as log:
+        with contextlib.ExitStack() as preparing, self.log.open("wb") as log:
+            preparing.enter_context(workspace.prepared(self.root))
+            if stopping.is_set():  # while another trial was prepared
+                return None
             process = subprocess.Popen(
                 self.command,
                 cwd=self.root,
@@ -78,6 +83,8 @@ class Experiment:
                 while process.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(POLL)
+                    if PREPARED in self.log.read_bytes():
+                        preparing.close()
                     known = self._history(process.pid)
                     if len(known) > rows:
                         rows = len(known)
