@@ -1,7 +1,8 @@
 """Resolve how a picture becomes the input of the backbone: image_size, resize, backbone, weights -> data/framing.json.
 
 This is a separate stage, so that another backbone with the same input decodes nothing again. It runs first, so that
-missing weights, and a source that DVC cannot read, are reported before DVC hashes the source.
+missing weights, params that contradict each other, and a source that DVC cannot read are reported before DVC hashes the
+source.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from darkroom.model.preprocessing import CHOICES, framing
 from darkroom.model.published import weights_file
 from darkroom.model.timm_models import check_licence
 from darkroom.reproduction.preflight import check_source
+from darkroom.training.recipe import Recipe
+
+SCHEMA = Path("params.schema.json")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class FramingParams:
 def main(out: Path) -> str:
     """Write the fields of a Framing (darkroom/images/framing.py) to OUT."""
     params = load(FramingParams)
+    if SCHEMA.exists():  # of all stages' params
+        load(Recipe).check()  # train would find a contradiction too, when everything is decoded and embedded
     if params.weights == "imagenet" and params.backbone.startswith(TIMM):
         check_licence(params.backbone.removeprefix(TIMM), params.accept_license)
     check_source(params.source)

@@ -48,9 +48,14 @@ def param(
     return dataclasses.field(metadata={"spec": spec, "also": tuple(also), "prefix": prefix})
 
 
-def load(cls: type[T], path: Path = Path("params.yaml")) -> T:
-    """Return an instance of the params class `cls`, from the keys of the YAML file at `path`. Raises ParamsError."""
-    values = read_yaml(path)
+def load(
+    cls: type[T], path: Path = Path("params.yaml"), changes: typing.Mapping[str, Any] = types.MappingProxyType({})
+) -> T:
+    """Return an instance of the params class `cls`, from the keys of the YAML file at `path`. Raises ParamsError.
+
+    `changes`: values in the place of the file's, such as those that an experiment sets.
+    """
+    values = {**read_yaml(path), **changes}
     specs = schema(cls)
     others = path.parent / "params.schema.json"
     known = (read_json(others)["properties"] if others.exists() else {}) | specs

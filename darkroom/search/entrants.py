@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import Field, StrictInt, ValidationError, field_validator
 
 from darkroom.core import files, tensorfile
-from darkroom.core.errors import DarkroomError, ParamsError
+from darkroom.core.errors import DarkroomError, ParamsError, is_out_of_memory
 from darkroom.core.params import read_yaml
+from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime
 from darkroom.images.assemble import write_splits
 from darkroom.images.framing import Framing
@@ -21,9 +22,10 @@ from darkroom.images.preprocess import decoded, rows_of_splits
 from darkroom.images.shard_writer import write_shards
 from darkroom.images.shards import Shards
 from darkroom.model import published, timm_models, weights
-from darkroom.model.backbones import TIMM
+from darkroom.model.backbones import TIMM, is_file
 from darkroom.model.embedding import Copies, embedded
 from darkroom.model.exact_body import calibration_pictures, frozen_graph, write_body
+from darkroom.model.preprocessing import framing
 from darkroom.model.runner import OnnxBody
 from darkroom.search.space import Strict, SweepError, reason, require_file
 from darkroom.sources.trees import Locations
@@ -97,6 +99,48 @@ def licence(chosen: Entry) -> str:
     if "SWAG" in chosen.weights:
         return "CC-BY-NC-4.0"
     return "BSD-3-Clause" if chosen.weights == "imagenet" or chosen.weights.startswith("IMAGENET") else UNKNOWN
+
+
+def entering(file: RaceFile, root: Path) -> RaceFile:
+    """Return the race without the bodies that cannot run, which are reported; the body of params.yaml enters too.
+
+    All that can be known before a picture is decoded: licences, weights, which are downloaded here, and whether they
+    fit. Raises DarkroomError where fewer than two are left.
+    """
+    params, entries = read_yaml(root / "params.yaml"), [*file.backbones]
+    current = Entry(backbone=params["backbone"], weights=str(params["weights"]))
+    if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
+        entries.append(current)
+    accepted = (*PERMISSIVE, *file.accept_licences)
+    found = []
+    for each in entries:
+        try:
+            terms = licence(each)
+            if terms not in accepted and each != current and not is_file(each.weights):
+                raise DarkroomError(f"its licence is {terms}; list it under `accept_licences`")
+            require_weights(each, params["image_size"], params["resize"])
+        except (DarkroomError, MemoryError, RuntimeError) as error:
+            say(f"race: {each.name} is left out: {why(error)}")
+        else:
+            found.append(each)
+    if len(found) < 2:
+        raise DarkroomError(f"a race needs two bodies, {len(found)} can run here; name others in a race's file")
+    return file.model_copy(update={"backbones": found})
+
+
+def require_weights(chosen: Entry, image_size: int | str, resize: str) -> None:
+    """Raise DarkroomError where the weights cannot be had or do not fit; published ones are downloaded."""
+    size = framing(image_size, resize, chosen.backbone, chosen.weights).size
+    weights.resolve(chosen.backbone, chosen.weights, size, 0, (0.5,) * 3, (0.5,) * 3)
+
+
+def why(error: Exception) -> str:
+    """Return why a body cannot run, in words; raise an error that nobody can cause who uses this."""
+    if is_out_of_memory(error):
+        return "too little memory here"
+    if not isinstance(error, DarkroomError):
+        raise error
+    return str(error)
 
 
 @dataclass

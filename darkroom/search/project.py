@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.core.git import git_output
 from darkroom.core.params import read_yaml
+from darkroom.core.text import quoted
 from darkroom.search.space import Params, Space, SweepError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TRIAL = "train"  # the stage that a trial ends with
 SHARED = "embed"  # the last stage whose outputs trials share; a head is trained on them
+LONGEST = 200  # bytes of a name, which files and refs have with a number behind it
 MOST_COPIED = 2 << 30  # bytes of photos that are copied into each trial's folder
 DECIDING = ("fetch", "split", "labels")  # the stages whose params decide which images validate, and as what
 
@@ -25,7 +28,8 @@ DECIDING = ("fetch", "split", "labels")  # the stages whose params decide which 
 def alone(folder: Path) -> Iterator[None]:
     """Keep the folder of a search for this process, however it ends. Raises SweepError where another has it.
 
-    Two at once would remove each other's pictures, and the folders of trials that still run.
+    Two at once would remove each other's pictures, and the folders of trials that still run. SIGTERM, by which machines
+    and schedulers stop a process, acts as Ctrl-C meanwhile: trials are stopped, and nothing of them is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -37,7 +41,21 @@ def alone(folder: Path) -> Iterator[None]:
                     f"{folder} is in use: the same search runs already; wait for it, or stop it, and this command goes"
                     " on from there"
                 ) from error
-        yield
+        earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, earlier)
+
+
+def require_name(root: Path, name: str, what: str, instead: str) -> None:
+    """Raise SweepError for the `name` of a search whose experiments Git could not keep under it; before any has run."""
+    taken = git_output(root, "check-ref-format", f"refs/exps/{name}-0000") is not None
+    if not taken or "/" in name or name.startswith("-") or len(name.encode()) > LONGEST:
+        raise SweepError(
+            f"the {what} is called {quoted(name)}, and so would be its experiments, which Git does not allow; expected"
+            f" letters, digits, - and _: {instead}"
+        )
 
 
 def stage_params(root: Path, *names: str) -> set[str]:

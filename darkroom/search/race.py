@@ -9,6 +9,7 @@ import argparse
 import inspect
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from darkroom.core import files
 from darkroom.core.bound import dvc
-from darkroom.core.errors import DarkroomError, is_out_of_memory
+from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, from_environment, torch_device
@@ -39,9 +40,11 @@ from darkroom.search.entrants import (
     Entry,
     RaceFile,
     discard,
+    entering,
     licence,
     read_race,
     shards_of,
+    why,
 )  # fmt: skip
 from darkroom.search.experiment import Experiment, setting
 from darkroom.search.pool import Pool, ranks
@@ -82,35 +85,20 @@ class Race:
         labels, chooses = [row["label"] for row in self.rows], np.array([row["id"] in self.val for row in self.rows])
         self.ranks = ranks(labels, chooses, self.recipe.seed) * len(self.rows) / min(len(self.rows), file.limit)
         self.images = int((self.ranks < 1).sum())
-        self.entrants = self._entrants(file)
+        self.entrants = self._entrants(file.backbones)
         self.earlier: list[list[Standing]] = []  # the standings of each round before the last
         self.seconds = 0.0  # for decoding and embedding
         self.alone = 0  # images whose class no other fold has
 
-    def _entrants(self, file: RaceFile) -> list[Entrant]:
-        """Return the entrants, the body of params.yaml among them if it has weights; report those that cannot run."""
-        entries = [*file.backbones]
-        current = Entry(backbone=self.params["backbone"], weights=str(self.params["weights"]))
-        if current.weights != "none" and current.name not in [each.name for each in entries]:  # by whatever path
-            entries.append(current)
+    def _entrants(self, entries: Sequence[Entry]) -> list[Entrant]:
         found, arithmetic, code = [], self.params["arithmetic"], _code(self.root, "preprocess", "embed")
         for each in entries:
-            try:
-                terms = licence(each)
-                if terms not in (*PERMISSIVE, *file.accept_licences) and each != current and not is_file(each.weights):
-                    say(f"race: {each.name} is left out: its licence is {terms}; list it under `accept_licences`")
-                    continue
-                levels = self.facts.get("levels", {})
-                shape = framing(self.params["image_size"], self.params["resize"], each.backbone, each.weights, levels)
-                held = weights_file(each.backbone, each.weights) if is_file(each.weights) else None
-            except DarkroomError as error:
-                say(f"race: {each.name} is left out: {error}")
-                continue
+            levels = self.facts.get("levels", {})
+            shape = framing(self.params["image_size"], self.params["resize"], each.backbone, each.weights, levels)
+            held = weights_file(each.backbone, each.weights) if is_file(each.weights) else None
             content = held and files.sha256(held)  # a file may be replaced under its name
             state = files.digest([each.model_dump(), content, shape.facts(), arithmetic, self.recipe.seed, code])
-            found.append(Entrant(each, terms, shape, arithmetic, self.folder / "features" / state[:16]))
-        if len(found) < 2:
-            raise DarkroomError(f"a race needs two bodies, {len(found)} can run here; name others in a race's file")
+            found.append(Entrant(each, licence(each), shape, arithmetic, self.folder / "features" / state[:16]))
         return found
 
     def run(self) -> list[Standing]:
@@ -158,10 +146,7 @@ class Race:
                 try:
                     entrant.embed(shards if entrant.folder in missing else None, rung, self.recipe.seed, self.runtime)
                 except (DarkroomError, MemoryError, RuntimeError) as error:
-                    full = is_out_of_memory(error)
-                    if not full and not isinstance(error, DarkroomError):
-                        raise
-                    say(f"race: {entrant.entry.name} is left out: {'too little memory here' if full else error}")
+                    say(f"race: {entrant.entry.name} is left out: {why(error)}")
                     self.entrants = [other for other in self.entrants if other is not entrant]
             discard(scratch)
         if len(self.entrants) < 2:
@@ -205,10 +190,16 @@ def _code(root: Path, *stages: str) -> list[str]:
     return [files.sha256(module) for module in modules]
 
 
-def require_split(root: Path) -> None:
-    """Bring data/index.csv and data/split.csv up to date. Raises DarkroomError."""
+def prepare(root: Path) -> None:
+    """Mend what a kill has left in the project, and check its params and its source. Raises DarkroomError."""
     for line in preflight.mend(root):
         say(f"race: {line}")
+    head_recipe(root).check()
+    preflight.check(root)
+
+
+def require_split(root: Path) -> None:
+    """Bring data/index.csv and data/split.csv up to date. Raises DarkroomError."""
     lock = root / preflight.LOCK
     before = lock.exists() and files.sha256(lock)
     done = subprocess.run([*dvc(), "repro", "-q", "split"], cwd=root)
@@ -285,14 +276,17 @@ def main(arguments: list[str]) -> int:
     root, runtime = Path.cwd(), from_environment()
     file = read_race(asked.file, str(torch_device(runtime)) != "cpu")
     folder = root / FOLDER / (asked.file.stem if asked.file else "default")
+    project.require_name(root, f"race-{folder.name}", "race", f"rename {asked.file}")
     with project.alone(folder):
-        require_split(root)
-        started = time.monotonic()
         try:
+            prepare(root)
+            file = entering(file, root)
+            require_split(root)
+            started = time.monotonic()
             race = Race(root, file, folder, runtime)
             standings = race.run()
+            say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
+            return conclude(race, standings, not asked.no_test)
         except KeyboardInterrupt:
             say("race: stopped; the same command goes on from here")
             return INTERRUPTED
-        say(f"race: {time.monotonic() - started:.0f} s, {race.seconds:.0f} s of them for decoding and embedding")
-        return conclude(race, standings, not asked.no_test)

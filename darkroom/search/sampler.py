@@ -52,7 +52,9 @@ def _tpe(space: Space, number: int, done: list[Trial], running: Mapping[int, Par
     kinds = {key: _distribution(value) for key, value in space.params.items()}
     states = {COMPLETE: optuna.trial.TrialState.COMPLETE, PRUNED: optuna.trial.TrialState.PRUNED}
     # Each trial has its own sampler, seeded by its number: its params do not depend on when they are chosen.
-    sampler = optuna.samplers.TPESampler(seed=space.seed * 100_003 + number, n_startup_trials=0, constant_liar=True)
+    sampler = optuna.samplers.TPESampler(
+        seed=(space.seed * 100_003 + number) % 2**32, n_startup_trials=0, constant_liar=True
+    )
     direction = optuna.study.StudyDirection[space.goal.upper()]
     study = optuna.create_study(direction=direction, sampler=sampler)
     for trial in done:

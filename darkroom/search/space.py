@@ -32,7 +32,7 @@ from darkroom.core.params import check, read_yaml
 from darkroom.core.text import quoted
 
 GRID_POINTS = 5  # of a range in a grid, unless it says `points`
-MOST_IN_GRID = 10_000  # trials of a grid
+MOST_TRIALS = 10_000  # of a sweep
 MOST_SHUFFLED = 10_000  # combinations that random trials visit in shuffled order; of more, few come twice
 DIGITS = 4  # of a drawn number, which people read and type
 METRICS = {"val.loss": "minimize", "val.accuracy": "maximize", "train.loss": "minimize", "train.accuracy": "maximize"}
@@ -120,7 +120,7 @@ class Space(Strict):
     method: Literal["grid", "random", "tpe"] = "random"
     metric: str = "val.loss"
     goal: Literal["minimize", "maximize"] = "minimize"
-    trials: Annotated[StrictInt, Field(ge=1)] = 20
+    trials: Annotated[StrictInt, Field(ge=1, le=MOST_TRIALS)] = 20
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     pruning: Literal["none", "median"] = "none"
     fixed: dict[str, Plain | list[Plain]] = {}
@@ -176,7 +176,9 @@ def read_space(
     require_file(path, "sweeps")
     values = read_yaml(path)
     try:
-        given = {key: value for key, value in values.items() if value is not None}
+        given = {str(key): value for key, value in values.items() if value is not None}
+        if "name" in given:
+            raise SweepError(f"{path}: there is no key `name`; a sweep has the name of its file, or that of --name")
         space = Space.model_validate(given | {"name": path.stem})
     except ValidationError as error:
         raise SweepError(f"{path}: {reason(error, Space)}") from error
@@ -222,9 +224,9 @@ def _check(space: Space, path: Path, known: Params, deciding: Set[str], late: Se
             " to `fixed`, and let `darkroom repeats` measure how much it matters"
         )
     points = math.prod(kind.points if isinstance(kind, Range) else len(kind) for kind in space.params.values())
-    if space.method == "grid" and points > MOST_IN_GRID:
+    if space.method == "grid" and points > MOST_TRIALS:
         raise SweepError(
-            f"{path}: a grid of {points:,} combinations, expected {MOST_IN_GRID:,} at most; set method: random with"
+            f"{path}: a grid of {points:,} combinations, expected {MOST_TRIALS:,} at most; set method: random with"
             " `trials`, or fewer `points`"
         )
     if space.metric.split(".")[0] == "test":
@@ -257,6 +259,8 @@ def reason(error: ValidationError, model: type[BaseModel], item: type[BaseModel]
     if fault["type"] == "model_type":
         said = f"expected a name, or {', '.join(item.model_fields)} as `key: value` lines" if item else said
     said = said.replace("a valid dictionary", "`key: value` lines below it").replace("a valid list", "a list")
+    if "[key]" in keys:
+        key, said = key.removesuffix(".[key]"), "expected the name of a param"
     if fault["type"] == "too_short":
         said = "expected at least one"
     if fault["loc"][0] == "params" and fault["type"] in ("list_type", "too_short"):

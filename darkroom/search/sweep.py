@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import files
-from darkroom.core.params import read_yaml
+from darkroom.core.errors import ParamsError
+from darkroom.core.params import load, read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
 from darkroom.reproduction import preflight
@@ -16,9 +17,11 @@ from darkroom.search import project, results
 from darkroom.search.experiment import Experiment
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.sampler import choose, count, hopeless
-from darkroom.search.space import Params, Space, SweepError, read_space
+from darkroom.search.space import MOST_TRIALS, Params, Space, SweepError, read_space
+from darkroom.training.recipe import Recipe, epochs_needed
 
 FOLDER = Path(".darkroom/sweeps")
+SCHEMA = "params.schema.json"
 INTERRUPTED = 130
 ENDING = 0.75  # of the epochs: from here on a trial is not pruned
 
@@ -37,6 +40,7 @@ class Sweep:
         self.shared_params = project.shared_params(root)
         self.shared: dict[str, str | None] = {}  # by its params: why what trials share could not be made, None: it was
         self.sharing = threading.Lock()
+        self.images: int | None = None  # that each trial learns from
 
     def run(self) -> None:
         """Run the trials that are missing, `jobs` at a time."""
@@ -62,6 +66,20 @@ class Sweep:
         copies = project.copies(self.root, self.defaults | settings)
         return Experiment(self.root, name, settings, target, log, self.environment, copies)
 
+    def epochs(self, params: Params) -> int:
+        """Return the epochs that a trial with `params` trains for: `epochs`, or what `min_steps` makes of them.
+
+        The number of images is that of a complete trial: none is pruned before there are some.
+        """
+        recipe = recipe_of(self.root, self.space.fixed | params)
+        if recipe is None or not recipe.first.only_head:
+            return (self.defaults | self.space.fixed | params)["epochs"]
+        if self.images is None:
+            trial = self.journal.complete()[0]
+            experiment = Experiment(self.root, "", {}, None, self.root / trial.log)
+            self.images = int(experiment.training(str(trial.commit))["train"]["n"])
+        return epochs_needed(recipe.first, self.images)
+
     def _finished(self, trial: Trial) -> None:
         del self.running[trial.number]
         self.journal.add(trial)
@@ -72,16 +90,21 @@ class Sweep:
         started = time.monotonic()
         log = self.journal.log(number)
         curve: list[float] = []
-        epochs = (self.defaults | self.space.fixed | params)["epochs"]
 
         def watch(rows: list[dict[str, str]]) -> bool:
             curve[:] = curve_of(rows, self.space.metric)
-            return len(curve) <= ENDING * epochs and hopeless(self.space, curve, self.journal.ordered())
+            return hopeless(self.space, curve, self.journal.ordered()) and len(curve) <= ENDING * self.epochs(params)
 
         def ended(state: str, value: float | None = None, **found: Any) -> Trial:
             took, logged = round(time.monotonic() - started, 1), str(log.relative_to(self.root))
             return Trial(number, params, state, value, curve, took, log=logged, **found)
 
+        try:
+            if recipe := recipe_of(self.root, self.space.fixed | params):
+                recipe.check()
+        except ParamsError as error:  # train would find it too, after embed
+            log.write_text(f"{error}\n")
+            return ended(FAILED)
         if not self._share(params, log):
             return ended(FAILED)
         started = time.monotonic()
@@ -127,6 +150,11 @@ class Sweep:
         return failure is None
 
 
+def recipe_of(root: Path, changes: Params) -> Recipe | None:
+    """Return the recipe of params.yaml with `changes`; None in a pipeline of other params. Raises ParamsError."""
+    return load(Recipe, root / "params.yaml", changes) if (root / SCHEMA).exists() else None
+
+
 def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
     """Return the metric after each epoch, from the training curve; "val.loss" is its column val_loss."""
     column = metric.replace(".", "_")
@@ -166,9 +194,11 @@ def main(arguments: list[str]) -> int:
     """
     asked = _parser().parse_args(arguments)
     root = Path.cwd()
+    for line in preflight.mend(root):
+        say(f"sweep: {line}")
     defaults = read_yaml(root / "params.yaml")
     deciding, late = project.stage_params(root, *project.DECIDING), project.late_params(root)
-    schema = root / "params.schema.json"
+    schema = root / SCHEMA
     specs = files.read_json(schema)["properties"] if schema.exists() else {}
     space = read_space(asked.space, defaults, deciding, late, specs)
     if asked.trials and space.method == "grid":
@@ -178,30 +208,36 @@ def main(arguments: list[str]) -> int:
         )
     changes = {"name": asked.name, "trials": asked.trials}
     space = space.model_copy(update={key: value for key, value in changes.items() if value})
+    project.require_name(root, space.name, "sweep", "rename its file, or give a name with --name")
+    recipe_of(root, space.fixed | choose(space, 0, [], {}))  # what no trial could run with in the rest of params.yaml
     with project.alone(root / FOLDER / space.name):
         return _search(root, space, defaults, asked)
 
 
 def _search(root: Path, space: Space, defaults: Params, asked: argparse.Namespace) -> int:
-    for line in preflight.mend(root):
-        say(f"sweep: {line}")
     begun = project.state(root, space, defaults, project.TRIAL)
     journal = Journal(root / FOLDER / space.name, space, begun, asked.retry)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
     sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
-    done = f", {len(journal.trials)} of them are done already" if journal.trials else ""
-    say(f"sweep: {sweep.total} trials{done}; logs in {(journal.folder / 'logs').relative_to(root)}")
+    trials = "1 trial" if sweep.total == 1 else f"{sweep.total:,} trials"
+    done = f", done already: {len(journal.trials)}" if journal.trials else ""
+    say(f"sweep: {trials}{done}; logs in {(journal.folder / 'logs').relative_to(root)}")
     try:
         sweep.run()
+        return _conclude(sweep, asked.no_test)
     except KeyboardInterrupt:
         say(f"sweep: stopped after {len(journal.trials)} of {sweep.total} trials; the same command goes on from here")
         return INTERRUPTED
+
+
+def _conclude(sweep: Sweep, no_test: bool) -> int:
+    space, journal, root = sweep.space, sweep.journal, sweep.root
     leader = best(journal.ordered(), space)
-    if asked.no_test or leader is None:
+    if no_test or leader is None:
         return results.conclude(space, journal, root, None, {})
     final = sweep.experiment(f"{space.name}-best", leader.params, None, journal.folder / "logs" / "best.log")
     # The test also depends on how evaluate judges, which no trial does.
-    return results.conclude(space, journal, root, final, project.state(root, space, defaults, None))
+    return results.conclude(space, journal, root, final, project.state(root, space, sweep.defaults, None))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,7 +260,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
+    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_TRIALS):
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not a whole number from 1 to {MOST_TRIALS:,}")
+    return int(text)

@@ -157,12 +157,23 @@ def rate_factor(features: Table, optimizer: str) -> float:
     return nearest * nearest if optimizer == "sgd" else nearest
 
 
+def epochs_needed(recipe: Recipe, samples: int) -> int:
+    """Return how many epochs a head on cached features learns for: `epochs`, or what `min_steps` makes of them."""
+    if recipe.schedule == "plateau":  # which is a number of epochs
+        return recipe.epochs
+    return max(recipe.epochs, -(-recipe.min_steps // _steps(recipe, samples)))
+
+
+def _steps(recipe: Recipe, samples: int) -> int:
+    return max(1, -(-samples // recipe.batch_size))
+
+
 def enough_epochs(recipe: Recipe, samples: int) -> Recipe:
     """Return the recipe with as many epochs as `min_steps` needs; patience and warm-up grow with them."""
-    steps = max(1, -(-samples // recipe.batch_size))
-    epochs = max(recipe.epochs, -(-recipe.min_steps // steps))
-    if epochs == recipe.epochs or recipe.schedule == "plateau":  # a plateau is a number of epochs
+    epochs = epochs_needed(recipe, samples)
+    if epochs == recipe.epochs:
         return recipe
+    steps = _steps(recipe, samples)
     say(f"train: {epochs:,} epochs of {steps} step{'s' * (steps > 1)}, since min_steps is {recipe.min_steps:,}")
     return dataclasses.replace(
         recipe,

@@ -1,5 +1,6 @@
 """Two searches at the same time: the second is refused before it touches what the first works on."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_a_folder_is_free_again_however_its_search_ended(tmp_path):
         raise ZeroDivisionError
     with project.alone(tmp_path):
         pass
+
+
+def test_sigterm_is_as_ctrl_c_for_as_long_as_a_search_runs(tmp_path):
+    with pytest.raises(KeyboardInterrupt), project.alone(tmp_path):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("name", ["a b", "../a", "/tmp/a", "-a", "a..b", "a.lock/b", "a~1", "x" * 201])
+def test_a_name_that_no_experiment_could_have_is_refused(tmp_path, name):
+    with pytest.raises(SweepError, match=r"the sweep is called .*, which Git does not allow; .*: rename it$"):
+        project.require_name(tmp_path, name, "sweep", "rename it")
+    project.require_name(tmp_path, "größe-1.2", "sweep", "rename it")
 
 
 @pytest.mark.parametrize("search", [race, sweep], ids=["race", "sweep"])

@@ -14,7 +14,7 @@ from darkroom.core import files, runtime
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import load
 from darkroom.search import race
-from darkroom.search.entrants import Entrant, Entry, RaceFile, licence, read_race
+from darkroom.search.entrants import Entrant, Entry, RaceFile, entering, licence, read_race
 from darkroom.search.standings import lost
 from darkroom.training.recipe import Recipe
 from tests.conftest import ROOT
@@ -99,8 +99,20 @@ def test_a_race_drops_the_losers_early_advises_and_never_sees_the_test_set(proje
 def test_a_race_of_one_is_no_race_and_who_is_left_out_is_reported(project, capsys):
     file = RaceFile(backbones=[Entry(backbone="resnet18", weights="absent.pth")])
     with pytest.raises(DarkroomError, match=r"a race needs two bodies, \d can run here"):
-        race.Race(project, file, project, runtime.from_environment())
+        entering(file, project)
     assert "race: resnet18 (absent.pth) is left out: weights: absent.pth does not exist" in capsys.readouterr().err
+
+
+def test_weights_of_another_body_are_found_before_a_picture_is_decoded(project, capsys):
+    (project / "text.pth").write_text("no weights")
+    names = [Entry(backbone="lenet", weights=str(WEIGHTS)), Entry(backbone="resnet18", weights="text.pth"),
+             Entry(backbone="lenet", weights="none")]  # fmt: skip
+    (project / "weights").symlink_to(WEIGHTS.parent)
+    assert len(entering(RaceFile(backbones=names), project).backbones) == 2
+    said = capsys.readouterr().err
+    assert f"race: lenet ({WEIGHTS.name}) is left out: weights: {WEIGHTS} holds a small_cnn, backbone is lenet" in said
+    assert "race: resnet18 (text.pth) is left out: weights: text.pth holds more than tensors" in said
+    assert not (project / ".darkroom").exists()
 
 
 def test_a_body_that_memory_is_too_small_for_is_left_out(project, monkeypatch, capsys):
@@ -149,17 +161,16 @@ def test_heads_that_an_earlier_race_has_trained_are_taken_unless_damaged_or_of_o
 
 def test_a_name_that_no_backbone_has_is_left_out_with_the_nearest_one(project, capsys):
     names = [Entry(backbone=name, weights="none") for name in ("resnet81", "lenet", "simple_cnn")]
-    begun = race.Race(project, RaceFile(backbones=names), project, runtime.from_environment())
+    found = entering(RaceFile(backbones=names), project)
     assert "race: resnet81 (none) is left out: backbone is 'resnet81', expected" in (said := capsys.readouterr().err)
     assert "did you mean `resnet18`?" in said
-    assert {entrant.entry.backbone for entrant in begun.entrants} == {"lenet", "simple_cnn"}
+    assert [each.backbone for each in found.backbones][:2] == ["lenet", "simple_cnn"]
 
 
 def test_the_body_of_the_params_enters_once_by_whatever_path_the_file_names_it(project):
     (project / "weights").symlink_to(WEIGHTS.parent)
     names = [Entry(backbone="lenet", weights="none"), Entry(backbone="small_cnn", weights=f"./weights/{WEIGHTS.name}")]
-    begun = race.Race(project, RaceFile(backbones=names), project, runtime.from_environment())
-    assert [entrant.entry for entrant in begun.entrants] == names
+    assert entering(RaceFile(backbones=names), project).backbones == names
 
 
 def few_digits(project: Path, counts: dict[str, int]) -> race.Race:
@@ -208,11 +219,15 @@ def test_a_race_that_was_stopped_says_how_to_go_on(project, monkeypatch, capsys)
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(race, "require_split", lambda _: None)  # DVC has no part in this
-    monkeypatch.setattr(race.Race, "run", stop)
     (project / "bodies.yaml").write_text(BODIES)
-    assert race.main(["bodies.yaml"]) == 130
-    assert "race: stopped; the same command goes on from here" in capsys.readouterr().err
+    monkeypatch.setattr(race, "prepare", lambda _: None)  # neither Git nor DVC has a part in this
+    for phase in ("require_split", "conclude"):  # the first, and the last, with its look at the test set
+        with monkeypatch.context() as patch:
+            patch.setattr(race, "require_split", lambda _: None)
+            patch.setattr(race.Race, "run", lambda _: [])
+            patch.setattr(race, phase, stop)
+            assert race.main(["bodies.yaml"]) == 130
+        assert "race: stopped; the same command goes on from here" in capsys.readouterr().err
 
 
 def test_weights_that_were_replaced_under_their_name_are_embedded_anew(project):
@@ -249,7 +264,7 @@ def test_licences_are_known_and_only_permissive_ones_enter_by_default(project, c
     swag = Entry(backbone="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
     assert licence(swag) == "CC-BY-NC-4.0"
     with pytest.raises(DarkroomError, match="a race needs two bodies"):
-        race.Race(project, RaceFile(backbones=[swag]), project, runtime.from_environment())
+        entering(RaceFile(backbones=[swag]), project)
     assert "left out: its licence is CC-BY-NC-4.0; list it under `accept_licences`" in capsys.readouterr().err
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from darkroom.core.errors import SourceError
 from darkroom.core.params import load
 from darkroom.search import entrants, race
 from darkroom.search.entrants import Entry, read_race
@@ -36,8 +37,9 @@ def test_a_race_file_with_a_fault_is_rejected(tmp_path, text, message):
 
 
 def test_a_race_without_its_file_names_those_that_are_there(tmp_path):
-    (tmp_path / "mine.yaml").write_text("")
-    with pytest.raises(SweepError, match=r"my.yaml does not exist; the YAML files here are .*mine.yaml$"):
+    for name in ("mine", "params", "dvc", ".hidden"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    with pytest.raises(SweepError, match=r"my.yaml does not exist; the YAML files here are \S*mine.yaml$"):
         read_race(tmp_path / "my.yaml", gpu=False)
     with pytest.raises(SweepError, match=r" is a folder; the YAML files in it are .*mine.yaml$"):
         read_race(tmp_path, gpu=False)
@@ -74,11 +76,13 @@ def test_the_command_takes_back_what_a_frozen_body_contradicts(tmp_path):
     assert set_to({"cutmix": "1.0", "recipe": "finetune"}) == {}  # which thaws
 
 
-def test_a_lock_that_a_kill_cut_short_is_mended_before_dvc_runs(tmp_path, monkeypatch, capsys):
+def test_a_lock_that_a_kill_cut_short_is_mended_before_dvc_runs(tmp_path, capsys):
     begin(tmp_path)
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  fet")
-    monkeypatch.setattr(race, "dvc", lambda: ["true"])
-    race.require_split(tmp_path)
+    for name in ("params.yaml", "params.schema.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    with pytest.raises(SourceError, match=r"corrections is corrections\.csv, which is not a file"):
+        race.prepare(tmp_path)
     assert "race: dvc.lock was half written" in capsys.readouterr().err
     assert not (tmp_path / "dvc.lock").exists()
 

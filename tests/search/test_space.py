@@ -79,6 +79,11 @@ def test_tpe_learns_from_what_is_done_and_goes_on_the_same_after_a_stop(tmp_path
     assert sum(trial.params["head"] == "mlp" for trial in late) > len(late) / 2
 
 
+def test_tpe_takes_every_seed_that_a_sweep_may_have(tmp_path):
+    drawn = space(tmp_path, "tpe").model_copy(update={"seed": 2**40})
+    assert choose(drawn, 9, finished(space(tmp_path), 9), {})["head"] in ("linear", "mlp")
+
+
 def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
     drawn = space(tmp_path)
     others = [Trial(n, {}, COMPLETE, 0.5, [1.0, 0.8, 0.6, 0.5]) for n in range(5)]
@@ -93,6 +98,10 @@ def test_a_trial_behind_the_median_of_the_others_is_hopeless(tmp_path):
     ("text", "message"),
     [
         ("params: {lr: [1]}\ntrails: 3", "there is no key `trails`; the keys are fixed, goal"),
+        ("params: {lr: [1]}\n3: 4", "there is no key `3`; the keys are fixed, goal"),
+        ("params: {lr: [1]}\nname: a", "there is no key `name`; a sweep has the name of its file"),
+        ("params: {1: [1]}", "params.1 is 1, expected the name of a param"),
+        ("params: {lr: [1]}\ntrials: 10001", "trials is 10001, expected less than or equal to 10000"),
         ("method: grid", "the key `params` is missing; expected a list of choices"),
         ("params: {}", "params is {}, expected a list of choices"),
         ("params: {learning_rate: [1]}", "a key of params.yaml is 'learning_rate', expected one of epochs, head"),

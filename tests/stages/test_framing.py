@@ -1,13 +1,14 @@
 """The framing is resolved before anything is decoded: what does not change it decodes nothing again."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from darkroom.core import files
-from darkroom.core.errors import SourceError, WeightsError
+from darkroom.core.errors import ParamsError, SourceError, WeightsError
 from darkroom.images.framing import Framing
 from darkroom.model import preprocessing
 from darkroom.model.timm_models import check_licence
@@ -89,3 +90,12 @@ def test_what_is_decoded_depends_on_no_param_of_the_model_or_of_augmentation():
     assert "darkroom.images.augment" not in links
     assert not {name for name in links if name.startswith("darkroom.model.")}
     assert "plots/samples.png" in stages["embed"]["outs"]
+
+
+def test_params_that_contradict_each_other_are_found_before_anything_is_decoded():
+    shutil.copy(ROOT / "params.schema.json", "params.schema.json")
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("freeze: backbone", "freeze: none").replace("epoch: 0", "epoch: 2"))
+    with pytest.raises(ParamsError, match="thaw_epoch has nothing to thaw with freeze: none"):
+        framing.main(Path("framing.json"))
+    assert not Path("framing.json").exists()
