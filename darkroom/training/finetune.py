@@ -28,7 +28,6 @@ from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
 
-EPOCHS = 4  # of every layer
 WARMUP = 0.5  # epochs
 FEW = 1000  # images: of fewer, the statistics of BatchNorm are worse than those of the weights
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the probe to the tuned weights
@@ -62,8 +61,8 @@ def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:
         batch_norm = "frozen" if pretrained and samples < FEW else "batch"
     schedule = "cosine" if recipe.schedule in ("plateau", "onecycle") else recipe.schedule
     return dataclasses.replace(
-        recipe, recipe=CUSTOM, freeze=freezing.NOTHING, lr=recipe.lr * recipe.thaw_lr_factor, epochs=EPOCHS,
-        warmup_epochs=min(max(recipe.warmup_epochs, WARMUP), EPOCHS / 2), schedule=schedule, patience=0,
+        recipe, recipe=CUSTOM, freeze=freezing.NOTHING, lr=recipe.lr * recipe.thaw_lr_factor,
+        warmup_epochs=max(recipe.warmup_epochs, WARMUP), schedule=schedule,
         batch_norm=batch_norm,
     )  # fmt: skip
 
