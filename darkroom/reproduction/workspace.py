@@ -7,6 +7,7 @@ Git's stash, params of a trial in the workspace, and no branch checked out. `pre
 """
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ FOLDER = Path(".darkroom/workspace")
 NOTE, LOCK = FOLDER / "before.json", FOLDER / "lock"
 KEPT = "refs/darkroom/found"  # what `mend` found in the workspace
 STASH = "refs/stash"
+PREPARES = 300  # seconds, at most: a stash that is made later is the user's own
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def prepared(root: Path) -> Iterator[None]:
     """
     with _locked(root):
         _mend(root)
-        files.write_json(root / NOTE, {"head": _head(root), "stash": _stash(root)})
+        files.write_json(root / NOTE, {"head": _head(root), "stash": _stash(root), "time": time.time()})
         try:
             yield
         finally:
@@ -58,11 +60,15 @@ def _mend(root: Path) -> list[str]:
         before = files.read_json(root / NOTE)
     except (OSError, ValueError):  # none, or cut short: it is written before DVC starts
         return []
-    stash = _stash(root)
+    stash, head = _stash(root), _head(root)
     left = stash if stash != before["stash"] else ""  # DVC's stash of the user's changes
-    if not left and _head(root) == before["head"]:
+    if left and int(git(root, "show", "-s", "--format=%ct", left)) >= before["time"] + PREPARES:
+        left = ""
+    gone_on = head.startswith("refs/") and head != before["head"]  # the user, on another branch
+    if gone_on or (not left and head == before["head"]):
         (root / NOTE).unlink()
-        return []
+        lines = ["DVC was ended while it prepared an experiment: what you had changed before lies in `git stash list`"]
+        return lines if left else []
     if found := git(root, "stash", "create"):
         git(root, "update-ref", KEPT, found)
     if before["head"].startswith("refs/"):

@@ -103,6 +103,25 @@ def test_a_commit_and_a_stash_that_a_user_makes_meanwhile_stay(project):
     assert "stash@{0}" in state(project)
 
 
+def test_a_user_who_has_gone_on_after_a_kill_keeps_the_branch_and_the_work(project):
+    kill_while_preparing(project)
+    run(project, "git reset -q --hard; git checkout -q -b mine; echo 'lr: 0.9' > params.yaml")
+    before = state(project)
+    (line,) = preflight.mend(project)
+    assert "what you had changed before lies in `git stash list`" in line
+    assert state(project) == before
+    assert preflight.mend(project) == []
+
+
+def test_a_stash_that_a_user_makes_after_a_kill_is_not_taken_for_dvcs(project, monkeypatch):
+    monkeypatch.setattr(workspace, "PREPARES", -60)  # as if the kill was long ago
+    kill_while_preparing(project)
+    run(project, "git reset -q --hard; git checkout -q main; echo 'lr: 0.9' > params.yaml")
+    before = state(project)
+    assert preflight.mend(project) == []
+    assert state(project) == before
+
+
 def test_a_file_that_has_changed_since_dvc_stashed_it_is_not_overwritten(project):
     run(project, "git stash push -q --include-untracked")
     stash = run(project, "git rev-parse stash@{0}").strip()
