@@ -288,10 +288,9 @@ def peers() -> list[str]:
             right = round(test * row["accuracy"])
             chance = fisher_exact([[right, test - right], [ours, test - ours]]).pvalue
             p = "" if row.get("ours") else "< 0.01" if chance < 0.01 else f"{chance:.2f}"
-            processors = f" ({row['processor']:.1f} of processors)" if "processor" in row else ""
-            lines.append(
-                f"| {photos} | {row['name']} | {row['accuracy']:.3f} of {test} | {p} | {row['wall']:.1f}{processors} |"
-            )
+            processors = f"{row['processor']:.1f}" if "processor" in row else ""
+            cells = (photos, row["name"], f"{row['accuracy']:.3f} of {test}", p, f"{row['wall']:.1f}", processors)
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
