@@ -5,7 +5,8 @@
 - `head.safetensors`: the head's tensors. `linear` has `0.weight` (K, D) and `0.bias` (K,); `mlp` has `0.weight`
   (hidden, D) and `0.bias`, a ReLU and dropout between, and `1.weight` (K, hidden) and `1.bias`.
 - `body.safetensors`: the body's tensors, with the facts that let another run use the file as its `weights`.
-- `train.json`: how training went: parameters, best_epoch, epochs, temperature, {n, loss, accuracy} of train and val.
+- `train.json`: how training went: parameters, best_epoch, epochs, temperature, {n, loss, accuracy} of train and val;
+  of a fine-tuned one also tuned_share, 0..1.
 - `references.safetensors`: features of training images, to find pictures unlike them (darkroom.model.novelty).
 """
 

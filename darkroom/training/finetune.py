@@ -48,10 +48,27 @@ def finetune(
     weights = files.read_json(body / "body.json")["weights"]
     reporter = Reporter(worker.reporter.after_epoch, worker.reporter.watchers, probe.history)
     settled = tuning(recipe, len(data.train_images), weights != "none")
-    tuned = train_in_torch(data, body, probe.head, settled, dataclasses.replace(worker, reporter=reporter))
+    if worker.group.leads:
+        say(f"train: now every layer learns, for {settled.epochs} epochs at most; they follow the "
+            f"{len(probe.history)} of the head in the curves")  # fmt: skip
+    try:
+        tuned = train_in_torch(data, body, probe.head, settled, dataclasses.replace(worker, reporter=reporter))
+    except losses.RanAway as error:
+        return alone(probe, error, recipe, worker)
     tuned.history = continued(probe.history, tuned.history)
     tuned.best_epoch += len(probe.history)
     return mixed(data, body, probe, tuned, recipe, worker.runtime) if worker.group.leads else tuned
+
+
+def alone(probe: Trained, error: losses.RanAway, recipe: Recipe, worker: Worker) -> Trained:
+    """Return `probe` where the second part has run away with `error`, and report why and the epochs before it."""
+    history = continued(probe.history, list(error.history))
+    if worker.group.leads:
+        worker.reporter.after_epoch(history)  # those before a resumption, too
+        say(f"train: the head alone is kept: when every layer learnt, {error.where}; set a thaw_lr_factor below "
+            f"{recipe.thaw_lr_factor:g}, or grad_clip: 1")  # fmt: skip
+    ran = probe.ran | {"tuned_share": 0.0}
+    return dataclasses.replace(probe, history=history, ran=ran, checkpoint=error.checkpoint)
 
 
 def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:

@@ -1,7 +1,7 @@
 """Compute cross entropy with class weights, label smoothing, mixup and cutmix; stop where the loss diverges."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 EXPLODED = 1000.0  # times the loss of a guess
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+class RanAway(TrainingError):
+    """A loss that is no number, or far above that of a guess.
+
+    `where`: the loss, its epoch and step, in words; `history`: the epochs before it; `checkpoint`: the training's key.
+    """
+
+    where: str = ""
+    history: Sequence[dict[str, float | None]] = ()
+    checkpoint: str = ""
 
 
 def of_samples(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -59,15 +70,18 @@ def targets(labels: np.ndarray, classes: int, smoothing: float = 0.0, weights: n
 def require_sensible(
     loss: float, classes: int, epoch: int, step: int, lr: float, also: str = "", heaviest: float = 1.0
 ) -> None:
-    """Raise TrainingError where the loss of step `step` of `epoch` (both from 0) shows that training has run away.
+    """Raise RanAway where the loss of step `step` of `epoch` (both from 0) shows that training has run away.
 
     `also`: one more thing to try. `heaviest`: the largest class weight.
     """
     if not math.isfinite(loss) or loss > EXPLODED * max(1.0, heaviest) * math.log(max(2, classes)):
-        raise TrainingError(
-            f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}: training has run away. Try a lower lr "
+        where = f"the loss is {loss:.4g} in epoch {epoch + 1}, step {step + 1}"
+        error = RanAway(
+            f"{where}: training has run away. Try a lower lr "
             f"(it is {lr:g}; `darkroom lr-find` suggests one), grad_clip: 1, or an epoch of warm-up{also}"
         )
+        error.where = where
+        raise error
 
 
 def partners(random: np.random.Generator, strength: float, count: int) -> tuple[float, np.ndarray]:

@@ -64,6 +64,7 @@ class Trained:
             "parameters": counts,
             "best_epoch": self.best_epoch + 1,
             "epochs": len(self.history),
+            **{name: self.ran[name] for name in ("tuned_share",) if name in self.ran},
             "temperature": self.temperature,
             "train": _scores(len(data.train_images), best["train_loss"], best["train_accuracy"]),
             "val": _scores(len(data.val_images), best["val_loss"], best["val_accuracy"]),

@@ -19,6 +19,7 @@ from darkroom.training.checkpoint import code_digest
 from darkroom.training.data import Data, FeatureInputs, ImageInputs
 from darkroom.training.distributed import Worker
 from darkroom.training.fit import Fit
+from darkroom.training.losses import RanAway
 from darkroom.training.recipe import Recipe, rate_factor
 from darkroom.training.result import Trained
 from darkroom.training.step import Phase
@@ -46,7 +47,12 @@ def train_in_torch(
     phases, network = make_phases(data, body, recipe, module, device, dtype, runtime.threads)
     key = _checkpoint_key(data, body, recipe, worker, device, dtype)
     checkpoint = worker.make_checkpoint(runtime.checkpoints, key, runtime.checkpoint_seconds)
-    fit = Fit(phases, recipe, device, checkpoint, worker.reporter, group).run()
+    fit = Fit(phases, recipe, device, checkpoint, worker.reporter, group)
+    try:
+        fit.run()
+    except RanAway as error:
+        error.history, error.checkpoint = fit.history, key
+        raise
     trained_body: Tensors = {}
     if network is not None and any(name.startswith("body.") for name in fit.best):
         network.load_state_dict(fit.best)

@@ -77,6 +77,24 @@ def page(run_folder):
     return Page(report.page(run_folder))
 
 
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (None, "The weights of epoch 2 were kept."),
+        (0.0, "The weights of epoch 2 were kept, the head alone."),
+        (0.75, "The weights 75.0 % of the way from the head alone to those of epoch 2 were kept."),
+        (1.0, "The weights of epoch 2 were kept."),
+    ],
+)
+def test_the_report_says_which_weights_were_kept(run_folder, share, said):
+    path = run_folder / "metrics/train.json"
+    before = files.read_json(path)
+    files.write_json(path, before | ({} if share is None else {"tuned_share": share}))
+    written = report.page(run_folder)
+    files.write_json(path, before)
+    assert said in written.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def test_the_report_is_one_file_without_an_address_outside(run_folder, monkeypatch):
     monkeypatch.chdir(run_folder)
     assert report.main([]) == 0

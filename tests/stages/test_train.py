@@ -133,6 +133,7 @@ def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data)
     assert not saved.frozen
     metrics = json.loads((folder / "classifier/train.json").read_text())
     assert metrics["val"]["loss"] < before["loss"] - 0.1
+    assert metrics["tuned_share"] > 0
     images = Shards(data / "data/shards/val")
     network = load_network(folder / "classifier")
     answers = network(pixels(images.rows(np.arange(len(images))))).argmax(1).numpy()
@@ -151,6 +152,19 @@ def test_fine_tuning_that_brings_nothing_gives_the_head_alone_to_the_bit(run, ca
     assert {name: files.sha256(folder / f"classifier/{name}.safetensors") for name in before} == before
     assert SavedClassifier.load(folder / "classifier").frozen
     assert "the head alone is kept: no mixture with the tuned network is better beyond noise" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e30])  # in the fourth step, and in the first
+def test_fine_tuning_that_runs_away_keeps_the_head_alone(run, capsys, factor):
+    head = run(epochs=10, optimizer="sgd")
+    before = {name: files.sha256(head / f"classifier/{name}.safetensors") for name in ("head", "body")}
+    folder = run(epochs=10, recipe="finetune", thaw_lr_factor=factor, optimizer="sgd")
+    said = capsys.readouterr().err
+    assert "the head alone is kept: when every layer learnt, the loss is" in said
+    assert f"set a thaw_lr_factor below {factor:g}" in said
+    assert {name: files.sha256(folder / f"classifier/{name}.safetensors") for name in before} == before
+    assert json.loads((folder / "classifier/train.json").read_text())["tuned_share"] == 0
+    assert not list((folder / ".darkroom").rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize("changes", [{"freeze": "none"}, {"thaw_epoch": 2}])
