@@ -112,8 +112,8 @@ def _right(
 def _require_features(recipe: Recipe, seeds: range) -> None:
     if not recipe.only_head:
         raise DarkroomError(
-            "repeats train a head on cached features (freeze: backbone); a network that learns takes as long as its"
-            f" training each time: dvc exp run --queue -S 'train_seed=range({seeds.start},{seeds.stop})'"
+            "repeats train a head on cached features (recipe: custom, freeze: backbone); a network that learns takes as"
+            f" long as its training each time: dvc exp run --queue -S 'train_seed=range({seeds.start},{seeds.stop})'"
         )
 
 

@@ -18,7 +18,7 @@ from darkroom.search.experiment import Experiment
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import MOST_TRIALS, Params, Space, SweepError, read_space
-from darkroom.training.recipe import Recipe, epochs_needed
+from darkroom.training.recipe import FINETUNE, Recipe, epochs_needed
 
 FOLDER = Path(".darkroom/sweeps")
 SCHEMA = "params.schema.json"
@@ -78,7 +78,8 @@ class Sweep:
             trial = self.journal.complete()[0]
             experiment = Experiment(self.root, "", {}, None, self.root / trial.log)
             self.images = int(experiment.training(str(trial.commit))["train"]["n"])
-        return epochs_needed(recipe.first, self.images)
+        tuned = recipe.epochs if recipe.recipe == FINETUNE else 0  # which follow those of the head
+        return epochs_needed(recipe.first, self.images) + tuned
 
     def _finished(self, trial: Trial) -> None:
         del self.running[trial.number]

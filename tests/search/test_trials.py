@@ -58,7 +58,7 @@ def test_a_params_file_that_no_trial_could_run_with_stops_a_sweep_before_the_fir
         ({"epochs": 30}, 30),
         ({"epochs": 10, "min_steps": 0}, 10),
         ({"epochs": 10, "schedule": "plateau"}, 10),
-        ({"epochs": 10, "recipe": "finetune"}, 25),  # of the head, which comes first
+        ({"epochs": 10, "recipe": "finetune"}, 35),  # of the head, then of every layer
         ({"epochs": 10, "freeze": "none"}, 10),
     ],
 )
