@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from darkroom.model.network import Body
 
-ONNX, EXACT = "onnxruntime", "exact"  # the engine in data/features; exact: every engine gives the same bits
+ONNX, EXACT = "onnxruntime", "exact"  # the engine in data/features; exact: the same bits in torch
 PIXELS_A_BATCH = 32 * 224 * 224  # read, and sent to a node, at once
 PIXELS_A_RUN = 2 * 224 * 224  # through the network at once: its activations stay in the processor's cache
 MOST_RUNS = PIXELS_A_BATCH // PIXELS_A_RUN  # at the same time: those of a batch
