@@ -23,7 +23,7 @@ from darkroom.training import losses
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import Data, ImageInputs
 from darkroom.training.distributed import Worker
-from darkroom.training.history import NOISE, Reporter, continued, mean_and_error, scores
+from darkroom.training.history import NOISE, Reporter, continued, in_words, mean_and_error, scores
 from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
@@ -49,8 +49,8 @@ def finetune(
     reporter = Reporter(worker.reporter.after_epoch, worker.reporter.watchers, probe.history)
     settled = tuning(recipe, len(data.train_images), weights != "none")
     if worker.group.leads:
-        say(f"train: now every layer learns, for {settled.epochs} epochs at most; they follow the "
-            f"{len(probe.history)} of the head in the curves")  # fmt: skip
+        say(f"train: now every layer learns, for at most {in_words(settled.epochs)}, which the curves show after "
+            f"{in_words(len(probe.history))} of the head")  # fmt: skip
     try:
         tuned = train_in_torch(data, body, probe.head, settled, dataclasses.replace(worker, reporter=reporter))
     except losses.RanAway as error:

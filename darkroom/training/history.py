@@ -83,9 +83,14 @@ class Monitor:
         """Return, and print, whether `epoch` (from 0) is the last: `patience` epochs were worse than the best."""
         if not 0 < patience <= self.waited:
             return False
-        say(f"train: {self.name} is worse than in epoch {self.highest_epoch + 1} for {patience} epochs; "
+        say(f"train: {self.name} is worse than in epoch {self.highest_epoch + 1} for {in_words(patience)}; "
             f"stops after {epoch + 1}")  # fmt: skip
         return True
+
+
+def in_words(epochs: int) -> str:
+    """Return "1 epoch" or "20 epochs"."""
+    return f"{epochs:,} epoch{'s' * (epochs != 1)}"
 
 
 def scores(losses: np.ndarray, right: np.ndarray) -> Row:

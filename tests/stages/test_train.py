@@ -118,7 +118,7 @@ def test_the_head_first_and_then_everything(run):
     assert saved.facts["parameters"]["frozen"] == 0
 
 
-def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data):
+def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data, capsys):
     from darkroom.model import tensors
     from darkroom.model.network import load_network, pixels
 
@@ -126,6 +126,7 @@ def test_fine_tuning_goes_on_from_the_head_and_keeps_the_best_mixture(run, data)
     alone = SavedClassifier.load(head / "classifier")
     before = json.loads((head / "classifier/train.json").read_text())["val"]
     folder = run(epochs=10, recipe="finetune", thaw_lr_factor=0.5)
+    assert "for at most 10 epochs, which the curves show after 10 epochs of the head" in capsys.readouterr().err
     saved = SavedClassifier.load(folder / "classifier")
     rows = list(files.read_csv(folder / "history.csv"))
     assert [row["epoch"] for row in rows] == [str(number) for number in range(1, 21)]  # ten of the head, ten of all

@@ -53,7 +53,7 @@ def test_accuracy_decides_where_it_is_the_monitor():
     assert (monitor.best_epoch, monitor.highest_epoch) == (2, 1)
 
 
-def test_patience_counts_epochs_that_are_worse():
+def test_patience_counts_epochs_that_are_worse(capsys):
     monitor = Monitor("val_loss", settles=True)
     gave_up = []
     for epoch, loss in enumerate([1.0, 2.0, 0.5, 1.0, 1.0]):
@@ -61,6 +61,9 @@ def test_patience_counts_epochs_that_are_worse():
         gave_up.append(monitor.gives_up(2, epoch))
     assert gave_up == [False, False, False, False, True]
     assert not monitor.gives_up(0, 9)
+    assert "worse than in epoch 3 for 2 epochs; stops after 5" in capsys.readouterr().err
+    assert monitor.gives_up(1, 4)
+    assert "for 1 epoch; stops after 5" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_is_never_the_best():
