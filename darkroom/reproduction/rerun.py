@@ -65,8 +65,8 @@ def _link_what_git_lacks(root: Path, project: Path) -> None:
     made = [out["path"] for stage in stages for out in stage.get("outs", [])]
     for path in sorted({dep["path"] for stage in stages for dep in stage.get("deps", [])}):
         here, there = project / path, (root / path).resolve()
-        if any(path == out or path.startswith(f"{out}/") for out in made) or Path(path).is_absolute():
-            continue
+        if any(_overlap(path, out) for out in made) or Path(path).is_absolute():
+            continue  # data/shards is a dep, and each split in it an output
         if there.exists() and not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)
             here.symlink_to(there)
@@ -74,6 +74,10 @@ def _link_what_git_lacks(root: Path, project: Path) -> None:
             for file in sorted(there.iterdir()):
                 if not (here / file.name).exists():
                     (here / file.name).symlink_to(file)
+
+
+def _overlap(path: str, out: str) -> bool:
+    return f"{path}/".startswith(f"{out}/") or f"{out}/".startswith(f"{path}/")
 
 
 def _environment(root: Path) -> dict[str, str]:

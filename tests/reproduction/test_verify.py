@@ -100,6 +100,26 @@ def test_paths_above_the_project_end_within_the_folder_of_the_clone(tmp_path, mo
     assert [path.name for path in (tmp_path / "work/data").iterdir()] == ["photo.txt"]
 
 
+def test_a_folder_of_outputs_is_made_again_and_not_linked(tmp_path, monkeypatch):
+    """A run through the link would write into the project's own folder."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / ".gitignore").write_text("/shards/\n/sum\n")
+    (root / "dvc.yaml").write_text(
+        "stages:\n  a: {cmd: mkdir -p shards/train && date +%N > shards/train/0, outs: [shards/train]}\n"
+        "  b: {cmd: cat shards/train/0 > sum, deps: [shards], outs: [sum]}\n"
+    )
+    call(root, "git", "init", "-q")
+    call(root, sys.executable, "-m", "dvc", "init", "-q")
+    reproduce(root)
+    before = (root / "shards/train/0").read_text()
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    again = rerun(root, "HEAD", tmp_path / "again/clone")
+    assert not (again / "shards").is_symlink()
+    assert (again / "sum").read_text() == (again / "shards/train/0").read_text() != before
+    assert (root / "shards/train/0").read_text() == before
+
+
 def test_another_number_of_threads_is_the_same_within_the_tolerance_and_is_named(verify, monkeypatch):
     monkeypatch.setenv("DARKROOM_THREADS", "3")
     status, said = verify()
