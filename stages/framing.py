@@ -16,9 +16,7 @@ from darkroom.model.preprocessing import CHOICES, framing
 from darkroom.model.published import weights_file
 from darkroom.model.timm_models import check_licence
 from darkroom.reproduction.preflight import check_source
-from darkroom.training.recipe import Recipe
-
-SCHEMA = Path("params.schema.json")
+from darkroom.training.recipe import declared
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class FramingParams:
 def main(out: Path) -> str:
     """Write the fields of a Framing (darkroom/images/framing.py) to OUT."""
     params = load(FramingParams)
-    if SCHEMA.exists():  # of all stages' params
-        load(Recipe).check()  # train would find a contradiction too, when everything is decoded and embedded
+    if recipe := declared(Path()):
+        recipe.check()  # train would find a contradiction too, when everything is decoded and embedded
     if params.weights == "imagenet" and params.backbone.startswith(TIMM):
         check_licence(params.backbone.removeprefix(TIMM), params.accept_license)
     check_source(params.source)

@@ -32,6 +32,11 @@ def one_line(text: str) -> str:
     return _visible(" ".join(text.splitlines()))
 
 
+def counted(count: int, what: str) -> str:
+    """Return "1 image" or "1,200 images"."""
+    return f"{count:,} {what if count == 1 else 'classes' if what == 'class' else what + 's'}"
+
+
 def quoted(value: object) -> str:
     """Return a value from a file as Python writes it, in at most SHOWN characters, for a message."""
     text = repr(value)

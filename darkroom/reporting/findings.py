@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from darkroom.core.text import percent
+from darkroom.core.text import counted, percent
 from darkroom.reporting.confusion import Pair
 
 FEW_TESTED = 30  # test images below which an accuracy is hardly known
@@ -32,11 +32,6 @@ class Finding:
 def share(value: float | None) -> str:
     """Return 0.9876 as "98.8 %", unbroken at a line's end, and None as a dash."""
     return "–" if value is None else percent(value).replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def counted(count: int, what: str) -> str:
-    """Return "1 image" or "1,200 images"."""
-    return f"{count:,} {what if count == 1 else 'classes' if what == 'class' else what + 's'}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -14,7 +14,7 @@ from darkroom.core import files, runtime
 from darkroom.core.commands import COMMANDS
 from darkroom.core.errors import DarkroomError
 from darkroom.core.params import read_yaml
-from darkroom.core.text import decimal, escape, percent
+from darkroom.core.text import counted, decimal, escape, percent
 from darkroom.images.batches import balanced_rows
 from darkroom.images.shards import Shards
 from darkroom.metrics import registry
@@ -87,7 +87,7 @@ def page(root: Path, robust: bool = False) -> str:
     Raises DarkroomError where there is no run.
     """
     environment = templates(autoescape=True)
-    environment.filters |= {"share": findings.share, "number": decimal, "plain": plain, "counted": findings.counted,
+    environment.filters |= {"share": findings.share, "number": decimal, "plain": plain, "counted": counted,
                             "why_no_interval": why_no_interval}  # fmt: skip
     return environment.get_template("report.html").render(contents(root, robust))
 

@@ -66,7 +66,7 @@ class Experiment:
         # Left by a sweep that was killed or begun again. DVC's run cache knows whether its result still holds.
         self.remove()
         self._discard()
-        rows, stopped = 0, False
+        rows, stopped, prepared = 0, False, False
         with contextlib.ExitStack() as preparing, self.log.open("wb") as log:
             preparing.enter_context(workspace.prepared(self.root))
             if stopping.is_set():  # while another trial was prepared
@@ -83,7 +83,8 @@ class Experiment:
                 while process.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(POLL)
-                    if PREPARED in self.log.read_bytes():
+                    if not prepared and PREPARED in self.log.read_bytes():
+                        prepared = True
                         preparing.close()
                     known = self._history(process.pid)
                     if len(known) > rows:

@@ -9,19 +9,19 @@ from typing import Any
 
 from darkroom.core import files
 from darkroom.core.errors import ParamsError
-from darkroom.core.params import load, read_yaml
+from darkroom.core.params import read_yaml
 from darkroom.core.progress import say
 from darkroom.core.runtime import from_environment
+from darkroom.core.text import counted
 from darkroom.reproduction import preflight
 from darkroom.search import project, results
 from darkroom.search.experiment import Experiment
 from darkroom.search.journal import COMPLETE, FAILED, PRUNED, Journal, Trial, best
 from darkroom.search.sampler import choose, count, hopeless
 from darkroom.search.space import MOST_TRIALS, Params, Space, SweepError, read_space
-from darkroom.training.recipe import FINETUNE, Recipe, epochs_needed
+from darkroom.training.recipe import FINETUNE, SCHEMA, declared, epochs_needed
 
 FOLDER = Path(".darkroom/sweeps")
-SCHEMA = "params.schema.json"
 INTERRUPTED = 130
 ENDING = 0.75  # of the epochs: from here on a trial is not pruned
 
@@ -71,7 +71,7 @@ class Sweep:
 
         The number of images is that of a complete trial: none is pruned before there are some.
         """
-        recipe = recipe_of(self.root, self.space.fixed | params)
+        recipe = declared(self.root, self.space.fixed | params)
         if recipe is None or not recipe.first.only_head:
             return (self.defaults | self.space.fixed | params)["epochs"]
         if self.images is None:
@@ -101,7 +101,7 @@ class Sweep:
             return Trial(number, params, state, value, curve, took, log=logged, **found)
 
         try:
-            if recipe := recipe_of(self.root, self.space.fixed | params):
+            if recipe := declared(self.root, self.space.fixed | params):
                 recipe.check()
         except ParamsError as error:  # train would find it too, after embed
             log.write_text(f"{error}\n")
@@ -149,11 +149,6 @@ class Sweep:
         if failure is not None:
             log.write_text(failure)
         return failure is None
-
-
-def recipe_of(root: Path, changes: Params) -> Recipe | None:
-    """Return the recipe of params.yaml with `changes`; None in a pipeline of other params. Raises ParamsError."""
-    return load(Recipe, root / "params.yaml", changes) if (root / SCHEMA).exists() else None
 
 
 def curve_of(rows: list[dict[str, str]], metric: str) -> list[float]:
@@ -210,7 +205,7 @@ def main(arguments: list[str]) -> int:
     changes = {"name": asked.name, "trials": asked.trials}
     space = space.model_copy(update={key: value for key, value in changes.items() if value})
     project.require_name(root, space.name, "sweep", "rename its file, or give a name with --name")
-    recipe_of(root, space.fixed | choose(space, 0, [], {}))  # what no trial could run with in the rest of params.yaml
+    declared(root, space.fixed | choose(space, 0, [], {}))  # what no trial could run with in the rest of params.yaml
     with project.alone(root / FOLDER / space.name):
         return _search(root, space, defaults, asked)
 
@@ -220,9 +215,8 @@ def _search(root: Path, space: Space, defaults: Params, asked: argparse.Namespac
     journal = Journal(root / FOLDER / space.name, space, begun, asked.retry)
     environment, room = spread() if len(journal.trials) < count(space) else ({}, 1)
     sweep = Sweep(space, journal, root, asked.jobs or room, defaults, environment)
-    trials = "1 trial" if sweep.total == 1 else f"{sweep.total:,} trials"
     done = f", done already: {len(journal.trials)}" if journal.trials else ""
-    say(f"sweep: {trials}{done}; logs in {(journal.folder / 'logs').relative_to(root)}")
+    say(f"sweep: {counted(sweep.total, 'trial')}{done}; logs in {(journal.folder / 'logs').relative_to(root)}")
     try:
         sweep.run()
         return _conclude(sweep, asked.no_test)

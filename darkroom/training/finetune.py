@@ -15,6 +15,7 @@ import torch
 from darkroom.core import files
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime, torch_device
+from darkroom.core.text import counted
 from darkroom.images.batches import Table
 from darkroom.model import classifier, freezing, tensors
 from darkroom.model.network import Network, load_body
@@ -23,7 +24,7 @@ from darkroom.training import losses
 from darkroom.training.calibrate import fit_temperature
 from darkroom.training.data import Data, ImageInputs
 from darkroom.training.distributed import Worker
-from darkroom.training.history import NOISE, Reporter, continued, in_words, mean_and_error, scores
+from darkroom.training.history import NOISE, Reporter, continued, mean_and_error, scores
 from darkroom.training.recipe import CUSTOM, Recipe
 from darkroom.training.result import Trained
 from darkroom.training.torch_training import train_in_torch
@@ -49,8 +50,8 @@ def finetune(
     reporter = Reporter(worker.reporter.after_epoch, worker.reporter.watchers, probe.history)
     settled = tuning(recipe, len(data.train_images), weights != "none")
     if worker.group.leads:
-        say(f"train: now every layer learns, for at most {in_words(settled.epochs)}, which the curves show after "
-            f"{in_words(len(probe.history))} of the head")  # fmt: skip
+        say(f"train: now every layer learns, for at most {counted(settled.epochs, 'epoch')}, which the curves show "
+            f"after {counted(len(probe.history), 'epoch')} of the head")  # fmt: skip
     try:
         tuned = train_in_torch(data, body, probe.head, settled, dataclasses.replace(worker, reporter=reporter))
     except losses.RanAway as error:
@@ -79,8 +80,7 @@ def tuning(recipe: Recipe, samples: int, pretrained: bool) -> Recipe:
     schedule = "cosine" if recipe.schedule in ("plateau", "onecycle") else recipe.schedule
     return dataclasses.replace(
         recipe, recipe=CUSTOM, freeze=freezing.NOTHING, lr=recipe.lr * recipe.thaw_lr_factor,
-        warmup_epochs=max(recipe.warmup_epochs, WARMUP), schedule=schedule,
-        batch_norm=batch_norm,
+        warmup_epochs=max(recipe.warmup_epochs, WARMUP), schedule=schedule, batch_norm=batch_norm,
     )  # fmt: skip
 
 
@@ -103,7 +103,8 @@ def mixed(data: Data, body: Path, probe: Trained, tuned: Trained, recipe: Recipe
     share, logits = kept
     tuned.ran["tuned_share"] = share
     if not share:
-        say("train: the head alone is kept: no mixture with the tuned network is better beyond noise on the val images")
+        say("train: the head alone is kept: no mixture with the tuned network is better beyond noise on the "
+            "validation images")  # fmt: skip
         return dataclasses.replace(probe, history=tuned.history, ran=tuned.ran, checkpoint=tuned.checkpoint)
     say(f"train: {share:.0%} of the way from the head alone to the tuned network is best on the validation images, "
         f"log loss {known.mean() - best:.4f} against {known.mean():.4f}")  # fmt: skip

@@ -12,6 +12,7 @@ from darkroom.core import exactmath, files
 from darkroom.core.errors import DarkroomError
 from darkroom.core.progress import say
 from darkroom.core.runtime import Runtime
+from darkroom.core.text import counted
 
 Row = dict[str, float | None]
 COLUMNS = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")
@@ -83,14 +84,9 @@ class Monitor:
         """Return, and print, whether `epoch` (from 0) is the last: `patience` epochs were worse than the best."""
         if not 0 < patience <= self.waited:
             return False
-        say(f"train: {self.name} is worse than in epoch {self.highest_epoch + 1} for {in_words(patience)}; "
+        say(f"train: {self.name} is worse than in epoch {self.highest_epoch + 1} for {counted(patience, 'epoch')}; "
             f"stops after {epoch + 1}")  # fmt: skip
         return True
-
-
-def in_words(epochs: int) -> str:
-    """Return "1 epoch" or "20 epochs"."""
-    return f"{epochs:,} epoch{'s' * (epochs != 1)}"
 
 
 def scores(losses: np.ndarray, right: np.ndarray) -> Row:

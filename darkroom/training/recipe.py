@@ -7,14 +7,19 @@ photos: one rate cannot suit both, but one rate per unit of that sum does (bench
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from darkroom.core import exactmath
 from darkroom.core.errors import ParamsError
-from darkroom.core.params import param
+from darkroom.core.params import load, param
 from darkroom.core.progress import say
+from darkroom.core.text import counted
 from darkroom.images.augment import STRENGTHS
 from darkroom.images.batches import Table, balanced_order, order, steps
 from darkroom.model.classifier import Head
@@ -23,6 +28,7 @@ from darkroom.training.schedules import PLATEAU_PATIENCE, SCHEDULES, SETTLING
 from darkroom.training.torch_optimizers import OPTIMIZERS
 
 MAGNITUDE = 64.0  # the sum of a sample's feature magnitudes for which `lr` is meant
+SCHEMA = "params.schema.json"
 CUSTOM, FINETUNE = "custom", "finetune"
 SAMPLES = 4096  # whose magnitude is measured, at most
 
@@ -157,6 +163,14 @@ def rate_factor(features: Table, optimizer: str) -> float:
     return nearest * nearest if optimizer == "sgd" else nearest
 
 
+def declared(root: Path, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe | None:
+    """Return the recipe of the params.yaml of the project at `root`, with `changes`. Raises ParamsError.
+
+    None in a pipeline of other params, which has no params.schema.json.
+    """
+    return load(Recipe, root / "params.yaml", changes) if (root / SCHEMA).exists() else None
+
+
 def epochs_needed(recipe: Recipe, samples: int) -> int:
     """Return how many epochs a head on cached features learns for: `epochs`, or what `min_steps` makes of them."""
     if recipe.schedule == "plateau":  # which is a number of epochs
@@ -174,7 +188,7 @@ def enough_epochs(recipe: Recipe, samples: int) -> Recipe:
     if epochs == recipe.epochs:
         return recipe
     steps = _steps(recipe, samples)
-    say(f"train: {epochs:,} epochs of {steps} step{'s' * (steps > 1)}, since min_steps is {recipe.min_steps:,}")
+    say(f"train: {counted(epochs, 'epoch')} of {counted(steps, 'step')}, since min_steps is {recipe.min_steps:,}")
     return dataclasses.replace(
         recipe,
         epochs=epochs,
